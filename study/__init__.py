@@ -1,0 +1,1 @@
+"""Studies of out-of-distribution detection: data with roles, recipes, trials and their records."""

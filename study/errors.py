@@ -1,0 +1,69 @@
+"""What can go wrong, by who has to act: the user's input, the study, or nobody (an interrupt)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_NO_VALUE = object()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with the input, told so that it can be mended.
+
+    Attributes:
+        place: the file or the option that holds the value.
+        key: dotted key inside the file; empty where the file itself is at fault.
+        rule: what must hold.
+        way_out: what to do about it.
+        value: the offending value; left out of the message where there is none.
+        line: 1-based line in the file, where known.
+    """
+
+    place: str
+    key: str
+    rule: str
+    way_out: str = ""
+    value: Any = _NO_VALUE
+    line: int | None = None
+
+    def __str__(self) -> str:
+        """``place:line: key: value: rule. Way out.``."""
+        parts = [self.place if self.line is None else f"{self.place}:{self.line}"]
+        if self.key:
+            parts.append(self.key)
+        if self.value is not _NO_VALUE:
+            parts.append(_short(self.value))
+        sentence = f"{': '.join(parts)}: {self.rule.rstrip('.')}."
+        return f"{sentence} {self.way_out}".rstrip()
+
+
+def _short(value: Any, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+class BadInput(Exception):
+    """The input cannot be used; carries every fault that was found. Exit code 2."""
+
+    def __init__(self, faults: Sequence[Fault] | Fault) -> None:
+        self.faults = (faults,) if isinstance(faults, Fault) else tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+    def __reduce__(self) -> tuple[type[BadInput], tuple[tuple[Fault, ...]]]:
+        """Survive the trip between processes with the faults, not only their text."""
+        return BadInput, (self.faults,)
+
+
+class StudyFailed(Exception):
+    """The study ran and has no result to give. Exit code 1."""
+
+
+class TrialFailed(Exception):
+    """One trial cannot go on (a non-finite loss, constant scores); the study goes on without it."""
+
+
+class Interrupted(Exception):
+    """The user stopped the study; it can be resumed. Exit code 130."""

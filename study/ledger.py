@@ -1,0 +1,150 @@
+"""The ledger of a run: every event that matters, one checked line each, never rewritten.
+
+A line is one JSON object whose last key is the CRC-32 of the text before it. It is written with
+a single ``os.write`` to an append-only descriptor and synced, so that after a crash at most the
+last line is torn. The ledger is the only truth about a study's decisions: the tables, study.db
+and TensorBoard are projections of it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from study.errors import BadInput, Fault
+
+Record = dict[str, Any]
+_CRC = ',"crc32":"'
+_CRC_LENGTH = len(_CRC) + 8 + len('"}')
+
+
+def encode(record: Mapping[str, Any]) -> bytes:
+    """One ledger line, newline included. NaN and infinities are refused (ValueError)."""
+    body = json.dumps(record, allow_nan=False, separators=(",", ":"))[:-1]
+    return f'{body}{_CRC}{zlib.crc32(body.encode()):08x}"}}\n'.encode()
+
+
+def decode(line: bytes) -> Record | None:
+    """The record of one line without its newline, or None where the line is damaged."""
+    body, tail = line[:-_CRC_LENGTH], line[-_CRC_LENGTH:]
+    if tail != f'{_CRC}{zlib.crc32(body):08x}"}}'.encode():
+        return None
+    record: Record = json.loads(body + b"}")
+    return record
+
+
+def read_ledger(path: Path) -> tuple[list[Record], int]:
+    """All records of a ledger and the number of good bytes.
+
+    A torn last line (a crash in the middle of a write) is left out: the number of good bytes is
+    then below the file's size. Damage anywhere else is refused.
+
+    Raises:
+        BadInput: naming file and line, where a line before the last is damaged.
+    """
+    if not path.exists():
+        return [], 0
+    lines = path.read_bytes().split(b"\n")
+    records: list[Record] = []
+    good = 0
+    for number, line in enumerate(lines[:-1], start=1):
+        record = decode(line)
+        if record is None:
+            if number == len(lines) - 1 and not lines[-1]:
+                break
+            raise BadInput(_damage(path, number))
+        records.append(record)
+        good += len(line) + 1
+    return records, good
+
+
+def _damage(path: Path, line: int) -> Fault:
+    return Fault(
+        place=str(path),
+        line=line,
+        key="",
+        rule="the line does not match its checksum, so the ledger was damaged or edited",
+        way_out="Restore the file from a copy; a study cannot be read or resumed from it as it is.",
+    )
+
+
+class Ledger:
+    """An open ledger, held by one process at a time.
+
+    Attributes:
+        records: what the file held when it was opened and every record appended since.
+        torn_bytes: length of the torn last line that was cut off at opening, 0 if none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open (or create) the ledger at ``path`` and take its lock.
+
+        Raises:
+            BadInput: if another process holds it, or a line before the last is damaged.
+        """
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            self._lock()
+            self.records, good = read_ledger(path)
+            self.torn_bytes = os.fstat(self._fd).st_size - good
+            if self.torn_bytes:
+                os.ftruncate(self._fd, good)
+                os.fsync(self._fd)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BadInput(
+                Fault(
+                    place=str(self.path),
+                    key="",
+                    rule="another process is working on this run",
+                    way_out="Wait for it to end, or choose another --out.",
+                )
+            ) from None
+
+    def append(self, event: str, **fields: Any) -> Record:
+        """Write one event with the time, and return it once it is on disk.
+
+        Raises:
+            ValueError: if a field holds NaN or an infinity, which JSON does not have.
+        """
+        record: Record = {"event": event, "time": datetime.now(UTC).isoformat(), **fields}
+        os.write(self._fd, encode(record))
+        os.fsync(self._fd)
+        self.records.append(record)
+        return record
+
+    def events(self, *names: str) -> list[Record]:
+        """All records of the named events, in order."""
+        return [record for record in self.records if record["event"] in names]
+
+    def close(self) -> None:
+        """Give the lock back."""
+        os.close(self._fd)
+
+    def __enter__(self) -> Ledger:
+        """The ledger itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()

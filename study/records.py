@@ -1,0 +1,222 @@
+"""What a study leaves on disk: the names of its files, their schema, and safe writers.
+
+Knows neither torch nor Ray, so that ``analysis`` can read a run anywhere.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+STATUSES = ("finished", "pruned", "failed", "paused", "running")
+SCORES_SCHEMA = 1
+VAL_ID = "val_id"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one study and the place of everything in it."""
+
+    path: Path
+
+    @property
+    def spec(self) -> Path:
+        """The resolved spec, YAML."""
+        return self.path / "spec.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, commit, hardware, data fingerprints, leak check, base model, command."""
+        return self.path / "manifest.json"
+
+    @property
+    def ledger(self) -> Path:
+        """Every event that matters, one line each."""
+        return self.path / "ledger.jsonl"
+
+    @property
+    def trials(self) -> Path:
+        """One row a trial."""
+        return self.path / "trials.parquet"
+
+    @property
+    def epochs(self) -> Path:
+        """One row a trial and epoch."""
+        return self.path / "epochs.parquet"
+
+    @property
+    def scores(self) -> Path:
+        """Folder of per-image validation scores, one file a trial."""
+        return self.path / "scores"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of weights and training states, one folder a trial."""
+        return self.path / "checkpoints"
+
+    @property
+    def study_db(self) -> Path:
+        """Optuna's SQLite database, a projection of the ledger."""
+        return self.path / "study.db"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of event files, one folder a trial."""
+        return self.path / "tensorboard"
+
+    @property
+    def selection(self) -> Path:
+        """The frozen choice."""
+        return self.path / "selection.json"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained report."""
+        return self.path / "report.html"
+
+    @property
+    def failures(self) -> Path:
+        """Each distinct traceback once, with its trials."""
+        return self.path / "failures.txt"
+
+    @property
+    def final_test(self) -> Path:
+        """Folder of the one-shot final test."""
+        return self.path / "final_test"
+
+    def trial_scores(self, trial_id: str) -> Path:
+        """Per-image validation scores of every reported epoch of a trial."""
+        return self.scores / f"{trial_id}.npz"
+
+    def trial_checkpoints(self, trial_id: str) -> Path:
+        """Folder of a trial's checkpoints."""
+        return self.checkpoints / trial_id
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of ``path`` by rename once it is whole and synced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file by rename."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write readable JSON by rename. NaN and infinities are refused (ValueError)."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class SetScores:
+    """Scores of one validation set over the epochs of a trial.
+
+    Attributes:
+        scores: score name -> (E, N) float64, higher = more OOD.
+        prediction: predicted class, (E, N) int16.
+        label: true class, (N,) int16, -1 where there is none.
+        image: image id, (N,) bytes.
+        group: source group, (N,) bytes; equal to ``image`` where each is its own source.
+    """
+
+    scores: dict[str, NDArray[np.float64]]
+    prediction: NDArray[np.int16]
+    label: NDArray[np.int16]
+    image: NDArray[np.bytes_]
+    group: NDArray[np.bytes_]
+
+
+@dataclass(frozen=True)
+class ValidationScores:
+    """Per-image validation scores of every reported epoch of one trial (scores/<trial>.npz).
+
+    Attributes:
+        epochs: epoch numbers, 1-based, (E,) int32.
+        sets: ``VAL_ID`` and the name of each OOD validation set -> its scores.
+    """
+
+    epochs: NDArray[np.int32]
+    sets: dict[str, SetScores] = field(default_factory=dict)
+
+    def at(self, epoch: int) -> int:
+        """Row of ``epoch`` in every (E, N) array (KeyError if it was not reported)."""
+        rows = np.flatnonzero(self.epochs == epoch)
+        if not rows.size:
+            raise KeyError(f"epoch {epoch} was not reported; reported: {self.epochs.tolist()}")
+        return int(rows[0])
+
+    def upto(self, epoch: int) -> ValidationScores:
+        """The same without the epochs after ``epoch``."""
+        keep = self.epochs <= epoch
+        sets = {
+            name: SetScores(
+                {score: values[keep] for score, values in one.scores.items()},
+                one.prediction[keep],
+                one.label,
+                one.image,
+                one.group,
+            )
+            for name, one in self.sets.items()
+        }
+        return ValidationScores(self.epochs[keep], sets)
+
+    def followed_by(self, later: ValidationScores) -> ValidationScores:
+        """The same with the epochs of ``later``, which scores the same images, appended."""
+        if not self.sets:
+            return later
+        sets = {}
+        for name, one in self.sets.items():
+            two = later.sets[name]
+            scores = {s: np.concatenate([v, two.scores[s]]) for s, v in one.scores.items()}
+            prediction = np.concatenate([one.prediction, two.prediction])
+            sets[name] = SetScores(scores, prediction, one.label, one.image, one.group)
+        return ValidationScores(np.concatenate([self.epochs, later.epochs]), sets)
+
+    def save(self, path: Path) -> None:
+        """Write an uncompressed npz by rename."""
+        arrays: dict[str, NDArray[Any]] = {"schema": np.int32(SCORES_SCHEMA), "epochs": self.epochs}  # type: ignore[dict-item]
+        for name, one in self.sets.items():
+            for score, values in one.scores.items():
+                arrays[f"{name}/score/{score}"] = values
+            for part in ("prediction", "label", "image", "group"):
+                arrays[f"{name}/{part}"] = getattr(one, part)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        write_bytes(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> ValidationScores:
+        """Read what ``save`` wrote (ValueError for another schema)."""
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+        if int(arrays.get("schema", -1)) != SCORES_SCHEMA:
+            raise ValueError(f"{path}: not a scores file of schema {SCORES_SCHEMA}")
+        names = [key.removesuffix("/label") for key in arrays if key.endswith("/label")]
+        sets = {}
+        for name in names:
+            prefix = f"{name}/score/"
+            scores = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            parts = [arrays[f"{name}/{part}"] for part in ("prediction", "label", "image", "group")]
+            sets[name] = SetScores(scores, *parts)
+        return cls(arrays["epochs"], sets)
