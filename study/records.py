@@ -195,7 +195,10 @@ class ValidationScores:
 
     def save(self, path: Path) -> None:
         """Write an uncompressed npz by rename."""
-        arrays: dict[str, NDArray[Any]] = {"schema": np.int32(SCORES_SCHEMA), "epochs": self.epochs}  # type: ignore[dict-item]
+        arrays: dict[str, NDArray[Any]] = {
+            "schema": np.int32(SCORES_SCHEMA),
+            "epochs": self.epochs,
+        }  # type: ignore[dict-item]
         for name, one in self.sets.items():
             for score, values in one.scores.items():
                 arrays[f"{name}/score/{score}"] = values
@@ -217,6 +220,8 @@ class ValidationScores:
         for name in names:
             prefix = f"{name}/score/"
             scores = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-            parts = [arrays[f"{name}/{part}"] for part in ("prediction", "label", "image", "group")]
+            parts = [
+                arrays[f"{name}/{part}"] for part in ("prediction", "label", "image", "group")
+            ]
             sets[name] = SetScores(scores, *parts)
         return cls(arrays["epochs"], sets)

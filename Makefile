@@ -1,0 +1,50 @@
+# Needs Python 3.11 or newer with venv and pip; everything else goes into .venv.
+#   make study    the demonstration: install, then one energy study end to end
+#   make test     install with the development extra, then every check that CI runs
+
+PYTHON ?= $(shell for python in python3.11 python3; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo "$$python" && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# What was installed last, compared by content: a new checkout date alone installs nothing.
+INSTALLED := .venv/installed.toml
+INSTALLED_DEV := .venv/installed-dev.toml
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help study test lint format clean
+
+help:
+	@sed -n '2,3s/^# *//p' Makefile
+
+study: $(INSTALLED)
+	$(BIN)/python run_study.py --space energy
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED_DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED_DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; install one, or name it: make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+$(INSTALLED): pyproject.toml | $(BIN)/python
+	@cmp -s pyproject.toml $@ || { echo "Installing into .venv; torch is large, this takes some minutes." >&2; $(PIP) -e .; }
+	@cp pyproject.toml $@
+
+$(INSTALLED_DEV): pyproject.toml | $(BIN)/python
+	@cmp -s pyproject.toml $@ || { echo "Installing into .venv; torch is large, this takes some minutes." >&2; $(PIP) -e '.[dev]'; }
+	@cp pyproject.toml $(INSTALLED)
+	@cp pyproject.toml $@
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

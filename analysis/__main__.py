@@ -1,0 +1,118 @@
+"""The command line: ``python -m analysis trials|margins|select|report|test DIR [--json]``.
+
+Results go to stdout, all else to stderr. Exit 0 done, 1 no result (nothing to choose, a failed
+test), 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from analysis import load
+from analysis.commands import COMMANDS, Result
+from study.errors import BadInput, Interrupted, StudyFailed
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        study = load(options.directory)
+        for fault in study.faults:
+            print(f"warning: {fault}", file=sys.stderr)
+        result = COMMANDS[options.command](study, options)
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except StudyFailed as error:
+        print(str(error), file=sys.stderr)
+        return 1
+    except (Interrupted, KeyboardInterrupt) as error:
+        print(str(error) or "interrupted", file=sys.stderr)
+        return 130
+    _print(result, as_json=options.json)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis",
+        description="Tables, selection, report and the one-shot final test of a study.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, run in COMMANDS.items():
+        told = (run.__doc__ or "").splitlines()[0]
+        command = commands.add_parser(name, help=told, description=told)
+        command.add_argument("directory", metavar="DIR", type=Path, help="the run's folder")
+        command.add_argument("--json", action="store_true", help="print JSON in place of tables")
+        if name == "test":
+            command.add_argument(
+                "--again", metavar="WHY", type=_reason, help="the reason to open the test again"
+            )
+    return parser
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("give a reason; the ledger keeps it")
+    return text.strip()
+
+
+def _print(result: Result, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(_plain(result.content), indent=2, allow_nan=False))
+        return
+    # A pipe has no width of its own, and a table cut at 80 columns loses numbers.
+    console = Console() if sys.stdout.isatty() else Console(width=400, no_color=True)
+    for title, table in result.tables.items():
+        console.print(_rich(title, table))
+    for line in result.lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _rich(title: str, frame: pd.DataFrame) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column in frame.columns:
+        is_text = frame[column].map(lambda value: isinstance(value, str)).all()
+        numeric = is_text and frame[column].map(_looks_numeric).all()
+        table.add_column(str(column), justify="right" if numeric or not is_text else "left")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(str(value) for value in row))
+    return table
+
+
+def _looks_numeric(text: str) -> bool:
+    return not text or text[0] in "0123456789+−-–."
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own types: a DataFrame is a list of rows, what is missing is null."""
+    if isinstance(value, pd.DataFrame):
+        return [_plain(row) for row in value.to_dict("records")]
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if value is None or isinstance(value, str | bool):
+        return value
+    if pd.isna(value):
+        return None
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

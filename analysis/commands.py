@@ -1,0 +1,155 @@
+"""What each command of ``python -m analysis`` answers, before it is printed."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from analysis.compare import DIFFERENCE, MEAN
+from analysis.final_test import results_path, run_final_test
+from analysis.frozen import freeze, read_frozen
+from analysis.margins import margin_table, measured_energies
+from analysis.numbers import number, percent, points, value_text, with_interval
+from analysis.report import write_report
+from analysis.sections import MODEL_LABELS
+from analysis.selection import ID_ACCURACY, Selection, select, summary_row
+from analysis.study import Study
+from analysis.style import metric_label, parameter_label, score_label
+from study.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command gives.
+
+    Attributes:
+        content: for ``--json``.
+        tables: title -> table of texts, for readers.
+        lines: sentences after the tables.
+    """
+
+    content: Any
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+
+def trials(study: Study, _: Namespace) -> Result:
+    """All trials: status, the metrics of the checkpoint, the searched parameters."""
+    rows = study.trials
+    metrics = [study.metric, "val/auroc", ID_ACCURACY]
+    metrics = [m for m in dict.fromkeys(metrics) if m in rows.columns]
+    texts: dict[str, Any] = {"trial": rows["trial_id"], "status": rows["status"].astype("str")}
+    texts["epochs"] = rows["epochs"].map(value_text)
+    texts |= {metric_label(m): rows[m].map(_form(m)) for m in metrics}
+    texts |= {parameter_label(c): rows[c].map(value_text) for c in study.searched}
+    counts = ", ".join(f"{count} {status}" for status, count in study.status_counts().items())
+    title = f"{study.name}: {len(rows)} trials{f' ({counts})' if counts else ''}"
+    failed = rows[rows["status"] == "failed"]
+    lines = [f"{row['trial_id']} failed: {row['reason']}" for _, row in failed.iterrows()]
+    return Result(
+        rows, {title: pd.DataFrame(texts)} if len(rows) else {}, lines or _no(title, rows)
+    )
+
+
+def _no(title: str, rows: pd.DataFrame) -> list[str]:
+    return [] if len(rows) else [f"{title}; the study was stopped before its first one."]
+
+
+def _form(metric: str) -> Callable[[Any], str]:
+    return number if metric.endswith("objective") else percent
+
+
+def margins(study: Study, _: Namespace) -> Result:
+    """The base's measured energies, and the margins of every trial beside their results."""
+    energies, table = measured_energies(study), margin_table(study)
+    shown = pd.DataFrame({"trial": table["trial_id"], "status": table["status"].astype("str")})
+    for column in ("m_in", "m_in_sd", "m_out", "m_out_sd"):
+        shown[column.replace("_sd", " (sd)")] = table[column].map(number)
+    for metric in (study.metric, ID_ACCURACY):
+        if metric in table.columns:
+            shown[metric_label(metric)] = table[metric].map(_form(metric))
+    told = energies.assign(mean=energies["mean"].map(number), sd=energies["sd"].map(number))
+    title = "Energies of the base, nats (lower = more ID)"
+    return Result({"energies": energies, "trials": table}, {title: told, "Margins, nats": shown})
+
+
+def selection(study: Study, _: Namespace) -> Result:
+    """The trial that the stated rule chooses, with its interval; frozen in selection.json."""
+    chosen = select(study)
+    lines = [chosen.rule, *_freeze_once(study, chosen)]
+    table = chosen.candidates
+    shown = pd.DataFrame({"rank": table["rank"].map(value_text), "trial": table["trial_id"]})
+    shown["epoch"] = table["epoch"].map(value_text)
+    for metric in dict.fromkeys([study.metric, "val/auroc", ID_ACCURACY]):
+        shown[metric_label(metric)] = table[metric].map(_form(metric))
+    shown["floor"] = ["holds" if holds else "missed" for holds in table["passes_floor"]]
+    form = _form(study.metric)
+    value = f"{metric_label(study.metric)} {form(chosen.value)}"
+    if chosen.interval:
+        value += f", 95 % interval [{form(chosen.interval.low)}, {form(chosen.interval.high)}]"
+    lines.insert(0, f"Trial {chosen.trial_id}, epoch {chosen.epoch}: {value}")
+    content = {**summary_row(chosen), "candidates": table}
+    return Result(content, {f"{study.name}: candidates": shown}, lines)
+
+
+def _freeze_once(study: Study, chosen: Selection) -> list[str]:
+    """Freeze the first choice; never write over another one."""
+    if study.folder.selection.exists():
+        frozen = read_frozen(study.folder.path)
+        if frozen["winner"] == chosen.trial_id and frozen["epoch"] == chosen.epoch:
+            return [f"Frozen as {frozen['sha256'][:16]} in {study.folder.selection}."]
+        return [
+            f"{study.folder.selection} holds another choice, trial {frozen['winner']}, and was "
+            "left as it is; remove it to freeze this one."
+        ]
+    if study.status_counts().get("running"):
+        return ["Not frozen: the study is still running."]
+    with Ledger(study.folder.ledger) as ledger:
+        content = freeze(study, chosen)
+        ledger.append("selected", trial_id=chosen.trial_id, sha256=content["sha256"])
+    return [f"Frozen as {content['sha256'][:16]} in {study.folder.selection}."]
+
+
+def report(study: Study, _: Namespace) -> Result:
+    """Write report.html, one file that needs no network."""
+    path = write_report(study)
+    return Result({"report": str(path)}, lines=[str(path)])
+
+
+def test(study: Study, options: Namespace) -> Result:
+    """The final test, once: the frozen winner and its base on sets that were never touched."""
+    table = run_final_test(study, options.again)
+    write_report(Study.open(study.folder.path))
+    tables = {}
+    names = [s for s in table["score"].unique() if s in ("msp", "energy")]
+    for score in names or table["score"].unique():
+        some = table[table["score"] == score]
+        tables[f"{score_label(score)} score, % [95 % interval]; differences in points"] = (
+            pd.DataFrame([_shown(row) for _, row in some.iterrows()])
+        )
+    lines = ["FPR95: ID positive, lower is better. All scores and metrics: "]
+    lines[0] += f"{results_path(study.folder)}; report: {study.folder.report}"
+    return Result(table, tables, lines)
+
+
+def _shown(row: pd.Series) -> dict[str, str]:
+    form = points if row["model"] == DIFFERENCE else percent
+    texts = {"OOD set": "mean over sets" if row["dataset"] == MEAN else row["dataset"]}
+    texts |= {"model": MODEL_LABELS[row["model"]], "images": f"{row['n_ood']:,}"}
+    for metric in ("fpr95", "auroc", "id_accuracy"):
+        cell = with_interval(row, metric, form)
+        texts[metric_label(metric, "").replace(", ID positive", "")] = " ".join(cell.values())
+    return texts
+
+
+COMMANDS: dict[str, Callable[[Study, Namespace], Result]] = {
+    "trials": trials,
+    "margins": margins,
+    "select": selection,
+    "report": report,
+    "test": test,
+}

@@ -1,0 +1,153 @@
+"""Two models side by side on the same images: points, intervals, paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.bootstrap import (
+    NUM_RESAMPLES,
+    Floats,
+    Resampler,
+    percentile_interval,
+    resampled_accuracy,
+    resampled_metrics,
+)
+from analysis.tables import BASE
+from study.errors import BadInput, Fault
+from study.metrics import OOD_METRICS, ood_metrics
+from study.records import VAL_ID, SetScores
+
+WINNER = "winner"
+DIFFERENCE = "winner - base"
+MEAN = "mean"
+RESULT_METRICS = ("id_accuracy", *OOD_METRICS)
+
+Sets = Mapping[str, SetScores]
+Numbers = dict[str, dict[str, dict[str, float]]]  # model -> set -> metric -> point
+Draws = dict[str, dict[str, dict[str, Floats]]]  # the same -> values of the resamples
+
+
+def compare(
+    models: Mapping[str, Sets],
+    *,
+    id_name: str = VAL_ID,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Every model on every OOD set with every score that all have, with 95 % intervals.
+
+    Intervals are percentile bootstraps over images by source group, ID and OOD apart; all models
+    share the resamples, so the rows of their difference are paired.
+
+    Args:
+        models: model ("winner", "base") -> set name -> its scores, one epoch; same images.
+        id_name: which of the sets is ID.
+        num_resamples: of the bootstrap.
+        seed: of its draws.
+
+    Returns:
+        One row a model ("winner", "base", "winner - base"), score and dataset (each OOD
+        set, then "mean" over them); columns model, dataset, score, n_id, n_ood (images),
+        num_id_groups, num_ood_groups (source groups); then id_accuracy, fpr95,
+        fpr95_ood_positive, auroc, aupr_in, aupr_out as fractions, each with _low and _high.
+    """
+    _check_same_images(models)
+    resampler = Resampler.of(next(iter(models.values())), num_resamples, seed)
+    correct = {m: one[id_name].prediction[0] == one[id_name].label for m, one in models.items()}
+    accuracy = resampled_accuracy(correct, resampler, id_name)
+    rows: list[dict[str, Any]] = []
+    for score in _shared_scores(models, id_name):
+        values = {
+            m: {s: one.scores[score][0] for s, one in by_set.items()}
+            for m, by_set in models.items()
+        }
+        point = {m: _points(v, id_name) for m, v in values.items()}
+        drawn = _drawn(values, resampler, id_name)
+        for model, right in correct.items():
+            for dataset in point[model]:
+                point[model][dataset]["id_accuracy"] = float(right.mean())
+                drawn[model][dataset]["id_accuracy"] = accuracy[model]
+        rows += _rows(score, point, drawn)
+    table = pd.DataFrame(rows)
+    sizes = [_sizes(models, resampler, id_name, dataset) for dataset in table["dataset"]]
+    keys = ["model", "dataset", "score"]
+    return pd.concat([table[keys], pd.DataFrame(sizes), table.drop(columns=keys)], axis=1)
+
+
+def _check_same_images(models: Mapping[str, Sets]) -> None:
+    first, *rest = models.values()
+    for other in rest:
+        wrong = [
+            name
+            for name in first.keys() | other.keys()
+            if name not in other
+            or name not in first
+            or not np.array_equal(first[name].image, other[name].image)
+        ]
+        if wrong:
+            rule = f"the models were scored on different images of {', '.join(sorted(wrong))}"
+            raise BadInput(Fault("scores", "", rule, "Compare models of one study only."))
+
+
+def _rows(score: str, point: Numbers, drawn: Draws) -> list[dict[str, Any]]:
+    if WINNER in point and BASE in point:
+        point = {**point, DIFFERENCE: _difference(point)}
+        drawn = {**drawn, DIFFERENCE: _difference(drawn)}
+    return [
+        {"model": model, "dataset": name, "score": score} | _numbers(one, drawn[model][name])
+        for model, by_set in point.items()
+        for name, one in by_set.items()
+    ]
+
+
+def _shared_scores(models: Mapping[str, Sets], id_name: str) -> list[str]:
+    first, *rest = models.values()
+    names = first[id_name].scores
+    return [name for name in names if all(name in other[id_name].scores for other in rest)]
+
+
+def _points(values: Mapping[str, Floats], id_name: str) -> dict[str, dict[str, float]]:
+    by_set = {s: ood_metrics(values[id_name], v) for s, v in values.items() if s != id_name}
+    by_set[MEAN] = {x: float(np.mean([one[x] for one in by_set.values()])) for x in OOD_METRICS}
+    return by_set
+
+
+def _drawn(
+    values: Mapping[str, Mapping[str, Floats]], resampler: Resampler, id_name: str
+) -> Draws:
+    drawn = resampled_metrics(values, resampler, id_name=id_name)
+    for by_set in drawn.values():
+        sets = list(by_set.values())
+        by_set[MEAN] = {x: np.mean([one[x] for one in sets], axis=0) for x in OOD_METRICS}
+    return drawn
+
+
+def _difference(models: Any) -> Any:
+    """Metric by metric, for points and for arrays of resamples alike."""
+    ours, theirs = models[WINNER], models[BASE]
+    return {s: {x: one[x] - theirs[s][x] for x in RESULT_METRICS} for s, one in ours.items()}
+
+
+def _sizes(
+    models: Mapping[str, Sets], resampler: Resampler, id_name: str, dataset: str
+) -> dict[str, int]:
+    sets = next(iter(models.values()))
+    names = [name for name in sets if name != id_name] if dataset == MEAN else [dataset]
+    return {
+        "n_id": len(sets[id_name].label),
+        "n_ood": sum(len(sets[name].label) for name in names),
+        "num_id_groups": resampler.num_groups(id_name),
+        "num_ood_groups": sum(resampler.num_groups(name) for name in names),
+    }
+
+
+def _numbers(point: Mapping[str, float], drawn: Mapping[str, Floats]) -> dict[str, float]:
+    row: dict[str, float] = {}
+    for metric in RESULT_METRICS:
+        low, high = percentile_interval(drawn[metric])
+        row |= {metric: point[metric], f"{metric}_low": low, f"{metric}_high": high}
+    return row

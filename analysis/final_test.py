@@ -1,0 +1,97 @@
+"""The final test's numbers: the winner and its base on test sets that were never touched.
+
+Opening the test sets is not this room's right: another process does it (`study.final_test`),
+leaves per-image scores and a line in the ledger, and this module turns the scores into a table.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.compare import WINNER, Sets, compare
+from analysis.frozen import read_frozen
+from analysis.selection import one_epoch, study_seed
+from analysis.tables import BASE, Records
+from study.errors import BadInput, Fault, Interrupted, StudyFailed
+from study.records import RunFolder, ValidationScores, replacing
+
+TEST_ID = "test_id"
+_STDERR = 2
+
+
+def results_path(folder: RunFolder) -> Path:
+    """Where the table of the final test is."""
+    return folder.final_test / "results.parquet"
+
+
+def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
+    """Open the test sets once, on the frozen choice, and tell what it is worth.
+
+    Args:
+        study: its records, with a frozen selection.
+        again: the reason for another opening; the ledger keeps it.
+
+    Returns:
+        See ``analysis.compare.compare``; also written to final_test/results.parquet.
+
+    Raises:
+        BadInput: if there is no intact frozen choice, or the test was done and ``again`` is
+            not given, or the scores cannot be read.
+        StudyFailed: if the other process failed; it has said why on stderr.
+        Interrupted: if it was interrupted.
+    """
+    read_frozen(study.folder.path)
+    path = results_path(study.folder)
+    if again is None and path.exists():
+        rule = "the final test was done; once is what makes its numbers honest"
+        way = 'Read them in the report; or give --again "why", which the ledger keeps.'
+        raise BadInput(Fault(str(path), "", rule, way))
+    # Scores without a table: the test was opened, then cut short. Nothing is opened again.
+    if again is not None or not (study.folder.final_test / f"{WINNER}.npz").exists():
+        _open_test(study.folder.path, again)
+    table = compare(_load_models(study.folder), id_name=TEST_ID, seed=study_seed(study))
+    with replacing(path) as file:
+        table.to_parquet(file, index=False)
+    return table
+
+
+def _open_test(folder: Path, again: str | None) -> None:
+    command = [sys.executable, "-m", "study.final_test", str(folder)]
+    if again is not None:
+        command += ["--again", again]
+    # Its stdout goes to our stderr: results on stdout are ours.
+    code = subprocess.run(command, check=False, stdout=_STDERR).returncode
+    if code == 130:
+        raise Interrupted(f"{folder}: the final test was interrupted")
+    if code == 2:
+        rule = "the final test refused its input; see above"
+        raise BadInput(Fault(str(folder), "", rule))
+    if code != 0:
+        raise StudyFailed(f"{folder}: the final test failed with exit code {code}; see above.")
+
+
+def _load_models(folder: RunFolder) -> dict[str, Sets]:
+    models: dict[str, Sets] = {}
+    for model in (WINNER, BASE):
+        path = folder.final_test / f"{model}.npz"
+        if model == BASE and not path.exists():
+            continue  # a recipe that starts from nothing has no base
+        try:
+            scores = ValidationScores.load(path)
+        except Exception as error:
+            # zipfile, numpy and zlib each have their own word for a torn file
+            rule = f"not a readable scores file ({error})"
+            way = 'Restore it, or open the test again with --again "why".'
+            raise BadInput(Fault(str(path), "", rule, way)) from error
+        models[model] = one_epoch(scores, len(scores.epochs) - 1)
+    return models
+
+
+def load_results(folder: RunFolder) -> pd.DataFrame | None:
+    """The table of the final test, None where it was not done."""
+    path = results_path(folder)
+    return pd.read_parquet(path) if path.exists() else None

@@ -1,0 +1,66 @@
+"""How numbers are written for readers: percent with one decimal, intervals in brackets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+MISSING = "–"
+
+
+def percent(fraction: Any) -> str:
+    """A fraction as percent without the sign: .2642 is ``26.4``."""
+    return MISSING if pd.isna(fraction) else f"{100 * fraction:.1f}"
+
+
+def points(fraction: Any) -> str:
+    """A difference of fractions in percentage points, with its sign: ``−33.6``."""
+    if pd.isna(fraction):
+        return MISSING
+    return f"{100 * fraction:+.1f}".replace("-", "−")
+
+
+def number(value: Any) -> str:
+    """A number with four significant digits."""
+    return MISSING if value is None or pd.isna(value) else f"{value:.4g}".replace("-", "−")
+
+
+def with_interval(
+    row: Mapping[str, Any] | pd.Series, metric: str, form: Callable[[Any], str] = percent
+) -> dict[str, str]:
+    """A metric of a table with ``_low`` and ``_high`` columns: value and interval."""
+    low, high = form(row[f"{metric}_low"]), form(row[f"{metric}_high"])
+    return {"value": form(row[metric]), "interval": f"[{low}, {high}]"}
+
+
+def value_text(value: Any) -> str:
+    """Any recorded value, short."""
+    if isinstance(value, list | tuple):
+        return ", ".join(value_text(one) for one in value) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {value_text(one)}" for key, one in value.items()) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or pd.isna(value):
+        return MISSING
+    if isinstance(value, float) or hasattr(value, "dtype"):
+        as_float = float(value)
+        if as_float == math.floor(as_float) and abs(as_float) < 1e6:
+            return f"{as_float:.0f}".replace("-", "−")
+        return number(as_float)
+    if isinstance(value, int) and abs(value) >= 100_000:
+        return f"{value:,}"
+    return str(value)
+
+
+def plain_time(text: Any) -> str:
+    """An ISO time as ``01 January 2025, 12:00 UTC``; other texts as they are."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return str(text or "")
+    return f"{moment:%d %B %Y, %H:%M} {moment.tzname() or ''}".strip()

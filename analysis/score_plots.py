@@ -1,0 +1,79 @@
+"""Pictures of per-image scores: histograms of ID against OOD, ROC curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from analysis.selection import scores_at
+from analysis.style import (
+    BLACK,
+    BLUE,
+    COLUMN_IN,
+    ORANGE,
+    new_figure,
+    percent_axis,
+    score_label,
+    styled,
+)
+from analysis.tables import Records
+from study.metrics import RECALL, fpr_at_recall, threshold_at_recall
+from study.records import VAL_ID, SetScores
+
+Floats = NDArray[np.float64]
+
+
+def histograms(study: Records, trial_id: str, epoch: int) -> dict[str, Figure]:
+    """Scores of validation ID against each OOD validation set: set name -> figure.
+
+    Raises:
+        BadInput: if the trial's per-image scores are missing or broken.
+    """
+    return set_histograms(scores_at(study, trial_id, epoch), study.own_score)
+
+
+def set_histograms(
+    sets: Mapping[str, SetScores], score: str, id_name: str = VAL_ID
+) -> dict[str, Figure]:
+    """The same for sets in hand, each with one epoch."""
+    id_scores = sets[id_name].scores[score][0]
+    return {
+        name: histogram(id_scores, one.scores[score][0], name, score)
+        for name, one in sets.items()
+        if name != id_name
+    }
+
+
+def histogram(id_scores: Floats, ood_scores: Floats, name: str, score: str) -> Figure:
+    """ID against one OOD set, with the threshold that keeps 95 % of ID."""
+    threshold = threshold_at_recall(id_scores, RECALL)
+    fpr = fpr_at_recall(id_scores, ood_scores)
+    # The outermost scores would squeeze all others into a few bars.
+    low, high = np.quantile(np.concatenate([id_scores, ood_scores]), [0.002, 0.998])
+    edges = np.linspace(low, high, 41)
+    with styled():
+        figure, axes = new_figure(COLUMN_IN, 2.4)
+        for values, colour, label in ((id_scores, BLUE, "ID"), (ood_scores, ORANGE, name)):
+            share = np.histogram(np.clip(values, low, high), edges)[0] / len(values)
+            axes.stairs(share, edges, fill=True, color=colour, alpha=0.3)
+            axes.stairs(share, edges, color=colour, lw=1.2, label=f"{label}, n = {len(values):,}")
+        axes.axvline(threshold, color=BLACK, lw=1, ls=(0, (4, 3)))
+        axes.annotate(
+            f"95 % of ID below\n{100 * fpr:.1f} % of OOD too",
+            (threshold, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -2) if threshold < (low + high) / 2 else (-4, -2),
+            textcoords="offset points",
+            ha="left" if threshold < (low + high) / 2 else "right",
+            va="top",
+            fontsize=7.5,
+            bbox={"boxstyle": "square,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
+        )
+        axes.set_xlabel(f"{score_label(score)} score (higher = more OOD)")
+        axes.set_ylabel("Share of images (%)")
+        percent_axis(axes, y=True)
+        figure.legend(loc="outside upper left", ncols=2)
+    return figure

@@ -1,0 +1,304 @@
+"""The report's words and tables, as plain values for the template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.compare import DIFFERENCE, MEAN, WINNER, compare
+from analysis.final_test import load_results
+from analysis.frozen import read_frozen
+from analysis.numbers import number, percent, plain_time, points, value_text, with_interval
+from analysis.selection import ID_ACCURACY, Selection, base_scores, scores_at
+from analysis.style import LABELS, metric_label, parameter_label, score_label
+from analysis.tables import BASE, SUMMARY, Records
+from study.errors import BadInput
+from study.failures import FailedTrial, group_failures
+
+Row = dict[str, Any]
+MODEL_LABELS = {WINNER: "chosen", BASE: "base", DIFFERENCE: "difference"}
+
+
+def header(study: Records) -> Row:
+    """What ran, on which data."""
+    data = study.manifest.get("data", {})
+    spec = study.spec
+    time_s = study.trials["time_s"].sum() if "time_s" in study.trials.columns else 0.0
+    return {
+        "name": study.name,
+        "recipe": spec.get("recipe", "unknown recipe"),
+        "backbone": spec.get("model", {}).get("backbone", "unknown network"),
+        "created": plain_time(study.manifest.get("created")),
+        "command": study.manifest.get("command", ""),
+        "demo": study.is_demo,
+        "notes": data.get("notes", []),
+        "counts": study.status_counts(),
+        "num_trials": len(study.trials),
+        "hours": f"{time_s / 3600:.1f} h" if time_s >= 3600 else f"{time_s / 60:.1f} min",
+        "searcher": spec.get("tune", {}).get("searcher", ""),
+        "scheduler": spec.get("tune", {}).get("scheduler", ""),
+        "seed": spec.get("tune", {}).get("seed", ""),
+    }
+
+
+def choice(study: Records, selection: Selection | None) -> Row:
+    """The chosen trial, its numbers beside the base's, and its parameters."""
+    if selection is None:
+        return {"choice": None, "comparison": None, "per_set": None}
+    row = study.trials.set_index("trial_id").loc[selection.trial_id]
+    searched = [(parameter_label(c), value_text(row[c])) for c in study.searched]
+    resolved = [
+        (f"{parameter_label(c)} (nats)", value_text(row[c]))
+        for c in study.trials.columns
+        if c.endswith(".value") and c not in study.searched
+    ]
+    interval = list(selection.interval) if selection.interval else None
+    compared = _comparison(study, selection)
+    return {
+        "choice": {
+            "trial_id": selection.trial_id,
+            "epoch": selection.epoch,
+            "metric": metric_label(selection.metric, ""),
+            "value": _value(selection.metric, selection.value),
+            "interval": [_value(selection.metric, end) for end in interval] if interval else None,
+            "accuracy": percent(row[ID_ACCURACY]),
+            "rule": selection.rule,
+            "score": score_label(selection.score),
+            "threshold": number(selection.threshold),
+            "parameters": searched + resolved,
+            "seal": _seal(study),
+            "num_candidates": len(selection.candidates),
+            "num_eligible": int(selection.candidates["passes_floor"].sum()),
+            "num_resamples": selection.num_resamples,
+        },
+        "comparison": _summary_rows(compared, selection.score),
+        "per_set": _set_rows(compared),
+    }
+
+
+def _value(metric: str, value: float) -> str:
+    return number(value) if metric.endswith("objective") else f"{percent(value)} %"
+
+
+def _seal(study: Records) -> str:
+    try:
+        return str(read_frozen(study.folder.path)["sha256"])
+    except BadInput:
+        return ""
+
+
+def _comparison(study: Records, selection: Selection) -> pd.DataFrame | None:
+    """Chosen and base on the validation sets; None where scores are missing."""
+    if not study.has_scores(selection.trial_id):
+        return None
+    chosen = scores_at(study, selection.trial_id, selection.epoch)
+    models = {WINNER: chosen}
+    base = base_scores(study)
+    if base and all(name in base for name in chosen):
+        models[BASE] = {name: base[name] for name in chosen}
+    try:
+        return compare(models, seed=selection.seed)
+    except BadInput:
+        return compare({WINNER: chosen}, seed=selection.seed)  # the base saw other images
+
+
+def _summary_rows(table: pd.DataFrame | None, score: str) -> list[Row] | None:
+    """One row a metric: chosen, base, difference."""
+    if table is None:
+        return None
+    means = {model: row for (model, *key), row in _by_key(table).items() if key == [MEAN, score]}
+    return [
+        {
+            "label": LABELS[metric],
+            **{
+                MODEL_LABELS[model]: with_interval(
+                    means[model], metric, points if model == DIFFERENCE else percent
+                )
+                if model in means
+                else None
+                for model in MODEL_LABELS
+            },
+        }
+        for metric in SUMMARY
+    ]
+
+
+def _by_key(table: pd.DataFrame) -> dict[tuple[str, str, str], Row]:
+    """(model, dataset, score) -> the row."""
+    rows = table.to_dict("records")
+    return {
+        (row["model"], row["dataset"], row["score"]): {
+            str(key): value for key, value in row.items()
+        }
+        for row in rows
+    }
+
+
+def _set_rows(table: pd.DataFrame | None) -> Row | None:
+    """FPR95 and AUROC of every score on every set, base and chosen side by side."""
+    if table is None:
+        return None
+    return side_by_side(table)
+
+
+def side_by_side(table: pd.DataFrame, scores: tuple[str, ...] | None = None) -> Row:
+    """A table of models by score: one row a set and model, columns FPR95 and AUROC per score.
+
+    Args:
+        table: from ``analysis.compare.compare``.
+        scores: which, where they are there; all where None.
+    """
+    names = [s for s in table["score"].unique() if scores is None or s in scores]
+    names = names or list(table["score"].unique())
+    models = [m for m in (BASE, WINNER, DIFFERENCE) if m in set(table["model"])]
+    index = _by_key(table)
+    rows = []
+    for dataset in table["dataset"].unique():
+        for model in models:
+            form = points if model == DIFFERENCE else percent
+            cells = [
+                with_interval(index[model, dataset, score], metric, form)
+                for score in names
+                for metric in ("fpr95", "auroc")
+            ]
+            first = index[model, dataset, names[0]]
+            rows.append(
+                {
+                    "dataset": "mean over sets" if dataset == MEAN else dataset,
+                    "images": f"{first['n_ood']:,.0f}",
+                    "sources": f"{first['num_ood_groups']:,.0f}",
+                    "first": model == models[0],
+                    "span": len(models),
+                    "model": MODEL_LABELS[model],
+                    "cells": cells,
+                    "is_mean": dataset == MEAN,
+                }
+            )
+    return {"scores": [score_label(name) for name in names], "rows": rows}
+
+
+def final(study: Records) -> Row | None:
+    """The final test, None where it was not done."""
+    table = load_results(study.folder)
+    if table is None or table.empty:
+        return None
+    first = {row["model"]: row for row in reversed(_by_key(table).values())}
+    accuracy = [
+        (MODEL_LABELS[m], with_interval(first[m], "id_accuracy", form))
+        for m, form in ((BASE, percent), (WINNER, percent), (DIFFERENCE, points))
+        if m in first
+    ]
+    opened = [event for event in study.ledger if event["event"].startswith("test")]
+    return {
+        **side_by_side(table, ("msp", "energy")),
+        "accuracy": accuracy,
+        "n_id": f"{table['n_id'].iloc[0]:,}",
+        "times": len(opened),
+    }
+
+
+def trials(study: Records, selection: Selection | None) -> Row:
+    """All trials, the ranked ones first."""
+    ranks: Mapping[str, Any] = {}
+    if selection is not None:
+        ranks = dict(
+            zip(selection.candidates["trial_id"], selection.candidates["rank"], strict=True)
+        )
+    metrics = [m for m in dict.fromkeys([study.metric, "val/auroc", ID_ACCURACY])]
+    metrics = [metric for metric in metrics if metric in study.trials.columns]
+    order = study.trials["trial_id"].map(lambda t: _or_last(ranks.get(t)))
+    rows = study.trials.assign(_order=order).sort_values(["_order", "trial_id"])
+    return {
+        "columns": [f"{metric_label(m, '').replace(', ID positive', '')}, %" for m in metrics]
+        + [parameter_label(column) for column in study.searched],
+        "rows": [
+            {
+                "trial_id": row["trial_id"],
+                "rank": "" if pd.isna(ranks.get(row["trial_id"])) else ranks[row["trial_id"]],
+                "status": row["status"],
+                "epochs": value_text(row.get("epochs")),
+                "cells": [_value(m, row[m]).removesuffix(" %") for m in metrics]
+                + [value_text(row[column]) for column in study.searched],
+                "chosen": selection is not None and row["trial_id"] == selection.trial_id,
+            }
+            for _, row in rows.iterrows()
+        ],
+    }
+
+
+def _or_last(rank: Any) -> int:
+    return 10**9 if rank is None or pd.isna(rank) else int(rank)
+
+
+def failures(study: Records) -> Row:
+    """Failed trials by cause, and each distinct traceback once."""
+    failed = study.trials[study.trials["status"] == "failed"]
+    causes = group_failures(
+        FailedTrial(str(row["trial_id"]), str(row.get("reason") or "no reason is on record"))
+        for _, row in failed.iterrows()
+    )
+    file = study.folder.failures
+    return {
+        "causes": [{"reason": one.reason, "trials": one.trials} for one in causes],
+        "text": file.read_text(encoding="utf-8", errors="replace").strip()
+        if file.exists()
+        else "",
+    }
+
+
+def provenance(study: Records) -> Row:
+    """Data roles, leak check, versions, machine, base, events."""
+    manifest = study.manifest
+    data = manifest.get("data", {})
+    git = manifest.get("git") or {}
+    changed = ", with local changes" if git.get("dirty") else ""
+    facts = {
+        "commit": f"{git.get('commit') or 'unknown'}{changed}",
+        "threads": manifest.get("threads"),
+        **{f"hardware, {key}": value for key, value in (manifest.get("hardware") or {}).items()},
+        **{f"version, {key}": value for key, value in (manifest.get("versions") or {}).items()},
+    }
+    base = {k: v for k, v in study.base.items() if not isinstance(v, Mapping | list)}
+    return {
+        "roles": [{"name": name, **role} for name, role in (data.get("roles") or {}).items()],
+        "leaks": list(_flat(data.get("leak_check") or {})),
+        "facts": [(key.replace("_", " "), value_text(v)) for key, v in facts.items() if v],
+        "base_facts": [(key.replace("_", " "), value_text(value)) for key, value in base.items()],
+        "events": [
+            {
+                "time": plain_time(event.get("time")),
+                "event": event["event"].replace("_", " "),
+                "details": _details(event),
+            }
+            for event in study.ledger
+            if _is_told(event["event"])
+        ],
+    }
+
+
+def _is_told(event: str) -> bool:
+    """The ledger's inner steps (ask, result ...) are for resuming, not for readers."""
+    told = ("start", "resum", "extend", "select", "test", "finish", "interrupt", "session", "end")
+    return event.startswith(told)
+
+
+def _details(event: Mapping[str, Any]) -> str:
+    skipped = ("event", "time", "crc32")
+    pairs = [(k, v) for k, v in event.items() if k not in skipped]
+    return "; ".join(
+        f"{k}: {value_text(v)}" for k, v in pairs if not isinstance(v, Mapping | list)
+    )
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested facts as (name, text) rows."""
+    for key, value in content.items():
+        name = f"{prefix}{str(key).replace('_', ' ')}"
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{name}: ")
+        elif isinstance(value, list) and len(value) > 8:
+            yield name, f"{len(value)} entries, see manifest.json"
+        else:
+            yield name, value_text(value)

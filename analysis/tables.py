@@ -1,0 +1,298 @@
+"""The records of one run as typed tables: what was asked, what ran, what each trial gave."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from study.errors import BadInput, Fault
+from study.ledger import Record, read_ledger
+from study.metrics import METRICS
+from study.objective import OBJECTIVE
+from study.records import STATUSES, VAL_ID, RunFolder, ValidationScores
+
+SUMMARY = ("id_accuracy", "fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out")
+BASE = "base"
+Direction = Literal["min", "max"]
+
+
+def direction_of(metric: str) -> Direction:
+    """Whether a smaller or a larger value of ``val/...`` is better.
+
+    Raises:
+        BadInput: for a metric that nobody has defined.
+    """
+    name = metric.rsplit("/", 1)[-1]
+    known = dict(METRICS) | {OBJECTIVE.removeprefix("val/"): "min"}
+    if name not in known:
+        rule = f"no such metric; known: {', '.join(sorted(known))}"
+        raise BadInput(Fault("select.metric", "", rule, "Name one of them.", value=metric))
+    return "min" if known[name] == "min" else "max"
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The ID accuracy that a candidate must reach.
+
+    Attributes:
+        value: fraction in [0, 1].
+        reference: what it is relative to, in words ("base", "absolute").
+        how: the sentence that says how it came about.
+    """
+
+    value: float
+    reference: str = ""
+    how: str = ""
+
+
+@dataclass(frozen=True)
+class Records:
+    """One run, read once.
+
+    Attributes:
+        folder: where its files are.
+        trials: one row a trial, see ``read_table``; sorted by trial id.
+        epochs: one row a trial and epoch; sorted by both.
+        spec: the resolved spec as a plain dict.
+        manifest: provenance as a plain dict.
+        ledger: events in order.
+        faults: sentences about records that could not be read and were left out.
+    """
+
+    folder: RunFolder
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    ledger: list[Record] = field(default_factory=list)
+    faults: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        return self.folder.path.resolve().name
+
+    @property
+    def metric(self) -> str:
+        """The metric that selection ranks by, such as ``val/fpr95``."""
+        return str(self.spec.get("select", {}).get("metric", "val/fpr95"))
+
+    @property
+    def checkpoint_rule(self) -> str:
+        """Which epoch of a trial counts: ``best`` (lowest val/objective) or ``last``."""
+        return str(self.spec.get("select", {}).get("checkpoint", "best"))
+
+    @property
+    def base(self) -> Mapping[str, Any]:
+        """What was measured on the base model before the search; empty where there is none."""
+        return self.manifest.get("base") or {}
+
+    @property
+    def floor(self) -> Floor | None:
+        """The floor on ID accuracy, None where the study has none."""
+        told = self.manifest.get("floor") or {}
+        if told.get("value") is None:
+            return None
+        words = (str(told.get(key) or "") for key in ("reference", "how"))
+        return Floor(float(told["value"]), *words)
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the study ran on the embedded demo set in place of real data."""
+        return bool(self.manifest.get("data", {}).get("demo"))
+
+    @cached_property
+    def ood_sets(self) -> tuple[str, ...]:
+        """Names of the OOD validation sets, in order of first appearance."""
+        found = (c.split("/")[1] for c in self.trials.columns if c.count("/") == 3)
+        return tuple(dict.fromkeys(name for name in found if name != VAL_ID))
+
+    @cached_property
+    def score_names(self) -> tuple[str, ...]:
+        """Names of the OOD scores that every trial reports."""
+        found = (c.split("/")[2] for c in self.trials.columns if c.count("/") == 3)
+        return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def own_score(self) -> str:
+        """The score behind ``val/fpr95`` and its siblings: the recipe's own.
+
+        Told by the manifest; a run without that entry shows it in its numbers, since the
+        summary is the mean over the sets of exactly one score.
+
+        Raises:
+            BadInput: where neither tells.
+        """
+        told = self.manifest.get("own_score")
+        if told:
+            return str(told)
+        rows = self.trials[self.trials["val/auroc"].notna()] if len(self.trials) else self.trials
+        for score in self.score_names if len(rows) else ():
+            mean = rows[[f"val/{s}/{score}/auroc" for s in self.ood_sets]].mean(axis=1)
+            if (mean - rows["val/auroc"]).abs().max() < 1e-9:
+                return score
+        rule = "the records do not say which score the study's summary metrics stand for"
+        raise BadInput(Fault(str(self.folder.manifest), "own_score", rule))
+
+    @cached_property
+    def searched(self) -> tuple[str, ...]:
+        """Columns ``param/...`` of the searched parameters, in the order of the spec."""
+        keys = self.spec.get("search") or {}
+        names = [k if "." in k else f"train.{k}" for k in keys]
+        columns = set(self.trials.columns)
+        found = (_search_column(f"param/{name}", columns) for name in names)
+        return tuple(dict.fromkeys(column for column in found if column))
+
+    def is_log(self, column: str) -> bool:
+        """Whether the parameter of a column ``param/...`` was searched on a log scale."""
+        name = column.removeprefix("param/")
+        for key, domain in (self.spec.get("search") or {}).items():
+            stem = key if "." in key else f"train.{key}"
+            if name == stem or name.startswith(f"{stem}."):
+                return "loguniform" in str(domain)
+        return False
+
+    def scores(self, trial_id: str) -> ValidationScores:
+        """Per-image validation scores of a trial, or of the base under the name ``base``.
+
+        Raises:
+            BadInput: if there is no such file or it cannot be read whole.
+        """
+        path = self.folder.trial_scores(trial_id)
+        if not path.exists():
+            rule = f"the per-image scores of {trial_id} are missing"
+            raise BadInput(Fault(str(path), "", rule, "Restore the file, or run the trial again."))
+        try:
+            return ValidationScores.load(path)
+        except Exception as error:
+            # zipfile, numpy and zlib each have their own word for a torn file
+            raise BadInput(
+                Fault(str(path), "", f"not a readable scores file ({error})")
+            ) from error
+
+    def has_scores(self, trial_id: str) -> bool:
+        """Whether per-image scores of a trial (or of ``base``) were kept."""
+        return self.folder.trial_scores(trial_id).exists()
+
+    def status_counts(self) -> dict[str, int]:
+        """Number of trials in each status that occurs, in the order of the contract."""
+        counts = {name: int((self.trials["status"] == name).sum()) for name in STATUSES}
+        return {name: count for name, count in counts.items() if count}
+
+
+def _search_column(name: str, columns: set[str]) -> str | None:
+    """A margin is searched in standard deviations or as such; the record keeps both forms."""
+    forms = (name, f"{name}.sd", f"{name}.absolute", f"{name}.value")
+    return next((form for form in forms if form in columns), None)
+
+
+def read_records(path: Path) -> Records:
+    """Read a run's folder.
+
+    Raises:
+        BadInput: if the folder or its trial table is missing or cannot be read.
+    """
+    folder = RunFolder(path)
+    _check_folder(folder)
+    faults: list[str] = []
+    trials = read_table(folder.trials)
+    epochs = read_table(folder.epochs) if folder.epochs.exists() else _nothing()
+    _drop_broken(trials, folder.trials, faults)
+    return Records(
+        folder,
+        trials.sort_values("trial_id", ignore_index=True),
+        epochs.sort_values(["trial_id", "epoch"], ignore_index=True),
+        spec=_read_yaml(folder.spec),
+        manifest=_read_json(folder.manifest),
+        ledger=read_ledger(folder.ledger)[0],
+        faults=tuple(faults),
+    )
+
+
+def _check_folder(folder: RunFolder) -> None:
+    place = str(folder.path)
+    if not folder.path.is_dir():
+        rule = "no such directory"
+        raise BadInput(Fault(place, "", rule, "Give the folder of a run, such as runs/energy."))
+    if not folder.trials.exists():
+        rule = "there is no trials.parquet in it, so it holds no study, or one that never started"
+        way = "Give the folder that --out named, or resume the study with run_study.py --resume."
+        raise BadInput(Fault(place, "", rule, way))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read trials.parquet or epochs.parquet with pandas' own types.
+
+    Returns:
+        Columns as in the contract: trial_id (str), seed, epochs (Int64), status (category of
+        ``STATUSES``), time_s (float64, seconds), ``val/...`` (float64, fractions) and
+        ``param/...`` (as stored).
+
+    Raises:
+        BadInput: naming the file, if it is not whole or lacks its key columns.
+    """
+    try:
+        frame: pd.DataFrame = pq.read_table(path, memory_map=False).to_pandas()
+    except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
+        rule = f"not a readable Parquet file ({str(error).splitlines()[0]})"
+        raise BadInput(Fault(str(path), "", rule, "Restore it, or resume the study.")) from error
+    if not len(frame.columns):
+        return _nothing()  # a study that was stopped before its first trial
+    if "trial_id" not in frame.columns:
+        raise BadInput(Fault(str(path), "trial_id", "the column is missing; not a study's table"))
+    frame["trial_id"] = frame["trial_id"].astype("str")
+    for column in ("seed", "epochs", "epoch", "checkpoint_epoch"):
+        if column in frame.columns:
+            frame[column] = frame[column].astype("Int64")
+    for column in (c for c in frame.columns if c.startswith("val/") or c == "time_s"):
+        frame[column] = pd.to_numeric(frame[column], errors="coerce").astype("float64")
+    if "status" in frame.columns:
+        frame["status"] = pd.Categorical(frame["status"], categories=STATUSES)
+    return frame
+
+
+def _nothing() -> pd.DataFrame:
+    columns = {"trial_id": "str", "epoch": "Int64", "seed": "Int64", "epochs": "Int64"}
+    frame = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
+    return frame.assign(status=pd.Categorical([], categories=STATUSES))
+
+
+def _drop_broken(trials: pd.DataFrame, path: Path, faults: list[str]) -> None:
+    """Leave out, by name, finished trials whose metrics are not numbers."""
+    present = [f"val/{name}" for name in SUMMARY if f"val/{name}" in trials.columns]
+    for index, row in trials[trials["status"] == "finished"].iterrows():
+        wrong = [name for name in present if not math.isfinite(row[name])]
+        if wrong:
+            told = f"trial {row['trial_id']} is finished but has no {', '.join(wrong)}"
+            faults.append(f"{path.name}: {told}; left out.")
+            trials.drop(index=index, inplace=True)
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(Fault(str(path), "", f"not readable as YAML ({error})")) from error
+    return content if isinstance(content, Mapping) else {}
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(Fault(str(path), "", f"not readable as JSON ({error})")) from error
+    return content if isinstance(content, Mapping) else {}

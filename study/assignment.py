@@ -1,0 +1,35 @@
+"""What one trial is told to do; plain values, so that it can travel to any worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one trial is to do.
+
+    Attributes:
+        number: of the trial in its study, from 0.
+        seed: names all its random streams.
+        model: the section ``model:`` with searched values in place.
+        train: the section ``train:`` with searched values in place and margins as numbers.
+        objectives: val/objective of the epochs that are on record; training goes on after them.
+    """
+
+    number: int
+    seed: int
+    model: dict[str, Any]
+    train: dict[str, Any]
+    objectives: tuple[float, ...] = ()
+
+    @property
+    def trial_id(self) -> str:
+        """The trial's name in every file."""
+        return trial_id(self.number)
+
+
+def trial_id(number: int) -> str:
+    """Name of trial ``number``: five digits."""
+    return f"{number:05d}"

@@ -1,0 +1,98 @@
+"""Checkpoints of a run of training: written whole by rename, checked when read.
+
+checkpoints/<trial>/epoch_0003/   model.safetensors, state.pt (optimizer, loss), meta.json
+checkpoints/<trial>/weights.safetensors   the weights at the epoch that the checkpoint rule picks
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+
+from study.errors import BadInput, Fault
+from study.models.weights import load_weights, save_weights
+from study.training import TrainingState
+
+_NEWEST_KEPT = 2  # one may be ahead of the ledger, the other is then the one to resume from
+WEIGHTS = "weights.safetensors"
+
+
+def checkpoint_path(folder: Path, epoch: int) -> Path:
+    """Where the state after ``epoch`` is kept."""
+    return folder / f"epoch_{epoch:04d}"
+
+
+def save_checkpoint(folder: Path, state: TrainingState) -> None:
+    """Write the state after an epoch under ``folder`` and drop all but the two newest."""
+    target = checkpoint_path(folder, state.epoch)
+    temporary = folder / f".{target.name}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_weights(state.model, temporary / "model.safetensors", {"epoch": str(state.epoch)})
+    torch.save({"optimizer": state.optimizer, "loss": state.loss}, temporary / "state.pt")
+    sums = {name: _sha256(temporary / name) for name in ("model.safetensors", "state.pt")}
+    meta = json.dumps({"epoch": state.epoch, "sha256": sums}, indent=2)
+    (temporary / "meta.json").write_text(meta)
+    for file in temporary.iterdir():
+        _sync(file)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+    _sync(folder)
+    for old in sorted(folder.glob("epoch_*"))[:-_NEWEST_KEPT]:
+        shutil.rmtree(old)
+
+
+def load_checkpoint(folder: Path, epoch: int) -> TrainingState:
+    """Read the state after ``epoch``.
+
+    Raises:
+        BadInput: naming the file that is missing, torn or altered.
+    """
+    path = checkpoint_path(folder, epoch)
+    try:
+        meta = json.loads((path / "meta.json").read_text())
+    except (OSError, ValueError) as error:
+        raise BadInput(_fault(path / "meta.json", f"cannot be read ({error})")) from error
+    for name, expected in meta["sha256"].items():
+        if not (path / name).exists() or _sha256(path / name) != expected:
+            raise BadInput(_fault(path / name, "does not match the checksum in meta.json"))
+    weights, _ = load_weights(path / "model.safetensors")
+    rest = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+    return TrainingState(meta["epoch"], weights, rest["optimizer"], rest["loss"])
+
+
+def has_checkpoint(folder: Path, epoch: int) -> bool:
+    """Whether a whole checkpoint of ``epoch`` is there (they appear by rename)."""
+    return (checkpoint_path(folder, epoch) / "meta.json").exists()
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Remove the resumable states of an ended trial; its chosen weights stay."""
+    for path in folder.glob("epoch_*"):
+        shutil.rmtree(path)
+
+
+def _fault(path: Path, rule: str) -> Fault:
+    return Fault(
+        place=str(path),
+        key="",
+        rule=rule,
+        way_out="Remove the trial's checkpoints; it then starts from its first epoch.",
+    )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,148 @@
+"""What the leak check found and did: for the manifest, the terminal and the fault that stops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from study.data.images import ImageSet
+from study.errors import Fault
+
+Role = Literal["outliers", "ood_val", "train", "val_id", "id_test", "ood_test"]
+Kind = Literal["exact", "near", "group"]
+Action = Literal["stop", "drop", "tell"]
+
+# From the side that gives way first to the sides that never do.
+ROLE_ORDER: tuple[Role, ...] = ("outliers", "ood_val", "train", "val_id", "id_test", "ood_test")
+TEST_ROLES = frozenset({"id_test", "ood_test"})
+_SEVERAL = frozenset({"ood_val", "ood_test"})
+_TITLES: dict[Role, str] = {
+    "outliers": "outliers",
+    "ood_val": "OOD validation",
+    "train": "train ID",
+    "val_id": "validation ID",
+    "id_test": "ID test",
+    "ood_test": "OOD test",
+}
+_RELATIONS: dict[Kind, str] = {
+    "exact": "exact copies of each other",
+    "near": "near-duplicates",
+    "group": "cut from the same source images",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One set in its role."""
+
+    role: Role
+    images: ImageSet
+
+    @property
+    def key(self) -> str:
+        """``role``, or ``role/set`` where a role has several sets (as in StudyData.sets)."""
+        return f"{self.role}/{self.images.name}" if self.role in _SEVERAL else self.role
+
+    @property
+    def title(self) -> str:
+        """The key in words."""
+        name = f" '{self.images.name}'" if self.role in _SEVERAL else ""
+        return f"{_TITLES[self.role]}{name}"
+
+
+@dataclass(frozen=True)
+class Collision:
+    """What two sets share, by one kind.
+
+    Attributes:
+        weaker: key of the side that gives way where one does.
+        stronger: key of the other side.
+        kind: exact, near or group.
+        num_weaker: images of the weaker side that collide.
+        num_stronger: images of the stronger side that collide.
+        action: what follows: stop, drop (from the weaker side) or tell.
+        examples: up to three pairs of ids (for ``group``: group names), weaker side first.
+        remark: what to know or do about it, for people; may be empty.
+        titles: both sides in words.
+        share_stronger: ``num_stronger`` as a fraction of that set.
+    """
+
+    weaker: str
+    stronger: str
+    kind: Kind
+    num_weaker: int
+    num_stronger: int
+    action: Action
+    examples: tuple[tuple[str, str], ...]
+    remark: str
+    titles: tuple[str, str]
+    share_stronger: float
+
+    def __str__(self) -> str:
+        """One sentence."""
+        examples = ", ".join(f"{first} = {second}" for first, second in self.examples)
+        more = ", ..." if self.num_weaker > len(self.examples) else ""
+        sentence = (
+            f"{self.titles[0]} ({_count(self.num_weaker)}) and {self.titles[1]} "
+            f"({_count(self.num_stronger)}, {self.share_stronger:.1%}) are "
+            f"{_RELATIONS[self.kind]}: {examples}{more}"
+        )
+        return f"{sentence}. {self.remark}" if self.remark else sentence
+
+    def fault(self) -> Fault:
+        """The collision as the fault that stops the study."""
+        return Fault("data", "leaks", str(self).removesuffix(f". {self.remark}"), self.remark)
+
+
+@dataclass(frozen=True)
+class LeakReport:
+    """The outcome of a leak check.
+
+    Attributes:
+        collisions: by pair of sets and kind; pairs that share nothing are not listed.
+        num_images: images compared, by set.
+        dropped: images dropped, by set; sets that lost none are not listed.
+        rule: when two images are near-duplicates, in words.
+        time_s: duration of the comparison; with the reading of the test files where
+            :func:`study.data.leak_step.run_leak_check` made it.
+    """
+
+    collisions: tuple[Collision, ...]
+    num_images: Mapping[str, int]
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    rule: str = ""
+    time_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain form for the manifest: collisions, num_images, dropped, rule, time_s."""
+        hidden = ("remark", "titles", "examples")
+        return {
+            "collisions": [
+                {name: value for name, value in asdict(found).items() if name not in hidden}
+                | {"examples": [list(pair) for pair in found.examples]}
+                for found in self.collisions
+            ],
+            "num_images": dict(self.num_images),
+            "dropped": dict(self.dropped),
+            "rule": self.rule,
+            "time_s": round(self.time_s, 2),
+        }
+
+    def lines(self) -> list[str]:
+        """For the terminal: a summary, then one line a collision and one a set that lost images.
+
+        The summary counts leaks apart from what is only told.
+        """
+        total = sum(self.num_images.values())
+        leaks = sum(found.action != "tell" for found in self.collisions)
+        summary = (
+            f"leak check: {total:,} images of {len(self.num_images)} sets in {self.time_s:.1f} s; "
+            f"collisions handled: {leaks}, only told: {len(self.collisions) - leaks}"
+        )
+        lost = [f"  dropped from {key}: {_count(num)}" for key, num in self.dropped.items()]
+        return [summary, *(f"  {found}" for found in self.collisions), *lost]
+
+
+def _count(number: int) -> str:
+    return f"{number:,} image{'' if number == 1 else 's'}"

@@ -1,0 +1,285 @@
+"""Leak check: the same picture in two roles, found on pixels and on source groups.
+
+Every two sets of different roles are compared (sets of one role are not). Three kinds of
+collision:
+
+- ``exact``: equal pixels, by BLAKE2b.
+- ``near``: the same picture re-encoded, mirrored, shifted, brightened or slightly cropped, by
+  :class:`study.data.near_duplicates.Rule`; exact mirror images count here, exact copies do not.
+- ``group``: crops of one source image on both sides. Only rows whose group differs from their id
+  name a source; that two files have the same name says nothing.
+
+What follows (``stop`` becomes ``drop`` with ``data.leaks: drop``):
+
+====================================  ==================  =====================================
+roles                                 kind                consequence
+====================================  ==================  =====================================
+any two                               exact, group        stop
+outliers or OOD val x a test role     near                stop
+train or val ID x ID test             near                told; ``data.id_near_duplicates: drop``
+                                                          drops it from the training side
+train x val ID                        near                the same
+outliers x OOD val                    near                told; dropped with ``data.leaks: drop``:
+                                                          it flatters the selection, not the test
+any ID role x any OOD role            near                told, where no line above applies: a
+                                                          question of labels, no leak
+====================================  ==================  =====================================
+
+CIFAR-10 has near-duplicates between train and test by nature (Barz & Denzler 2020 count 3.3 % of
+the test images, by eye and with a wider notion); it may not have exact ones, lossless or as JPEG.
+An OOD validation set made from validation ID images (every one of its groups is a group of theirs)
+inherits their groups and their resemblances, so those are handled as the ID images' own.
+
+Dropping removes the image from the weaker side, in the order outliers, OOD validation, train,
+validation ID; nothing is ever dropped from a test role, so a collision between ID test and OOD
+test stops in any case.
+
+Measured by ``benchmarks/leak_rule.py`` on 32x32 JPEG images (intervals: Clopper-Pearson, 95 %):
+MEASURED
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from study.data.images import Pixels
+from study.data.leak_report import (
+    ROLE_ORDER,
+    TEST_ROLES,
+    Action,
+    Collision,
+    Kind,
+    LeakReport,
+    Member,
+)
+from study.data.near_duplicates import (
+    Descriptors,
+    Index,
+    Mask,
+    Rule,
+    describe,
+    find_near_duplicates,
+)
+from study.errors import BadInput
+
+__all__ = ["LeakReport", "Member", "Rule", "check_leaks"]
+
+Keys = npt.NDArray[np.bytes_]
+
+_MAX_EXAMPLES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """A member with what its comparisons need."""
+
+    member: Member
+    hashes: Keys
+    mirrored: Keys
+    descriptors: Descriptors
+    derived: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Rows of both sides that collide, and pairs of row numbers as examples."""
+
+    weaker: Index
+    stronger: Index
+    examples: list[tuple[int, int]]
+
+
+def check_leaks(
+    members: Sequence[Member],
+    *,
+    leaks: Literal["stop", "drop"] = "stop",
+    id_near_duplicates: Literal["keep", "drop"] = "keep",
+    rule: Rule | None = None,
+) -> tuple[LeakReport, dict[str, Mask]]:
+    """Compare all sets of different roles.
+
+    Args:
+        members: the sets with their roles.
+        leaks: whether a collision that stops does, or drops the image from the weaker side.
+        id_near_duplicates: whether near-duplicates among the ID roles are kept or dropped.
+        rule: thresholds of a near-duplicate.
+
+    Returns:
+        The report, and by key of the set the mask of images to drop, shape (N,).
+
+    Raises:
+        BadInput: naming every collision that stops the study.
+    """
+    started = time.perf_counter()
+    rule = rule or Rule()
+    ordered = sorted(members, key=lambda member: ROLE_ORDER.index(member.role))
+    sides = [_side(member, ordered, rule) for member in ordered]
+    collisions: list[Collision] = []
+    dropped: dict[str, Mask] = {}
+    for weaker, stronger in combinations(sides, 2):
+        if weaker.member.role == stronger.member.role:
+            continue
+        for kind, found in _compare(weaker, stronger, rule).items():
+            if not len(found.weaker):
+                continue
+            action, remark = _consequence(weaker, stronger, kind, leaks, id_near_duplicates)
+            collisions.append(_collision(weaker, stronger, kind, found, (action, remark)))
+            if action == "drop":
+                size = len(weaker.member.images)
+                mask = dropped.setdefault(weaker.member.key, np.zeros(size, dtype=bool))
+                mask[found.weaker] = True
+    faults = [collision.fault() for collision in collisions if collision.action == "stop"]
+    if faults:
+        raise BadInput(faults)
+    report = LeakReport(
+        tuple(collisions),
+        {side.member.key: len(side.member.images) for side in sides},
+        {key: int(mask.sum()) for key, mask in dropped.items()},
+        str(rule),
+        time.perf_counter() - started,
+    )
+    return report, dropped
+
+
+def _side(member: Member, members: Sequence[Member], rule: Rule) -> _Side:
+    pixels = member.images.pixels
+    return _Side(
+        member,
+        _hashes(pixels),
+        _hashes(pixels[:, :, ::-1]),
+        describe(pixels, rule),
+        _is_derived(member, members),
+    )
+
+
+def _is_derived(member: Member, members: Sequence[Member]) -> bool:
+    """Whether an OOD validation set was made from validation ID images."""
+    sources = [other.images.groups for other in members if other.role == "val_id"]
+    if member.role != "ood_val" or not sources:
+        return False
+    return bool(np.isin(member.images.groups, np.concatenate(sources)).all())
+
+
+def _hashes(pixels: Pixels) -> Keys:
+    """128-bit BLAKE2b of each image's pixels, hexadecimal, shape (N,)."""
+    digests = [
+        hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest().encode()
+        for image in pixels
+    ]
+    return np.array(digests, dtype="S32")
+
+
+def _compare(weaker: _Side, stronger: _Side, rule: Rule) -> dict[Kind, _Found]:
+    return {
+        "exact": _shared(weaker.hashes, stronger.hashes),
+        "near": _near(weaker, stronger, rule),
+        "group": _shared(*_sources(weaker.member, stronger.member)),
+    }
+
+
+def _shared(weaker: Keys, stronger: Keys) -> _Found:
+    """Rows whose keys the other side has too; an empty key matches nothing."""
+    common = np.intersect1d(weaker, stronger)
+    common = common[common != b""]
+    examples = [
+        (int(np.argmax(weaker == key)), int(np.argmax(stronger == key)))
+        for key in common[:_MAX_EXAMPLES]
+    ]
+    in_weaker, in_stronger = np.isin(weaker, common), np.isin(stronger, common)
+    return _Found(np.flatnonzero(in_weaker), np.flatnonzero(in_stronger), examples)
+
+
+def _near(weaker: _Side, stronger: _Side, rule: Rule) -> _Found:
+    """Near-duplicates that are no exact copies; exact mirror images whatever their structure."""
+    pairs = find_near_duplicates(
+        weaker.member.images.pixels,
+        stronger.member.images.pixels,
+        rule,
+        (weaker.descriptors, stronger.descriptors),
+    )
+    differ = weaker.hashes[pairs.first] != stronger.hashes[pairs.second]
+    first, second = pairs.first[differ], pairs.second[differ]
+    # a picture that is its own mirror image is an exact copy, and counted there
+    asymmetric = np.where(weaker.hashes == weaker.mirrored, b"", weaker.mirrored)
+    mirrors = _shared(asymmetric, stronger.hashes)
+    examples = [*zip(first.tolist(), second.tolist(), strict=True), *mirrors.examples]
+    return _Found(
+        np.union1d(first, mirrors.weaker),
+        np.union1d(second, mirrors.stronger),
+        examples[:_MAX_EXAMPLES],
+    )
+
+
+def _sources(weaker: Member, stronger: Member) -> tuple[Keys, Keys]:
+    """Source images by row; empty where a row names none.
+
+    Outliers that were joined from several sets carry the set's name before the group's, which is
+    taken away where that makes it a group of the other side.
+    """
+    first, second = (
+        np.where(side.images.groups == side.images.ids, b"", side.images.groups)
+        for side in (weaker, stronger)
+    )
+    if weaker.role == "outliers":
+        bare = np.array([name.partition(b"/")[2] for name in first], dtype=first.dtype)
+        first = np.where(np.isin(first, second) | ~np.isin(bare, second), first, bare)
+    return first, second
+
+
+def _consequence(
+    weaker: _Side, stronger: _Side, kind: Kind, leaks: str, id_near: str
+) -> tuple[Action, str]:
+    """The table of the module's docstring: what follows, and a remark that says so."""
+    roles = {weaker.member.role, stronger.member.role}
+    title = weaker.member.title
+    if roles <= TEST_ROLES and kind != "near":
+        return "stop", "Mend the test sets: nothing is dropped from a test role."
+    if kind == "group" and weaker.derived and stronger.member.role == "val_id":
+        return "tell", "The set is made from validation ID images."
+    to_test = stronger.member.role in TEST_ROLES and bool(roles & {"outliers", "ood_val"})
+    inherited = weaker.derived and stronger.member.role == "id_test"
+    if kind != "near" or (to_test and not inherited):
+        if leaks == "drop":
+            return "drop", f"Dropped from {title}."
+        remark = f"Take them out of {title}, or set data.leaks: drop, which leaves them out."
+        return "stop", remark
+    if inherited or roles <= {"train", "val_id", "id_test"}:
+        if id_near == "drop":
+            return "drop", f"Dropped from {title}."
+        return "tell", "Kept; data.id_near_duplicates: drop leaves them out of training."
+    if roles == {"outliers", "ood_val"}:
+        if leaks == "drop":
+            return "drop", f"Dropped from {title}."
+        return "tell", "Kept; they flatter the selection, and data.leaks: drop leaves them out."
+    return "tell", "Kept; their labels contradict each other."
+
+
+def _collision(
+    weaker: _Side, stronger: _Side, kind: Kind, found: _Found, outcome: tuple[Action, str]
+) -> Collision:
+    first, second = weaker.member.images, stronger.member.images
+    names = (first.groups, second.groups) if kind == "group" else (first.ids, second.ids)
+    examples = tuple(
+        (names[0][row].decode(errors="replace"), names[1][column].decode(errors="replace"))
+        for row, column in found.examples
+    )
+    return Collision(
+        weaker.member.key,
+        stronger.member.key,
+        kind,
+        len(found.weaker),
+        len(found.stronger),
+        outcome[0],
+        examples,
+        outcome[1],
+        (weaker.member.title, stronger.member.title),
+        len(found.stronger) / len(second),
+    )

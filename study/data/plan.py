@@ -1,0 +1,330 @@
+"""Which source serves which role: decided before anything is read, printable, and recorded.
+
+Test sources are kept sealed: a plan can name them, compare them and write them down, but has no
+way to read them. :mod:`study.data.test_access` is the only opener.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from study.data import demo
+from study.data.catalogue import (
+    ROLES,
+    RootListing,
+    list_root,
+    loose_pictures,
+    resolve,
+)
+from study.data.class_names import checked_ood_set
+from study.data.id_choice import DATA_CHOICES, choose_id
+from study.data.images import ImageSet, concatenate
+from study.data.roles import OODValidation, Outliers, StudyData, split_validation
+from study.data.sources import DEMO, SYNTHETIC, Source, read_source
+from study.data.synthetic import VALIDATION_NAMES, make_synthetic
+from study.errors import BadInput, Fault
+
+if TYPE_CHECKING:
+    from study.spec import DataSection
+
+DEFAULT_ROOT = Path("data")
+NUM_SYNTHETIC = 1000  # images a synthetic validation set has at most
+_SYNTHETIC_NOTE = (
+    "There is no OOD validation set: synthetic sets, made from validation ID images, stand in."
+)
+_NO_TEST_NOTE = "There is no OOD test set: the final test can only measure ID accuracy."
+
+
+@dataclass(frozen=True)
+class SealedSource:
+    """A test source that can be named, but not read; ``description`` is Source.to_json's."""
+
+    name: str
+    description: Mapping[str, Any]
+
+    @classmethod
+    def seal(cls, source: Source) -> SealedSource:
+        """Hide a source's reader from whoever holds the plan."""
+        return cls(source.name, MappingProxyType(source.to_json()))
+
+    def __reduce__(self) -> tuple[Callable[..., SealedSource], tuple[str, dict[str, Any]]]:
+        """Mapping proxies do not pickle."""
+        return SealedSource, (self.name, dict(self.description))
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """Sources by role.
+
+    Attributes:
+        id: ID training images; validation ID is cut from them.
+        outliers: auxiliary outliers, one or several; empty where there are none.
+        ood_val: OOD validation sets by name.
+        test_id: ID test images, sealed.
+        ood_test: OOD test sets by name, sealed; may be empty.
+        demo: whether ID is the embedded demo.
+        notes: what a reader of the numbers must know, loudest first.
+        outlier_id_classes: "refuse" or "filter": what becomes of ID classes in labelled OOD sets.
+    """
+
+    id: Source
+    outliers: tuple[Source, ...]
+    ood_val: dict[str, Source]
+    test_id: SealedSource
+    ood_test: dict[str, SealedSource]
+    demo: bool
+    notes: tuple[str, ...] = ()
+    outlier_id_classes: str = "refuse"
+
+    def table(self) -> list[dict[str, str]]:
+        """The roles as rows of role, set, reader and location, for printing."""
+        rows = [_row("train ID + validation ID", self.id.to_json())]
+        rows += [_row("outliers", source.to_json()) for source in self.outliers]
+        rows += [_row("OOD validation", source.to_json()) for source in self.ood_val.values()]
+        rows.append(_row("ID test (sealed)", self.test_id.description))
+        rows += [_row("OOD test (sealed)", seal.description) for seal in self.ood_test.values()]
+        return rows
+
+    def load_study(self, section: DataSection) -> StudyData:
+        """Read everything but the test roles.
+
+        Raises:
+            BadInput: with the faults of all sets that cannot be used.
+        """
+        train_images = read_source(self.id)
+        num_classes = _check_id(train_images)
+        train, val_id = split_validation(train_images, section.val_fraction, section.split_seed)
+        sets, notes = self._read_ood_sets(section, train_images.classes, val_id.images)
+        outliers, ood_val = sets["outliers"], sets["ood_val"]
+        return StudyData(
+            train,
+            val_id,
+            Outliers(concatenate("outliers", outliers)) if outliers else None,
+            OODValidation({images.name: images for images in ood_val}),
+            num_classes,
+            self.demo,
+            (*self.notes, *notes, *_codec_notes([train_images, *outliers, *ood_val])),
+        )
+
+    def _read_ood_sets(
+        self, section: DataSection, id_classes: Sequence[str], val_id: ImageSet
+    ) -> tuple[dict[str, list[ImageSet]], list[str]]:
+        """The sets of the roles outliers and ood_val, and notes on what was filtered."""
+        wanted = {"outliers": self.outliers, "ood_val": tuple(self.ood_val.values())}
+        sets: dict[str, list[ImageSet]] = {role: [] for role in wanted}
+        notes: list[str] = []
+        faults: list[Fault] = []
+        policy = section.outlier_id_classes
+        for role, source in [(role, each) for role, group in wanted.items() for each in group]:
+            try:
+                images = _read_ood(source, val_id, section.split_seed)
+                images, note = checked_ood_set(images, id_classes, f"data.{role}", policy)
+            except BadInput as error:
+                faults += error.faults
+                continue
+            sets[role].append(images)
+            notes += [note] if note else []
+        if faults:
+            raise BadInput(faults)
+        return sets, notes
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain form for the manifest; :meth:`from_json` is its inverse."""
+        return {
+            "id": self.id.to_json(),
+            "outliers": [source.to_json() for source in self.outliers],
+            "ood_val": [source.to_json() for source in self.ood_val.values()],
+            "test_id": dict(self.test_id.description),
+            "ood_test": [dict(sealed.description) for sealed in self.ood_test.values()],
+            "demo": self.demo,
+            "notes": list(self.notes),
+            "outlier_id_classes": self.outlier_id_classes,
+        }
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> DataPlan:
+        """The plan that :meth:`to_json` described, whatever the machine would choose by now.
+
+        Raises:
+            BadInput: for anything else.
+        """
+        try:
+            sources = {role: [Source.from_json(item) for item in plain[role]] for role in ROLES}
+            return cls(
+                Source.from_json(plain["id"]),
+                tuple(sources["outliers"]),
+                {source.name: source for source in sources["ood_val"]},
+                SealedSource.seal(Source.from_json(plain["test_id"])),
+                {source.name: SealedSource.seal(source) for source in sources["ood_test"]},
+                bool(plain["demo"]),
+                tuple(plain["notes"]),
+                str(plain["outlier_id_classes"]),
+            )
+        except (KeyError, TypeError) as error:
+            rule = f"is not a data plan of this program ({error!r})"
+            raise BadInput(Fault("manifest", "data", rule)) from None
+
+
+def make_plan(section: DataSection, data: str = "auto", data_root: Path | None = None) -> DataPlan:
+    """Decide where each role's images come from; nothing is read or downloaded yet.
+
+    ``--data`` wins over ``data.id`` where that is auto, cifar10 or demo. ``auto`` takes CIFAR-10
+    where it is on disk, downloads it only where there is a GPU and its source answers a probe
+    within 5 s, and else takes the embedded demo and says so.
+
+    Args:
+        section: the space's ``data:``.
+        data: ``--data``: auto, demo or cifar10.
+        data_root: ``--data-root``; by default ``data`` in the working directory.
+
+    Raises:
+        BadInput: with every fault that was found.
+    """
+    root = _checked_root(data, data_root)
+    listing = list_root(root, section.image_size)
+    id_train, id_test, notes = choose_id(section, data, root)
+    is_demo = id_train.reader == DEMO
+    roles, faults = _choose_roles(section, is_demo, root, listing)
+    if not roles["ood_val"]:
+        roles["ood_val"] = _synthetic_sets(section.image_size)
+        notes.append(_SYNTHETIC_NOTE)
+    faults += _clashes({"id": [id_train], **roles, "id_test": [id_test]})
+    if faults:
+        raise BadInput(faults)
+    notes += [] if is_demo else _root_notes(listing, loose_pictures(root))
+    notes += [] if roles["ood_test"] else [_NO_TEST_NOTE]
+    return DataPlan(
+        id_train,
+        tuple(roles["outliers"]),
+        {source.name: source for source in roles["ood_val"]},
+        SealedSource.seal(id_test),
+        {source.name: SealedSource.seal(source) for source in roles["ood_test"]},
+        is_demo,
+        tuple(notes),
+        section.outlier_id_classes,
+    )
+
+
+def missing_outliers(recipe: str) -> Fault:
+    """The fault of a recipe that needs outliers on data that has none, with the ways to some."""
+    rule = f"recipe '{recipe}' needs auxiliary outliers and there are none"
+    way_out = (
+        "Put a set (.parquet, .npy or a folder of pictures) at DIR/outliers/<name>_train and "
+        "give --data-root DIR; or list names or paths in data.outliers "
+        "(300k_random_images, places365, a path); or try --data demo, which has its own."
+    )
+    return Fault("data.outliers", "", rule, way_out)
+
+
+def _checked_root(data: str, data_root: Path | None) -> Path:
+    if data_root is not None and not data_root.is_dir():
+        raise BadInput(
+            Fault("--data-root", "", "is not a folder", "Check the path.", str(data_root))
+        )
+    if data not in DATA_CHOICES:
+        rule = f"must be one of {', '.join(DATA_CHOICES)}"
+        raise BadInput(Fault("--data", "", rule, value=data))
+    return data_root or DEFAULT_ROOT
+
+
+def _choose_roles(
+    section: DataSection, is_demo: bool, root: Path, listing: RootListing
+) -> tuple[dict[str, list[Source]], list[Fault]]:
+    """The sources of each OOD role, and what is wrong with the names given."""
+    roles: dict[str, list[Source]] = {}
+    faults: list[Fault] = []
+    for role in ROLES:
+        asked: str | list[str] = getattr(section, role)
+        if asked == "auto" and is_demo:
+            roles[role] = [Source(name, DEMO, name) for name in demo.ROLE_SETS[role]]
+        elif asked == "auto":
+            roles[role] = listing.sets[role]
+        else:
+            items = [asked] if isinstance(asked, str) else asked
+            found = [resolve(item, role, root, listing, section.image_size) for item in items]
+            faults += [each for each in found if isinstance(each, Fault)]
+            roles[role] = [each for each in found if isinstance(each, Source)]
+    return roles, faults
+
+
+def _synthetic_sets(size: int) -> list[Source]:
+    return [Source(name, SYNTHETIC, name, image_size=size) for name in VALIDATION_NAMES]
+
+
+def _clashes(roles: dict[str, list[Source]]) -> list[Fault]:
+    """Sets that stand in two roles, or twice in one, by name or by place."""
+    placed = [(role, source) for role, sources in roles.items() for source in sources]
+    faults = []
+    for index, (role, source) in enumerate(placed):
+        for other_role, other in placed[index + 1 :]:
+            if source.name != other.name and not source.same_place(other):
+                continue
+            place, rule = f"data.{role}", f"'{source.name}' is also in data.{other_role}"
+            if other_role == role:
+                rule = f"'{source.name}' is named twice"
+            elif role == "ood_val" and other_role == "ood_test":
+                rule += "; tuning on a test set invalidates the result"
+            elif other_role in ("ood_test", "id_test"):
+                rule += "; training on a test set invalidates the result"
+            else:
+                rule += "; each role needs images of its own"
+            way_out = "Pick another validation set." if role == "ood_val" else "Pick another set."
+            faults.append(Fault(place, "", rule, way_out))
+    return faults
+
+
+def _root_notes(listing: RootListing, loose: list[str]) -> list[str]:
+    notes = [
+        f"{entry} has no role (its name ends neither in _train nor in _val) and is not used."
+        for entry in listing.left_out
+    ]
+    return notes + [
+        f"{role}/ holds pictures outside any sub-folder; they are not used." for role in loose
+    ]
+
+
+def _read_ood(source: Source, val_id: ImageSet, seed: int) -> ImageSet:
+    if source.reader == SYNTHETIC:
+        return make_synthetic(source.location, val_id, seed, min(NUM_SYNTHETIC, len(val_id)))
+    return read_source(source)
+
+
+def _check_id(images: ImageSet) -> int:
+    """Number of classes of a usable ID set."""
+    num_classes = len(images.classes) or int(images.labels.max()) + 1
+    present = np.unique(images.labels)
+    if present[0] < 0 or len(present) != num_classes or num_classes < 2:
+        rule = (
+            "the ID set needs a label for each image and images of each of two classes or more, "
+            f"has labels {present[:3].tolist()} .. {int(present[-1])} for {num_classes} classes"
+        )
+        raise BadInput(Fault(images.provenance, "", rule, "Name a labelled set."))
+    return num_classes
+
+
+def _codec_notes(sets: Sequence[ImageSet]) -> list[str]:
+    """A warning where sets can be told apart by how their files were encoded."""
+    codecs: dict[str, list[str]] = {}
+    for images in sets:
+        if images.codec != "rendered":
+            codecs.setdefault(images.codec, []).append(images.name)
+    if len(codecs) < 2:
+        return []
+    told = "; ".join(f"{codec}: {', '.join(names)}" for codec, names in codecs.items())
+    return [f"Sets differ in their encoding ({told}): a detector can learn the codec."]
+
+
+def _row(role: str, description: Mapping[str, Any]) -> dict[str, str]:
+    split = f" ({description['split']})" if description["split"] else ""
+    return {
+        "role": role,
+        "set": description["name"],
+        "reader": description["reader"],
+        "location": f"{description['location']}{split}",
+    }

@@ -1,0 +1,138 @@
+"""Validation: every image of every validation set scored, and the metrics of the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from study.data.batches import evaluation_batches
+from study.data.images import ImageSet
+from study.data.roles import StudyData
+from study.errors import TrialFailed
+from study.metrics import OOD_METRICS, ood_metrics
+from study.recipes.base import Recipe
+from study.records import VAL_ID, SetScores, ValidationScores
+
+_BATCH_SIZE = 512
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of one set of images at one state of a model.
+
+    Attributes:
+        images: the set.
+        prediction: predicted class, (N,) int16.
+        scores: score name -> (N,) float64, higher = more OOD.
+    """
+
+    images: ImageSet
+    prediction: NDArray[np.int16]
+    scores: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """ID images and named OOD sets scored at one state of a model."""
+
+    id: Scored
+    ood: dict[str, Scored]
+
+    def id_accuracy(self) -> float:
+        """Share of ID images whose predicted class is theirs."""
+        return float(np.mean(self.id.prediction == self.id.images.labels))
+
+    def metrics(self, own_score: str) -> dict[str, float]:
+        """``val/...`` metrics of the contract; means over the OOD sets are of ``own_score``."""
+        metrics = {"val/id_accuracy": self.id_accuracy()}
+        for set_name, scored in self.ood.items():
+            for score, values in scored.scores.items():
+                one = ood_metrics(self.id.scores[score], values)
+                metrics |= {f"val/{set_name}/{score}/{name}": one[name] for name in OOD_METRICS}
+        if self.ood:
+            for name in OOD_METRICS:
+                per_set = [metrics[f"val/{one}/{own_score}/{name}"] for one in self.ood]
+                metrics[f"val/{name}"] = float(np.mean(per_set))
+        return metrics
+
+    def as_epoch(self, epoch: int, id_name: str = VAL_ID) -> ValidationScores:
+        """The scores as the one-epoch record that is kept on disk."""
+        sets = {id_name: _record(self.id)}
+        sets |= {name: _record(scored) for name, scored in self.ood.items()}
+        return ValidationScores(np.array([epoch], np.int32), sets)
+
+
+def _record(scored: Scored) -> SetScores:
+    return SetScores(
+        scores={name: values[None] for name, values in scored.scores.items()},
+        prediction=scored.prediction[None],
+        label=scored.images.labels.astype(np.int16),
+        image=scored.images.ids,
+        group=scored.images.groups,
+    )
+
+
+def evaluate(
+    recipe: Recipe, model: nn.Module, data: StudyData, device: torch.device
+) -> Evaluation:
+    """Score the validation roles.
+
+    Raises:
+        TrialFailed: where a score is not finite or is the same for every image.
+    """
+    return evaluate_sets(recipe, model, data.val_id.images, data.ood_val.sets, device)
+
+
+def evaluate_sets(
+    recipe: Recipe,
+    model: nn.Module,
+    id_images: ImageSet,
+    ood_sets: Mapping[str, ImageSet],
+    device: torch.device,
+) -> Evaluation:
+    """Score ID images and named OOD sets, in evaluation mode, without gradients.
+
+    Raises:
+        TrialFailed: where a score is not finite or is the same for every image.
+    """
+    model.eval()
+    evaluation = Evaluation(
+        score_images(recipe, model, id_images, device),
+        {name: score_images(recipe, model, one, device) for name, one in ood_sets.items()},
+    )
+    _refuse_degenerate(evaluation)
+    return evaluation
+
+
+@torch.inference_mode()
+def score_images(
+    recipe: Recipe, model: nn.Module, images: ImageSet, device: torch.device
+) -> Scored:
+    """Scores of one set; independent of how it is cut into batches (the model is in eval mode)."""
+    predictions, scores = [], []
+    for batch in evaluation_batches(images, _BATCH_SIZE, device, channels_last=True):
+        prediction, one = recipe.score(model, batch)
+        predictions.append(prediction)
+        scores.append(one)
+    joined = {name: np.concatenate([one[name] for one in scores]) for name in scores[0]}
+    return Scored(images, np.concatenate(predictions).astype(np.int16), joined)
+
+
+def _refuse_degenerate(evaluation: Evaluation) -> None:
+    """A score that is not finite, or the same for all images, measures nothing."""
+    for score, id_values in evaluation.id.scores.items():
+        everything = np.concatenate(
+            [id_values, *(scored.scores[score] for scored in evaluation.ood.values())]
+        )
+        bad = np.count_nonzero(~np.isfinite(everything))
+        if bad:
+            raise TrialFailed(f"score {score}: {bad} of {everything.size} values are not finite")
+        if np.ptp(everything) == 0:
+            raise TrialFailed(
+                f"score {score} is {everything[0]:.6g} for all {everything.size} validation images"
+            )

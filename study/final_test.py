@@ -1,0 +1,141 @@
+"""The final test's first half: open the test sets, once, and keep what the frozen winner says.
+
+``python -m analysis test DIR`` starts this in a process of its own and turns the scores that it
+leaves into numbers. Nobody else reads test images, but for the leak check's fingerprints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from analysis.frozen import read_frozen
+from study.assignment import Assignment
+from study.checkpoint import WEIGHTS
+from study.data.test_access import TestData, open_test
+from study.errors import BadInput, Fault, Interrupted, StudyFailed
+from study.evaluation import evaluate_sets
+from study.ledger import Ledger
+from study.models.weights import load_into, load_weights
+from study.recipes.base import Recipe
+from study.recipes.registry import make_recipe
+from study.records import RunFolder, write_json
+from study.run_folder import read_manifest, recorded_plan
+from study.test_accesses import note_access
+from study.trial import BASE_ID, TRIAL_JSON, fresh_model
+
+TEST_ID = "test_id"
+OPENED = "test opened"
+
+
+def final_test(folder: Path, again: str | None, command: str) -> None:
+    """Score the test sets with the frozen winner and its base.
+
+    Leaves final_test/winner.npz, base.npz and access.json, and a line in the run's ledger and in
+    the machine's.
+
+    Args:
+        folder: of the run.
+        again: the reason for another opening; None for the first.
+        command: for the ledger.
+
+    Raises:
+        BadInput: without an intact frozen choice, on a second opening without a reason, or where
+            the test sets are not those that the leak check saw.
+    """
+    run = RunFolder(folder)
+    frozen = read_frozen(folder)
+    recorded = read_manifest(run)["data"]
+    with Ledger(run.ledger) as ledger:
+        opened = ledger.events(OPENED)
+        if opened and again is None:
+            raise BadInput(_opened_before(run, opened[-1]["time"]))
+        ledger.append(OPENED, command=command, reason=again or "", selection=frozen["sha256"])
+        test = open_test(recorded_plan(run))
+        sets = {TEST_ID: test.id.fingerprint}
+        sets |= {name: images.fingerprint for name, images in test.ood.items()}
+        _refuse_other_sets(run, sets, recorded["test_fingerprints"])
+        earlier = note_access(sets, run=str(folder.resolve()), reason=again or "")
+        ledger.append("test sets", sets=sets)
+    write_json(run.final_test / "access.json", {"sets": sets, "earlier_on_this_machine": earlier})
+    _score(run, frozen["trial_id"], "winner", test)
+    if (run.trial_checkpoints(BASE_ID) / WEIGHTS).exists():
+        _score(run, BASE_ID, "base", test)
+
+
+def _score(run: RunFolder, trial: str, name: str, test: TestData) -> None:
+    """Per-image test scores of one model, as final_test/<name>.npz."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    recipe, model = load_model(run, trial, len(test.id.classes) or None, test)
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    evaluation = evaluate_sets(recipe, model, test.id, test.ood, device)
+    evaluation.as_epoch(1, id_name=TEST_ID).save(run.final_test / f"{name}.npz")
+
+
+def load_model(
+    run: RunFolder, trial: str, num_classes: int | None, test: TestData
+) -> tuple[Recipe, nn.Module]:
+    """A trial's recipe, and its model with the weights that the checkpoint rule kept."""
+    folder = run.trial_checkpoints(trial)
+    told: dict[str, Any] = json.loads((folder / TRIAL_JSON).read_text())
+    recipe = make_recipe(told.pop("recipe"), told["train"])
+    classes = num_classes or int(test.id.labels.max()) + 1
+    model = fresh_model(recipe, Assignment(**told), classes, test.id.pixels.shape[1])
+    weights, _ = load_weights(folder / WEIGHTS)
+    load_into(model, weights)
+    return recipe, model
+
+
+def _opened_before(run: RunFolder, when: str) -> Fault:
+    return Fault(
+        place=str(run.ledger),
+        key="",
+        rule=f"the test sets were opened for this study on {when}; once is what makes it a test",
+        way_out='Read the result in the report, or give --again "why", which the ledger keeps.',
+    )
+
+
+def _refuse_other_sets(run: RunFolder, sets: dict[str, str], checked: dict[str, str]) -> None:
+    other = sorted(name for name in {*sets, *checked} if sets.get(name) != checked.get(name))
+    if other:
+        raise BadInput(
+            Fault(
+                place=str(run.manifest),
+                key="data.test_fingerprints",
+                value=", ".join(other),
+                rule="these test sets are not the ones that were checked for leaks at set-up",
+                way_out="Bring back the files of then, or run the study anew on these.",
+            )
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m study.final_test DIR [--again WHY]``; exit codes as everywhere."""
+    parser = argparse.ArgumentParser(prog="python -m study.final_test", description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--again", metavar="WHY")
+    arguments = parser.parse_args(argv)
+    command = shlex.join(["python", "-m", "study.final_test", *(argv or sys.argv[1:])])
+    try:
+        final_test(arguments.directory, arguments.again, command)
+    except BadInput as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except StudyFailed as error:
+        sys.stderr.write(f"The final test failed: {error}\n")
+        return 1
+    except (Interrupted, KeyboardInterrupt):
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,52 @@
+"""torchvision's ResNet-18 and ResNet-50 with a stem for small images.
+
+The stem's 7x7 stride-2 convolution becomes a 3x3 of stride 1 and its max-pooling goes, so that
+the total stride is 8 in place of 32: the form that OpenOOD and SimCLR (arXiv:2002.05709,
+appendix B.9) use for CIFAR-10.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from study.models.classifier import init_convolutions
+from study.models.registry import register
+
+
+class SmallImageResNet(nn.Module):
+    """A torchvision ResNet without its head, with the small stem; its keys are torchvision's."""
+
+    def __init__(self, name: str) -> None:
+        """Build torchvision's ``name`` with fresh weights."""
+        super().__init__()
+        # Importing torchvision's models takes seconds; only these backbones pay for it.
+        from torchvision import models
+
+        network = models.get_model(name, weights=None)
+        self.num_features = int(network.fc.in_features)
+        network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        network.maxpool = nn.Identity()
+        init_convolutions(network)
+        for part_name, part in network.named_children():
+            if part_name != "fc":
+                self.add_module(part_name, part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> features (B, num_features)."""
+        for part in self.children():
+            x = part(x)
+        return x.flatten(1)
+
+
+@register("resnet18", dropout=False)
+def resnet18(*, dropout: float, image_size: int) -> nn.Module:
+    """ResNet-18: 512 features."""
+    del dropout, image_size
+    return SmallImageResNet("resnet18")
+
+
+@register("resnet50", dropout=False)
+def resnet50(*, dropout: float, image_size: int) -> nn.Module:
+    """ResNet-50: 2048 features."""
+    del dropout, image_size
+    return SmallImageResNet("resnet50")

@@ -1,0 +1,210 @@
+"""Weights on disk: safetensors, written whole; the public CIFAR ResNet layout, read safely."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from study.errors import BadInput, Fault
+from study.models.classifier import MEAN, STD
+
+MEMORY_FORMAT: Final = "memory_format"
+"""Key of the metadata that this module writes itself: "contiguous" or "channels_last"."""
+
+MemoryFormat = Literal["contiguous", "channels_last"]
+StateDict = dict[str, Tensor]
+
+_TORCH_FORMATS: Final = {
+    "contiguous": torch.contiguous_format,
+    "channels_last": torch.channels_last,
+}
+
+
+def save_weights(
+    weights: nn.Module | Mapping[str, Tensor],
+    path: Path,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write weights as safetensors, by rename, so that a reader finds all of them or none.
+
+    Tensors are stored contiguous; the memory format they had is kept in the metadata.
+
+    Args:
+        weights: a model or its state dict, on any device.
+        path: file to write; its folder must exist.
+        metadata: text about the weights, kept in the file's header.
+
+    Raises:
+        ValueError: if ``metadata`` has the key `MEMORY_FORMAT` or anything that is not text.
+    """
+    tensors = weights.state_dict() if isinstance(weights, nn.Module) else weights
+    notes = dict(metadata or {})
+    if MEMORY_FORMAT in notes:
+        raise ValueError(f"metadata: {MEMORY_FORMAT!r} is written from the weights themselves")
+    if other := [key for key, value in notes.items() if not isinstance(value, str)]:
+        raise ValueError(f"metadata: the values of {other} must be text")
+    notes[MEMORY_FORMAT] = memory_format_of(tensors)
+    # Cloned: safetensors refuses tensors that share memory, as views of one buffer do.
+    stored = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(save(stored, notes))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_weights(path: Path) -> tuple[StateDict, dict[str, str]]:
+    """Read what `save_weights` wrote.
+
+    Args:
+        path: a safetensors file; one from elsewhere will do, it counts as contiguous.
+
+    Returns:
+        (state dict on the CPU, in the memory format it was saved from; metadata).
+
+    Raises:
+        BadInput: naming the file, if it is missing, torn or not safetensors.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = dict(file.metadata() or {})
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise BadInput(_unreadable(path, error)) from error
+    layout = metadata.get(MEMORY_FORMAT, "contiguous")
+    if layout not in _TORCH_FORMATS:
+        rule = f"has an unknown {MEMORY_FORMAT} in its metadata; there are {list(_TORCH_FORMATS)}"
+        raise BadInput(Fault(str(path), MEMORY_FORMAT, rule, value=layout))
+    if layout == "channels_last":
+        weights = {
+            name: tensor.contiguous(memory_format=torch.channels_last)
+            if tensor.ndim == 4
+            else tensor
+            for name, tensor in weights.items()
+        }
+    return weights, metadata
+
+
+def load_into(
+    model: nn.Module, weights: Mapping[str, Tensor], source: str | Path = "weights"
+) -> None:
+    """Copy ``weights`` into ``model``: all of them, or none.
+
+    The model takes the memory format of the weights, so that what was saved computes the same
+    bits again; to compute in another, call ``model.to(memory_format=...)`` afterwards.
+
+    Args:
+        model: takes the weights.
+        weights: a state dict with exactly the model's keys and shapes.
+        source: where they come from, for the message.
+
+    Raises:
+        BadInput: naming every key that is missing, unexpected or of another shape. The model is
+            then as it was.
+    """
+    expected = model.state_dict()
+    faults = [
+        Fault(str(source), name, f"is missing; the model has it as {_shape(expected[name])}")
+        for name in expected
+        if name not in weights
+    ]
+    for name, tensor in weights.items():
+        if name not in expected:
+            faults.append(Fault(str(source), name, f"{_shape(tensor)} is not in the model"))
+        elif tensor.shape != expected[name].shape:
+            rule = f"is {_shape(tensor)}, the model has {_shape(expected[name])}"
+            faults.append(Fault(str(source), name, rule))
+    if faults:
+        raise BadInput(faults)
+    layout = memory_format_of(weights)
+    if layout != memory_format_of(expected):
+        model.to(memory_format=_TORCH_FORMATS[layout])
+    model.load_state_dict(weights)
+
+
+def load_public_resnet(path: Path) -> StateDict:
+    """Read a CIFAR ResNet in the common public layout, as weights of our `Classifier`.
+
+    The layout: a pickled dict, the weights under ``state_dict`` or at the top, keys conv1, bn1,
+    layer1.0.conv1 ... linear, perhaps behind ``module.``. Old files lack BatchNorm's
+    ``num_batches_tracked``, which evaluation and training with a momentum never read: it becomes
+    0. The normalisation is the one that these files were trained with.
+
+    Args:
+        path: the file. It is read without running what a pickle may hold.
+
+    Returns:
+        State dict for a `Classifier` around the CIFAR ResNet of that depth; hand it to
+        `load_into`.
+
+    Raises:
+        BadInput: naming the file, if it is missing, torn, would run code, or has another layout.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise BadInput(_unreadable(path, error)) from error
+    public = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(public, dict) or not all(isinstance(v, Tensor) for v in public.values()):
+        rule = "holds no state dict (a dict of tensors, at the top or under 'state_dict')"
+        raise BadInput(Fault(str(path), "", rule, _PUBLIC_WAY_OUT))
+    bare = {str(name).removeprefix("module."): tensor for name, tensor in public.items()}
+    if missing := [name for name in _PUBLIC_MARKS if name not in bare]:
+        rule = f"is not in the layout of a public CIFAR ResNet: {', '.join(missing)} missing"
+        raise BadInput(Fault(str(path), "", rule, _PUBLIC_WAY_OUT))
+    return _from_public(bare)
+
+
+def memory_format_of(weights: Mapping[str, Tensor]) -> MemoryFormat:
+    """The memory format of a state dict: channels_last where any 4-D tensor is only that."""
+    # A tensor with one channel, or of one pixel, is both at once and tells nothing.
+    telling = (t for t in weights.values() if t.ndim == 4 and not t.is_contiguous())
+    channels_last = any(t.is_contiguous(memory_format=torch.channels_last) for t in telling)
+    return "channels_last" if channels_last else "contiguous"
+
+
+_PUBLIC_MARKS: Final = ("conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "linear.weight")
+_PUBLIC_WAY_OUT: Final = "Give weights that a study has saved, or a public CIFAR ResNet."
+
+
+def _from_public(bare: Mapping[str, Tensor]) -> StateDict:
+    weights = {
+        "mean": torch.tensor(MEAN).view(1, 3, 1, 1),
+        "std": torch.tensor(STD).view(1, 3, 1, 1),
+    }
+    for name, tensor in bare.items():
+        head = name.startswith("linear.")
+        weights[f"fc.{name.removeprefix('linear.')}" if head else f"backbone.{name}"] = tensor
+        if name.endswith(".running_var"):
+            counter = f"backbone.{name.removesuffix('running_var')}num_batches_tracked"
+            weights.setdefault(counter, torch.tensor(0))
+    return weights
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a scalar"
+
+
+def _unreadable(path: Path, error: Exception) -> Fault:
+    first_line = str(error).partition("\n")[0]
+    return Fault(
+        str(path),
+        "",
+        f"cannot be read as weights ({type(error).__name__}: {first_line})",
+        "Take the file again from where it came; a pickle that would run code is refused.",
+    )

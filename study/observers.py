@@ -1,0 +1,96 @@
+"""What follows a session: tables, database, progress and checkpoints, each told by the session."""
+
+from __future__ import annotations
+
+import time
+
+from typing_extensions import override
+
+from study.assignment import trial_id
+from study.checkpoint import drop_checkpoints
+from study.failures import FailedTrial, failure_lines
+from study.progress import Progress
+from study.records import RunFolder, write_bytes
+from study.setup import Setup
+from study.tables import checkpoint_epoch, write_tables
+from study.tune.decisions import Decisions, TrialRecord
+from study.tune.session import Observer
+from study.tune.study_db import StudyDatabase
+
+_TABLES_EVERY_S = 10.0
+
+
+class ProgressObserver(Observer):
+    """Tells the progress view."""
+
+    def __init__(self, progress: Progress, setup: Setup) -> None:
+        """Take the view and what names a trial's parameters."""
+        self._progress = progress
+        self._setup = setup
+
+    def trial_started(self, record: TrialRecord) -> None:
+        """Show its searched parameters."""
+        self._progress.trial_started(trial_id(record.number), record.params)
+
+    def epoch(self, record: TrialRecord) -> None:
+        """Show its newest epoch."""
+        total = self._setup.num_epochs(record.params)
+        done = len(record.epochs)
+        self._progress.epoch(trial_id(record.number), done, total, record.epochs[-1])
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Show how it ended."""
+        metrics = chosen_metrics(record, self._setup.spec.select.checkpoint)
+        self._progress.trial_ended(trial_id(record.number), record.status, metrics, record.reason)
+
+
+def chosen_metrics(record: TrialRecord, rule: str) -> dict[str, float]:
+    """Metrics of the epoch that the checkpoint rule picks; empty before the first."""
+    epoch = checkpoint_epoch(record.objectives, rule)
+    return record.epochs[epoch - 1] if epoch else {}
+
+
+class RecordsObserver(Observer):
+    """Keeps tables, study.db and checkpoints in step with the ledger."""
+
+    def __init__(self, run: RunFolder, setup: Setup, decisions: Decisions) -> None:
+        """Open study.db anew from the ledger and write the tables."""
+        self._run = run
+        self._setup = setup
+        self._decisions = decisions
+        self._database = StudyDatabase(run.study_db, run.path.resolve().name)
+        self._database.update(decisions.frozen)
+        self._written = 0.0
+        self._write(live=True)
+
+    @override
+    def epoch(self, record: TrialRecord) -> None:
+        """Write the tables if that was some time ago."""
+        if time.monotonic() - self._written > _TABLES_EVERY_S:
+            self._write(live=True)
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Free its resumable states, add it to study.db, write the tables if it is time."""
+        drop_checkpoints(self._run.trial_checkpoints(trial_id(record.number)))
+        self._database.update(self._decisions.frozen)
+        self.epoch(record)
+
+    def close(self) -> list[FailedTrial]:
+        """Write everything as it stands now, unfinished trials as paused; give the failures."""
+        self._write(live=False)
+        self._database.close(self._decisions.frozen)
+        failures = [
+            FailedTrial(trial_id(record.number), record.reason, record.traceback)
+            for record in self._decisions.trials
+            if record.status == "failed"
+        ]
+        if failures:
+            text = "\n".join(failure_lines(failures)) + "\n"
+            write_bytes(self._run.failures, text.encode())
+        return failures
+
+    def _write(self, *, live: bool) -> None:
+        if self._decisions.trials:
+            rule = self._setup.spec.select.checkpoint
+            write_tables(self._run, self._decisions.trials, self._setup.params, rule, live=live)
+        self._written = time.monotonic()

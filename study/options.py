@@ -1,0 +1,78 @@
+"""What the command line asks for, as plain frozen values that the run-time flow takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+DataChoice = Literal["auto", "demo", "cifar10"]
+DATA_CHOICES: tuple[DataChoice, ...] = ("auto", "demo", "cifar10")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """A new study. None means: as the space says.
+
+    Attributes:
+        space: name of a shipped space, or path of a YAML file.
+        out: folder of the run; must not hold a study yet.
+        data: where the images come from ("auto" tells and falls back to the demo).
+        data_root: folder with images by role, or None.
+        num_trials: number of trials of the whole study.
+        time_budget_s: no new epoch starts after so many seconds.
+        seed: seed of the study.
+        overrides: ``SECTION.KEY=VALUE`` texts, applied to the space in order.
+        smoke: shrink everything so that the study ends within a minute on two cores.
+        dry_run: tell the resolved spec and the forecast, train nothing, write nothing.
+        max_concurrent: trials at a time.
+        cpus_per_trial: CPUs that one trial takes, also its number of threads.
+        gpus_per_trial: GPUs (or the share of one) that one trial takes.
+        address: a running Ray cluster; None starts one on this machine.
+        quiet: tell warnings and errors only.
+        command: the command as it was typed, for the manifest and the ledger.
+    """
+
+    space: str
+    out: Path
+    data: DataChoice = "auto"
+    data_root: Path | None = None
+    num_trials: int | None = None
+    time_budget_s: float | None = None
+    seed: int | None = None
+    overrides: tuple[str, ...] = ()
+    smoke: bool = False
+    dry_run: bool = False
+    max_concurrent: int | None = None
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | Literal["auto"] | None = None
+    address: str | None = None
+    quiet: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class ResumeOptions:
+    """A study that is there already: gone on with, or extended.
+
+    Only what does not change the study's numbers can be chosen anew; the rest is on its record.
+
+    Attributes:
+        directory: folder of the run.
+        more_trials: trials added to those that the record names; 0 resumes.
+        data_root: where the images are now, if they were moved (their fingerprints are checked).
+        time_budget_s: no new epoch starts after so many seconds.
+        max_concurrent: trials at a time.
+        address: a running Ray cluster; None starts one on this machine.
+        quiet: tell warnings and errors only.
+        command: the command as it was typed, for the ledger.
+    """
+
+    directory: Path
+    more_trials: int = 0
+    data_root: Path | None = None
+    time_budget_s: float | None = None
+    max_concurrent: int | None = None
+    address: str | None = None
+    quiet: bool = False
+    command: str = ""

@@ -1,0 +1,1 @@
+"""Recipes: what one kind of training is."""

@@ -1,0 +1,18 @@
+"""The recipes by name: one line here, one entry in ``catalog``, one file each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from study.recipes.base import Recipe
+from study.recipes.catalog import get_recipe_info
+from study.recipes.cifar10 import Cifar10Recipe
+from study.recipes.energy import EnergyRecipe
+
+RECIPES: dict[str, type[Recipe]] = {"cifar10": Cifar10Recipe, "energy": EnergyRecipe}
+
+
+def make_recipe(name: str, train: dict[str, Any]) -> Recipe:
+    """The recipe ``name`` with the section ``train:`` (margins resolved) as its parameters."""
+    info = get_recipe_info(name)
+    return RECIPES[name](info, info.params.model_validate(train))

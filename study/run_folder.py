@@ -1,0 +1,202 @@
+"""A run's folder from outside the trials: begun once, never begun over, continued as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from study.checkpoint import WEIGHTS
+from study.data.leak_report import LeakReport
+from study.data.plan import DataPlan
+from study.data.roles import StudyData
+from study.errors import BadInput, Fault
+from study.ledger import Ledger
+from study.manifest import made_now
+from study.models.weights import save_weights
+from study.options import ResumeOptions
+from study.records import RunFolder, write_bytes, write_json
+from study.setup import Setup, base_spec
+from study.spec import StudySpec
+from study.trial import BASE_ID, TRIAL_JSON
+
+# What a session may choose anew without changing the study's decisions or numbers.
+_FREE = ("num_trials", "time_budget_s", "max_concurrent", "cpus_per_trial", "gpus_per_trial")
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse a folder that holds a study already, or holds anything else.
+
+    Raises:
+        BadInput: with the ways out.
+    """
+    if RunFolder(path).ledger.exists():
+        way_out = (
+            f"Go on with it: --resume {path}. Add trials: --extend {path} --num-trials +N. "
+            "Or choose another --out."
+        )
+        raise BadInput(Fault("--out", "", "this folder holds a study", way_out, str(path)))
+    if path.exists() and any(path.iterdir()):
+        rule = "this folder is not empty and holds no study"
+        raise BadInput(Fault("--out", "", rule, "Choose another --out.", str(path)))
+
+
+def refuse_missing(run: RunFolder) -> None:
+    """Refuse to go on where no study was begun.
+
+    Raises:
+        BadInput: naming what is missing.
+    """
+    missing = [p for p in (run.ledger, run.spec, run.manifest) if not p.exists()]
+    if missing:
+        raise BadInput(
+            Fault(
+                place=str(run.path),
+                key="",
+                value=", ".join(path.name for path in missing),
+                rule="this folder holds no study that can be resumed; files are missing",
+                way_out="Name the folder of a run, such as runs/energy.",
+            )
+        )
+
+
+def hashes(spec: StudySpec, data: StudyData) -> dict[str, str]:
+    """What must be the same when the study goes on."""
+    plain = spec.resolved()
+    plain["tune"] = {k: v for k, v in plain["tune"].items() if k not in _FREE}
+    text = json.dumps(plain, sort_keys=True)
+    return {
+        "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "data_sha256": data.fingerprint,
+    }
+
+
+def begin(
+    run: RunFolder,
+    spec: StudySpec,
+    plan: DataPlan,
+    data: StudyData,
+    leaks: LeakReport,
+    command: str,
+) -> None:
+    """Write spec.yaml and manifest.json."""
+    write_bytes(run.spec, spec.dump().encode())
+    write_json(
+        run.manifest,
+        {
+            **made_now(command),
+            "recipe": spec.recipe,
+            "own_score": spec.info.own_score,
+            "data": {
+                "demo": data.demo,
+                "notes": list(data.notes),
+                "plan": plan.to_json(),
+                "roles": data.fingerprints(),
+                "test_fingerprints": leaks.test_fingerprints,
+                "leak_check": leaks.to_json(),
+            },
+            "base": None,
+            "floor": None,
+        },
+    )
+
+
+def add_base(run: RunFolder, setup: Setup) -> None:
+    """Copy the base into the run's folder and tell the manifest what was measured of it."""
+    manifest = json.loads(run.manifest.read_text())
+    base, spec = setup.base, setup.spec
+    if base is not None:
+        folder = run.trial_checkpoints(BASE_ID)
+        tensors = {name: torch.tensor(values) for name, values in base.weights.items()}
+        save_weights(tensors, folder / WEIGHTS, {"base": base.key})
+        wanted = base_spec(spec)
+        told = {
+            "recipe": spec.recipe,
+            "number": -1,
+            "seed": wanted.seed,
+            "model": {"backbone": wanted.backbone, "dropout": wanted.dropout},
+            "train": setup.some_train(),
+        }
+        write_json(folder / TRIAL_JSON, told)
+        base.scores.save(run.trial_scores(BASE_ID))
+        stats = base.energy_stats(1.0)
+        manifest["base"] = {
+            "key": base.key,
+            "spec": {"backbone": wanted.backbone, "train": wanted.train, "seed": wanted.seed},
+            "fingerprint": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+            "trained_by_this_study": base.trained_now,
+            "saw_validation": base.saw_validation,
+            "val_id_accuracy": base.metrics["val/id_accuracy"],
+            "id_energy_mean": stats.id_mean if stats else None,
+            "id_energy_sd": stats.id_sd if stats else None,
+            "outlier_energy_mean": stats.outlier_mean if stats else None,
+            "outlier_energy_sd": stats.outlier_sd if stats else None,
+            "metrics": base.metrics,
+        }
+    if setup.floor is not None and spec.select.floor is not None:
+        relative = spec.select.floor.kind == "below_base"
+        how = f"{spec.select.floor.value:g} below the base" if relative else "absolute"
+        manifest["floor"] = {
+            "value": setup.floor,
+            "reference": "base" if relative else "absolute",
+            "how": f"validation ID accuracy of at least {setup.floor:.4f} ({how})",
+        }
+    write_json(run.manifest, manifest)
+
+
+def recorded_plan(run: RunFolder) -> DataPlan:
+    """The sources that the study was begun with, whatever `auto` would choose by now."""
+    return DataPlan.from_json(read_manifest(run)["data"]["plan"])
+
+
+def read_manifest(run: RunFolder) -> dict[str, Any]:
+    """manifest.json.
+
+    Raises:
+        BadInput: where it cannot be read.
+    """
+    try:
+        content: dict[str, Any] = json.loads(run.manifest.read_text())
+    except (OSError, ValueError) as error:
+        rule = f"cannot be read ({error})"
+        raise BadInput(Fault(str(run.manifest), "", rule, "Restore it from a copy.")) from error
+    return content
+
+
+def refuse_changed(run: RunFolder, spec: StudySpec, data: StudyData, ledger: Ledger) -> None:
+    """Refuse to go on with another spec or other data than those of the start.
+
+    Raises:
+        BadInput: naming what differs.
+    """
+    started = ledger.events("started")
+    if not started:
+        rule = "the ledger does not say how the study started"
+        raise BadInput(Fault(str(run.ledger), "", rule, "Start anew with another --out."))
+    faults = []
+    for key, value in hashes(spec, data).items():
+        if started[0].get(key) != value:
+            what = "spec.yaml" if key == "spec_sha256" else "the data"
+            rule = f"{what} is not what the study was started with"
+            way_out = "Bring back what it was, or start anew with another --out."
+            faults.append(Fault(str(run.path), key, rule, way_out))
+    if faults:
+        raise BadInput(faults)
+
+
+def with_more_trials(
+    run: RunFolder, spec: StudySpec, ledger: Ledger, options: ResumeOptions
+) -> StudySpec:
+    """Note the session; where it extends the study, raise the number of trials on record."""
+    if not options.more_trials:
+        ledger.append("resumed", command=options.command)
+        return spec
+    total = spec.tune.num_trials + options.more_trials
+    spec = replace(spec, tune=spec.tune.model_copy(update={"num_trials": total}))
+    write_bytes(run.spec, spec.dump().encode())
+    ledger.append("extended", command=options.command, num_trials=total)
+    return spec

@@ -1,0 +1,208 @@
+"""The sections of a space beside ``train`` and ``search``: data, model, base, tune, select."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, cast, get_args
+
+from pydantic import Field, PlainSerializer, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from study.data.names import AUTO
+from study.recipes.params import Section, TrainParams
+
+FloorKind = Literal["below_base", "at_least"]
+_FLOOR_FORM = "{id_accuracy: {below_base: 0.01}} or {id_accuracy: {at_least: 0.9}}"
+
+
+def _fault(rule: str, way_out: str) -> PydanticCustomError:
+    return PydanticCustomError("rule", "{rule}. {way_out}", {"rule": rule, "way_out": way_out})
+
+
+def _set_names(raw: Any) -> str | list[str]:
+    if raw == AUTO:
+        return AUTO
+    if not isinstance(raw, list):
+        raise _fault("must be `auto` or a list of names and paths", f"Write [{raw}] for one set.")
+    if not raw:
+        raise _fault("a list of sets names at least one", "Name a set, or write auto.")
+    for name in raw:
+        if not isinstance(name, str) or not name:
+            raise _fault("a set is named by text", f"Quote {name!r}, or take it out.")
+    return list(raw)
+
+
+SetNames = Annotated[str | list[str], PlainValidator(_set_names)]
+"""``auto``, or a list of names and paths of sets."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least validation ID accuracy that a selected model must have.
+
+    Attributes:
+        kind: ``below_base``: so much below the base's; ``at_least``: absolute.
+        value: a fraction.
+    """
+
+    kind: FloorKind
+    value: float
+
+    def accuracy(self, base_accuracy: float | None) -> float:
+        """The least accuracy, a fraction (ValueError if it is relative and there is no base)."""
+        if self.kind == "at_least":
+            return self.value
+        if base_accuracy is None:
+            raise ValueError("a floor below the base's accuracy needs a base")
+        return base_accuracy - self.value
+
+    def plain(self) -> dict[str, Any]:
+        """The form of the YAML."""
+        return {"id_accuracy": {self.kind: self.value}}
+
+
+def _parse_floor(raw: Any) -> Floor | None:
+    if raw is None or isinstance(raw, Floor):
+        return raw
+    inner = raw.get("id_accuracy") if isinstance(raw, dict) and len(raw) == 1 else None
+    kinds = get_args(FloorKind)
+    if not isinstance(inner, dict) or len(inner) != 1 or next(iter(inner)) not in kinds:
+        rule = "a floor is on id_accuracy, below the base or absolute"
+        raise _fault(rule, f"Write {_FLOOR_FORM}.")
+    kind, value = next(iter(inner.items()))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _fault("a floor must be a number", f"Write {_FLOOR_FORM}.")
+    if not 0 <= value <= 1:
+        raise _fault("accuracies are fractions in [0, 1]", f"Not percent: write {_FLOOR_FORM}.")
+    return Floor(cast(FloorKind, kind), float(value))
+
+
+def _plain_floor(floor: Floor | None) -> dict[str, Any] | None:
+    return None if floor is None else floor.plain()
+
+
+def _parse_gpus(raw: Any) -> float | Literal["auto"]:
+    if raw == AUTO:
+        return "auto"
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
+        raise _fault("must be `auto` or a number", "Write auto, 0, a share such as 0.25, or 1.")
+    if raw < 0 or (raw > 1 and raw != int(raw)):
+        raise _fault("GPUs are a share of one, or a whole number", "Write 0.25, 0.5, 1 or 2.")
+    return float(raw)
+
+
+class DataSection(Section):
+    """Where images come from, by role.
+
+    Attributes:
+        id: ``auto``, ``cifar10``, ``demo``, or a path.
+        outliers: auxiliary outliers to train on.
+        ood_val: OOD validation sets.
+        ood_test: OOD test sets, opened by the final test only.
+        val_fraction: share of the ID training images held out for validation.
+        split_seed: seed of that cut; not the study's, so that studies share their validation.
+        image_size: side of the images, pixels.
+        outlier_id_classes: what to do with classes of the ID set in a labelled outlier set.
+        leaks: what to do with an image that is in a test role too.
+        id_near_duplicates: what to do with training images that a test image nearly equals.
+    """
+
+    id: str = AUTO
+    outliers: SetNames = AUTO
+    ood_val: SetNames = AUTO
+    ood_test: SetNames = AUTO
+    val_fraction: float = Field(default=0.1, gt=0, lt=1)
+    split_seed: int = Field(default=0, ge=0)
+    image_size: int = Field(default=32, ge=8, le=1024)
+    outlier_id_classes: Literal["refuse", "filter"] = "refuse"
+    leaks: Literal["stop", "drop"] = "stop"
+    id_near_duplicates: Literal["keep", "drop"] = "keep"
+
+
+class ModelSection(Section):
+    """The network and what it starts from.
+
+    Attributes:
+        backbone: a name of ``study.models.names.BACKBONES``.
+        dropout: share of units dropped; where it is searched, the trial's value counts.
+        init: ``random``, ``cifar10`` (the base that the section ``base`` trains) or the path of
+            a weights file; by default what the recipe needs.
+    """
+
+    backbone: str = "resnet20"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    init: str = "random"
+
+
+class BaseSection(TrainParams):
+    """How the base model is trained: the parameters of recipe ``cifar10``, and these.
+
+    Attributes:
+        seed: seed of the base, so that studies with other seeds share it.
+        dropout: of the base; null takes the model's.
+    """
+
+    seed: int = Field(default=0, ge=0)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+
+    def params(self) -> TrainParams:
+        """The parameters of its training alone."""
+        return TrainParams(**self.model_dump(exclude={"seed", "dropout"}))
+
+
+class TuneSection(Section):
+    """How trials are drawn, stopped and run.
+
+    Attributes:
+        searcher: who proposes parameters.
+        scheduler: who stops trials early.
+        num_trials: trials in the study.
+        seed: of searcher and trials.
+        time_budget_s: the study pauses after this many seconds; null: never.
+        max_concurrent: trials at once; null: as many as fit.
+        grace_epochs: ASHA stops no trial before it.
+        reduction_factor: ASHA keeps one in this many at each rung.
+        cpus_per_trial: null: the machine's cores over the trials at once.
+        gpus_per_trial: ``auto``, or a number, a share of one GPU allowed.
+        max_failures: failed trials that stop the study.
+    """
+
+    searcher: Literal["tpe", "random", "grid"] = "tpe"
+    scheduler: Literal["asha", "none"] = "asha"
+    num_trials: int = Field(default=32, ge=1, le=100_000)
+    seed: int = Field(default=0, ge=0)
+    time_budget_s: float | None = Field(default=None, gt=0)
+    max_concurrent: int | None = Field(default=None, ge=1)
+    grace_epochs: int = Field(default=1, ge=1)
+    reduction_factor: int = Field(default=3, ge=2)
+    cpus_per_trial: float | None = Field(default=None, gt=0)
+    gpus_per_trial: Annotated[float | Literal["auto"], PlainValidator(_parse_gpus)] = "auto"
+    max_failures: int = Field(default=5, ge=0)
+
+
+class SelectSection(Section):
+    """Which trial wins, and which of its epochs stands for it.
+
+    Attributes:
+        metric: a validation metric; searcher and selection go by it.
+        floor: a constraint on validation ID accuracy; null only where ID accuracy is the metric.
+        checkpoint: the epoch of the best objective, or the last one.
+    """
+
+    metric: str = "val/fpr95"
+    floor: Annotated[
+        Floor | None, PlainValidator(_parse_floor), PlainSerializer(_plain_floor)
+    ] = None
+    checkpoint: Literal["best", "last"] = "best"
+
+
+SECTIONS: Mapping[str, type[Section]] = {
+    "data": DataSection,
+    "model": ModelSection,
+    "base": BaseSection,
+    "tune": TuneSection,
+    "select": SelectSection,
+}
+"""Sections whose fields do not depend on the recipe; ``train`` has the recipe's."""

@@ -1,0 +1,80 @@
+"""``--smoke``: the same study, so small that it ends within a minute on two cores."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Set
+from typing import Any
+
+from study.recipes.params import Section
+from study.yamlfile import KeyPath
+
+NUM_TRIALS = 3
+EPOCHS = 2  # two, so that ASHA has a rung to cut at
+TRAIN_IMAGES = 256
+BASE_IMAGES = 1024
+
+
+def shrink(plain: dict[str, Any], keep: Set[KeyPath], params: type[Section]) -> dict[str, Any]:
+    """A resolved spec with fewer trials, epochs and images.
+
+    Args:
+        plain: what ``StudySpec.resolved`` gives.
+        keep: paths that the user set on the command line; they stay.
+        params: type of the section ``train``.
+
+    Returns:
+        Plain data to be read as a space.
+    """
+    small = copy.deepcopy(plain)
+    train, search, tune = small["train"], small["search"], small["tune"]
+    kept = {path[:2] for path in keep}
+    if ("tune", "num_trials") not in kept:
+        tune["num_trials"] = min(tune["num_trials"], NUM_TRIALS)
+    _epochs(train, search, kept)
+    most = max(_values("batch_size", train, search))
+    if "epoch_images" in search and not kept & {("search", "epoch_images")}:
+        least = max(TRAIN_IMAGES, most)
+        search["epoch_images"] = {"int": [least, least + TRAIN_IMAGES]}
+    elif "epoch_images" in train and ("train", "epoch_images") not in kept:
+        train["epoch_images"] = max(min(train["epoch_images"] or TRAIN_IMAGES, TRAIN_IMAGES), most)
+    if "outlier_batch_size" in train and ("train", "outlier_batch_size") not in kept:
+        train["outlier_batch_size"] = min(train["outlier_batch_size"], 64)
+    epochs = min(_values("epochs", train, search))
+    if "warmup_epochs" in train and ("train", "warmup_epochs") not in kept:
+        train["warmup_epochs"] = min(train["warmup_epochs"], epochs - 1)
+    elif "warmup_epochs" in search and ("search", "warmup_epochs") not in kept:
+        # The parameter stays searched in name only where its range does not fit two epochs.
+        del search["warmup_epochs"]
+        train["warmup_epochs"] = 0
+    if ("tune", "grace_epochs") not in kept:
+        tune["grace_epochs"] = min(tune["grace_epochs"], epochs)
+    if "base" in small:
+        _base(small["base"], kept)
+    if not search:
+        search["lr"] = {"loguniform": [train.pop("lr") / 2, 2 * plain["train"]["lr"]]}
+    return {**small, "train": {k: v for k, v in train.items() if k in params.model_fields}}
+
+
+def _epochs(train: dict[str, Any], search: dict[str, Any], kept: Set[KeyPath]) -> None:
+    if "epochs" in search and ("search", "epochs") not in kept:
+        search["epochs"] = {"int": [1, EPOCHS]}
+    elif "epochs" in train and ("train", "epochs") not in kept:
+        train["epochs"] = min(train["epochs"], EPOCHS)
+
+
+def _base(base: dict[str, Any], kept: Set[KeyPath]) -> None:
+    if ("base", "epochs") not in kept:
+        base["epochs"] = min(base["epochs"], EPOCHS)
+    if ("base", "epoch_images") not in kept:
+        base["epoch_images"] = max(base["epoch_images"] or BASE_IMAGES, base["batch_size"])
+        base["epoch_images"] = min(base["epoch_images"], max(BASE_IMAGES, base["batch_size"]))
+    if ("base", "warmup_epochs") not in kept:
+        base["warmup_epochs"] = min(base["warmup_epochs"], base["epochs"] - 1)
+
+
+def _values(name: str, train: dict[str, Any], search: dict[str, Any]) -> list[int]:
+    if name not in search:
+        return [train[name]]
+    kind = next(kind for kind in search[name] if kind != "step")
+    return list(search[name][kind])

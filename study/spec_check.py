@@ -1,0 +1,331 @@
+"""What the parts of a space must satisfy together, and against the data and the base."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.domains import MAX_GRID, MarginSearch
+from study.errors import BadInput
+from study.margins import EnergyStats, MarginRange, MeasuredMargin, crossing_fault, parse_margin
+from study.metrics import METRICS
+from study.models.names import BACKBONES
+from study.places import FaultList, nearest
+from study.recipes.catalog import RecipeInfo
+from study.recipes.params import Rule, Section
+from study.search import Search, is_margin
+from study.sections import BaseSection, TuneSection
+from study.set_check import check_sets
+from study.yamlfile import KeyPath
+
+if TYPE_CHECKING:
+    from study.spec import StudySpec
+
+ID_ACCURACY = "val/id_accuracy"
+SELECTABLE: tuple[str, ...] = (
+    ID_ACCURACY,
+    *(f"val/{name}" for name in METRICS if name != "id_accuracy"),
+)
+"""Metrics that ``select.metric`` takes."""
+
+Values = dict[str, dict[str, Any]]
+
+
+def check_sections(
+    data: Mapping[str, Any],
+    values: Values,
+    info: RecipeInfo,
+    search: Mapping[str, Search],
+    faults: FaultList,
+    set_names: Sequence[str] = (),
+    *,
+    check_paths: bool = True,
+) -> None:
+    """Names, and keys that would have no effect, one section against another.
+
+    Args:
+        data: the space as read.
+        values: good values by section.
+        info: the recipe.
+        search: the searched parameters.
+        faults: takes every fault.
+        set_names: names of sets that the user's data folder holds.
+        check_paths: whether files that the space names must exist.
+    """
+    _backbone(values["model"].get("backbone"), search, faults)
+    _init(values["model"]["init"], info, faults, check_paths=check_paths)
+    own_base = info.needs_base and values["model"]["init"] == "cifar10"
+    if faults.under(("model", "init")):
+        own_base = info.needs_base  # what was meant is not known: no faults that follow from it
+    _base(data, values, info, search, faults, own_base=own_base)
+    _metric(values["select"].get("metric"), faults)
+    _floor(data, values, own_base, faults)
+    check_sets(values["data"], info, faults, set_names, check_paths=check_paths)
+    _tune(values["tune"], search, faults)
+    _measured(values, info, search, faults)
+
+
+def check_together(
+    values: Values, info: RecipeInfo, search: Mapping[str, Search], faults: FaultList
+) -> None:
+    """The rules over several fields, over the whole ranges of the search.
+
+    Args:
+        values: good values by section, without defaults.
+        info: the recipe.
+        search: the searched parameters.
+        faults: takes every fault.
+    """
+    for rule in info.params.rules:
+        if not any(is_margin(info.params, name) for name in rule.fields):
+            _keep(rule, info.params, values["train"], search, "train", faults)
+    for rule in BaseSection.rules:
+        _keep(rule, BaseSection, values["base"], {}, "base", faults)
+    _margins(values["train"], info, search, faults)
+    tune = TuneSection(**values["tune"])
+    epochs = least("epochs", info.params, values["train"], search)
+    if tune.scheduler == "asha" and tune.grace_epochs > epochs:
+        text = f"ASHA's grace must not exceed the epochs of a trial ({epochs})"
+        faults.add(("tune", "grace_epochs"), text, "Lower it.", tune.grace_epochs)
+
+
+def _backbone(name: str | None, search: Mapping[str, Search], faults: FaultList) -> None:
+    if name is not None and name not in BACKBONES:
+        path: KeyPath = ("model", "backbone")
+        faults.add(path, "no backbone has this name", nearest(name, BACKBONES), name)
+    searched = search.get("model.backbone")
+    if searched is None or isinstance(searched, MarginSearch):
+        return
+    for i, value in enumerate(searched.ends()):
+        if value not in BACKBONES:
+            path = ("search", "model.backbone", "choice", i)
+            faults.add(path, "no backbone has this name", nearest(str(value), BACKBONES), value)
+
+
+def _init(init: str, info: RecipeInfo, faults: FaultList, *, check_paths: bool) -> None:
+    path: KeyPath = ("model", "init")
+    if init == "cifar10" and not info.needs_base:
+        rule = f"recipe {info.name} trains no base to start from"
+        faults.add(path, rule, "Write random, or the path of a weights file.", init)
+    elif init not in {"random", "cifar10"} and check_paths and not _is_file(init):
+        rule = "must be random, cifar10, or the path of a weights file, and there is no such file"
+        faults.add(path, rule, nearest(init, ("random", "cifar10")), init)
+
+
+def _is_file(name: str) -> bool:
+    return "\0" not in name and len(name) < 4096 and Path(name).is_file()
+
+
+def _base(
+    data: Mapping[str, Any],
+    values: Values,
+    info: RecipeInfo,
+    search: Mapping[str, Search],
+    faults: FaultList,
+    *,
+    own_base: bool,
+) -> None:
+    if "base" in data and not own_base:
+        reason = "model.init is not cifar10" if info.needs_base else "the recipe has no base"
+        way_out = "Take the section out, or set model.init: cifar10 with a recipe that has a base."
+        faults.add(("base",), f"the section has no effect here: {reason}", way_out)
+    if own_base and "model.dropout" in search and values["base"].get("dropout") is None:
+        rule = "one base serves all trials, so with model.dropout searched it needs its own"
+        faults.add(("base", "dropout"), rule, "Add dropout: 0.0 to `base`.")
+
+
+def _metric(metric: str | None, faults: FaultList) -> None:
+    if metric is not None and metric not in SELECTABLE:
+        near = metric if metric.startswith("val/") else f"val/{metric}"
+        rule = "no metric to select by has this name"
+        faults.add(("select", "metric"), rule, nearest(near, SELECTABLE), metric)
+
+
+def _floor(
+    data: Mapping[str, Any], values: Values, own_base: bool, faults: FaultList
+) -> None:
+    path: KeyPath = ("select", "floor")
+    floor = values["select"].get("floor")
+    metric = values["select"].get("metric", "val/fpr95")
+    if floor is not None and floor.kind == "below_base" and not own_base:
+        rule = "below_base needs a base that this study trains (its accuracy is the reference)"
+        way_out = "Write {id_accuracy: {at_least: 0.9}} with an accuracy of your own."
+        faults.add(path, rule, way_out, floor.plain())
+    elif floor is None and metric != ID_ACCURACY and not (
+        faults.under(path) or faults.under(("model", "init"))
+    ):
+        rule = "selecting by an OOD metric needs a floor on ID accuracy"
+        way_out = "Write {id_accuracy: {at_least: 0.9}}; at_least: 0 lets everything through."
+        select = data.get("select")
+        given = isinstance(select, dict) and "floor" in select
+        faults.add(path, rule, way_out, *([None] if given else []))
+
+
+def _tune(given: Mapping[str, Any], search: Mapping[str, Search], faults: FaultList) -> None:
+    if given.get("scheduler") == "none":
+        for key in ("grace_epochs", "reduction_factor"):
+            default = TuneSection.model_fields[key].default
+            if given.get(key, default) != default:
+                way_out = "Take it out, or set scheduler: asha."
+                faults.add(("tune", key), "has no effect with scheduler: none", way_out, given[key])
+    if given.get("searcher") != "grid":
+        return
+    total = 1
+    for name, entry in search.items():
+        count = (entry.domain if isinstance(entry, MarginSearch) else entry).count()
+        if count is None:
+            rule = "a grid needs countable values, and this domain is continuous"
+            way_out = "Add a step to uniform, write a choice, or use searcher: random."
+            faults.add(("search", name), rule, way_out, entry.plain())
+            return
+        total *= count
+    num_trials = given.get("num_trials", TuneSection.model_fields["num_trials"].default)
+    if total > MAX_GRID:
+        rule = f"a grid of {total:,} points is beyond {MAX_GRID:,}"
+        faults.add(("search",), rule, "Search less, in larger steps, or use searcher: random.")
+    elif search and num_trials > total:
+        rule = f"the grid has {total} points, so there are at most {total} trials"
+        faults.add(("tune", "num_trials"), rule, f"Write {total}.", num_trials)
+
+
+def _measured(
+    values: Values, info: RecipeInfo, search: Mapping[str, Search], faults: FaultList
+) -> None:
+    """Measured margins need a trained base, and one temperature to measure it at."""
+    for name in info.params.model_fields:
+        if not is_margin(info.params, name) or faults.under(("search", name)):
+            continue
+        if margin_range(name, values["train"], info, search).relation is None:
+            continue
+        path = _path_of(name, search, "train")
+        value = values["train"].get(name)
+        shown = [value.plain()] if isinstance(value, MeasuredMargin) else []
+        if values["model"]["init"] == "random":
+            rule = "a measured margin needs a trained base, and model.init is random"
+            faults.add(path, rule, "Give the margin in nats, or set model.init: cifar10.", *shown)
+        if "temperature" in search:
+            rule = "energies are measured at one temperature, and temperature is searched"
+            faults.add(path, rule, "Give the margin in nats, or fix the temperature.", *shown)
+
+
+def _path_of(name: str, search: Mapping[str, Search], section: str) -> KeyPath:
+    return ("search", name) if name in search else (section, name)
+
+
+def _ends(
+    name: str, section: type[Section], given: Mapping[str, Any], search: Mapping[str, Search]
+) -> Sequence[Any]:
+    entry = search.get(name)
+    if entry is None or isinstance(entry, MarginSearch):
+        return [given.get(name, section.model_fields[name].default)]
+    return entry.ends()
+
+
+def least(
+    name: str, section: type[Section], given: Mapping[str, Any], search: Mapping[str, Search]
+) -> int:
+    """The least value that a whole-number parameter can take in a study."""
+    return int(min(_ends(name, section, given, search)))
+
+
+def _keep(
+    rule: Rule,
+    section: type[Section],
+    given: Mapping[str, Any],
+    search: Mapping[str, Search],
+    where: str,
+    faults: FaultList,
+) -> None:
+    ends = [_ends(name, section, given, search) for name in rule.fields]
+    broken = [point for point in itertools.product(*ends) if not rule.holds(*point)]
+    whole = len(list(itertools.product(*ends)))
+    if not broken or (rule.has_effect and len(broken) < whole):
+        return
+    named = [name for name in rule.fields if name in given or name in search]
+    blamed = named[0] if named else rule.fields[0]
+    worst = dict(zip(rule.fields, broken[0], strict=True))
+    told = ", ".join(f"{name} {value}" for name, value in worst.items())
+    path = _path_of(blamed, search, where)
+    faults.add(path, f"{rule.text}; here {told}", rule.way_out, worst[blamed])
+
+
+def margin_range(
+    name: str, train: Mapping[str, Any], info: RecipeInfo, search: Mapping[str, Search]
+) -> MarginRange:
+    """All values that the margin ``name`` can take in a study."""
+    entry = search.get(name)
+    if isinstance(entry, MarginSearch):
+        return entry.range()
+    return MarginRange.of(parse_margin(train.get(name, info.params.model_fields[name].default)))
+
+
+def _margins(
+    train: Mapping[str, Any],
+    info: RecipeInfo,
+    search: Mapping[str, Search],
+    faults: FaultList,
+    stats: EnergyStats | None = None,
+) -> None:
+    if not {"m_in", "m_out"} <= set(info.params.model_fields):
+        return
+    keys = [_path_of(name, search, "train") for name in ("m_in", "m_out")]
+    place, line = faults.places.of(keys[0])
+    fault = crossing_fault(
+        margin_range("m_in", train, info, search),
+        margin_range("m_out", train, info, search),
+        stats,
+        place=place,
+        key=".".join(map(str, keys[0])),
+        other_key=".".join(map(str, keys[1])),
+        line=line,
+    )
+    if fault is not None:
+        faults.faults.append(fault)
+
+
+def check_against_base(spec: StudySpec, stats: EnergyStats) -> None:
+    """The margins of a spec once the base is measured.
+
+    Args:
+        spec: the study.
+        stats: energies of the base on validation ID images and on outliers.
+
+    Raises:
+        BadInput: if margins can cross anywhere in their ranges.
+    """
+    faults = FaultList(spec.places)
+    _margins(spec.train, spec.info, spec.search, faults, stats)
+    if faults.faults:
+        raise BadInput(faults.faults)
+
+
+def check_against_data(spec: StudySpec, num_train: int, num_outliers: int | None = None) -> None:
+    """Batches against the sizes of the sets that they are drawn from.
+
+    Args:
+        spec: the study.
+        num_train: ID training images.
+        num_outliers: auxiliary outliers; None where there are none.
+
+    Raises:
+        BadInput: with every batch that is larger than its set.
+    """
+    faults = FaultList(spec.places)
+    sizes = {"batch_size": num_train}
+    if spec.info.needs_outliers:
+        sizes["outlier_batch_size"] = num_outliers or 0
+    for name, size in sizes.items():
+        most = max(_ends(name, spec.info.params, spec.train, spec.search))
+        if most > size:
+            what = "outliers" if name.startswith("outlier") else "training images"
+            rule = f"a batch must not be larger than the data ({size:,} {what})"
+            path = _path_of(name, spec.search, "train")
+            faults.add(path, rule, f"Lower it to {size} or less, or give more data.", most)
+    if spec.base is not None and spec.base.batch_size > num_train:
+        rule = f"a batch must not be larger than the data ({num_train:,} training images)"
+        value = spec.base.batch_size
+        faults.add(("base", "batch_size"), rule, f"Lower it to {num_train} or less.", value)
+    if faults.faults:
+        raise BadInput(faults.faults)

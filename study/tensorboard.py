@@ -1,0 +1,94 @@
+"""TensorBoard files, one folder a trial, written by the driver from what the ledger holds.
+
+Hyperparameters are written when a trial starts, so that a stopped trial has them too. At the
+start of a session the files of unfinished trials are written anew: one event file a trial.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from study.assignment import trial_id
+from study.tune.decisions import TrialRecord
+from study.tune.session import Observer
+
+_STATUS = {
+    "finished": api_pb2.STATUS_SUCCESS,
+    "pruned": api_pb2.STATUS_SUCCESS,
+    "failed": api_pb2.STATUS_FAILURE,
+}
+
+
+class TensorBoardLog(Observer):
+    """An observer of the session that writes event files."""
+
+    def __init__(self, folder: Path, params: Callable[[TrialRecord], Mapping[str, Any]]) -> None:
+        """``params`` gives all parameters of a trial, searched and fixed."""
+        self._folder = folder
+        self._params = params
+        self._writers: dict[int, EventFileWriter] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def trial_started(self, record: TrialRecord) -> None:
+        """Open the trial's file, with its parameters and the epochs on record."""
+        path = self._folder / trial_id(record.number)
+        shutil.rmtree(path, ignore_errors=True)
+        writer = self._writers[record.number] = EventFileWriter(str(path))
+        values = {name: _plain(value) for name, value in self._params(record).items()}
+        _write(writer, hparams_pb(values, trial_id=trial_id(record.number)), 0)
+        for epoch, metrics in enumerate(record.epochs, start=1):
+            _write(writer, _scalars(metrics), epoch)
+        writer.flush()
+
+    def epoch(self, record: TrialRecord) -> None:
+        """Write the newest epoch's metrics."""
+        writer = self._writers[record.number]
+        _write(writer, _scalars(record.epochs[-1]), len(record.epochs))
+        writer.flush()
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Say how it ended and close the file."""
+        writer = self._writers.pop(record.number)
+        _write(writer, _session_end(_STATUS[record.status]), len(record.epochs))
+        writer.close()
+
+    def close(self) -> None:
+        """Close the files of paused trials."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+
+def _scalars(metrics: Mapping[str, float]) -> Summary:
+    values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
+    return Summary(value=values)
+
+
+def _session_end(status: int) -> Summary:
+    """How a session ended; tensorboard's own maker of this needs TensorFlow."""
+    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
+    data = plugin_data_pb2.HParamsPluginData(session_end_info=end)
+    value = Summary.Value(
+        tag=metadata.SESSION_END_INFO_TAG,
+        metadata=metadata.create_summary_metadata(data),
+        tensor=metadata.NULL_TENSOR,
+    )
+    return Summary(value=[value])
+
+
+def _plain(value: Any) -> bool | int | float | str:
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _write(writer: EventFileWriter, summary: Summary, step: int) -> None:
+    writer.add_event(Event(summary=summary, step=step, wall_time=time.time()))

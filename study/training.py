@@ -1,0 +1,205 @@
+"""One run of training, without Ray: a generator of epoch results.
+
+Everything random in it is a function of (seed, stream, epoch), so a run that starts again from
+the state after epoch e yields, from epoch e + 1 on, what the uninterrupted run yields, bit for
+bit on a CPU with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from study.data.batches import Batch, num_batches
+from study.data.roles import StudyData
+from study.errors import TrialFailed
+from study.evaluation import evaluate
+from study.objective import OBJECTIVE, objective
+from study.recipes.base import Recipe
+from study.records import ValidationScores
+from study.schedules import ScheduleClock, make_schedule
+from study.seeding import seed_of
+
+_CHECK_EVERY_STEPS = 50
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What an epoch is judged by: the metric, and the least ID accuracy (None for no floor)."""
+
+    metric: str
+    floor: float | None
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What a later process needs to go on after ``epoch``.
+
+    The generators need no state of their own: they are functions of (seed, stream, epoch).
+    """
+
+    epoch: int
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    loss: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One trained and validated epoch.
+
+    Attributes:
+        epoch: 1-based.
+        metrics: ``train/*``, ``val/*``, ``lr``, ``images_per_s`` and ``time_s`` (training and
+            validation of this epoch, in seconds).
+        scores: per-image validation scores of this epoch.
+        state: what resumes after it.
+    """
+
+    epoch: int
+    metrics: dict[str, float]
+    scores: ValidationScores
+    state: TrainingState
+
+
+def train(
+    recipe: Recipe,
+    model: nn.Module,
+    data: StudyData,
+    *,
+    seed: int,
+    goal: Goal,
+    device: torch.device,
+    start: TrainingState | None = None,
+) -> Iterator[EpochResult]:
+    """Train ``model`` by ``recipe`` and yield after every epoch.
+
+    Args:
+        recipe: what is trained, with its parameters.
+        model: from ``recipe.build_model``, with the weights to start from.
+        data: the roles that training may see.
+        seed: names every random stream of the run.
+        goal: what ``val/objective`` measures.
+        device: where to train.
+        start: state to go on from; None for the beginning.
+
+    Yields:
+        One result an epoch, from the epoch after ``start`` to ``recipe.params.epochs``.
+
+    Raises:
+        TrialFailed: on a non-finite loss or unusable scores, with epoch and step.
+    """
+    params = recipe.params
+    loss = recipe.loss().to(device)
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = _optimizer(recipe, model, loss)
+    first_epoch = 1
+    if start is not None:
+        model.load_state_dict(start.model)
+        loss.load_state_dict(start.loss)
+        optimizer.load_state_dict(start.optimizer)
+        first_epoch = start.epoch + 1
+    clock = _clock(recipe, optimizer, len(data.train.images))
+    for epoch in range(first_epoch, params.epochs + 1):
+        begun = time.perf_counter()
+        torch.manual_seed(seed_of(seed, "dropout", epoch))  # dropout has no generator argument
+        clock.start_epoch(epoch - 1)
+        batches = recipe.batches(data, seed=seed, epoch=epoch, device=device)
+        metrics = _train_epoch(model, loss, optimizer, clock, batches, epoch)
+        validated = evaluate(recipe, model, data, device)
+        scores = validated.as_epoch(epoch)
+        metrics |= validated.metrics(recipe.own_score)
+        metrics[OBJECTIVE] = objective(metrics, goal.metric, goal.floor)
+        metrics["time_s"] = time.perf_counter() - begun
+        yield EpochResult(epoch, metrics, scores, _state(epoch, model, loss, optimizer))
+
+
+def _optimizer(recipe: Recipe, model: nn.Module, loss: nn.Module) -> torch.optim.Optimizer:
+    """SGD over the model's and the loss's own parameters."""
+    params = recipe.params
+    return torch.optim.SGD(
+        [*model.parameters(), *loss.parameters()],
+        lr=params.lr,
+        momentum=params.momentum,
+        nesterov=params.nesterov,
+        weight_decay=params.weight_decay,
+    )
+
+
+def _clock(recipe: Recipe, optimizer: torch.optim.Optimizer, num_train: int) -> ScheduleClock:
+    params = recipe.params
+    steps = num_batches(num_train, params.batch_size, params.epoch_images)
+    unit = steps if params.scheduler_step == "batch" else 1
+    schedule = make_schedule(
+        params.schedule,
+        total=params.epochs * unit,
+        warmup=round(params.warmup_epochs * unit),
+        base=params.lr,
+        floor=params.min_lr,
+    )
+    return ScheduleClock(optimizer, schedule, per=params.scheduler_step, steps_per_epoch=steps)
+
+
+def _train_epoch(
+    model: nn.Module,
+    loss: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    clock: ScheduleClock,
+    batches: Iterator[Batch],
+    epoch: int,
+) -> dict[str, float]:
+    """One pass over ``batches``; means of the loss terms, the last rate and the speed."""
+    model.train()
+    loss.train()
+    begun = time.perf_counter()
+    sums: dict[str, torch.Tensor] = {}
+    unchecked: list[torch.Tensor] = []
+    num_images = step = 0
+    rate = math.nan
+    for step, batch in enumerate(batches, start=1):
+        rate = clock.before_step(step - 1)
+        terms = loss(model, batch)
+        optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        optimizer.step()
+        num_images += len(batch.images)
+        unchecked.append(terms["loss"].detach())
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0.0) + term.detach()
+        if step % _CHECK_EVERY_STEPS == 0:
+            _refuse_non_finite(unchecked, epoch, step, rate)
+            unchecked.clear()
+    _refuse_non_finite(unchecked, epoch, step, rate)
+    metrics = {f"train/{name}": float(total) / step for name, total in sums.items()}
+    metrics["lr"] = rate
+    metrics["images_per_s"] = num_images / (time.perf_counter() - begun)
+    return metrics
+
+
+def _refuse_non_finite(losses: list[torch.Tensor], epoch: int, step: int, rate: float) -> None:
+    """Look at a stretch of losses at once: a look each step would stall a GPU."""
+    if not losses:
+        return
+    finite = torch.isfinite(torch.stack(losses)).tolist()
+    if not all(finite):
+        at = finite.index(False)
+        value = float(losses[at])
+        where = step - len(losses) + at + 1
+        raise TrialFailed(f"epoch {epoch}, step {where}: loss is {value} (lr {rate:.4g})")
+
+
+def _state(
+    epoch: int, model: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer
+) -> TrainingState:
+    return TrainingState(epoch, _detached(model), optimizer.state_dict(), _detached(loss))
+
+
+def _detached(module: nn.Module) -> dict[str, torch.Tensor]:
+    state: Mapping[str, torch.Tensor] = module.state_dict()
+    return {name: tensor.detach() for name, tensor in state.items()}

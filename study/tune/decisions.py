@@ -1,0 +1,212 @@
+"""Every decision of a search, taken here and written to the ledger before anyone acts on it.
+
+The state is an in-memory Optuna study that is rebuilt by replaying the ledger through the same
+code that wrote it. Nothing of Ray is needed to decide, and nothing of Ray's state is read back.
+
+Events: ``ask`` {number, seed, params}, ``result`` {number, epoch, metrics, decision},
+``failed`` {number, epoch, reason, cause, traceback}, ``lost`` {number, cause}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.trial import TrialState
+
+from study.errors import BadInput, Fault
+from study.ledger import Ledger, Record
+from study.objective import OBJECTIVE
+from study.tune.sampler import Distributions, LedgerSampler, Point, make_study
+
+CONTINUE, PRUNED, FINISHED = "continue", "pruned", "finished"
+
+
+@dataclass
+class TrialRecord:
+    """What the ledger says of one trial.
+
+    Attributes:
+        number: from 0, in the order of asking.
+        seed: names its random streams.
+        params: searched parameters, dotted name -> value.
+        epochs: metrics of every recorded epoch.
+        status: "running" until it ends as "finished", "pruned" or "failed".
+        reason: why it ended so.
+        cause: class of a failure: "diverged", "memory", "bug", "lost".
+        traceback: of a failure in code.
+        lost: how often its worker died under it.
+    """
+
+    number: int
+    seed: int
+    params: Point
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    status: str = "running"
+    reason: str = ""
+    cause: str = ""
+    traceback: str = ""
+    lost: int = 0
+
+    @property
+    def objectives(self) -> tuple[float, ...]:
+        """val/objective of every recorded epoch."""
+        return tuple(metrics[OBJECTIVE] for metrics in self.epochs)
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What fixes a search's decisions; the number of trials is not part of it.
+
+    Attributes:
+        seed: of the study; trials draw their parameters from (seed, number).
+        searcher: "tpe", "random" or "grid".
+        scheduler: "asha" or "none".
+        grace_epochs: first rung of ASHA, in epochs.
+        reduction_factor: of ASHA, one in so many goes on.
+        checkpoint_rule: "best" or "last", which objective a finished trial is told with.
+        distributions: searched parameter -> Optuna distribution.
+        grid: points of a grid search, in order.
+        num_epochs: epochs of a trial with these parameters.
+    """
+
+    seed: int
+    searcher: str
+    scheduler: str
+    grace_epochs: int
+    reduction_factor: int
+    checkpoint_rule: str
+    distributions: Distributions
+    num_epochs: Callable[[Point], int]
+    grid: Sequence[Point] = ()
+
+
+class Decisions:
+    """The search as a state machine over the ledger."""
+
+    def __init__(self, plan: SearchPlan, ledger: Ledger) -> None:
+        """Replay what ``ledger`` holds.
+
+        Raises:
+            BadInput: where a replayed decision differs from the recorded one.
+        """
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.plan = plan
+        self.trials: list[TrialRecord] = []
+        self._ledger = ledger
+        self._sampler = LedgerSampler(plan.searcher, plan.seed, plan.grid)
+        self._study = make_study(
+            self._sampler, plan.scheduler, plan.grace_epochs, plan.reduction_factor
+        )
+        self._live: list[optuna.Trial] = []
+        for line, record in enumerate(ledger.records, start=1):
+            self._replay(record, line)
+
+    def ask(self) -> TrialRecord | None:
+        """Parameters of the next trial, on the ledger; None where a grid has no more points."""
+        number = len(self.trials)
+        if self.plan.grid and number >= len(self.plan.grid):
+            return None
+        trial = self._study.ask(fixed_distributions=dict(self.plan.distributions))
+        record = TrialRecord(number, self.plan.seed, dict(trial.params))
+        self._ledger.append("ask", number=number, seed=record.seed, params=record.params)
+        self._live.append(trial)
+        self.trials.append(record)
+        return record
+
+    def result(self, number: int, epoch: int, metrics: dict[str, float]) -> str:
+        """Record an epoch and decide; an epoch on record keeps its recorded decision.
+
+        Returns:
+            ``CONTINUE``, ``PRUNED`` or ``FINISHED``.
+        """
+        record = self.trials[number]
+        if epoch <= len(record.epochs):
+            return record.status if record.status != "running" else CONTINUE
+        if epoch != len(record.epochs) + 1:
+            raise ValueError(f"trial {number} told epoch {epoch} after {len(record.epochs)}")
+        decision = self._decide(record, epoch, metrics)
+        self._ledger.append(
+            "result", number=number, epoch=epoch, metrics=metrics, decision=decision
+        )
+        self._apply(record, metrics, decision)
+        return decision
+
+    def failed(self, number: int, *, reason: str, cause: str, traceback: str = "") -> None:
+        """Record that a trial failed; the searcher is told."""
+        record = self.trials[number]
+        fields = {"reason": reason, "cause": cause, "traceback": traceback}
+        self._ledger.append("failed", number=number, epoch=len(record.epochs), **fields)
+        self._apply_failure(record, fields)
+
+    def lost(self, number: int, cause: str) -> None:
+        """Record that a trial's worker died; the trial goes on from its last recorded epoch."""
+        self._ledger.append("lost", number=number, cause=cause)
+        self.trials[number].lost += 1
+
+    @property
+    def unfinished(self) -> list[TrialRecord]:
+        """Trials that have not ended, lowest number first."""
+        return [record for record in self.trials if record.status == "running"]
+
+    @property
+    def frozen(self) -> list[optuna.trial.FrozenTrial]:
+        """The trials as Optuna sees them, in number order."""
+        return self._study.get_trials(deepcopy=False)
+
+    def _decide(self, record: TrialRecord, epoch: int, metrics: dict[str, float]) -> str:
+        trial = self._live[record.number]
+        trial.report(metrics[OBJECTIVE], step=epoch)
+        if epoch >= self.plan.num_epochs(record.params):
+            return FINISHED
+        return PRUNED if trial.should_prune() else CONTINUE
+
+    def _apply(self, record: TrialRecord, metrics: dict[str, float], decision: str) -> None:
+        record.epochs.append(metrics)
+        if decision == CONTINUE:
+            return
+        record.status = decision
+        trial = self._live[record.number]
+        if decision == PRUNED:
+            record.reason = f"pruned by {self.plan.scheduler} after epoch {len(record.epochs)}"
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            record.reason = "all epochs trained"
+            last = self.plan.checkpoint_rule == "last"
+            value = record.objectives[-1] if last else min(record.objectives)
+            self._study.tell(trial, value)
+
+    def _apply_failure(self, record: TrialRecord, fields: dict[str, str]) -> None:
+        record.status = "failed"
+        record.reason, record.cause = fields["reason"], fields["cause"]
+        record.traceback = fields["traceback"]
+        self._study.tell(self._live[record.number], state=TrialState.FAIL)
+
+    def _replay(self, event: Record, line: int) -> None:
+        kind = event["event"]
+        if kind == "ask":
+            self._sampler.recorded[event["number"]] = event["params"]
+            self._live.append(self._study.ask(fixed_distributions=dict(self.plan.distributions)))
+            self.trials.append(TrialRecord(event["number"], event["seed"], event["params"]))
+        elif kind == "result":
+            record = self.trials[event["number"]]
+            decision = self._decide(record, event["epoch"], event["metrics"])
+            if decision != event["decision"]:
+                raise BadInput(_contradiction(self._ledger, line, event, decision))
+            self._apply(record, event["metrics"], decision)
+        elif kind == "failed":
+            self._apply_failure(self.trials[event["number"]], event)
+        elif kind == "lost":
+            self.trials[event["number"]].lost += 1
+
+
+def _contradiction(ledger: Ledger, line: int, event: Record, decision: str) -> Fault:
+    return Fault(
+        place=str(ledger.path),
+        line=line,
+        key=f"trial {event['number']}, epoch {event['epoch']}",
+        value=event["decision"],
+        rule=f"the recorded decision differs from the one that the spec gives now ({decision})",
+        way_out="Resume with the versions in manifest.json, or start anew with another --out.",
+    )

@@ -1,0 +1,107 @@
+"""Ray Tune's searcher and trial scheduler, both only a door to the session."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from typing_extensions import override
+
+from study.errors import StudyFailed
+from study.tune.session import Session
+
+_FINISHED: dict[str, Any] = Searcher.FINISHED  # type: ignore[assignment]
+
+
+class LedgerSearcher(Searcher):
+    """Hands out the session's assignments.
+
+    Exceptions here end up in the session: Ray swallows some of them and dies of others.
+    """
+
+    def __init__(self, session: Session) -> None:
+        """Take the session; no metric is declared, since Ray would insist on it being told."""
+        super().__init__(metric=None, mode=None)
+        self._session: Session | None = session
+        self._numbers: dict[str, int] = {}
+
+    @override
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """An assignment, None to wait, or FINISHED."""
+        session = self._session
+        if session is None:
+            return _FINISHED
+        try:
+            if session.exhausted:
+                return _FINISHED
+            assignment = session.next_assignment()
+        except Exception as error:  # noqa: BLE001 - kept, and raised again after the wind-down
+            session.error = session.error or error
+            return None
+        return None if assignment is None else {"assignment": asdict(assignment)}
+
+    @override
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing: the scheduler's door tells the session."""
+
+    @override
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the state."""
+
+    @override
+    def restore(self, checkpoint_path: str) -> None:
+        """Refused: nothing of Ray's is read back."""
+        raise StudyFailed("a study resumes from its ledger, never from Ray's state")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing worth pickling."""
+        return {"_session": None, "_numbers": {}}
+
+
+class LedgerScheduler(FIFOScheduler):
+    """Passes what trials tell to the session and its decision back."""
+
+    def __init__(self, session: Session) -> None:
+        """Take the session."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._session: Session | None = session
+
+    @override
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """STOP where the session says so."""
+        session = self._session
+        if session is None or "message" not in result:
+            return str(TrialScheduler.CONTINUE)
+        number = _number(trial)
+        try:
+            stop = session.told(number, result["message"])
+        except Exception as error:  # noqa: BLE001 - kept, and raised again after the wind-down
+            session.error = session.error or error
+            stop = True
+        if stop:
+            session.left(number)
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+    @override
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """A function that returned by itself has told all it had to tell."""
+        if self._session is not None:
+            self._session.left(_number(trial))
+
+    @override
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """A worker that died: code that fails tells its failure, it does not raise."""
+        if self._session is not None:
+            self._session.left(_number(trial), died="its process ended unexpectedly")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing worth pickling."""
+        return {**self.__dict__, "_session": None}
+
+
+def _number(trial: Any) -> int:
+    return int(trial.config["assignment"]["number"])

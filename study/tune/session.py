@@ -1,0 +1,151 @@
+"""One sitting of a search: which trials are live, what they tell, and when to stop.
+
+Stands between the decisions (ledger) and whatever runs trials; Ray's adapters only translate.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from study.assignment import Assignment, trial_id
+from study.errors import StudyFailed
+from study.tune.decisions import CONTINUE, Decisions, TrialRecord
+
+_LOST_LIMIT = 3  # a trial whose worker died this often is taken to be the cause of it
+
+
+class Observer:
+    """Is told what happens in a session, after it is on the ledger; does nothing by itself."""
+
+    def trial_started(self, record: TrialRecord) -> None:
+        """A trial was given to a worker."""
+
+    def epoch(self, record: TrialRecord) -> None:
+        """A trial recorded an epoch."""
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """A trial finished, was pruned or failed."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a session stops giving out trials.
+
+    Attributes:
+        num_trials: of the whole study.
+        time_budget_s: of this session, None for no limit.
+        max_failures: failed trials in a row that stop the study.
+    """
+
+    num_trials: int
+    time_budget_s: float | None
+    max_failures: int
+
+
+class Session:
+    """Live trials of one sitting.
+
+    Attributes:
+        error: the first fatal error; the session then only winds down.
+        stopping: why no more trials are given out ("" while they are): "interrupt" or
+            "time budget". Trials that are live then pause at their next epoch.
+        max_concurrent: trials at a time; set once the machine's resources are known.
+    """
+
+    def __init__(
+        self,
+        decisions: Decisions,
+        assign: Callable[[TrialRecord], Assignment],
+        limits: Limits,
+        observers: list[Observer],
+    ) -> None:
+        """``assign`` turns a trial's parameters into what a worker is told to do."""
+        self.decisions = decisions
+        self.error: BaseException | None = None
+        self.stopping = ""
+        self.max_concurrent = 1
+        self._assign = assign
+        self._limits = limits
+        self._observers = observers
+        self._live: set[int] = set()
+        self._failures = 0
+        self._began = time.monotonic()
+
+    def stop(self, reason: str) -> None:
+        """Give out no more trials; live ones pause at their next epoch."""
+        self.stopping = self.stopping or reason
+
+    def next_assignment(self) -> Assignment | None:
+        """The next trial to run; None where there is none now (see ``exhausted``)."""
+        self._watch_time()
+        if self.error or self.stopping or len(self._live) >= self.max_concurrent:
+            return None
+        record = next((r for r in self.decisions.unfinished if r.number not in self._live), None)
+        if record is None and len(self.decisions.trials) < self._limits.num_trials:
+            record = self.decisions.ask()
+        if record is None:
+            return None
+        self._live.add(record.number)
+        for observer in self._observers:
+            observer.trial_started(record)
+        return replace(self._assign(record), objectives=record.objectives)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is live and nothing will be given out any more."""
+        if self._live:
+            return False
+        if self.error or self.stopping:
+            return True
+        decisions = self.decisions
+        grid = decisions.plan.grid
+        wanted = min(self._limits.num_trials, len(grid) or self._limits.num_trials)
+        return not decisions.unfinished and len(decisions.trials) >= wanted
+
+    def told(self, number: int, message: str) -> bool:
+        """Take a trial's message; True where the trial is to stop."""
+        self._watch_time()
+        record = self.decisions.trials[number]
+        told = json.loads(message)
+        if "failed" in told:
+            self.decisions.failed(
+                number, reason=told["failed"], cause=told["cause"], traceback=told["traceback"]
+            )
+            return self._ended(record)
+        decision = self.decisions.result(number, told["epoch"], told["metrics"])
+        for observer in self._observers:
+            observer.epoch(record)
+        if decision != CONTINUE:
+            return self._ended(record)
+        return bool(self.stopping or self.error)
+
+    def _ended(self, record: TrialRecord) -> bool:
+        self._failures = self._failures + 1 if record.status == "failed" else 0
+        for observer in self._observers:
+            observer.trial_ended(record)
+        if self._failures >= self._limits.max_failures:
+            last = trial_id(record.number)
+            self.error = self.error or StudyFailed(
+                f"{self._failures} trials in a row failed, the last one (trial {last}) with: "
+                f"{record.reason}. Mend the cause, then resume."
+            )
+        return True
+
+    def left(self, number: int, *, died: str = "") -> None:
+        """A worker is done with a trial; ``died`` says how, where it did not end by itself."""
+        self._live.discard(number)
+        record = self.decisions.trials[number]
+        if not died or record.status != "running":
+            return
+        self.decisions.lost(number, died)
+        if record.lost >= _LOST_LIMIT:
+            self.decisions.failed(number, reason=f"its worker died: {died}", cause="lost")
+            self._ended(record)
+
+    def _watch_time(self) -> None:
+        budget = self._limits.time_budget_s
+        if budget is not None and time.monotonic() - self._began > budget:
+            self.stop("time budget")

@@ -1,0 +1,89 @@
+"""Small things that many tests need: a toy study's data, plans over a toy ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+
+from study.data.images import ImageSet
+from study.data.roles import OODValidation, Outliers, StudyData, TrainID, ValidationID
+from study.ledger import Ledger
+from study.tune.decisions import Decisions, SearchPlan
+
+SIZE = 8  # pixels; the smallest that the backbones take
+
+
+def toy_images(name: str, count: int, *, classes: int = 0, seed: int = 0) -> ImageSet:
+    """Noise around a level that tells the class (ID) or is its own (no classes)."""
+    generator = np.random.default_rng([seed, len(name)])
+    labels = np.arange(count) % classes if classes else np.full(count, -1)
+    level = 40 + 60 * labels if classes else np.full(count, 250)
+    pixels = level[:, None, None, None] + generator.normal(0, 25, (count, SIZE, SIZE, 3))
+    return ImageSet.make(name, np.clip(pixels, 0, 255).astype(np.uint8), labels=labels)
+
+
+def toy_data() -> StudyData:
+    """Three classes, 60 training images, and one OOD validation set."""
+    return StudyData(
+        TrainID(toy_images("train", 60, classes=3)),
+        ValidationID(toy_images("val", 30, classes=3, seed=1)),
+        Outliers(toy_images("outliers", 40, seed=2)),
+        OODValidation({"far": toy_images("far", 24, seed=3)}),
+        num_classes=3,
+        demo=False,
+    )
+
+
+def train_section(recipe: str = "cifar10", **changes: Any) -> dict[str, Any]:
+    """A quick section ``train:`` for toy data."""
+    section: dict[str, Any] = {"epochs": 2, "lr": 0.05, "batch_size": 16, "augment": "none"}
+    if recipe == "energy":
+        section |= {"m_in": -4.0, "m_out": -1.0, "outlier_batch_size": 16}
+    return section | changes
+
+
+def toy_plan(**changes: Any) -> SearchPlan:
+    """A search of two parameters over nine epochs."""
+    settings: dict[str, Any] = {
+        "seed": 0,
+        "searcher": "tpe",
+        "scheduler": "asha",
+        "grace_epochs": 1,
+        "reduction_factor": 3,
+        "checkpoint_rule": "best",
+        "distributions": {
+            "x": optuna.distributions.FloatDistribution(0, 1),
+            "kind": optuna.distributions.CategoricalDistribution(["a", "b", 3]),
+        },
+        "num_epochs": lambda point: 9,
+    }
+    return SearchPlan(**(settings | changes))
+
+
+def toy_metrics(params: dict[str, Any], epoch: int) -> dict[str, float]:
+    """Metrics of an imaginary epoch: better for x near 0.3, better with every epoch."""
+    value = (params["x"] - 0.3) ** 2 + 0.5 / epoch
+    return {"val/objective": value, "val/id_accuracy": 0.9, "time_s": 1.0}
+
+
+def run_toy_search(
+    path: Path, num_trials: int, *, stop_after: int | None = None, **changes: Any
+) -> Decisions:
+    """One trial at a time to the end, or until so many results are recorded."""
+    with Ledger(path) as ledger:
+        decisions = Decisions(toy_plan(**changes), ledger)
+        steps = 0
+        while steps != stop_after:
+            left = decisions.unfinished
+            if not left and len(decisions.trials) < num_trials:
+                asked = decisions.ask()
+                left = [asked] if asked else []
+            if not left:
+                break
+            epoch = len(left[0].epochs) + 1
+            decisions.result(left[0].number, epoch, toy_metrics(left[0].params, epoch))
+            steps += 1
+    return decisions

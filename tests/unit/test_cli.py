@@ -1,0 +1,294 @@
+"""study.cli: every option, every fault at once, every exit code, nothing heavy for --help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import study
+from study.cli import main, parse
+from study.errors import BadInput, Fault, Interrupted, StudyFailed
+from study.ledger import Ledger
+from study.options import ResumeOptions, RunOptions
+
+
+class Result:
+    """What a study hands back: the lines for stdout."""
+
+    def lines(self) -> list[str]:
+        return ["best trial 00003", "report: runs/energy/report.html"]
+
+
+Outcome = Callable[[object], Result]
+
+
+@pytest.fixture
+def study_run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome], list[object]]:
+    """Puts a stand-in for study.run in place; returns the list of options it was called with."""
+
+    def install(outcome: Outcome) -> list[object]:
+        calls: list[object] = []
+
+        def run(options: object, progress: object) -> Result:
+            calls.append(options)
+            return outcome(options)
+
+        module = types.SimpleNamespace(run_study=run, resume_study=run)
+        monkeypatch.setattr(study, "run", module, raising=False)
+        monkeypatch.setitem(sys.modules, "study.run", module)
+        return calls
+
+    return install
+
+
+def faults(*arguments: str) -> list[str]:
+    with pytest.raises(BadInput) as caught:
+        parse(arguments)
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_parse_of_a_space_alone_takes_the_defaults() -> None:
+    assert parse(["--space", "energy"]) == RunOptions(
+        space="energy", out=Path("runs/energy"), command="python run_study.py --space energy"
+    )
+
+
+def test_parse_of_a_path_names_the_run_after_the_file() -> None:
+    options = parse(["--space", "my spaces/wide.yaml"])
+    assert isinstance(options, RunOptions)
+    assert options.out == Path("runs/wide")
+    assert options.command == "python run_study.py --space 'my spaces/wide.yaml'"
+
+
+def test_parse_of_every_option_reads_its_value(tmp_path: Path) -> None:
+    line = (
+        f"--space energy --data demo --data-root {tmp_path} --out out/a --num-trials 7"
+        " --time-budget 1.5e2 --seed 0 --set train.lr=0.1 tune.searcher=random --set a.b=c=d"
+        " --smoke --dry-run --max-concurrent 2 --cpus-per-trial .5 --gpus-per-trial 0.25"
+        " --address 10.0.0.1:6379 --quiet"
+    )
+    assert parse(line.split()) == RunOptions(
+        space="energy",
+        data="demo",
+        data_root=tmp_path,
+        out=Path("out/a"),
+        num_trials=7,
+        time_budget_s=150.0,
+        seed=0,
+        overrides=("train.lr=0.1", "tune.searcher=random", "a.b=c=d"),
+        smoke=True,
+        dry_run=True,
+        max_concurrent=2,
+        cpus_per_trial=0.5,
+        gpus_per_trial=0.25,
+        address="10.0.0.1:6379",
+        quiet=True,
+        command=f"python run_study.py {line}",
+    )
+
+
+def test_parse_of_resume_and_extend(tmp_path: Path) -> None:
+    resumed = parse(["--resume", str(tmp_path), "--max-concurrent", "1", "--quiet"])
+    assert isinstance(resumed, ResumeOptions)
+    assert (resumed.directory, resumed.more_trials) == (tmp_path, 0)
+    assert (resumed.max_concurrent, resumed.quiet) == (1, True)
+    extended = parse(["--extend", str(tmp_path), "--num-trials", "+10"])
+    assert isinstance(extended, ResumeOptions)
+    assert (extended.directory, extended.more_trials) == (tmp_path, 10)
+
+
+@pytest.mark.parametrize("value", ["0", "1", "0.5", "2", "8.0", "auto"])
+def test_parse_of_gpu_shares_and_whole_gpus(value: str) -> None:
+    options = parse(["--space", "energy", "--gpus-per-trial", value])
+    assert isinstance(options, RunOptions)
+    assert options.gpus_per_trial == ("auto" if value == "auto" else float(value))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "rule"),
+    [
+        ("--data", "cifar", r"must be one of auto, demo, cifar10\. Did you mean cifar10\?"),
+        ("--data-root", "nowhere", "does not exist"),
+        ("--num-trials", "0", "whole number of at least 1"),
+        ("--num-trials", "+3", "whole number of at least 1"),
+        ("--num-trials", "2.5", "whole number of at least 1"),
+        ("--num-trials", "1_000", "whole number of at least 1"),
+        ("--time-budget", "0", "above 0"),
+        ("--time-budget", "-3", "above 0"),
+        ("--time-budget", "inf", "above 0"),
+        ("--time-budget", "nan", "above 0"),
+        ("--time-budget", "1h", "above 0"),
+        ("--seed", "-1", "whole number of at least 0"),
+        ("--seed", "one", "whole number of at least 0"),
+        ("--seed", "", "is empty"),
+        ("--max-concurrent", "0", "whole number of at least 1"),
+        ("--cpus-per-trial", "0", "above 0"),
+        ("--gpus-per-trial", "1.5", "a share of one GPU"),
+        ("--gpus-per-trial", "-1", "a share of one GPU"),
+        ("--address", " ", "is empty"),
+        ("--out", __file__, "is a file"),
+    ],
+)
+def test_parse_of_a_wrong_value_names_option_value_and_rule(
+    option: str, value: str, rule: str
+) -> None:
+    with pytest.raises(BadInput, match=rule) as caught:
+        parse(["--space", "energy", option, value])
+    (fault,) = caught.value.faults
+    assert fault.place == option
+    assert repr(value) in str(fault)
+
+
+def test_parse_tells_all_faults_at_once() -> None:
+    told = faults("--seed", "-1", "--max-concurrent", "0", "--dta", "demo", "--data-root", "none")
+    assert len(told) == 6
+    assert any("'--dta': unknown option. Did you mean --data?" in fault for fault in told)
+    assert any("'demo': unknown argument" in fault for fault in told)
+    assert any("one of --space, --resume and --extend is needed" in fault for fault in told)
+
+
+def test_parse_of_a_shortened_option_is_refused() -> None:
+    assert "unknown option. Did you mean --num-trials?" in faults(
+        "--space", "energy", "--num-trial", "3"
+    )[0]  # fmt: skip
+
+
+def test_parse_of_an_option_given_twice_is_refused() -> None:
+    assert "--seed: given 2 times (1, 2)" in faults(
+        "--space", "energy", "--seed", "1", "--seed", "2"
+    )[0]  # fmt: skip
+
+
+def test_parse_of_an_option_without_its_value_is_refused() -> None:
+    assert "--seed: expected one argument" in faults("--space", "energy", "--seed")[0]
+
+
+def test_parse_of_two_ways_at_once_is_refused(tmp_path: Path) -> None:
+    told = faults("--space", "energy", "--resume", str(tmp_path))
+    assert told[0].startswith("command line: --space and --resume exclude each other")
+
+
+@pytest.mark.parametrize(
+    "option", [["--seed", "1"], ["--smoke"], ["--set", "a.b=1"], ["--cpus-per-trial", "2"],
+               ["--gpus-per-trial", "1"], ["--out", "x"], ["--data", "demo"], ["--dry-run"]],
+)  # fmt: skip
+def test_parse_of_resume_refuses_what_the_record_says(tmp_path: Path, option: list[str]) -> None:
+    (told,) = faults("--resume", str(tmp_path), *option)
+    assert told.startswith(f"{option[0]}: cannot go with --resume")
+
+
+@pytest.mark.parametrize("count", [[], ["--num-trials", "10"], ["--num-trials", "+0"]])
+def test_parse_of_extend_needs_plus_trials(tmp_path: Path, count: list[str]) -> None:
+    (told,) = faults("--extend", str(tmp_path), *count)
+    assert "must say how many trials --extend adds" in told
+
+
+def test_parse_of_resume_refuses_a_number_of_trials(tmp_path: Path) -> None:
+    (told,) = faults("--resume", str(tmp_path), "--num-trials", "+3")
+    assert "Use --extend DIR --num-trials +N" in told
+
+
+def test_main_prints_results_to_stdout_alone(
+    study_run: Callable[[Outcome], list[object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = study_run(lambda _: Result())
+    assert main(["--space", "energy", "--seed", "3"]) == 0
+    assert isinstance(calls[0], RunOptions)
+    shown = capsys.readouterr()
+    assert shown.out == "best trial 00003\nreport: runs/energy/report.html\n"
+    assert shown.err == ""
+
+
+def test_main_resumes_with_resume_options(
+    study_run: Callable[[Outcome], list[object]], tmp_path: Path
+) -> None:
+    calls = study_run(lambda _: Result())
+    assert main(["--resume", str(tmp_path)]) == 0
+    assert isinstance(calls[0], ResumeOptions)
+
+
+def test_main_on_bad_options_exits_2_one_fault_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--space", "energy", "--seed", "x", "--num-trials", "y"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 2
+    assert "Traceback" not in shown.err
+
+
+def raising(error: BaseException) -> Outcome:
+    def outcome(_: object) -> Result:
+        raise error
+
+    return outcome
+
+
+def test_main_on_bad_input_of_the_study_exits_2(
+    study_run: Callable[[Outcome], list[object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = [Fault("a.yaml", "train.lr", "is missing"), Fault("a.yaml", "tune", "is wrong")]
+    study_run(raising(BadInput(two)))
+    assert main(["--space", "energy"]) == 2
+    assert capsys.readouterr().err.splitlines() == [str(fault) for fault in two]
+
+
+def test_main_on_a_failed_study_exits_1(
+    study_run: Callable[[Outcome], list[object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study_run(raising(StudyFailed("no trial is above the floor")))
+    assert main(["--space", "energy"]) == 1
+    assert capsys.readouterr().err == "The study failed: no trial is above the floor\n"
+
+
+@pytest.mark.parametrize("error", [Interrupted(), KeyboardInterrupt()])
+def test_main_on_an_interrupt_exits_130_with_the_way_back(
+    study_run: Callable[[Outcome], list[object]],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    error: BaseException,
+) -> None:
+    study_run(raising(error))
+    out = tmp_path / "my run"
+    assert main(["--space", "energy", "--out", str(out)]) == 130
+    assert "give the same command again" in capsys.readouterr().err
+    Ledger(out / "ledger.jsonl").close()
+    assert main(["--space", "energy", "--out", str(out)]) == 130
+    assert f"python run_study.py --resume '{out}'" in capsys.readouterr().err
+
+
+def test_main_lets_a_bug_through_as_a_traceback(
+    study_run: Callable[[Outcome], list[object]],
+) -> None:
+    study_run(raising(ZeroDivisionError("a bug")))
+    with pytest.raises(ZeroDivisionError):
+        main(["--space", "energy"])
+
+
+def test_help_and_bad_options_import_nothing_heavy(project_root: Path) -> None:
+    code = (
+        "import sys; from study.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert main(['--seed', 'x']) == 2\n"
+        "heavy = {'torch', 'ray', 'pandas', 'optuna', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for option in ("--space", "--resume", "--extend", "--data-root", "--gpus-per-trial"):
+        assert option in done.stdout
+
+
+def test_script_passes_the_exit_code_on(project_root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "run_study.py", "--no-such-option"],
+        cwd=project_root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "'--no-such-option': unknown option" in done.stderr

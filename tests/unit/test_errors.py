@@ -1,0 +1,38 @@
+"""study.errors: a fault says place, key, value, rule and way out."""
+
+import pickle
+
+import pytest
+
+from study.errors import BadInput, Fault
+
+
+def test_fault_with_everything_reads_as_one_sentence_and_a_way_out() -> None:
+    fault = Fault("a.yaml", "train.lr", "must be above 0", "Raise it.", value=-1, line=7)
+    assert str(fault) == "a.yaml:7: train.lr: -1: must be above 0. Raise it."
+
+
+def test_fault_without_key_value_or_line_leaves_them_out() -> None:
+    assert str(Fault("a.yaml", "", "is empty.")) == "a.yaml: is empty."
+
+
+@pytest.mark.parametrize("value", [None, 0, "", False])
+def test_fault_with_a_falsy_value_still_tells_it(value: object) -> None:
+    assert f": {value!r}: " in str(Fault("a.yaml", "x", "is wrong", value=value))
+
+
+def test_fault_with_a_long_value_is_shortened() -> None:
+    text = str(Fault("a.yaml", "x", "is wrong", value="y" * 500))
+    assert len(text) < 120
+    assert "..." in text
+
+
+def test_bad_input_of_several_faults_tells_each_on_its_line() -> None:
+    faults = [Fault("a.yaml", "x", "is wrong"), Fault("a.yaml", "y", "is missing")]
+    assert str(BadInput(faults)).splitlines() == [str(fault) for fault in faults]
+
+
+def test_bad_input_pickled_keeps_its_faults() -> None:
+    error = BadInput([Fault("a.yaml", "x", "is wrong", value=3), Fault("b", "", "is empty")])
+    again = pickle.loads(pickle.dumps(error))
+    assert [str(fault) for fault in again.faults] == [str(fault) for fault in error.faults]

@@ -1,0 +1,135 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from study.models import names
+from study.models.registry import (
+    BACKBONES,
+    backbone_names,
+    build_classifier,
+    register,
+    takes_dropout,
+)
+
+# With a head of ten classes, as public implementations of each network count them.
+NUM_PARAMETERS = {
+    "resnet20": 269_722,
+    "resnet32": 464_154,
+    "resnet44": 658_586,
+    "resnet56": 853_018,
+    "resnet110": 1_727_962,
+    "wrn_16_2": 691_674,
+    "wrn_16_4": 2_748_890,
+    "wrn_40_2": 2_243_546,
+    "wrn_28_10": 36_479_194,
+    "resnet18": 11_173_962,
+    "resnet50": 23_520_842,
+}
+NUM_FEATURES = {
+    "wrn_16_2": 128,
+    "wrn_16_4": 256,
+    "wrn_40_2": 128,
+    "wrn_28_10": 640,
+    "resnet18": 512,
+    "resnet50": 2048,
+}
+
+
+def test_backbone_names_are_all_those_promised():
+    assert set(backbone_names()) == set(NUM_PARAMETERS)
+
+
+def test_names_that_a_space_may_use_are_those_registered():
+    assert sorted(names.BACKBONES) == list(backbone_names())
+
+
+@pytest.mark.parametrize("name", NUM_PARAMETERS)
+def test_backbone_has_published_size(name):
+    with torch.device("meta"):
+        model = build_classifier(name, 10, seed=0)
+    assert sum(p.numel() for p in model.parameters()) == NUM_PARAMETERS[name]
+    assert model.num_features == NUM_FEATURES.get(name, 64)
+
+
+@pytest.mark.parametrize("name", NUM_PARAMETERS)
+@pytest.mark.parametrize("image_size", [32, 17])
+def test_backbone_gives_logits_and_features_for_any_image_size(name, image_size):
+    with torch.device("meta"):
+        model = build_classifier(name, 7, image_size=image_size, seed=0)
+        images = torch.rand(2, 3, image_size, image_size)
+        assert model(images).shape == (2, 7)
+        assert model.features(images).shape == (2, model.num_features)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "wrn_16_2", "resnet18"])
+def test_build_classifier_is_a_function_of_seed_and_leaves_global_generator(name):
+    before = torch.random.get_rng_state()
+    one, same, other = (build_classifier(name, 10, seed=seed) for seed in (5, 5, 6))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for key, tensor in one.state_dict().items():
+        assert torch.equal(tensor, same.state_dict()[key])
+    assert not torch.equal(one.fc.weight, other.fc.weight)
+    convolutions = [
+        [m.weight for m in model.modules() if isinstance(m, nn.Conv2d)] for model in (one, other)
+    ]
+    assert not any(torch.equal(a, b) for a, b in zip(*convolutions, strict=True))
+
+
+def test_build_classifier_initial_weights_do_not_depend_on_dropout():
+    plain, dropped = (
+        build_classifier("resnet20", 10, dropout=rate, seed=1).state_dict() for rate in (0.0, 0.3)
+    )
+    assert all(torch.equal(plain[key], dropped[key]) for key in plain)
+
+
+def test_build_classifier_unknown_name_raises_with_those_there_are():
+    with pytest.raises(ValueError, match=r"unknown backbone 'resnet21'.*'resnet20'.*'wrn_40_2'"):
+        build_classifier("resnet21", 10, seed=0)
+    with pytest.raises(ValueError, match="unknown backbone"):
+        takes_dropout("resnet21")
+
+
+def test_build_classifier_dropout_where_there_is_none_raises():
+    assert takes_dropout("wrn_40_2")
+    assert not takes_dropout("resnet18")
+    with pytest.raises(ValueError, match=r"resnet18 has none; these have:.*wrn_40_2"):
+        build_classifier("resnet18", 10, dropout=0.3, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"dropout": 1.0}, "dropout: 1.0"),
+        ({"dropout": -0.1}, "dropout: -0.1"),
+        ({"image_size": 4}, "image_size: 4"),
+        ({"num_classes": 1}, "num_classes: 1"),
+    ],
+)
+def test_build_classifier_argument_outside_range_raises(changes, match):
+    arguments = {"num_classes": 10, "seed": 0} | changes
+    with pytest.raises(ValueError, match=match):
+        build_classifier("resnet20", **arguments)
+
+
+def test_register_new_backbone_builds_by_name(monkeypatch):
+    backbone_names()  # the project's own enter the real registry, not the copy
+    monkeypatch.setattr("study.models.registry.BACKBONES", dict(BACKBONES))
+
+    @register("flat", dropout=False)
+    def flat(*, dropout, image_size):
+        module = nn.Sequential(nn.Flatten(), nn.Linear(3 * image_size**2, 5))
+        module.num_features = 5
+        return module
+
+    model = build_classifier("flat", 3, image_size=8, seed=0)
+    assert model(torch.rand(2, 3, 8, 8)).shape == (2, 3)
+    with pytest.raises(ValueError, match="'flat' is registered twice"):
+        register("flat", dropout=False)(flat)
+
+
+def test_registry_import_brings_no_torch():
+    code = "import sys, study.models.registry; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

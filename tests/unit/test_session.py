@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typing_extensions import override
+
+from study.assignment import Assignment
+from study.errors import StudyFailed
+from study.ledger import Ledger
+from study.tune.decisions import Decisions, TrialRecord
+from study.tune.session import Limits, Observer, Session
+from tests.toys import toy_metrics, toy_plan
+
+
+class _Log(Observer):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @override
+    def trial_started(self, record: TrialRecord) -> None:
+        self.lines.append(f"start {record.number}")
+
+    @override
+    def epoch(self, record: TrialRecord) -> None:
+        self.lines.append(f"epoch {record.number}.{len(record.epochs)}")
+
+    @override
+    def trial_ended(self, record: TrialRecord) -> None:
+        self.lines.append(f"{record.status} {record.number}")
+
+
+def _assign(record: TrialRecord) -> Assignment:
+    return Assignment(record.number, record.seed, {}, record.params)
+
+
+def _message(record: TrialRecord, epoch: int) -> str:
+    return json.dumps({"epoch": epoch, "metrics": toy_metrics(record.params, epoch)})
+
+
+_FAILURE = json.dumps({"failed": "loss is nan", "cause": "diverged", "traceback": ""})
+
+
+@pytest.fixture
+def decisions(tmp_path: Path) -> Iterator[Decisions]:
+    with Ledger(tmp_path / "ledger") as ledger:
+        yield Decisions(toy_plan(num_epochs=lambda point: 2, scheduler="none"), ledger)
+
+
+def _session(decisions: Decisions, **limits: object) -> Session:
+    settings = {"num_trials": 3, "time_budget_s": None, "max_failures": 2} | limits
+    session = Session(decisions, _assign, Limits(**settings), [_Log()])  # type: ignore[arg-type]
+    session.max_concurrent = 2
+    return session
+
+
+def test_session_gives_out_no_more_than_fit(decisions: Decisions) -> None:
+    session = _session(decisions)
+    assert [session.next_assignment() is not None for _ in range(3)] == [True, True, False]
+    assert not session.exhausted
+
+
+def test_session_is_exhausted_once_every_trial_has_ended(decisions: Decisions) -> None:
+    session = _session(decisions)
+    while (assignment := session.next_assignment()) is not None:
+        record = decisions.trials[assignment.number]
+        assert not session.told(record.number, _message(record, 1))
+        assert session.told(record.number, _message(record, 2))
+        session.left(record.number)
+    assert session.exhausted
+    assert [record.status for record in decisions.trials] == ["finished"] * 3
+
+
+def test_stopped_session_pauses_trials_and_the_next_one_takes_them_up(
+    decisions: Decisions,
+) -> None:
+    session = _session(decisions)
+    assignment = session.next_assignment()
+    assert assignment is not None
+    session.stop("interrupt")
+    record = decisions.trials[0]
+    assert session.told(0, _message(record, 1))
+    session.left(0)
+    assert session.exhausted
+    assert record.status == "running"
+    again = _session(decisions).next_assignment()
+    assert again is not None
+    assert (again.number, again.objectives) == (0, record.objectives)
+
+
+def test_time_budget_stops_the_session(decisions: Decisions) -> None:
+    session = _session(decisions, time_budget_s=1e-9)
+    assert session.next_assignment() is None
+    assert session.stopping == "time budget"
+    assert session.exhausted
+
+
+def test_failures_in_a_row_stop_the_study(decisions: Decisions) -> None:
+    session = _session(decisions)
+    for number in range(2):
+        assert session.next_assignment() is not None
+        assert session.told(number, _FAILURE)
+        session.left(number)
+    assert isinstance(session.error, StudyFailed)
+    assert "loss is nan" in str(session.error)
+    assert session.next_assignment() is None
+
+
+def test_trial_whose_worker_died_is_given_out_again_but_not_for_ever(
+    decisions: Decisions,
+) -> None:
+    session = _session(decisions, max_failures=99)
+    session.max_concurrent = 1
+    for _ in range(3):
+        assignment = session.next_assignment()
+        assert assignment is not None
+        assert assignment.number == 0
+        session.left(0, died="killed")
+    assert decisions.trials[0].status == "failed"
+    assert decisions.trials[0].cause == "lost"
+
+
+def test_observers_hear_what_is_on_the_ledger_in_order(decisions: Decisions) -> None:
+    session = _session(decisions, num_trials=1)
+    session.next_assignment()
+    for epoch in (1, 2):
+        session.told(0, _message(decisions.trials[0], epoch))
+    log = session._observers[0]
+    assert isinstance(log, _Log)
+    assert log.lines == ["start 0", "epoch 0.1", "epoch 0.2", "finished 0"]
