@@ -40,8 +40,8 @@ def compare(
 ) -> pd.DataFrame:
     """Every model on every OOD set with every score that all have, with 95 % intervals.
 
-    Intervals are percentile bootstraps over images by source group, ID and OOD apart; all models
-    share the resamples, so the rows of their difference are paired.
+    Intervals are percentile bootstraps over images by source group, ID and OOD apart; models
+    share the resamples, so their differences are paired.
 
     Args:
         models: model ("winner", "base") -> set name -> its scores, one epoch; same images.
@@ -61,10 +61,7 @@ def compare(
     accuracy = resampled_accuracy(correct, resampler, id_name)
     rows: list[dict[str, Any]] = []
     for score in _shared_scores(models, id_name):
-        values = {
-            m: {s: one.scores[score][0] for s, one in by_set.items()}
-            for m, by_set in models.items()
-        }
+        values = _values(models, score)
         point = {m: _points(v, id_name) for m, v in values.items()}
         drawn = _drawn(values, resampler, id_name)
         for model, right in correct.items():
@@ -72,10 +69,13 @@ def compare(
                 point[model][dataset]["id_accuracy"] = float(right.mean())
                 drawn[model][dataset]["id_accuracy"] = accuracy[model]
         rows += _rows(score, point, drawn)
-    table = pd.DataFrame(rows)
-    sizes = [_sizes(models, resampler, id_name, dataset) for dataset in table["dataset"]]
+    sizes = [_sizes(models, resampler, id_name, row["dataset"]) for row in rows]
+    return _with_sizes(pd.DataFrame(rows), pd.DataFrame(sizes))
+
+
+def _with_sizes(table: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
     keys = ["model", "dataset", "score"]
-    return pd.concat([table[keys], pd.DataFrame(sizes), table.drop(columns=keys)], axis=1)
+    return pd.concat([table[keys], sizes, table.drop(columns=keys)], axis=1)
 
 
 def _check_same_images(models: Mapping[str, Sets]) -> None:
@@ -108,6 +108,12 @@ def _shared_scores(models: Mapping[str, Sets], id_name: str) -> list[str]:
     first, *rest = models.values()
     names = first[id_name].scores
     return [name for name in names if all(name in other[id_name].scores for other in rest)]
+
+
+def _values(models: Mapping[str, Sets], score: str) -> dict[str, dict[str, Floats]]:
+    return {
+        m: {name: one.scores[score][0] for name, one in sets.items()} for m, sets in models.items()
+    }
 
 
 def _points(values: Mapping[str, Floats], id_name: str) -> dict[str, dict[str, float]]:

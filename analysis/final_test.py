@@ -6,6 +6,7 @@ leaves per-image scores and a line in the ledger, and this module turns the scor
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,11 @@ from analysis.frozen import read_frozen
 from analysis.selection import one_epoch, study_seed
 from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
+from study.ledger import Record
 from study.records import RunFolder, ValidationScores, replacing
 
 TEST_ID = "test_id"
+OPENED = "test opened"
 _STDERR = 2
 
 
@@ -44,19 +47,47 @@ def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
         StudyFailed: if the other process failed; it has said why on stderr.
         Interrupted: if it was interrupted.
     """
-    read_frozen(study.folder.path)
+    frozen = read_frozen(study.folder.path)
     path = results_path(study.folder)
     if again is None and path.exists():
         rule = "the final test was done; once is what makes its numbers honest"
         way = 'Read them in the report; or give --again "why", which the ledger keeps.'
         raise BadInput(Fault(str(path), "", rule, way))
     # Scores without a table: the test was opened, then cut short. Nothing is opened again.
-    if again is not None or not (study.folder.final_test / f"{WINNER}.npz").exists():
+    if again is not None or not _is_scored(study, frozen["sha256"]):
         _open_test(study.folder.path, again)
     table = compare(_load_models(study.folder), id_name=TEST_ID, seed=study_seed(study))
     with replacing(path) as file:
         table.to_parquet(file, index=False)
     return table
+
+
+def _is_scored(study: Records, seal: str) -> bool:
+    """Whether the scores of this very choice, and of its base, are already there."""
+    opened = openings(study)
+    names = [WINNER, BASE] if study.base else [WINNER]
+    there = all((study.folder.final_test / f"{name}.npz").exists() for name in names)
+    return there and bool(opened) and opened[-1].get("selection") == seal
+
+
+def openings(study: Records) -> list[Record]:
+    """The ledger's lines that tell that the test sets were opened, in order."""
+    return [record for record in study.ledger if record["event"] == OPENED]
+
+
+def earlier_openings(folder: RunFolder) -> list[Record]:
+    """Earlier openings of the same test sets on the machine, by any study: time, run, reason.
+
+    Empty where there were none, or no final test.
+    """
+    path = folder.final_test / "access.json"
+    if not path.exists():
+        return []
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))["earlier_on_this_machine"])
+    except (ValueError, KeyError, TypeError) as error:
+        rule = f"not a readable list of test accesses ({error!r})"
+        raise BadInput(Fault(str(path), "", rule, "Restore the file.")) from error
 
 
 def _open_test(folder: Path, again: str | None) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.compare import DIFFERENCE, MEAN, WINNER, compare
-from analysis.final_test import load_results
+from analysis.final_test import earlier_openings, load_results, openings
 from analysis.frozen import read_frozen
 from analysis.numbers import number, percent, plain_time, points, value_text, with_interval
 from analysis.selection import ID_ACCURACY, Selection, base_scores, scores_at
@@ -69,6 +70,7 @@ def choice(study: Records, selection: Selection | None) -> Row:
             "threshold": number(selection.threshold),
             "parameters": searched + resolved,
             "seal": _seal(study),
+            "has_floor": study.floor is not None,
             "num_candidates": len(selection.candidates),
             "num_eligible": int(selection.candidates["passes_floor"].sum()),
             "num_resamples": selection.num_resamples,
@@ -190,12 +192,21 @@ def final(study: Records) -> Row | None:
         for m, form in ((BASE, percent), (WINNER, percent), (DIFFERENCE, points))
         if m in first
     ]
-    opened = [event for event in study.ledger if event["event"].startswith("test")]
+    opened = openings(study)
     return {
         **side_by_side(table, ("msp", "energy")),
         "accuracy": accuracy,
         "n_id": f"{table['n_id'].iloc[0]:,}",
         "times": len(opened),
+        "stale": bool(opened) and opened[-1].get("selection") != _seal(study),
+        "earlier": [
+            {
+                "time": plain_time(one.get("time")),
+                "run": Path(str(one.get("run", ""))).name,
+                "reason": one.get("reason", ""),
+            }
+            for one in earlier_openings(study.folder)
+        ],
     }
 
 
@@ -252,6 +263,7 @@ def provenance(study: Records) -> Row:
     """Data roles, leak check, versions, machine, base, events."""
     manifest = study.manifest
     data = manifest.get("data", {})
+    leaks = data.get("leak_check") or {}
     git = manifest.get("git") or {}
     changed = ", with local changes" if git.get("dirty") else ""
     facts = {
@@ -263,7 +275,8 @@ def provenance(study: Records) -> Row:
     base = {k: v for k, v in study.base.items() if not isinstance(v, Mapping | list)}
     return {
         "roles": [{"name": name, **role} for name, role in (data.get("roles") or {}).items()],
-        "leaks": list(_flat(data.get("leak_check") or {})),
+        "leaks": list(_flat({k: v for k, v in leaks.items() if k != "collisions"})),
+        "collisions": _collisions(leaks),
         "facts": [(key.replace("_", " "), value_text(v)) for key, v in facts.items() if v],
         "base_facts": [(key.replace("_", " "), value_text(value)) for key, value in base.items()],
         "events": [
@@ -278,18 +291,32 @@ def provenance(study: Records) -> Row:
     }
 
 
+def _collisions(leaks: Mapping[str, Any]) -> list[Row]:
+    """What two sets share, one row each."""
+    kinds = {"near": "near-duplicates", "group": "same sources", "exact": "exact copies"}
+    actions = {"stop": "stopped the study", "drop": "dropped", "tell": "kept, told here"}
+    return [
+        {
+            "sets": f"{one.get('weaker', '')} and {one.get('stronger', '')}",
+            "kind": kinds.get(str(one.get("kind")), ""),
+            "counts": f"{one.get('num_weaker', 0):,} and {one.get('num_stronger', 0):,}",
+            "action": actions.get(str(one.get("action")), ""),
+        }
+        for one in leaks.get("collisions", [])
+    ]
+
+
 def _is_told(event: str) -> bool:
     """The ledger's inner steps (ask, result ...) are for resuming, not for readers."""
-    told = ("start", "resum", "extend", "select", "test", "finish", "interrupt", "session", "end")
+    told = ("start", "resum", "extend", "select", "test", "finish", "interrupt", "stop", "end")
     return event.startswith(told)
 
 
 def _details(event: Mapping[str, Any]) -> str:
     skipped = ("event", "time", "crc32")
-    pairs = [(k, v) for k, v in event.items() if k not in skipped]
-    return "; ".join(
-        f"{k}: {value_text(v)}" for k, v in pairs if not isinstance(v, Mapping | list)
-    )
+    pairs = [(key, value) for key, value in event.items() if key not in skipped]
+    texts = [(k, ", ".join(v) if isinstance(v, Mapping) else value_text(v)) for k, v in pairs]
+    return "; ".join(f"{key.replace('_', ' ')}: {text}" for key, text in texts if text)
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -68,8 +68,7 @@ def select(
 ) -> Selection:
     """Choose a trial by the study's own rule.
 
-    Only finished trials are candidates. Those under the floor on ID accuracy are out; the rest
-    are ranked by the metric, ties by AUROC, then by trial id.
+    Finished trials above the floor are ranked by the metric, then AUROC, then trial id.
 
     Args:
         study: its records.

@@ -14,7 +14,6 @@ from analysis.margins import margin_table
 from analysis.pareto import pareto
 from analysis.selection import Selection, select
 from analysis.tables import Records, read_records
-from study.records import RunFolder
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,3 @@ class Study(Records):
     def plot_histograms(self, trial_id: str, epoch: int) -> dict[str, Figure]:
         """Scores of ID against each OOD validation set, with the threshold."""
         return score_plots.histograms(self, trial_id, epoch)
-
-
-def open_folder(folder: RunFolder) -> Study:
-    """The study of a run's folder, for callers that hold one (BadInput if it is none)."""
-    return Study.open(folder.path)

@@ -207,7 +207,7 @@ def read_records(path: Path) -> Records:
     faults: list[str] = []
     trials = read_table(folder.trials)
     epochs = read_table(folder.epochs) if folder.epochs.exists() else _nothing()
-    _drop_broken(trials, folder.trials, faults)
+    trials = _without_broken(trials, folder.trials, faults)
     return Records(
         folder,
         trials.sort_values("trial_id", ignore_index=True),
@@ -246,7 +246,7 @@ def read_table(path: Path) -> pd.DataFrame:
     except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
         rule = f"not a readable Parquet file ({str(error).splitlines()[0]})"
         raise BadInput(Fault(str(path), "", rule, "Restore it, or resume the study.")) from error
-    if not len(frame.columns):
+    if frame.empty:
         return _nothing()  # a study that was stopped before its first trial
     if "trial_id" not in frame.columns:
         raise BadInput(Fault(str(path), "trial_id", "the column is missing; not a study's table"))
@@ -267,15 +267,17 @@ def _nothing() -> pd.DataFrame:
     return frame.assign(status=pd.Categorical([], categories=STATUSES))
 
 
-def _drop_broken(trials: pd.DataFrame, path: Path, faults: list[str]) -> None:
+def _without_broken(trials: pd.DataFrame, path: Path, faults: list[str]) -> pd.DataFrame:
     """Leave out, by name, finished trials whose metrics are not numbers."""
+    broken = []
     present = [f"val/{name}" for name in SUMMARY if f"val/{name}" in trials.columns]
     for index, row in trials[trials["status"] == "finished"].iterrows():
         wrong = [name for name in present if not math.isfinite(row[name])]
         if wrong:
             told = f"trial {row['trial_id']} is finished but has no {', '.join(wrong)}"
             faults.append(f"{path.name}: {told}; left out.")
-            trials.drop(index=index, inplace=True)
+            broken.append(index)
+    return trials.drop(index=broken)
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:

@@ -34,7 +34,8 @@ exit codes: 0 done, 1 the study failed, 2 bad input, 130 interrupted
 """
 # What an existing study does not let one choose anew: it would change its numbers.
 _ON_RECORD = (
-    "space", "data", "out", "seed", "set", "smoke", "dry_run", "cpus_per_trial", "gpus_per_trial",
+    "data", "data_root", "out", "seed", "set", "smoke", "dry_run", "cpus_per_trial",
+    "gpus_per_trial",
 )  # fmt: skip
 
 
@@ -262,14 +263,13 @@ def _run(values: _Values, command: str) -> RunOptions:
 def _resume(values: _Values, command: str) -> ResumeOptions:
     way = "extend" if values.given("extend") else "resume"
     for name in _ON_RECORD:
-        if values.given(name) and name != "space":
+        if values.given(name):
             values.fault(
                 name, f"cannot go with --{way}: the study's record says it", "Leave it out."
             )
     return ResumeOptions(
         directory=values.folder(way) or Path(),
         more_trials=_more_trials(values, way),
-        data_root=values.folder("data_root"),
         time_budget_s=values.positive("time_budget", "seconds"),
         max_concurrent=values.whole("max_concurrent", at_least=1),
         address=values.text("address"),

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-_NO_VALUE = object()
+class _Nothing(Enum):
+    """No value to tell; an enum's member stays itself in another process."""
+
+    VALUE = "no value"
+
+
+_NO_VALUE = _Nothing.VALUE
 
 
 @dataclass(frozen=True)

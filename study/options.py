@@ -60,7 +60,6 @@ class ResumeOptions:
     Attributes:
         directory: folder of the run.
         more_trials: trials added to those that the record names; 0 resumes.
-        data_root: where the images are now, if they were moved (their fingerprints are checked).
         time_budget_s: no new epoch starts after so many seconds.
         max_concurrent: trials at a time.
         address: a running Ray cluster; None starts one on this machine.
@@ -70,7 +69,6 @@ class ResumeOptions:
 
     directory: Path
     more_trials: int = 0
-    data_root: Path | None = None
     time_budget_s: float | None = None
     max_concurrent: int | None = None
     address: str | None = None

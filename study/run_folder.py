@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from study.base_models import BaseModel
 from study.checkpoint import WEIGHTS
 from study.data.leak_report import LeakReport
 from study.data.plan import DataPlan
@@ -24,6 +25,7 @@ from study.setup import Setup, base_spec
 from study.spec import StudySpec
 from study.trial import BASE_ID, TRIAL_JSON
 
+_ENERGIES = ("id_mean", "id_sd", "outlier_mean", "outlier_sd")
 # What a session may choose anew without changing the study's decisions or numbers.
 _FREE = ("num_trials", "time_budget_s", "max_concurrent", "cpus_per_trial", "gpus_per_trial")
 
@@ -96,7 +98,7 @@ def begin(
                 "notes": list(data.notes),
                 "plan": plan.to_json(),
                 "roles": data.fingerprints(),
-                "test_fingerprints": leaks.test_fingerprints,
+                "test_fingerprints": getattr(leaks, "test_fingerprints", {}),
                 "leak_check": leaks.to_json(),
             },
             "base": None,
@@ -106,46 +108,55 @@ def begin(
 
 
 def add_base(run: RunFolder, setup: Setup) -> None:
-    """Copy the base into the run's folder and tell the manifest what was measured of it."""
-    manifest = json.loads(run.manifest.read_text())
-    base, spec = setup.base, setup.spec
-    if base is not None:
-        folder = run.trial_checkpoints(BASE_ID)
-        tensors = {name: torch.tensor(values) for name, values in base.weights.items()}
-        save_weights(tensors, folder / WEIGHTS, {"base": base.key})
-        wanted = base_spec(spec)
-        told = {
-            "recipe": spec.recipe,
-            "number": -1,
-            "seed": wanted.seed,
-            "model": {"backbone": wanted.backbone, "dropout": wanted.dropout},
-            "train": setup.some_train(),
-        }
-        write_json(folder / TRIAL_JSON, told)
-        base.scores.save(run.trial_scores(BASE_ID))
-        stats = base.energy_stats(1.0)
-        manifest["base"] = {
-            "key": base.key,
-            "spec": {"backbone": wanted.backbone, "train": wanted.train, "seed": wanted.seed},
-            "fingerprint": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
-            "trained_by_this_study": base.trained_now,
-            "saw_validation": base.saw_validation,
-            "val_id_accuracy": base.metrics["val/id_accuracy"],
-            "id_energy_mean": stats.id_mean if stats else None,
-            "id_energy_sd": stats.id_sd if stats else None,
-            "outlier_energy_mean": stats.outlier_mean if stats else None,
-            "outlier_energy_sd": stats.outlier_sd if stats else None,
-            "metrics": base.metrics,
-        }
-    if setup.floor is not None and spec.select.floor is not None:
-        relative = spec.select.floor.kind == "below_base"
-        how = f"{spec.select.floor.value:g} below the base" if relative else "absolute"
-        manifest["floor"] = {
-            "value": setup.floor,
-            "reference": "base" if relative else "absolute",
-            "how": f"validation ID accuracy of at least {setup.floor:.4f} ({how})",
-        }
+    """Copy the base into the run's folder; tell the manifest what it is, and the floor."""
+    manifest = read_manifest(run)
+    if setup.base is not None:
+        _copy_base(run, setup, setup.base)
+        manifest["base"] = _describe_base(run, setup, setup.base)
+    floor = setup.spec.select.floor
+    if setup.floor is not None and floor is not None:
+        relative = floor.kind == "below_base"
+        how = f"{floor.value:g} below the base's" if relative else "absolute"
+        reference = "base" if relative else "absolute"
+        manifest["floor"] = {"value": setup.floor, "reference": reference, "how": how}
     write_json(run.manifest, manifest)
+
+
+def _copy_base(run: RunFolder, setup: Setup, base: BaseModel) -> None:
+    """Weights, what they are the weights of, and scores, as of a trial of the name `base`."""
+    folder = run.trial_checkpoints(BASE_ID)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: torch.tensor(values) for name, values in base.weights.items()}
+    save_weights(tensors, folder / WEIGHTS, {"base": base.key})
+    wanted = base_spec(setup.spec)
+    told = {
+        "recipe": setup.spec.recipe,
+        "number": -1,
+        "seed": wanted.seed,
+        "model": {"backbone": wanted.backbone, "dropout": wanted.dropout},
+        "train": setup.some_train(),
+    }
+    write_json(folder / TRIAL_JSON, told)
+    base.scores.save(run.trial_scores(BASE_ID))
+
+
+def _describe_base(run: RunFolder, setup: Setup, base: BaseModel) -> dict[str, Any]:
+    weights = run.trial_checkpoints(BASE_ID) / WEIGHTS
+    stats = base.energy_stats(1.0)
+    energies = asdict(stats) if stats else dict.fromkeys(_ENERGIES)
+    return {
+        "key": base.key,
+        "spec": asdict(base_spec(setup.spec)),
+        "fingerprint": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "trained_by_this_study": base.trained_now,
+        "saw_validation": base.saw_validation,
+        "val_id_accuracy": base.metrics["val/id_accuracy"],
+        "id_energy_mean": energies["id_mean"],
+        "id_energy_sd": energies["id_sd"],
+        "outlier_energy_mean": energies["outlier_mean"],
+        "outlier_energy_sd": energies["outlier_sd"],
+        "metrics": base.metrics,
+    }
 
 
 def recorded_plan(run: RunFolder) -> DataPlan:

@@ -69,9 +69,10 @@ class Scoreboard:
         self._recorded_fraction = 0.0
 
     def recorded(self, trial_id: str, status: str, metrics: Mapping[str, float]) -> None:
-        """Count a trial that an earlier session brought to its end."""
-        self.end(trial_id, status, metrics)
-        self._recorded_fraction = self.fraction
+        """Count a trial that an earlier session brought to its end; a paused one goes on."""
+        if status in _ENDED:
+            self.end(trial_id, status, metrics)
+            self._recorded_fraction = self.fraction
 
     def start(self, trial_id: str, params: Mapping[str, object]) -> None:
         """A trial begins, or begins again."""

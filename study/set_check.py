@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study.data.names import AUTO, EXTERNAL_SETS, ID_SETS, SYNTHETIC_SETS
+from study.data.names import AUTO, DEMO_SETS, EXTERNAL_SETS, ID_SETS, SYNTHETIC_SETS
 from study.places import FaultList, nearest
 from study.recipes.catalog import RecipeInfo
 from study.yamlfile import KeyPath
 
 _ROLES = ("outliers", "ood_val", "ood_test")
+DEFAULT_ROOT = Path("data")  # as `study.data.plan` has it
 
 
 def check_sets(
     section: Mapping[str, Any],
     info: RecipeInfo,
     faults: FaultList,
-    set_names: Sequence[str],
+    root: Path | None = None,
     *,
     check_paths: bool = True,
 ) -> None:
@@ -28,7 +29,7 @@ def check_sets(
         section: good values of the section ``data``.
         info: the recipe.
         faults: takes every fault.
-        set_names: names of sets that the user's data folder holds.
+        root: the data folder; its sets are known by their file names.
         check_paths: whether files that the section names must exist.
     """
     id_set = section.get("id", AUTO)
@@ -52,7 +53,7 @@ def check_sets(
                     rule = f"the set is also in {other}; one set in two roles invalidates results"
                 faults.add(path, rule, "Pick another set for one of the roles.", name)
             seen.setdefault(name, role)
-            _set_name(name, role, path, faults, set_names, check_paths=check_paths)
+            _set_name(name, role, path, faults, root or DEFAULT_ROOT, check_paths=check_paths)
 
 
 def _set_name(
@@ -60,7 +61,7 @@ def _set_name(
     role: str,
     path: KeyPath,
     faults: FaultList,
-    set_names: Sequence[str],
+    root: Path,
     *,
     check_paths: bool,
 ) -> None:
@@ -69,13 +70,20 @@ def _set_name(
             rule = "synthetic sets are made from validation images: they serve ood_val only"
             faults.add(path, rule, "Move it to ood_val, or name another set.", name)
         return
-    if not check_paths or name in EXTERNAL_SETS or name in set_names or _exists(name):
+    if not check_paths or name.lower() in EXTERNAL_SETS or name in DEMO_SETS:
         return
-    known = (*EXTERNAL_SETS, *(SYNTHETIC_SETS if role == "ood_val" else ()), *set_names)
+    own = _names_in(root)
+    if name in own or _exists(name) or _exists(str(root / name)):
+        return
+    known = (*EXTERNAL_SETS, *(SYNTHETIC_SETS if role == "ood_val" else ()), *own)
     rule = "no set has this name, and no file or folder has this path"
     way_out = f"{nearest(name, known)} With --data-root DIR the names of its files are known too."
     faults.add(path, rule, way_out, name)
 
 
 def _exists(name: str) -> bool:
-    return "\0" not in name and len(name) < 4096 and Path(name).exists()
+    return len(name) < 4096 and Path(name).expanduser().exists()
+
+
+def _names_in(root: Path) -> list[str]:
+    return [entry.stem for role in _ROLES for entry in sorted((root / role).glob("[!.]*"))]

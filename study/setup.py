@@ -13,7 +13,7 @@ from study.base_models import BaseModel, BaseSpec, loaded_base, trained_base
 from study.data.decode import cache_folder
 from study.data.leak_report import LeakReport
 from study.data.leak_step import run_leak_check
-from study.data.plan import DataPlan
+from study.data.plan import DataPlan, missing_outliers
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
 from study.margins import MeasuredMargin, parse_margin, resolve_margin
@@ -101,7 +101,7 @@ def prepare_data(
             there is.
     """
     if spec.info.needs_outliers and not plan.outliers:
-        raise BadInput(_no_outliers(spec))
+        raise BadInput(missing_outliers(spec.recipe))
     with progress.stage("Data: read"):
         data = plan.load_study(spec.data)
     for note in data.notes:
@@ -113,19 +113,6 @@ def prepare_data(
     num_outliers = len(data.outliers.images) if data.outliers else None
     check_against_data(spec, len(data.train.images), num_outliers)
     return data, leaks
-
-
-def _no_outliers(spec: StudySpec) -> Fault:
-    return Fault(
-        place="data",
-        key="outliers",
-        rule=f"recipe {spec.recipe} trains on auxiliary outliers and there are none",
-        way_out=(
-            "Put a set under DATA_ROOT/outliers/NAME_train (Parquet, folder or .npy) and give "
-            "--data-root, name one in data.outliers (such as random_images_300k), or run on the "
-            "embedded demo with --data demo."
-        ),
-    )
 
 
 def prepare(

@@ -51,6 +51,7 @@ def shrink(plain: dict[str, Any], keep: Set[KeyPath], params: type[Section]) -> 
         tune["grace_epochs"] = min(tune["grace_epochs"], epochs)
     if "base" in small:
         _base(small["base"], kept)
+        _margins(train, search, kept)
     if not search:
         search["lr"] = {"loguniform": [train.pop("lr") / 2, 2 * plain["train"]["lr"]]}
     return {**small, "train": {k: v for k, v in train.items() if k in params.model_fields}}
@@ -71,6 +72,25 @@ def _base(base: dict[str, Any], kept: Set[KeyPath]) -> None:
         base["epoch_images"] = min(base["epoch_images"], max(BASE_IMAGES, base["batch_size"]))
     if ("base", "warmup_epochs") not in kept:
         base["warmup_epochs"] = min(base["warmup_epochs"], base["epochs"] - 1)
+
+
+def _margins(train: dict[str, Any], search: dict[str, Any], kept: Set[KeyPath]) -> None:
+    """Margins that cannot cross whatever the base is.
+
+    A base of two epochs may well give outliers lower energies than ID images; a measured margin
+    is therefore taken from its ID energies alone, ``m_in`` below their mean and ``m_out`` above.
+    """
+    both = [{**train, **search}.get(name) for name in ("m_in", "m_out")]
+    measured = [isinstance(form, dict) and "sd" in form for form in both]
+    named = {("search" if name in search else "train", name) for name in ("m_in", "m_out")}
+    if not any(measured) or kept & named:
+        return
+    sides = (("m_in", "below", [1.0, 4.0]), ("m_out", "above", [0.0, 2.0]))
+    for name, side, (low, high) in sides:
+        if name in search:
+            search[name] = {side: "id_energy", "sd": {"uniform": [low, high]}}
+        else:
+            train[name] = {side: "id_energy", "sd": low}
 
 
 def _values(name: str, train: dict[str, Any], search: dict[str, Any]) -> list[int]:

@@ -139,7 +139,8 @@ def load_space(
         name_or_path: name of a shipped space, or path of a YAML file.
         overrides: ``SECTION.KEY=VALUE`` texts and ``Override``s, laid over the file.
         smoke: shrink whatever the overrides do not set, so that the study ends in a minute.
-        data_root: folder whose sets may be named in ``data`` by their file names.
+        data_root: folder whose sets may be named in ``data`` by their file names; by default
+            ``data`` in the working directory.
 
     Returns:
         The spec.
@@ -152,12 +153,12 @@ def load_space(
     faults = _begin(document)
     data = document.value
     fixed = apply_overrides(data, overrides, faults)
-    spec = _finish(_build(data, faults, _names_in(data_root), check_paths=True), faults)
+    spec = _finish(_build(data, faults, data_root, check_paths=True), faults)
     if not smoke:
         return spec
     small = shrink(spec.resolved(), fixed, spec.info.params)
     faults = FaultList(Places("--smoke"))
-    shrunk = _finish(_build(small, faults, _names_in(data_root), check_paths=True), faults)
+    shrunk = _finish(_build(small, faults, data_root, check_paths=True), faults)
     return replace(shrunk, places=spec.places)
 
 
@@ -169,7 +170,7 @@ def load_resolved(path: Path) -> StudySpec:
     """
     document = read(path)
     faults = _begin(document)
-    return _finish(_build(document.value, faults, (), check_paths=False), faults)
+    return _finish(_build(document.value, faults, None, check_paths=False), faults)
 
 
 def _begin(document: Document) -> FaultList:
@@ -197,17 +198,8 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def _names_in(data_root: Path | None) -> tuple[str, ...]:
-    if data_root is None:
-        return ()
-    roles = ("cifar10", "outliers", "ood_val", "ood_test")
-    return tuple(
-        entry.stem for role in roles for entry in sorted((data_root / role).glob("[!.]*"))
-    )
-
-
 def _build(
-    data: dict[str, Any], faults: FaultList, set_names: Sequence[str], *, check_paths: bool
+    data: dict[str, Any], faults: FaultList, root: Path | None, *, check_paths: bool
 ) -> StudySpec | None:
     """The spec, or None where ``faults`` says why there is none."""
     for key, value in data.items():
@@ -224,7 +216,7 @@ def _build(
     search = read_search(data.get("search"), info, faults)
     _fixed_and_searched(data, search, faults)
     _defaults(data, values, info, search)
-    check_sections(data, values, info, search, faults, set_names, check_paths=check_paths)
+    check_sections(data, values, info, search, faults, root, check_paths=check_paths)
     if faults.faults:
         return None
     check_together(values, info, search, faults)

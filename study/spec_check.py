@@ -11,12 +11,12 @@ from study.domains import MAX_GRID, MarginSearch
 from study.errors import BadInput
 from study.margins import EnergyStats, MarginRange, MeasuredMargin, crossing_fault, parse_margin
 from study.metrics import METRICS
-from study.models.names import BACKBONES
+from study.models.names import BACKBONES, WITHOUT_DROPOUT
 from study.places import FaultList, nearest
 from study.recipes.catalog import RecipeInfo
 from study.recipes.params import Rule, Section
 from study.search import Search, is_margin
-from study.sections import BaseSection, TuneSection
+from study.sections import BaseSection, ModelSection, TuneSection
 from study.set_check import check_sets
 from study.yamlfile import KeyPath
 
@@ -39,7 +39,7 @@ def check_sections(
     info: RecipeInfo,
     search: Mapping[str, Search],
     faults: FaultList,
-    set_names: Sequence[str] = (),
+    root: Path | None = None,
     *,
     check_paths: bool = True,
 ) -> None:
@@ -51,10 +51,11 @@ def check_sections(
         info: the recipe.
         search: the searched parameters.
         faults: takes every fault.
-        set_names: names of sets that the user's data folder holds.
+        root: the data folder; its sets are known by their file names.
         check_paths: whether files that the space names must exist.
     """
     _backbone(values["model"].get("backbone"), search, faults)
+    _dropout(values["model"], search, faults)
     _init(values["model"]["init"], info, faults, check_paths=check_paths)
     own_base = info.needs_base and values["model"]["init"] == "cifar10"
     if faults.under(("model", "init")):
@@ -62,7 +63,7 @@ def check_sections(
     _base(data, values, info, search, faults, own_base=own_base)
     _metric(values["select"].get("metric"), faults)
     _floor(data, values, own_base, faults)
-    check_sets(values["data"], info, faults, set_names, check_paths=check_paths)
+    check_sets(values["data"], info, faults, root, check_paths=check_paths)
     _tune(values["tune"], search, faults)
     _measured(values, info, search, faults)
 
@@ -102,6 +103,23 @@ def _backbone(name: str | None, search: Mapping[str, Search], faults: FaultList)
         if value not in BACKBONES:
             path = ("search", "model.backbone", "choice", i)
             faults.add(path, "no backbone has this name", nearest(str(value), BACKBONES), value)
+
+
+def _dropout(
+    model: Mapping[str, Any], search: Mapping[str, Search], faults: FaultList
+) -> None:
+    name = model.get("backbone", ModelSection.model_fields["backbone"].default)
+    searched = search.get("model.backbone")
+    names = [name] if searched is None or isinstance(searched, MarginSearch) else searched.ends()
+    without = [str(name) for name in names if name in WITHOUT_DROPOUT]
+    if not without or not (model.get("dropout") or "model.dropout" in search):
+        return
+    path: KeyPath = (
+        ("search", "model.dropout") if "model.dropout" in search else ("model", "dropout")
+    )
+    shown = [model["dropout"]] if "dropout" in model else []
+    rule = f"{', '.join(without)} has no dropout, so this would go unused"
+    faults.add(path, rule, "Take it out, or choose a CIFAR ResNet or WRN.", *shown)
 
 
 def _init(init: str, info: RecipeInfo, faults: FaultList, *, check_paths: bool) -> None:
@@ -168,8 +186,8 @@ def _tune(given: Mapping[str, Any], search: Mapping[str, Search], faults: FaultL
         for key in ("grace_epochs", "reduction_factor"):
             default = TuneSection.model_fields[key].default
             if given.get(key, default) != default:
-                way_out = "Take it out, or set scheduler: asha."
-                faults.add(("tune", key), "has no effect with scheduler: none", way_out, given[key])
+                rule, way_out = "has no effect with scheduler: none", "Take it out."
+                faults.add(("tune", key), rule, way_out, given[key])
     if given.get("searcher") != "grid":
         return
     total = 1
@@ -193,7 +211,7 @@ def _tune(given: Mapping[str, Any], search: Mapping[str, Search], faults: FaultL
 def _measured(
     values: Values, info: RecipeInfo, search: Mapping[str, Search], faults: FaultList
 ) -> None:
-    """Measured margins need a trained base, and one temperature to measure it at."""
+    """Measured margins need a trained base."""
     for name in info.params.model_fields:
         if not is_margin(info.params, name) or faults.under(("search", name)):
             continue
@@ -205,9 +223,6 @@ def _measured(
         if values["model"]["init"] == "random":
             rule = "a measured margin needs a trained base, and model.init is random"
             faults.add(path, rule, "Give the margin in nats, or set model.init: cifar10.", *shown)
-        if "temperature" in search:
-            rule = "energies are measured at one temperature, and temperature is searched"
-            faults.add(path, rule, "Give the margin in nats, or fix the temperature.", *shown)
 
 
 def _path_of(name: str, search: Mapping[str, Search], section: str) -> KeyPath:

@@ -218,17 +218,6 @@ def make_manifest(
     fake: Fake, base_metrics: Mapping[str, float], floor: float | None
 ) -> dict[str, Any]:
     """Provenance as ``study.manifest`` writes it."""
-    sizes = {"train_id": (45000, 1), "val_id": (fake.num_id, 1), "outliers/objects": (19440, 40)}
-    sizes |= {f"ood_val/{name}": size for name, size in fake.ood_sets.items()}
-    roles = {
-        name: {
-            "fingerprint": f"{numpy_generator(0, name).integers(2**62):016x}" * 4,
-            "num_images": num,
-            "num_groups": -(-num // crops),
-            "provenance": f"synthetic numbers for tests ({name})",
-        }
-        for name, (num, crops) in sizes.items()
-    }
     accuracy = base_metrics["val/id_accuracy"]
     return {
         "command": "python run_study.py --space energy --data demo",
@@ -238,12 +227,7 @@ def make_manifest(
         "hardware": {"cpu": "2 cores", "memory_bytes": 16 * 2**30, "gpus": []},
         "threads": 1,
         "own_score": "energy",
-        "data": {
-            "demo": fake.demo,
-            "notes": ["CIFAR-10 was not found; the embedded demo set is used."] * fake.demo,
-            "roles": roles,
-            "leak_check": {"pairs_proposed": 12, "exact": 0, "near_duplicates": 0, "dropped": 0},
-        },
+        "data": _data(fake),
         "base": {
             "path": "bases/0123456789ab",
             "fingerprint": "0123456789ab",
@@ -268,3 +252,32 @@ def make_final_scores(run: RunFolder, fake: Fake | None = None) -> None:
     course = {"winner": [(0.80, 2.3)], "base": [(0.80, 1.3)]}
     for model, epochs in course.items():
         make_scores(fake, model, epochs, test=True).save(run.final_test / f"{model}.npz")
+
+
+def _data(fake: Fake) -> dict[str, Any]:
+    sizes = {"train_id": (45000, 1), "val_id": (fake.num_id, 1), "outliers/objects": (19440, 40)}
+    sizes |= {f"ood_val/{name}": size for name, size in fake.ood_sets.items()}
+    roles = {
+        name: {
+            "fingerprint": f"{numpy_generator(0, name).integers(2**62):016x}" * 4,
+            "num_images": num,
+            "num_groups": -(-num // crops),
+            "provenance": f"synthetic numbers for tests ({name})",
+        }
+        for name, (num, crops) in sizes.items()
+    }
+    return {
+        "demo": fake.demo,
+        "notes": ["CIFAR-10 was not found; the embedded demo set is used."] * fake.demo,
+        "roles": roles,
+        "leak_check": {
+            "collisions": [
+                {"weaker": "train", "stronger": "id_test", "kind": "near", "action": "tell"}
+                | {"num_weaker": 310, "num_stronger": 292, "examples": [["a", "b"]]}
+            ],
+            "num_images": {name: size[0] for name, size in sizes.items()},
+            "dropped": {},
+            "rule": "mean absolute difference of pixels below a limit",
+            "time_s": 1.5,
+        },
+    }

@@ -19,57 +19,68 @@ MAX_SHIFT = 2
 # The zoom tried in either direction: the middle ZOOMED pixels fill the picture.
 ZOOMED = 30
 _INNER = SIDE - 2 * MAX_SHIFT
+_SHIFTS = 2 * MAX_SHIFT + 1
+_NUM_SHIFTS = _SHIFTS**2
+_NUM_ZOOMS = 3
 _MIDDLE = slice(MAX_SHIFT, MAX_SHIFT + _INNER)
 # Copies zoomed by 32/30 and re-encoded still correlate .5 before the zoom is undone.
 _ROUGH = 0.4
 # Grey levels of deviation that JPEG at quality 75 puts into a flat patch.
 _NOISE = 4.0
+# Grey levels by which a pixel must differ from its 5x5 mean to show something.
+_DEPARTURE = 2.0
 
 
-def roughly_alike(first: Pixels, second: Pixels) -> npt.NDArray[np.bool_]:
-    """Whether luminance agrees at all at some shift: a cheap test before :func:`measure`."""
+def alike(first: Pixels, second: Pixels, least: float) -> npt.NDArray[np.bool_]:
+    """Whether luminance correlates >= ``least`` at some shift and zoom: cheap beside measuring."""
     a, b = _luma(_rgb(first)), _luma(_rgb(second))
-    return _correlations(a[:, _MIDDLE, _MIDDLE], b).max(axis=1) >= _ROUGH
+    best = _correlations(a[:, _MIDDLE, _MIDDLE], b).max(axis=1)
+    open_ = np.flatnonzero((best >= _ROUGH) & (best < least))
+    for zoomed_a, zoomed_b in _zooms(a[open_], b[open_])[1:]:
+        found = _correlations(zoomed_a[:, _MIDDLE, _MIDDLE], zoomed_b).max(axis=1)
+        best[open_] = np.maximum(best[open_], found)
+    return np.asarray(best >= least)
 
 
 def measure(first: Pixels, second: Pixels) -> Floats:
     """What the rule looks at, for images paired by row; mirrors are already undone.
 
+    The alignment is the one where the correlations of luminance and of detail sum highest.
+
     Returns:
         Shape (N, 3): correlation of luminance, correlation of detail and mean absolute
-        difference (grey levels) at the best alignment.
+        difference (grey levels) at that alignment.
     """
-    a, b = _rgb(first), _rgb(second)
-    best = np.full((len(a), 3), -1, dtype=np.float32)
+    rgb_a, rgb_b = _rgb(first), _rgb(second)
+    correlations, details = [], []
+    for a, b in _zooms(_luma(rgb_a), _luma(rgb_b)):
+        correlations.append(_correlations(a[:, _MIDDLE, _MIDDLE], b))
+        details.append(_correlations(_detail(a)[:, _MIDDLE, _MIDDLE], _detail(b)))
+    rows = np.arange(len(rgb_a))
+    both = np.concatenate(correlations, axis=1), np.concatenate(details, axis=1)
+    chosen = (both[0] + both[1]).argmax(axis=1)
+    zoom, shift = np.divmod(chosen, _NUM_SHIFTS)
+    difference = np.empty(len(rows), dtype=np.float32)
+    for number in range(_NUM_ZOOMS):
+        part = np.flatnonzero(zoom == number)
+        a, b = _zooms(rgb_a[part], rgb_b[part])[number]
+        top, left = np.divmod(shift[part], _SHIFTS)
+        shifted = _windows(b)[np.arange(len(part)), top, left].transpose(0, 2, 3, 1)
+        difference[part] = _difference(a[:, _MIDDLE, _MIDDLE], shifted)
+    return np.stack([both[0][rows, chosen], both[1][rows, chosen], difference], axis=1)
+
+
+def _zooms(a: Floats, b: Floats) -> list[tuple[Floats, Floats]]:
+    """As they are; the second zoomed; the first zoomed: (N, 32, 32[, channels])."""
     zoom = _zoom_matrix()
-    for zoomed_a, zoomed_b in (
-        (a, b),
-        (a, _resample(b, zoom, zoom)),
-        (_resample(a, zoom, zoom), b),
-    ):
-        found = _best_shift(zoomed_a, zoomed_b)
-        better = found[:, :2].sum(axis=1) > best[:, :2].sum(axis=1)
-        best[better] = found[better]
-    return best
-
-
-def _best_shift(a: Floats, b: Floats) -> Floats:
-    """Correlation, detail correlation and difference at the shift where both agree best."""
-    luma_a, luma_b = _luma(a), _luma(b)
-    correlations = _correlations(luma_a[:, _MIDDLE, _MIDDLE], luma_b)
-    details = _correlations(_detail(luma_a)[:, _MIDDLE, _MIDDLE], _detail(luma_b))
-    chosen = (correlations + details).argmax(axis=1)
-    rows = np.arange(len(a))
-    shifted = _windows(b)[rows, chosen // (2 * MAX_SHIFT + 1), chosen % (2 * MAX_SHIFT + 1)]
-    difference = _difference(a[:, _MIDDLE, _MIDDLE], shifted.transpose(0, 2, 3, 1))
-    return np.stack([correlations[rows, chosen], details[rows, chosen], difference], axis=1)
+    return [(a, b), (a, _resample(b, zoom, zoom)), (_resample(a, zoom, zoom), b)]
 
 
 def _correlations(inner: Floats, full: Floats) -> Floats:
     """Correlation of ``inner`` (N, 28, 28) with each of the 25 windows of ``full`` (N, 32, 32)."""
     flat = inner.reshape(len(inner), _INNER * _INNER)
     flat = flat - flat.mean(axis=1, keepdims=True)
-    windows = _windows(full).reshape(len(full), (2 * MAX_SHIFT + 1) ** 2, flat.shape[1])
+    windows = _windows(full).reshape(len(full), _NUM_SHIFTS, flat.shape[1])
     products = np.matmul(windows, flat[:, :, None])[:, :, 0]
     # var = E[x^2] - E[x]^2 loses little here: values are below 256 and sums run over 784
     variance = np.einsum("nkp,nkp->nk", windows, windows) / flat.shape[1]
@@ -105,8 +116,13 @@ def _detail(luma: Floats) -> Floats:
 
 
 def structure(luma: Floats) -> Floats:
-    """Share of each image (N, 32, 32) whose local deviation stands out of noise, shape (N,)."""
-    return np.asarray((_local(luma)[1] >= _NOISE).mean(axis=(1, 2)), dtype=np.float32)
+    """Share of each image (N, 32, 32) that differs from its local mean, shape (N,).
+
+    Local means follow a gradient, so a smooth sky has no structure; a straight edge has it on two
+    pixels to either side.
+    """
+    departs = np.abs(luma - _local(luma)[0]) >= _DEPARTURE
+    return np.asarray(departs.mean(axis=(1, 2)), dtype=np.float32)
 
 
 def _local(luma: Floats) -> tuple[Floats, Floats]:
@@ -164,7 +180,7 @@ def _zoom_matrix() -> Floats:
     return np.asarray(np.maximum(1 - distance, 0), dtype=np.float32)
 
 
-def _resample(rgb: Floats, by_row: Floats, by_column: Floats) -> Floats:
-    rows = np.einsum("sh,nhwc->nswc", by_row, rgb, optimize=True)
-    result: Floats = np.einsum("sw,nhwc->nhsc", by_column, rows, optimize=True)
+def _resample(images: Floats, by_row: Floats, by_column: Floats) -> Floats:
+    rows = np.einsum("sh,nhw...->nsw...", by_row, images, optimize=True)
+    result: Floats = np.einsum("sw,nhw...->nhs...", by_column, rows, optimize=True)
     return result

@@ -88,9 +88,8 @@ class ImageSet:
         pixels = np.ascontiguousarray(pixels)
         labels = np.ascontiguousarray(labels, dtype=np.int64)
         mark = fingerprint_of(pixels, labels)
-        origin = provenance or name
-        named = tuple(classes)
-        return cls(name, pixels, labels, names, group_names, named, origin, mark, codec)
+        told = (tuple(classes), provenance or name)
+        return cls(name, pixels, labels, names, group_names, *told, mark, codec)
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -8,12 +8,14 @@ ID_SETS: tuple[str, ...] = ("cifar10", "demo")
 """In-distribution sets known by name."""
 
 EXTERNAL_SETS: tuple[str, ...] = (
-    "random_images_300k",
+    "300k_random_images",
     "svhn",
     "dtd",
     "cifar100",
     "places365",
     "lsun",
+    "lsun_c",
+    "lsun_resize",
     "isun",
 )
 """Public sets in their usual files; outliers, OOD validation or OOD test."""
@@ -33,5 +35,17 @@ SYNTHETIC_SETS: tuple[str, ...] = (
 )
 """Outlier Exposure's validation sets: made from validation ID images, so OOD validation only."""
 
-KNOWN_SETS: tuple[str, ...] = (*ID_SETS, *EXTERNAL_SETS, *SYNTHETIC_SETS)
+DEMO_SETS: tuple[str, ...] = (
+    "digits_train",
+    "digits_test",
+    "drawn_outliers",
+    "letters_val",
+    "textures_val",
+    "letters_test",
+    "textures_test",
+    "noise_test",
+)
+"""Sets of the embedded demo."""
+
+KNOWN_SETS: tuple[str, ...] = (*ID_SETS, *EXTERNAL_SETS, *SYNTHETIC_SETS, *DEMO_SETS)
 """Every name."""

@@ -38,9 +38,9 @@ from study.data.alignment import (
     SIDE,
     ZOOMED,
     Floats,
+    alike,
     measure,
     planes,
-    roughly_alike,
     structure,
 )
 from study.data.images import Pixels
@@ -68,8 +68,8 @@ class Rule:
             divided by its 5x5 deviation).
         difference: greatest mean absolute difference of RGB after alignment, in grey levels, a
             common gain and one offset a channel taken away (a brightness change is no difference).
-        structure: least share of either image whose local (5x5) deviation of luminance reaches
-            4 grey levels.
+        structure: least share of either image whose luminance differs from its local (5x5) mean
+            by 2 grey levels.
     """
 
     proposal: float = 0.64
@@ -222,9 +222,9 @@ def confirm(first: Pixels, second: Pixels, pairs: Pairs, rule: Rule) -> Mask:
         a, b = first[pairs.first[part]], second[pairs.second[part]].copy()
         mirrored = pairs.mirrored[part]
         b[mirrored] = b[mirrored][:, :, ::-1]
-        alike = np.flatnonzero(roughly_alike(a, b))
-        correlation, detail, difference = measure(a[alike], b[alike]).T
-        result[start + alike] = (
+        left = np.flatnonzero(alike(a, b, rule.correlation))
+        correlation, detail, difference = measure(a[left], b[left]).T
+        result[start + left] = (
             (correlation >= rule.correlation)
             & (detail >= rule.detail)
             & (difference <= rule.difference)

@@ -265,7 +265,8 @@ def _clashes(roles: dict[str, list[Source]]) -> list[Fault]:
         for other_role, other in placed[index + 1 :]:
             if source.name != other.name and not source.same_place(other):
                 continue
-            place, rule = f"data.{role}", f"'{source.name}' is also in data.{other_role}"
+            other_place = "the ID test set" if other_role == "id_test" else f"in data.{other_role}"
+            place, rule = f"data.{role}", f"'{source.name}' is also {other_place}"
             if other_role == role:
                 rule = f"'{source.name}' is named twice"
             elif role == "ood_val" and other_role == "ood_test":

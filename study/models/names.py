@@ -15,3 +15,7 @@ BACKBONES: tuple[str, ...] = (
     "resnet18",
     "resnet50",
 )
+"""Every backbone."""
+
+WITHOUT_DROPOUT: tuple[str, ...] = ("resnet18", "resnet50")
+"""Those that have no place for dropout; a rate above 0 would go unused."""

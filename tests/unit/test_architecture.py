@@ -25,7 +25,7 @@ Documented = Function | ast.ClassDef
 ALLOWED = {
     "analysis/*": (
         "analysis*", "study.records", "study.ledger", "study.metrics", "study.errors",
-        "study.yamlfile",
+        "study.yamlfile", "study.seeding", "study.objective", "study.failures",
     ),
     "study/losses/*": ("study.errors", "study.losses*"),
     "study/models/*": ("study.errors", "study.models*"),

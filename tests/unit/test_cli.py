@@ -175,7 +175,8 @@ def test_parse_of_two_ways_at_once_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "option", [["--seed", "1"], ["--smoke"], ["--set", "a.b=1"], ["--cpus-per-trial", "2"],
-               ["--gpus-per-trial", "1"], ["--out", "x"], ["--data", "demo"], ["--dry-run"]],
+               ["--gpus-per-trial", "1"], ["--out", "x"], ["--data", "demo"], ["--dry-run"],
+               ["--data-root", "."]],
 )  # fmt: skip
 def test_parse_of_resume_refuses_what_the_record_says(tmp_path: Path, option: list[str]) -> None:
     (told,) = faults("--resume", str(tmp_path), *option)

@@ -96,6 +96,13 @@ def test_time_left_after_a_resume_goes_by_this_session_alone() -> None:
     assert search.time_left_s(160.0) == pytest.approx(60.0)
 
 
+def test_recorded_trial_that_was_paused_is_still_waiting() -> None:
+    search = board()
+    search.recorded("a", "paused", metrics(0.5))
+    assert search.counts["waiting"] == 4
+    assert search.best is None
+
+
 def test_time_left_is_bounded_by_the_budget() -> None:
     search = board(budget=50.0)
     assert search.time_left_s(110.0) == pytest.approx(40.0)

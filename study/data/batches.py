@@ -1,0 +1,292 @@
+"""Training and evaluation batches: gathered, augmented and converted without a loop over images.
+
+Rules, the same on every device (the draws are made on the CPU, so a GPU sees the same batches):
+
+- An epoch draws its ID images without replacement: the stream ("order", epoch).
+- The last batch is kept where it has at least 2 ID images (batch norm cannot train on one), else
+  left out. Each batch has all its outliers, the last one too: the losses take means by group.
+- Outliers ``shuffled``: a permutation from the stream ("outliers", epoch); where the epoch needs
+  more than there are, further permutations of the same stream follow.
+  ``window``: consecutive rows from a random offset, wrapping around (the habit of the public
+  energy and Outlier Exposure code, whose loader does not shuffle).
+- ``crop_flip``: 4 zero pixels are put around the image, a random crop of the old size is taken,
+  and half of the crops are mirrored; ID and outliers draw from ("augment", "id", epoch) and
+  ("augment", "outliers", epoch), so that the ID images see the same whatever the outliers are.
+- A batch holds the ID images first, then the outliers.
+
+The sets stay uint8 in NumPy arrays, which may be read-only views of memory shared by processes;
+only a batch is ever copied. On a CUDA device each set is put there once (:class:`DeviceImages`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from study.data.images import ImageSet, Pixels
+from study.seeding import numpy_generator
+
+Augment = Literal["none", "crop_flip"]
+OutlierOrder = Literal["shuffled", "window"]
+Rows = npt.NDArray[np.int64]
+
+PAD = 4
+_MIN_IMAGES = 2
+_UPLOAD_CHUNK = 8192
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one training step.
+
+    Attributes:
+        images: float32 in [0, 1], shape (num_id + outliers, 3, H, W).
+        labels: int64, shape (num_id,).
+        num_id: the first ``num_id`` images are ID, the rest outliers.
+    """
+
+    images: Tensor
+    labels: Tensor
+    num_id: int
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is drawn for a run of images, by position in the epoch.
+
+    Attributes:
+        rows: rows of the set, shape (N,).
+        tops: first row of each crop in the padded image, 0..8, shape (N,); PAD is the middle.
+        lefts: first column of each crop, likewise.
+        mirrored: whether the crop is mirrored, bool, shape (N,).
+        augmented: False where there is nothing to crop or mirror.
+    """
+
+    rows: Rows
+    tops: Rows
+    lefts: Rows
+    mirrored: npt.NDArray[np.bool_]
+    augmented: bool
+
+    def part(self, start: int, stop: int) -> Draws:
+        """The draws of positions ``start`` to ``stop``."""
+        part = slice(start, stop)
+        return Draws(
+            self.rows[part],
+            self.tops[part],
+            self.lefts[part],
+            self.mirrored[part],
+            self.augmented,
+        )
+
+
+class DeviceImages:
+    """A set where batches are made: shared NumPy memory on the CPU, a uint8 tensor on a GPU."""
+
+    def __init__(self, images: ImageSet, device: torch.device) -> None:
+        self.num_images = len(images)
+        self.device = device
+        self._pixels = images.pixels
+        self._labels = images.labels
+        self._tensor: Tensor | None = None
+        if device.type != "cpu":
+            self._tensor = torch.empty(images.pixels.shape, dtype=torch.uint8, device=device)
+            for start in range(0, len(images), _UPLOAD_CHUNK):
+                # np.array copies: torch warns when it wraps read-only memory
+                chunk = np.array(images.pixels[start : start + _UPLOAD_CHUNK])
+                self._tensor[start : start + len(chunk)].copy_(torch.from_numpy(chunk))
+
+    def gather(self, draws: Draws) -> Tensor:
+        """Images as uint8, shape (N, H, W, 3), on the device; cropped and mirrored as drawn."""
+        if self._tensor is not None:
+            return _gather_on_device(self._tensor, draws)
+        return torch.from_numpy(_gather(self._pixels, draws))
+
+    def labels(self, rows: Rows) -> Tensor:
+        """Labels of ``rows``, int64, on the device."""
+        return torch.from_numpy(self._labels[rows]).to(self.device, non_blocking=True)
+
+
+def num_batches(num_train: int, batch_size: int, num_images: int | None) -> int:
+    """Steps of an epoch.
+
+    Args:
+        num_train: ID images in the training set.
+        batch_size: ID images of a batch.
+        num_images: ID images that an epoch draws; None for all.
+
+    Raises:
+        ValueError: where no batch of at least 2 images is possible.
+    """
+    drawn = num_train if num_images is None else num_images
+    if batch_size < _MIN_IMAGES or not _MIN_IMAGES <= drawn <= num_train:
+        raise ValueError(
+            f"batches of {batch_size} from {drawn} of {num_train} images: a batch and an epoch "
+            f"need at least {_MIN_IMAGES} images, and an epoch no more than there are"
+        )
+    full, rest = divmod(drawn, batch_size)
+    return full + (rest >= _MIN_IMAGES)
+
+
+def training_batches(
+    train: ImageSet | DeviceImages,
+    batch_size: int,
+    *,
+    outliers: ImageSet | DeviceImages | None = None,
+    outlier_batch_size: int = 0,
+    num_images: int | None = None,
+    augment: Augment = "none",
+    outlier_order: OutlierOrder = "shuffled",
+    seed: int,
+    epoch: int,
+    device: torch.device | None = None,
+    channels_last: bool = False,
+) -> Iterator[Batch]:
+    """The batches of one epoch; the module's docstring has the rules.
+
+    Args:
+        train: labelled ID images; pass :class:`DeviceImages` to put them on a GPU only once.
+        batch_size: ID images of a batch.
+        outliers: auxiliary outliers of the same image size; None for none.
+        outlier_batch_size: outliers of a batch; 0 for none.
+        num_images: ID images that the epoch draws; None for all.
+        augment: "none" or "crop_flip", for ID images and outliers alike.
+        outlier_order: "shuffled" or "window".
+        seed: of the trial.
+        epoch: number of the epoch; part of every stream's name.
+        device: where batches are wanted; the CPU where none is given.
+        channels_last: memory format of the images.
+
+    Raises:
+        ValueError: for sizes that allow no batch, or an unknown ``augment`` or ``outlier_order``.
+    """
+    where = device or torch.device("cpu")
+    train = _on_device(train, where)
+    drawn = train.num_images if num_images is None else num_images
+    steps = num_batches(train.num_images, batch_size, num_images)
+    order = numpy_generator(seed, "order", epoch).permutation(train.num_images)[:drawn]
+    id_draws = draw(order, augment, numpy_generator(seed, "augment", "id", epoch))
+    outlier_draws = None
+    if outliers is not None and outlier_batch_size:
+        outliers = _on_device(outliers, where)
+        total = steps * outlier_batch_size
+        rows = outlier_rows(
+            outliers.num_images, total, outlier_order, numpy_generator(seed, "outliers", epoch)
+        )
+        stream = numpy_generator(seed, "augment", "outliers", epoch)
+        outlier_draws = draw(rows, augment, stream)
+    for step in range(steps):
+        of_id = id_draws.part(step * batch_size, (step + 1) * batch_size)
+        pixels = train.gather(of_id)
+        if outlier_draws is not None and isinstance(outliers, DeviceImages):
+            start = step * outlier_batch_size
+            chosen = outlier_draws.part(start, start + outlier_batch_size)
+            pixels = torch.cat([pixels, outliers.gather(chosen)])
+        images = _to_float(pixels, channels_last)
+        yield Batch(images, train.labels(of_id.rows), len(of_id.rows))
+
+
+def evaluation_batches(
+    images: ImageSet | DeviceImages,
+    batch_size: int,
+    device: torch.device | None = None,
+    channels_last: bool = False,
+) -> Iterator[Tensor]:
+    """All images in their order, as float32 in [0, 1], shape (<= batch_size, 3, H, W).
+
+    Raises:
+        ValueError: if ``batch_size`` is below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    images = _on_device(images, device or torch.device("cpu"))
+    none = np.random.Generator(np.random.PCG64(0))  # draws nothing: there is no augmentation
+    draws = draw(np.arange(images.num_images), "none", none)
+    for start in range(0, images.num_images, batch_size):
+        yield _to_float(images.gather(draws.part(start, start + batch_size)), channels_last)
+
+
+def outlier_rows(
+    num_outliers: int, total: int, order: OutlierOrder, generator: np.random.Generator
+) -> Rows:
+    """Rows of the outliers that an epoch of ``total`` draws uses, in their order, shape (total,).
+
+    Raises:
+        ValueError: for an unknown order.
+    """
+    if order == "window":
+        offset = int(generator.integers(num_outliers))
+        return np.asarray((offset + np.arange(total)) % num_outliers, dtype=np.int64)
+    if order != "shuffled":
+        raise ValueError(f"outlier_order must be shuffled or window, got {order!r}")
+    rounds = -(-total // num_outliers)
+    shuffles = [generator.permutation(num_outliers) for _ in range(rounds)]
+    return np.concatenate(shuffles)[:total].astype(np.int64)
+
+
+def draw(rows: npt.NDArray[np.int64], augment: Augment, generator: np.random.Generator) -> Draws:
+    """Crops and mirrors for ``rows``, all of an epoch at once.
+
+    Raises:
+        ValueError: for an unknown augmentation.
+    """
+    if augment not in ("none", "crop_flip"):
+        raise ValueError(f"augment must be none or crop_flip, got {augment!r}")
+    num = len(rows)
+    if augment == "none":
+        middle = np.full(num, PAD)
+        return Draws(rows, middle, middle, np.zeros(num, dtype=bool), augmented=False)
+    tops, lefts = generator.integers(0, 2 * PAD + 1, size=(2, num))
+    return Draws(rows, tops, lefts, generator.random(num) < 0.5, augmented=True)
+
+
+def _gather(pixels: Pixels, draws: Draws) -> Pixels:
+    """A fresh array of the drawn images, (N, H, W, 3), from memory that may be read-only."""
+    if not draws.augmented:
+        return pixels[draws.rows]
+    num, (height, width) = len(draws.rows), pixels.shape[1:3]
+    padded = np.zeros((num, height + 2 * PAD, width + 2 * PAD, 3), dtype=np.uint8)
+    padded[:, PAD:-PAD, PAD:-PAD] = pixels[draws.rows]
+    # (num, 9, 9, height, 3, width): every crop of every image, as a view
+    crops = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+    crops = crops.transpose(0, 1, 2, 4, 5, 3)
+    result: Pixels = crops[np.arange(num), draws.tops, draws.lefts]
+    result[draws.mirrored] = result[draws.mirrored, :, ::-1]
+    return result
+
+
+def _gather_on_device(pixels: Tensor, draws: Draws) -> Tensor:
+    """The same on a GPU; only the draws travel."""
+
+    def send(values: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(pixels.device, non_blocking=True)
+
+    chosen = pixels[send(draws.rows)]
+    if not draws.augmented:
+        return chosen
+    num, height, width, _ = chosen.shape
+    padded = torch.nn.functional.pad(chosen, (0, 0, PAD, PAD, PAD, PAD))
+    rows = send(draws.tops)[:, None] + torch.arange(height, device=pixels.device)
+    columns = torch.arange(width, device=pixels.device).expand(num, width)
+    columns = torch.where(send(draws.mirrored)[:, None], columns.flip(1), columns)
+    columns = columns + send(draws.lefts)[:, None]
+    images = torch.arange(num, device=pixels.device)
+    return padded[images[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def _to_float(pixels: Tensor, channels_last: bool) -> Tensor:
+    """uint8 (N, H, W, 3) to float32 (N, 3, H, W) in [0, 1]."""
+    # memory of (N, H, W, 3) seen as (N, 3, H, W) already is the channels-last format
+    images = pixels.permute(0, 3, 1, 2)
+    wanted = torch.channels_last if channels_last else torch.contiguous_format
+    return images.to(torch.float32, memory_format=wanted).div_(255)
+
+
+def _on_device(images: ImageSet | DeviceImages, device: torch.device) -> DeviceImages:
+    return images if isinstance(images, DeviceImages) else DeviceImages(images, device)

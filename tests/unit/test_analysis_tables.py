@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import analysis
+from analysis.tables import direction_of, read_records
+from study.errors import BadInput
+from tests.fake_run import Fake, make_run
+
+
+def test_load_of_a_run_gives_typed_tables(tmp_path: Path) -> None:
+    make_run(tmp_path / "run")
+    study = analysis.load(tmp_path / "run")
+    assert len(study.trials) == 10
+    assert study.trials["trial_id"].is_monotonic_increasing
+    assert study.trials["status"].cat.categories[0] == "finished"
+    assert study.trials["seed"].dtype == "Int64"
+    assert study.trials["val/fpr95"].dtype == np.float64
+    assert study.status_counts() == {"finished": 6, "pruned": 2, "failed": 1, "paused": 1}
+    assert study.ood_sets == ("objects_val", "blobs")
+    assert study.searched[:2] == ("param/train.lr", "param/train.m_in.sd")
+    assert study.is_log("param/train.lr")
+    assert not study.is_log("param/train.m_in.sd")
+
+
+def test_own_score_without_manifest_entry_is_found_in_the_numbers(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    text = run.manifest.read_text().replace('"own_score": "energy",', "")
+    run.manifest.write_text(text)
+    assert read_records(tmp_path).own_score == "energy"
+
+
+@pytest.mark.parametrize(
+    ("name", "direction"),
+    [("val/fpr95", "min"), ("val/objective", "min"), ("val/auroc", "max"), ("a/b/aupr_in", "max")],
+)
+def test_direction_of_known_metrics(name: str, direction: str) -> None:
+    assert direction_of(name) == direction
+
+
+def test_direction_of_an_unknown_metric_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(BadInput, match=r"val/fpr59.*known: .*auroc"):
+        direction_of("val/fpr59")
+
+
+def test_load_of_a_missing_folder_names_it(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="nowhere: no such directory"):
+        analysis.load(tmp_path / "nowhere")
+
+
+def test_load_of_a_folder_without_a_study_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"no trials\.parquet"):
+        analysis.load(tmp_path)
+
+
+def test_load_of_a_torn_table_names_the_file(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.trials.write_bytes(run.trials.read_bytes()[:200])
+    with pytest.raises(BadInput, match=r"trials.parquet: not a readable Parquet file"):
+        analysis.load(tmp_path)
+
+
+def test_load_of_a_foreign_table_names_the_missing_column(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "trials.parquet")
+    with pytest.raises(BadInput, match="trial_id: the column is missing"):
+        analysis.load(tmp_path)
+
+
+def test_load_of_a_table_without_columns_is_an_empty_study(tmp_path: Path) -> None:
+    pd.DataFrame([]).to_parquet(tmp_path / "trials.parquet")
+    study = analysis.load(tmp_path)
+    assert len(study.trials) == 0
+    assert study.status_counts() == {}
+
+
+def test_finished_trial_with_nan_is_named_and_left_out(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    frame = pd.read_parquet(run.trials)
+    frame.loc[frame["trial_id"] == "00002", "val/fpr95"] = np.nan
+    frame.to_parquet(run.trials, index=False)
+    study = analysis.load(tmp_path)
+    assert "00002" not in set(study.trials["trial_id"])
+    assert study.faults == (
+        "trials.parquet: trial 00002 is finished but has no val/fpr95; left out.",
+    )
+
+
+def test_scores_of_a_torn_file_name_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    path = run.trial_scores("00000")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(BadInput, match=r"00000.npz: not a readable scores file"):
+        analysis.load(tmp_path).scores("00000")
+
+
+def test_thousand_trials_of_hundred_epochs_load_within_two_seconds(tmp_path: Path) -> None:
+    import time
+
+    make_run(tmp_path, Fake(statuses=("finished",), num_id=20))
+    one = pd.read_parquet(tmp_path / "epochs.parquet").iloc[[0]]
+    epochs = one.loc[one.index.repeat(100_000)].assign(
+        trial_id=np.repeat([f"{i:05d}" for i in range(1000)], 100),
+        epoch=np.tile(np.arange(1, 101), 1000),
+    )
+    epochs.to_parquet(tmp_path / "epochs.parquet", index=False)
+    start = time.perf_counter()
+    study = analysis.load(tmp_path)
+    assert len(study.epochs) == 100_000
+    assert time.perf_counter() - start < 2.0

@@ -1,0 +1,154 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from study.data.alignment import alike, measure
+from study.data.near_duplicates import (
+    Rule,
+    _positions,
+    describe,
+    find_near_duplicates,
+)
+from tests.pictures import photographs
+
+
+def jpeg(pixels, quality=75):
+    result = []
+    for image in pixels:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+        result.append(np.asarray(Image.open(buffer)))
+    return np.stack(result)
+
+
+def shifted(pixels, y, x):
+    return np.roll(pixels, (y, x), axis=(1, 2))
+
+
+def zoomed(pixels, edge):
+    rest = (32 - edge) // 2
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(p[rest : rest + edge, rest : rest + edge]).resize((32, 32)))
+            for p in pixels
+        ]
+    )
+
+
+ALTERATIONS = {
+    "exact": lambda p: p,
+    "jpeg": jpeg,
+    "mirror": lambda p: p[:, :, ::-1].copy(),
+    "mirror and jpeg": lambda p: jpeg(p[:, :, ::-1].copy()),
+    "one pixel": lambda p: shifted(p, 1, -1),
+    "two pixels": lambda p: shifted(p, 0, 2),
+    "darker": lambda p: (p * 0.7).astype(np.uint8),
+    "brighter": lambda p: np.clip(p * 1.3, 0, 255).astype(np.uint8),
+    "zoomed": lambda p: zoomed(p, 30),
+}
+
+
+@pytest.mark.parametrize("name", ALTERATIONS)
+def test_find_near_duplicates_finds_planted_copies_and_nothing_else(name):
+    originals = photographs(120)
+    others = photographs(60, seed=1)
+    first = np.concatenate([others[:30], ALTERATIONS[name](originals), others[30:]])
+    pairs = find_near_duplicates(first, originals, Rule())
+    found = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    assert found <= {(30 + row, row) for row in range(120)}
+    assert len(found) >= 118
+    if "mirror" in name:
+        assert pairs.mirrored.all()
+    elif name == "exact":
+        assert not pairs.mirrored.any()
+
+
+def test_find_near_duplicates_independent_images_have_none():
+    assert len(find_near_duplicates(photographs(600, 2), photographs(600, 3), Rule())) == 0
+
+
+def flat_and_smooth():
+    """Constant patches, noise around them, gradients and single edges: alike, but no copies."""
+    generator = np.random.default_rng(0)
+    ramp = np.linspace(0, 1, 32)
+    images = []
+    for _ in range(60):
+        angle, low, high = generator.uniform(0, 2 * np.pi), *generator.uniform(0, 255, 2)
+        slope = np.cos(angle) * ramp[:, None] + np.sin(angle) * ramp
+        slope = (slope - slope.min()) / np.ptp(slope)
+        edge = (np.arange(32) < generator.integers(8, 24)).astype(float)[None].repeat(32, 0)
+        images += [
+            np.full((32, 32), low),
+            low + generator.normal(0, 1.5, (32, 32)),
+            low + (high - low) * slope,
+            low + (high - low) * edge,
+        ]
+    grey = np.clip(np.stack(images), 0, 255).astype(np.uint8)
+    return grey[..., None].repeat(3, axis=3)
+
+
+def test_find_near_duplicates_flat_patches_gradients_and_single_edges_are_none():
+    images = flat_and_smooth()
+    encoded = jpeg(images)
+    assert len(find_near_duplicates(images[:120], images[120:], Rule())) == 0
+    assert len(find_near_duplicates(encoded[:120], encoded[120:], Rule())) == 0
+
+
+def test_describe_marks_images_without_structure():
+    usable = describe(np.concatenate([flat_and_smooth()[:2], photographs(3)]), Rule()).usable
+    assert usable.tolist() == [False, False, True, True, True]
+    assert not describe(jpeg(flat_and_smooth()), Rule()).usable.any()
+
+
+def test_find_near_duplicates_other_image_sizes_are_compared_at_32():
+    large = photographs(20, size=64)
+    small = large.reshape(20, 32, 2, 32, 2, 3).mean(axis=(2, 4)).astype(np.uint8)
+    pairs = find_near_duplicates(large, small, Rule())
+    assert pairs.first.tolist() == pairs.second.tolist() == list(range(20))
+
+
+def test_measure_of_equal_images_is_one_one_zero():
+    images = photographs(4)
+    np.testing.assert_allclose(measure(images, images), [[1, 1, 0]] * 4, atol=2e-3)
+
+
+def test_measure_is_symmetric():
+    first, second = photographs(6), jpeg(zoomed(photographs(6), 30))
+    np.testing.assert_allclose(
+        measure(first, second), measure(second, first), atol=0.02, rtol=0.02
+    )
+
+
+def test_measure_and_alike_of_no_pairs_are_empty():
+    none = photographs(1)[:0]
+    assert measure(none, none).shape == (0, 3)
+    assert alike(none, none, 0.8).shape == (0,)
+
+
+def test_positions_equal_nonzero_for_any_shape():
+    generator = np.random.default_rng(0)
+    for shape in ((1, 1), (3, 5), (8, 16), (7, 13), (0, 4)):
+        for share in (0, 0.2, 1):
+            mask = generator.random(shape) < share
+            for ours, theirs in zip(_positions(mask), np.nonzero(mask), strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+
+
+def test_blocks_of_rows_and_columns_join_without_a_gap(monkeypatch):
+    first, second = photographs(90), photographs(90)[::-1].copy()
+    whole = find_near_duplicates(first, second, Rule())
+    monkeypatch.setattr("study.data.near_duplicates._BLOCK_ROWS", 16)
+    monkeypatch.setattr("study.data.near_duplicates._BLOCK_COLUMNS", 24)
+    monkeypatch.setattr("study.data.near_duplicates._CHUNK", 20)
+    parts = find_near_duplicates(first, second, Rule())
+    expected = set(zip(whole.first.tolist(), whole.second.tolist(), strict=True))
+    assert set(zip(parts.first.tolist(), parts.second.tolist(), strict=True)) == expected
+    assert len(expected) == 90
+
+
+def test_rule_says_its_thresholds():
+    text = str(Rule(detail=0.7))
+    assert "0.7" in text
+    assert "grey levels" in text
