@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+
 class _Nothing(Enum):
     """No value to tell; an enum's member stays itself in another process."""
 
@@ -69,7 +70,7 @@ class StudyFailed(Exception):
 
 
 class TrialFailed(Exception):
-    """One trial cannot go on (a non-finite loss, constant scores); the study goes on without it."""
+    """One trial cannot go on (a non-finite loss, say); the study goes on without it."""
 
 
 class Interrupted(Exception):

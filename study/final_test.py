@@ -20,7 +20,7 @@ from torch import nn
 from analysis.frozen import read_frozen
 from study.assignment import Assignment
 from study.checkpoint import WEIGHTS
-from study.data.test_access import TestData, open_test
+from study.data.test_access import TEST_ID, TestData, open_test
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
 from study.evaluation import evaluate_sets
 from study.ledger import Ledger
@@ -32,7 +32,6 @@ from study.run_folder import read_manifest, recorded_plan
 from study.test_accesses import note_access
 from study.trial import BASE_ID, TRIAL_JSON, fresh_model
 
-TEST_ID = "test_id"
 OPENED = "test opened"
 
 
@@ -60,8 +59,7 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
             raise BadInput(_opened_before(run, opened[-1]["time"]))
         ledger.append(OPENED, command=command, reason=again or "", selection=frozen["sha256"])
         test = open_test(recorded_plan(run))
-        sets = {TEST_ID: test.id.fingerprint}
-        sets |= {name: images.fingerprint for name, images in test.ood.items()}
+        sets = test.fingerprints()
         _refuse_other_sets(run, sets, recorded["test_fingerprints"])
         earlier = note_access(sets, run=str(folder.resolve()), reason=again or "")
         ledger.append("test sets", sets=sets)

@@ -49,6 +49,7 @@ def forecast(spec: StudySpec, data: StudyData, progress: Progress) -> str:
     num_trials, epochs = spec.tune.num_trials, train["epochs"]
     total = num_trials * epochs * epoch_images
     search_s = total / speed / min(resources.max_concurrent, num_trials)
+    disk_mib = _disk(spec, data, epochs, weights_bytes) / 2**20
     lines = [
         spec.dump().rstrip(),
         "",
@@ -62,7 +63,7 @@ def forecast(spec: StudySpec, data: StudyData, progress: Progress) -> str:
         f"#   speed (probed)   {speed:,.0f} images/s in one trial",
         f"#   base model       {_base_line(spec, data, speed)}",
         f"#   search           at most {_time(search_s)}",
-        f"#   disk             at most {_disk(spec, data, epochs, weights_bytes) / 2**20:,.0f} MiB",
+        f"#   disk             at most {disk_mib:,.0f} MiB",
     ]
     return "\n".join(lines)
 

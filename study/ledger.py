@@ -71,7 +71,7 @@ def _damage(path: Path, line: int) -> Fault:
         line=line,
         key="",
         rule="the line does not match its checksum, so the ledger was damaged or edited",
-        way_out="Restore the file from a copy; a study cannot be read or resumed from it as it is.",
+        way_out="Restore the file from a copy; as it is no study can be read or resumed from it.",
     )
 
 

@@ -134,9 +134,7 @@ def _plain(margin: float | MeasuredMargin) -> float | dict[str, Any]:
     return margin.plain() if isinstance(margin, MeasuredMargin) else margin
 
 
-Margin = Annotated[
-    float | MeasuredMargin, PlainValidator(parse_margin), PlainSerializer(_plain)
-]
+Margin = Annotated[float | MeasuredMargin, PlainValidator(parse_margin), PlainSerializer(_plain)]
 """The type of a margin in a recipe's parameters; dumps to its YAML form."""
 
 

@@ -196,9 +196,9 @@ class ValidationScores:
     def save(self, path: Path) -> None:
         """Write an uncompressed npz by rename."""
         arrays: dict[str, NDArray[Any]] = {
-            "schema": np.int32(SCORES_SCHEMA),
+            "schema": np.array(SCORES_SCHEMA, np.int32),
             "epochs": self.epochs,
-        }  # type: ignore[dict-item]
+        }
         for name, one in self.sets.items():
             for score, values in one.scores.items():
                 arrays[f"{name}/score/{score}"] = values

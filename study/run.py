@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from study import run_folder
 from study.assignment import trial_id
 from study.conclusion import conclude
+from study.data.leak_report import LeakReport
 from study.data.plan import DataPlan, make_plan
-from study.errors import BadInput, Interrupted, StudyFailed
+from study.data.roles import StudyData
+from study.errors import BadInput, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
 from study.ledger import Ledger
 from study.observers import ProgressObserver, RecordsObserver, chosen_metrics
@@ -28,7 +29,7 @@ from study.training import Goal
 from study.trial import TrialSetting
 from study.tune.decisions import Decisions, SearchPlan
 from study.tune.ray_tuner import Resources, plan_resources, ray_running, run_session
-from study.tune.session import Limits, Session
+from study.tune.session import INTERRUPT, Limits, Session
 
 
 @dataclass(frozen=True)
@@ -153,10 +154,15 @@ def _machine(
     )
 
 
-def _prepared(spec: StudySpec, plan: DataPlan, data: Any, leaks: Any, progress: Progress) -> Setup:
+def _prepared(
+    spec: StudySpec, plan: DataPlan, data: StudyData, leaks: LeakReport, progress: Progress
+) -> Setup:
     no_gpu = spec.tune.gpus_per_trial == 0
     device = "cuda" if torch.cuda.is_available() and not no_gpu else "cpu"
-    return prepare(spec, plan, data, leaks, progress=progress, device=device)
+    try:
+        return prepare(spec, plan, data, leaks, progress=progress, device=device)
+    except TrialFailed as error:
+        raise StudyFailed(f"the base model could not be trained: {error}.") from error
 
 
 def search_plan(setup: Setup) -> SearchPlan:
@@ -246,8 +252,10 @@ def _conclude(run: RunFolder, session: Session, ledger: Ledger, progress: Progre
     if session.stopping:
         paused = len(session.decisions.unfinished)
         ledger.append("stopped", reason=session.stopping, paused=paused)
-    if session.stopping == "interrupt":
+    if session.stopping == INTERRUPT:
         raise Interrupted(f"{len(session.decisions.unfinished)} trials are paused.")
+    if session.stopping:
+        progress.warning(f"the time budget is spent; to go on: --resume {run.path}")
     with progress.stage("Selection and report"):
         text, problem = conclude(run, ledger)
     if problem:

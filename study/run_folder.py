@@ -98,7 +98,7 @@ def begin(
                 "notes": list(data.notes),
                 "plan": plan.to_json(),
                 "roles": data.fingerprints(),
-                "test_fingerprints": getattr(leaks, "test_fingerprints", {}),
+                "test_fingerprints": dict(leaks.test_fingerprints),
                 "leak_check": leaks.to_json(),
             },
             "base": None,

@@ -192,9 +192,9 @@ class SelectSection(Section):
     """
 
     metric: str = "val/fpr95"
-    floor: Annotated[
-        Floor | None, PlainValidator(_parse_floor), PlainSerializer(_plain_floor)
-    ] = None
+    floor: Annotated[Floor | None, PlainValidator(_parse_floor), PlainSerializer(_plain_floor)] = (
+        None
+    )
     checkpoint: Literal["best", "last"] = "best"
 
 

@@ -105,9 +105,7 @@ def _backbone(name: str | None, search: Mapping[str, Search], faults: FaultList)
             faults.add(path, "no backbone has this name", nearest(str(value), BACKBONES), value)
 
 
-def _dropout(
-    model: Mapping[str, Any], search: Mapping[str, Search], faults: FaultList
-) -> None:
+def _dropout(model: Mapping[str, Any], search: Mapping[str, Search], faults: FaultList) -> None:
     name = model.get("backbone", ModelSection.model_fields["backbone"].default)
     searched = search.get("model.backbone")
     names = [name] if searched is None or isinstance(searched, MarginSearch) else searched.ends()
@@ -161,9 +159,7 @@ def _metric(metric: str | None, faults: FaultList) -> None:
         faults.add(("select", "metric"), rule, nearest(near, SELECTABLE), metric)
 
 
-def _floor(
-    data: Mapping[str, Any], values: Values, own_base: bool, faults: FaultList
-) -> None:
+def _floor(data: Mapping[str, Any], values: Values, own_base: bool, faults: FaultList) -> None:
     path: KeyPath = ("select", "floor")
     floor = values["select"].get("floor")
     metric = values["select"].get("metric", "val/fpr95")
@@ -171,8 +167,10 @@ def _floor(
         rule = "below_base needs a base that this study trains (its accuracy is the reference)"
         way_out = "Write {id_accuracy: {at_least: 0.9}} with an accuracy of your own."
         faults.add(path, rule, way_out, floor.plain())
-    elif floor is None and metric != ID_ACCURACY and not (
-        faults.under(path) or faults.under(("model", "init"))
+    elif (
+        floor is None
+        and metric != ID_ACCURACY
+        and not (faults.under(path) or faults.under(("model", "init")))
     ):
         rule = "selecting by an OOD metric needs a floor on ID accuracy"
         way_out = "Write {id_accuracy: {at_least: 0.9}}; at_least: 0 lets everything through."

@@ -134,7 +134,7 @@ def _optimizer(recipe: Recipe, model: nn.Module, loss: nn.Module) -> torch.optim
 
 def _clock(recipe: Recipe, optimizer: torch.optim.Optimizer, num_train: int) -> ScheduleClock:
     params = recipe.params
-    steps = num_batches(num_train, params.batch_size, params.epoch_images)
+    steps = num_batches(num_train, params.batch_size, recipe.epoch_images(num_train))
     unit = steps if params.scheduler_step == "batch" else 1
     schedule = make_schedule(
         params.schedule,

@@ -111,9 +111,7 @@ def parse(text: str, place: str) -> Document:
 
 def dump(content: Mapping[str, Any]) -> str:
     """Plain data as YAML that ``parse`` reads back equal, types included."""
-    return yaml.dump(
-        dict(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=99
-    )
+    return yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=99)
 
 
 def _text(path: Path, place: str) -> str:

@@ -31,43 +31,59 @@ _NOISE = 4.0
 _DEPARTURE = 2.0
 
 
-def alike(first: Pixels, second: Pixels, least: float) -> npt.NDArray[np.bool_]:
-    """Whether luminance correlates >= ``least`` at some shift and zoom: cheap beside measuring."""
-    a, b = _luma(_rgb(first)), _luma(_rgb(second))
-    best = _correlations(a[:, _MIDDLE, _MIDDLE], b).max(axis=1)
-    open_ = np.flatnonzero((best >= _ROUGH) & (best < least))
-    for zoomed_a, zoomed_b in _zooms(a[open_], b[open_])[1:]:
-        found = _correlations(zoomed_a[:, _MIDDLE, _MIDDLE], zoomed_b).max(axis=1)
-        best[open_] = np.maximum(best[open_], found)
-    return np.asarray(best >= least)
-
-
-def measure(first: Pixels, second: Pixels) -> Floats:
+def measure(
+    first: Pixels, second: Pixels, correlation: float = -1.0, detail: float = -1.0
+) -> Floats:
     """What the rule looks at, for images paired by row; mirrors are already undone.
 
-    The alignment is the one where the correlations of luminance and of detail sum highest.
+    The zoom is the one at which luminance correlates best, the shift the one at which luminance
+    and detail do.
+
+    Args:
+        first: uint8, shape (N, H, W, 3).
+        second: uint8, shape (N, H', W', 3).
+        correlation: pairs whose luminance correlates less are measured no further.
+        detail: pairs whose detail correlates less are measured no further.
 
     Returns:
-        Shape (N, 3): correlation of luminance, correlation of detail and mean absolute
-        difference (grey levels) at that alignment.
+        Shape (N, 3): correlation of luminance, correlation of detail, and mean absolute
+        difference in grey levels; -1, -1 and infinity where not measured.
     """
-    rgb_a, rgb_b = _rgb(first), _rgb(second)
-    correlations, details = [], []
-    for a, b in _zooms(_luma(rgb_a), _luma(rgb_b)):
-        correlations.append(_correlations(a[:, _MIDDLE, _MIDDLE], b))
-        details.append(_correlations(_detail(a)[:, _MIDDLE, _MIDDLE], _detail(b)))
-    rows = np.arange(len(rgb_a))
-    both = np.concatenate(correlations, axis=1), np.concatenate(details, axis=1)
-    chosen = (both[0] + both[1]).argmax(axis=1)
-    zoom, shift = np.divmod(chosen, _NUM_SHIFTS)
-    difference = np.empty(len(rows), dtype=np.float32)
+    result = np.full((len(first), 3), (-1, -1, np.inf), dtype=np.float32)
+    of_zoom = _luma_correlations(_luma(_rgb(first)), _luma(_rgb(second)), correlation)
+    zooms = of_zoom.argmax(axis=1)
     for number in range(_NUM_ZOOMS):
-        part = np.flatnonzero(zoom == number)
-        a, b = _zooms(rgb_a[part], rgb_b[part])[number]
-        top, left = np.divmod(shift[part], _SHIFTS)
-        shifted = _windows(b)[np.arange(len(part)), top, left].transpose(0, 2, 3, 1)
-        difference[part] = _difference(a[:, _MIDDLE, _MIDDLE], shifted)
-    return np.stack([both[0][rows, chosen], both[1][rows, chosen], difference], axis=1)
+        rows = np.flatnonzero((zooms == number) & (of_zoom.max(axis=1) >= correlation))
+        a, b = _zooms(_rgb(first[rows]), _rgb(second[rows]))[number]
+        shifts, result[rows, :2] = _best_shift(_luma(a), _luma(b))
+        left = np.flatnonzero(result[rows, 1] >= detail)
+        top, side = np.divmod(shifts[left], _SHIFTS)
+        shifted = _windows(b[left])[np.arange(len(left)), top, side].transpose(0, 2, 3, 1)
+        result[rows[left], 2] = _difference(a[left][:, _MIDDLE, _MIDDLE], shifted)
+    return result
+
+
+def _luma_correlations(a: Floats, b: Floats, least: float) -> Floats:
+    """Best correlation of luminance over the shifts, by zoom, (N, zooms).
+
+    Pairs far below ``least`` without a zoom are not zoomed, since it cannot bring them there.
+    """
+    best = np.full((len(a), _NUM_ZOOMS), -1, dtype=np.float32)
+    best[:, 0] = _correlations(a[:, _MIDDLE, _MIDDLE], b).max(axis=1)
+    rows = np.flatnonzero(best[:, 0] >= min(_ROUGH, least))
+    for number, (zoomed_a, zoomed_b) in enumerate(_zooms(a[rows], b[rows])[1:], start=1):
+        found = _correlations(zoomed_a[:, _MIDDLE, _MIDDLE], zoomed_b)
+        best[rows, number] = found.max(axis=1)
+    return best
+
+
+def _best_shift(a: Floats, b: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
+    """The shift at which luminance and detail agree best, (N,), and both correlations, (N, 2)."""
+    luma = _correlations(a[:, _MIDDLE, _MIDDLE], b)
+    detail = _correlations(_detail(a)[:, _MIDDLE, _MIDDLE], _detail(b))
+    chosen = (luma + detail).argmax(axis=1)
+    rows = np.arange(len(a))
+    return chosen, np.stack([luma[rows, chosen], detail[rows, chosen]], axis=1)
 
 
 def _zooms(a: Floats, b: Floats) -> list[tuple[Floats, Floats]]:

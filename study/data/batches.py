@@ -39,6 +39,7 @@ Rows = npt.NDArray[np.int64]
 PAD = 4
 _MIN_IMAGES = 2
 _UPLOAD_CHUNK = 8192
+_UPLOADS_KEPT = 12  # sets on a GPU; a study has fewer
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def training_batches(
     """The batches of one epoch; the module's docstring has the rules.
 
     Args:
-        train: labelled ID images; pass :class:`DeviceImages` to put them on a GPU only once.
+        train: labelled ID images.
         batch_size: ID images of a batch.
         outliers: auxiliary outliers of the same image size; None for none.
         outlier_batch_size: outliers of a batch; 0 for none.
@@ -288,5 +289,18 @@ def _to_float(pixels: Tensor, channels_last: bool) -> Tensor:
     return images.to(torch.float32, memory_format=wanted).div_(255)
 
 
+_uploaded: dict[tuple[str, str], DeviceImages] = {}
+
+
 def _on_device(images: ImageSet | DeviceImages, device: torch.device) -> DeviceImages:
-    return images if isinstance(images, DeviceImages) else DeviceImages(images, device)
+    """The set where batches are made; a GPU keeps the last few sets by their content."""
+    if isinstance(images, DeviceImages):
+        return images
+    if device.type == "cpu":
+        return DeviceImages(images, device)
+    key = (images.fingerprint, str(device))
+    if key not in _uploaded:
+        while len(_uploaded) >= _UPLOADS_KEPT:
+            _uploaded.pop(next(iter(_uploaded)))
+        _uploaded[key] = DeviceImages(images, device)
+    return _uploaded[key]

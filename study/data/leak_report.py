@@ -82,7 +82,7 @@ class Collision:
     def __str__(self) -> str:
         """One sentence."""
         examples = ", ".join(f"{first} = {second}" for first, second in self.examples)
-        more = ", ..." if self.num_weaker > len(self.examples) else ""
+        more = " and more" if self.num_weaker > len(self.examples) else ""
         sentence = (
             f"{self.titles[0]} ({_count(self.num_weaker)}) and {self.titles[1]} "
             f"({_count(self.num_stronger)}, {self.share_stronger:.1%}) are "
@@ -102,6 +102,8 @@ class LeakReport:
     Attributes:
         collisions: by pair of sets and kind; pairs that share nothing are not listed.
         num_images: images compared, by set.
+        test_fingerprints: sha256 of each test set, "test_id" and the OOD sets by name: all that
+            stays of the test images at set-up.
         dropped: images dropped, by set; sets that lost none are not listed.
         rule: when two images are near-duplicates, in words.
         time_s: duration of the comparison; with the reading of the test files where
@@ -113,6 +115,7 @@ class LeakReport:
     dropped: Mapping[str, int] = field(default_factory=dict)
     rule: str = ""
     time_s: float = 0.0
+    test_fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain form for the manifest: collisions, num_images, dropped, rule, time_s."""

@@ -55,7 +55,8 @@ def run_leak_check(
         members, leaks=section.leaks, id_near_duplicates=section.id_near_duplicates
     )
     kept = _without(data, dropped) if dropped else data
-    return kept, replace(report, time_s=time.perf_counter() - started)
+    time_s = time.perf_counter() - started
+    return kept, replace(report, time_s=time_s, test_fingerprints=test.fingerprints())
 
 
 def _without(data: StudyData, dropped: dict[str, Mask]) -> StudyData:

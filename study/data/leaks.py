@@ -34,8 +34,32 @@ Dropping removes the image from the weaker side, in the order outliers, OOD vali
 validation ID; nothing is ever dropped from a test role, so a collision between ID test and OOD
 test stops in any case.
 
-Measured by ``benchmarks/leak_rule.py`` on 32x32 JPEG images (intervals: Clopper-Pearson, 95 %):
-MEASURED
+Measured by ``benchmarks/leak_rule.py`` on the 32x32 JPEG images of the development data (Clopper-
+Pearson intervals, 95 %). False positives of the near-duplicate rule: 0 of 1,650,038,976 pairs of
+sets that cannot share a picture (CIFAR-10 against crops of ImageNet images and textures; crops of
+different source images), so a rate below 2.2e-9. Read it as an order of magnitude: crops of one
+image are not independent, and the thresholds were chosen with these pairs in view (at the looser
+correlation .8 and detail .5, without ``structure``, there were 2). Planted copies found, of 2,840
+pictures of CIFAR-10, objects and textures:
+
+===============================  ======  ================
+alteration                       found   interval
+===============================  ======  ================
+exact, mirror, JPEG quality 75   99.5 %  [99.2, 99.8]
+mirror and JPEG quality 75       99.5 %  [99.2, 99.8]
+JPEG quality 50                  98.9 %  [98.5, 99.3]
+brightness +-30 %, clipped       98.5 %  [98.0, 98.9]
+shift by 1 px                    99.2 %  [98.8, 99.5]
+shift by 2 px                    95.8 %  [95.0, 96.5]
+shift by 2 px, JPEG quality 75   96.2 %  [95.4, 96.9]
+crop of 30/32, resized           97.9 %  [97.3, 98.4]
+the same, JPEG quality 75        97.9 %  [97.3, 98.4]
+crop of 28/32, resized           67.5 %  [65.7, 69.2]
+===============================  ======  ================
+
+The 0.5 % of the pictures that have too little structure are in these counts as missed; exact and
+mirrored copies of theirs are found by hash, so those two lines are 100 % of the check as a whole.
+On CIFAR-10 as kept there, 3.1 % of the test images have a near-duplicate in train.
 """
 
 from __future__ import annotations

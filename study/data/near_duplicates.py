@@ -17,8 +17,8 @@ a copy.
 
 Flat patches, smooth gradients and pictures of a single edge (a white wall beside a dark one) agree
 with their like by nature. Two lines of the rule keep them out: an image needs ``Rule.structure``,
-or it is never a near-duplicate (exact copies of it are still found by hash), and the *detail*,
-normalised by local contrast, must agree as well, where an edge is one detail among many.
+or it is never a near-duplicate here (exact copies and mirrors are still found by hash), and the
+*detail*, normalised by local contrast, must agree as well, where an edge is one detail among many.
 
 How often the rule errs is measured by ``benchmarks/leak_rule.py``; the numbers are in
 :mod:`study.data.leaks`.
@@ -38,7 +38,6 @@ from study.data.alignment import (
     SIDE,
     ZOOMED,
     Floats,
-    alike,
     measure,
     planes,
     structure,
@@ -54,6 +53,8 @@ _CHROMA_WEIGHT = 2.5
 # Rows and columns of one block of cosines: 8 MB, which stays in a core's cache.
 _BLOCK_ROWS, _BLOCK_COLUMNS = 512, 4096
 _CHUNK = 2048
+# Pairs measured at once: their windows take 10 MB.
+_MEASURED_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
@@ -217,14 +218,13 @@ def _within_tangents(left: Descriptors, second: Pixels, pairs: Pairs, rule: Rule
 def confirm(first: Pixels, second: Pixels, pairs: Pairs, rule: Rule) -> Mask:
     """Whether each pair is a near-duplicate by its pixels (step 3)."""
     result = np.zeros(len(pairs), dtype=bool)
-    for start in range(0, len(pairs), _CHUNK // 4):
-        part = slice(start, start + _CHUNK // 4)
+    for start in range(0, len(pairs), _MEASURED_AT_ONCE):
+        part = slice(start, start + _MEASURED_AT_ONCE)
         a, b = first[pairs.first[part]], second[pairs.second[part]].copy()
         mirrored = pairs.mirrored[part]
         b[mirrored] = b[mirrored][:, :, ::-1]
-        left = np.flatnonzero(alike(a, b, rule.correlation))
-        correlation, detail, difference = measure(a[left], b[left]).T
-        result[start + left] = (
+        correlation, detail, difference = measure(a, b, rule.correlation, rule.detail).T
+        result[part] = (
             (correlation >= rule.correlation)
             & (detail >= rule.detail)
             & (difference <= rule.difference)

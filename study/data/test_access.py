@@ -12,6 +12,8 @@ from study.data.images import ImageSet
 from study.data.plan import DataPlan, SealedSource
 from study.data.sources import Source, read_source
 
+TEST_ID = "test_id"
+
 
 @dataclass(frozen=True, eq=False)
 class TestData:
@@ -26,6 +28,11 @@ class TestData:
 
     id: ImageSet
     ood: dict[str, ImageSet]
+
+    def fingerprints(self) -> dict[str, str]:
+        """sha256 of each set: ``TEST_ID``, and the OOD sets by name."""
+        named = {TEST_ID: self.id, **self.ood}
+        return {name: images.fingerprint for name, images in named.items()}
 
 
 def open_test(plan: DataPlan) -> TestData:

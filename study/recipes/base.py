@@ -59,6 +59,10 @@ class Recipe:
             seed=seed_of(seed, "init"),
         )
 
+    def epoch_images(self, num_train: int) -> int:
+        """ID images that an epoch draws; ``epoch_images`` is a cap, null takes all."""
+        return min(num_train, self.params.epoch_images or num_train)
+
     def loss(self) -> nn.Module:
         """The training objective, a ``Loss``; its own parameters join the optimizer's."""
         raise TypeError(f"{type(self).__name__} defines no loss")
@@ -73,7 +77,7 @@ class Recipe:
             params.batch_size,
             outliers=None,
             outlier_batch_size=0,
-            num_images=params.epoch_images,
+            num_images=self.epoch_images(len(data.train.images)),
             augment=params.augment,
             outlier_order="shuffled",
             seed=seed,

@@ -78,7 +78,7 @@ class EnergyRecipe(Recipe):
             params.batch_size,
             outliers=data.outliers.images,
             outlier_batch_size=params.outlier_batch_size,
-            num_images=params.epoch_images,
+            num_images=self.epoch_images(len(data.train.images)),
             augment=params.augment,
             outlier_order=params.outlier_order,
             seed=seed,

@@ -152,9 +152,11 @@ class EnergyParams(TrainParams):
         *TrainParams.rules,
         Rule(
             ("m_in", "m_out"),
-            lambda m_in, m_out: isinstance(m_in, MeasuredMargin)
-            or isinstance(m_out, MeasuredMargin)
-            or m_in < m_out,
+            lambda m_in, m_out: (
+                isinstance(m_in, MeasuredMargin)
+                or isinstance(m_out, MeasuredMargin)
+                or m_in < m_out
+            ),
             "m_in must stay below m_out",
             "Lower m_in or raise m_out (the paper used -23 and -5).",
         ),

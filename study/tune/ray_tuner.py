@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from study.tune.session import Session
+from study.tune.session import INTERRUPT, Session
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -143,15 +143,16 @@ def run_session(
 
 @contextmanager
 def _pausing_on_interrupt(session: Session) -> Iterator[None]:
-    """The first Ctrl-C pauses trials at their next epoch, the second one ends at once."""
+    """The first Ctrl-C (or SIGTERM) pauses trials at their next epoch, the second ends at once."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        if session.stopping == "interrupt":
+        if session.stopping == INTERRUPT:
             raise KeyboardInterrupt
-        session.stop("interrupt")
+        session.stop(INTERRUPT)
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {kind: signal.signal(kind, handle) for kind in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

@@ -14,6 +14,7 @@ from study.assignment import Assignment, trial_id
 from study.errors import StudyFailed
 from study.tune.decisions import CONTINUE, Decisions, TrialRecord
 
+INTERRUPT, TIME_BUDGET = "interrupt", "time budget"  # why a session stops before its end
 _LOST_LIMIT = 3  # a trial whose worker died this often is taken to be the cause of it
 
 
@@ -50,8 +51,8 @@ class Session:
 
     Attributes:
         error: the first fatal error; the session then only winds down.
-        stopping: why no more trials are given out ("" while they are): "interrupt" or
-            "time budget". Trials that are live then pause at their next epoch.
+        stopping: why no more trials are given out: INTERRUPT or TIME_BUDGET, "" while they
+            are. Trials that are live then pause at their next epoch.
         max_concurrent: trials at a time; set once the machine's resources are known.
     """
 
@@ -148,4 +149,4 @@ class Session:
     def _watch_time(self) -> None:
         budget = self._limits.time_budget_s
         if budget is not None and time.monotonic() - self._began > budget:
-            self.stop("time budget")
+            self.stop(TIME_BUDGET)

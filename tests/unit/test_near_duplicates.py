@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.data.alignment import alike, measure
+from study.data.alignment import measure
 from study.data.near_duplicates import (
     Rule,
     _positions,
@@ -121,10 +121,17 @@ def test_measure_is_symmetric():
     )
 
 
-def test_measure_and_alike_of_no_pairs_are_empty():
+def test_measure_stops_early_where_a_threshold_is_missed():
+    first, second = photographs(40), np.concatenate([photographs(20), photographs(20, 5)])
+    whole, early = measure(first, second), measure(first, second, 0.85, 0.65)
+    np.testing.assert_allclose(early[:20], whole[:20], rtol=1e-5)
+    assert np.isinf(early[20:, 2]).all()
+    assert np.isfinite(whole[:, 2]).all()
+
+
+def test_measure_of_no_pairs_is_empty():
     none = photographs(1)[:0]
     assert measure(none, none).shape == (0, 3)
-    assert alike(none, none, 0.8).shape == (0,)
 
 
 def test_positions_equal_nonzero_for_any_shape():
