@@ -30,6 +30,7 @@ from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.evaluation import evaluate_sets
 from study.margins import EnergyStats
+from study.models.registry import source_file
 from study.models.weights import load_into, load_weights, save_weights
 from study.progress import Progress
 from study.recipes.base import Recipe
@@ -41,7 +42,7 @@ from study.training import Goal, train
 _CODE = (
     "data/batches.py",
     "losses/classification.py",
-    "models",
+    "models/classifier.py",
     "recipes/base.py",
     "recipes/cifar10.py",
     "recipes/params.py",
@@ -72,7 +73,8 @@ class BaseSpec:
     def key(self, data: StudyData) -> str:
         """Name in the cache: a hash of this spec, the ID data and the training code."""
         roles = [data.train.images.fingerprint, data.val_id.images.fingerprint]
-        parts = [self.backbone, self.dropout, self.train, self.seed, roles, code_version()]
+        code = code_version(self.backbone)
+        parts = [self.backbone, self.dropout, self.train, self.seed, roles, code]
         text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -115,19 +117,18 @@ def _energies(logits: torch.Tensor, temperature: float) -> torch.Tensor:
     return -temperature * torch.logsumexp(logits.double() / temperature, dim=1)
 
 
-def code_version() -> str:
-    """Hash of the source files that decide what training computes."""
+def code_version(backbone: str) -> str:
+    """Hash of the source files that decide what training of ``backbone`` computes.
+
+    Another backbone's file is not among them, so that adding one trains no base anew.
+    """
     root = Path(__file__).parent
-    files = [path for name in _CODE for path in sorted(_files(root / name))]
+    files = [*(root / name for name in _CODE), source_file(backbone)]
     digest = hashlib.sha256()
     for path in files:
-        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _files(path: Path) -> list[Path]:
-    return list(path.glob("*.py")) if path.is_dir() else [path]
 
 
 def trained_base(

@@ -12,9 +12,11 @@ takes ``dropout`` and ``image_size`` and returns an nn.Module with ``num_feature
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -79,6 +81,15 @@ def register(name: str, *, dropout: bool) -> Callable[[Builder], Builder]:
 def backbone_names() -> tuple[str, ...]:
     """Every name that `build_classifier` takes, sorted."""
     return tuple(sorted(_entries()))
+
+
+def source_file(backbone: str) -> Path:
+    """The file that ``backbone`` is built in.
+
+    Raises:
+        ValueError: for an unknown name, listing those there are.
+    """
+    return Path(inspect.getfile(inspect.unwrap(_entry(backbone).build)))
 
 
 def takes_dropout(backbone: str) -> bool:
