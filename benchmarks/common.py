@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,7 +15,13 @@ import numpy as np
 
 from study.data.images import ImageSet
 from study.data.plan import make_plan
-from study.data.roles import OODValidation, Outliers, StudyData, TrainID, split_validation
+from study.data.roles import (
+    OODValidation,
+    Outliers,
+    StudyData,
+    ValidationID,
+    split_validation,
+)
 from study.spec import load_space
 
 IMAGE_SIZE = 32
@@ -101,19 +107,16 @@ def study_data(root: Path | None, *, share: float = 1.0) -> StudyData:
 
 
 def with_small_validation(data: StudyData, num_images: int) -> StudyData:
-    """The same training roles; ``num_images`` of the first OOD set and of ``train`` to validate.
+    """The same training roles with ``num_images`` of validation ID and of one OOD set.
 
-    For what does not measure validation; that rows serve twice does not matter then.
+    For what trains but does not measure validation.
     """
     name, ood = next(iter(data.ood_val.sets.items()))
     few = np.arange(num_images)
-    return StudyData(
-        train=TrainID(data.train.images),
-        val_id=type(data.val_id)(data.val_id.images.take(few)),
-        outliers=data.outliers,
+    return replace(
+        data,
+        val_id=ValidationID(data.val_id.images.take(few)),
         ood_val=OODValidation({name: ood.take(few)}),
-        num_classes=data.num_classes,
-        demo=False,
     )
 
 

@@ -91,6 +91,7 @@ def _in_a_process(part: str, trials: int) -> float:
 
 def our_seconds(folder: Path, trials: int) -> float:
     """Seconds that ``trials`` no-op trials take through the project's tuner."""
+    import study.trainable  # noqa: F401 - a study imports it, and Ray Tune with it, before Ray is up
     from study.ledger import Ledger
     from study.observers import ProgressObserver, RecordsObserver
     from study.progress import Progress

@@ -43,6 +43,7 @@ _CODE = (
     "data/batches.py",
     "losses/classification.py",
     "models/classifier.py",
+    "optimizers.py",
     "recipes/base.py",
     "recipes/cifar10.py",
     "recipes/params.py",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from study.training import TrainingState
 
 _NEWEST_KEPT = 2  # one may be ahead of the ledger, the other is then the one to resume from
 WEIGHTS = "weights.safetensors"
+_MODEL, _STATE = "model.safetensors", "state.pt"
 
 
 def checkpoint_path(folder: Path, epoch: int) -> Path:
@@ -33,9 +35,9 @@ def save_checkpoint(folder: Path, state: TrainingState) -> None:
     temporary = folder / f".{target.name}.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_weights(state.model, temporary / "model.safetensors", {"epoch": str(state.epoch)})
-    torch.save({"optimizer": state.optimizer, "loss": state.loss}, temporary / "state.pt")
-    sums = {name: _sha256(temporary / name) for name in ("model.safetensors", "state.pt")}
+    save_weights(state.model, temporary / _MODEL, {"epoch": str(state.epoch)})
+    torch.save({"optimizer": state.optimizer, "loss": state.loss}, temporary / _STATE)
+    sums = {name: _sha256(temporary / name) for name in (_MODEL, _STATE)}
     meta = json.dumps({"epoch": state.epoch, "sha256": sums}, indent=2)
     (temporary / "meta.json").write_text(meta)
     for file in temporary.iterdir():
@@ -54,16 +56,27 @@ def load_checkpoint(folder: Path, epoch: int) -> TrainingState:
         BadInput: naming the file that is missing, torn or altered.
     """
     path = checkpoint_path(folder, epoch)
-    try:
-        meta = json.loads((path / "meta.json").read_text())
-    except (OSError, ValueError) as error:
-        raise BadInput(_fault(path / "meta.json", f"cannot be read ({error})")) from error
-    for name, expected in meta["sha256"].items():
+    for name, expected in _checksums(path / "meta.json", epoch).items():
         if not (path / name).exists() or _sha256(path / name) != expected:
             raise BadInput(_fault(path / name, "does not match the checksum in meta.json"))
-    weights, _ = load_weights(path / "model.safetensors")
-    rest = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
-    return TrainingState(meta["epoch"], weights, rest["optimizer"], rest["loss"])
+    weights, _ = load_weights(path / _MODEL)
+    try:
+        rest = torch.load(path / _STATE, map_location="cpu", weights_only=True)
+        return TrainingState(epoch, weights, rest["optimizer"], rest["loss"])
+    except (RuntimeError, pickle.UnpicklingError, KeyError, TypeError) as error:
+        rule = f"cannot be read as a training state ({type(error).__name__})"
+        raise BadInput(_fault(path / _STATE, rule)) from error
+
+
+def _checksums(path: Path, epoch: int) -> dict[str, str]:
+    try:
+        meta = json.loads(path.read_text())
+        sums = {name: str(meta["sha256"][name]) for name in (_MODEL, _STATE)}
+        if meta["epoch"] != epoch:
+            raise ValueError(f"it is of epoch {meta['epoch']}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(_fault(path, f"cannot be read ({error})")) from error
+    return sums
 
 
 def has_checkpoint(folder: Path, epoch: int) -> bool:

@@ -112,7 +112,7 @@ def add_base(run: RunFolder, setup: Setup) -> None:
     manifest = read_manifest(run)
     if setup.base is not None:
         _copy_base(run, setup, setup.base)
-        manifest["base"] = _describe_base(run, setup, setup.base)
+        manifest["base"] = _describe_base(setup, setup.base)
     floor = setup.spec.select.floor
     if setup.floor is not None and floor is not None:
         relative = floor.kind == "below_base"
@@ -140,14 +140,13 @@ def _copy_base(run: RunFolder, setup: Setup, base: BaseModel) -> None:
     base.scores.save(run.trial_scores(BASE_ID))
 
 
-def _describe_base(run: RunFolder, setup: Setup, base: BaseModel) -> dict[str, Any]:
-    weights = run.trial_checkpoints(BASE_ID) / WEIGHTS
+def _describe_base(setup: Setup, base: BaseModel) -> dict[str, Any]:
     stats = base.energy_stats(1.0)
     energies = asdict(stats) if stats else dict.fromkeys(_ENERGIES)
     return {
         "key": base.key,
         "spec": asdict(base_spec(setup.spec)),
-        "fingerprint": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "fingerprint": _fingerprint(base),
         "trained_by_this_study": base.trained_now,
         "saw_validation": base.saw_validation,
         "val_id_accuracy": base.metrics["val/id_accuracy"],
@@ -159,9 +158,27 @@ def _describe_base(run: RunFolder, setup: Setup, base: BaseModel) -> dict[str, A
     }
 
 
+def _fingerprint(base: BaseModel) -> str:
+    """Hash of the weights; not of their file, whose header has no fixed order."""
+    digest = hashlib.sha256()
+    for name, values in sorted(base.weights.items()):
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
 def recorded_plan(run: RunFolder) -> DataPlan:
-    """The sources that the study was begun with, whatever `auto` would choose by now."""
-    return DataPlan.from_json(read_manifest(run)["data"]["plan"])
+    """The sources that the study was begun with, whatever `auto` would choose by now.
+
+    Raises:
+        BadInput: where the manifest cannot be read or is not one.
+    """
+    manifest = read_manifest(run)
+    try:
+        return DataPlan.from_json(manifest["data"]["plan"])
+    except (KeyError, TypeError) as error:
+        rule = f"does not say where the data came from ({type(error).__name__}: {error})"
+        raise BadInput(Fault(str(run.manifest), "", rule, "Restore it from a copy.")) from error
 
 
 def read_manifest(run: RunFolder) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.evaluation import evaluate
 from study.objective import OBJECTIVE, objective
+from study.optimizers import make_sgd
 from study.recipes.base import Recipe
 from study.records import ValidationScores
 from study.schedules import ScheduleClock, make_schedule
@@ -121,9 +122,8 @@ def train(
 
 
 def _optimizer(recipe: Recipe, model: nn.Module, loss: nn.Module) -> torch.optim.Optimizer:
-    """SGD over the model's and the loss's own parameters."""
     params = recipe.params
-    return torch.optim.SGD(
+    return make_sgd(
         [*model.parameters(), *loss.parameters()],
         lr=params.lr,
         momentum=params.momentum,

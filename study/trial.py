@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from study.assignment import Assignment
-from study.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
+from study.checkpoint import WEIGHTS, has_checkpoint, load_checkpoint, save_checkpoint
 from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.models.weights import load_into, save_weights
@@ -90,7 +90,8 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
     if setting.base_weights is not None:
         load_numpy(model, setting.base_weights)
     start, scores = _standing(assignment, run)
-    best = min(assignment.objectives, default=float("inf"))
+    recorded = assignment.objectives[: start.epoch] if start else ()
+    best = min(recorded, default=float("inf"))
     epochs = train(
         recipe,
         model,
@@ -130,12 +131,17 @@ def image_size(data: StudyData) -> int:
 def _standing(
     assignment: Assignment, run: RunFolder
 ) -> tuple[TrainingState | None, ValidationScores]:
-    """State and scores after the recorded epochs."""
-    done = len(assignment.objectives)
+    """State and scores to go on from: of the newest recorded epoch that still has a checkpoint.
+
+    Recorded epochs that are trained again come out the same; the ledger keeps the first telling.
+    """
+    folder = run.trial_checkpoints(assignment.trial_id)
+    recorded = range(len(assignment.objectives), 0, -1)
+    done = next((epoch for epoch in recorded if has_checkpoint(folder, epoch)), 0)
     if not done:
         return None, ValidationScores(np.empty(0, np.int32))
-    state = load_checkpoint(run.trial_checkpoints(assignment.trial_id), done)
-    return state, ValidationScores.load(run.trial_scores(assignment.trial_id)).upto(done)
+    scores = ValidationScores.load(run.trial_scores(assignment.trial_id))
+    return load_checkpoint(folder, done), scores.upto(done)
 
 
 def load_numpy(model: nn.Module, weights: dict[str, NDArray[Any]]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -12,6 +15,7 @@ from typing_extensions import override
 from study.errors import StudyFailed
 from study.tune.session import Session
 
+_COLOURS = re.compile(r"\x1b\[\d*m")
 _FINISHED: dict[str, Any] = Searcher.FINISHED  # type: ignore[assignment]
 
 
@@ -94,9 +98,17 @@ class LedgerScheduler(FIFOScheduler):
 
     @override
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """A worker that died: code that fails tells its failure, it does not raise."""
-        if self._session is not None:
-            self._session.left(_number(trial), died="its process ended unexpectedly")
+        """A worker that died is resumed; an exception that got out of the function is a bug."""
+        session = self._session
+        if session is None:
+            return
+        number, raised = _number(trial), _raised(trial)
+        if not raised:
+            session.left(number, died="its process ended unexpectedly")
+            return
+        told = {"failed": raised.splitlines()[-1], "cause": "bug", "traceback": raised}
+        session.told(number, json.dumps(told))
+        session.left(number)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing worth pickling."""
@@ -105,3 +117,16 @@ class LedgerScheduler(FIFOScheduler):
 
 def _number(trial: Any) -> int:
     return int(trial.config["assignment"]["number"])
+
+
+def _raised(trial: Any) -> str:
+    """The traceback of the exception that ended a trial; empty where its process died.
+
+    Ray tells both alike; its text of this session's error (not its pickle) says which it was.
+    """
+    try:
+        text = Path(trial.error_file).read_text()
+    except (OSError, TypeError):
+        return ""
+    of_task, _, rest = text.partition("ray::")
+    return "" if not rest or "actor died" in of_task else _COLOURS.sub("", rest).rstrip()

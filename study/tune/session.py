@@ -6,9 +6,11 @@ Stands between the decisions (ledger) and whatever runs trials; Ray's adapters o
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from study.assignment import Assignment, trial_id
 from study.errors import StudyFailed
@@ -110,14 +112,15 @@ class Session:
         """Take a trial's message; True where the trial is to stop."""
         self._watch_time()
         record = self.decisions.trials[number]
-        told = json.loads(message)
+        told = _checked(json.loads(message))
         if "failed" in told:
             self.decisions.failed(
                 number, reason=told["failed"], cause=told["cause"], traceback=told["traceback"]
             )
             return self._ended(record)
+        known = told["epoch"] <= len(record.epochs)  # trained again for want of a checkpoint
         decision = self.decisions.result(number, told["epoch"], told["metrics"])
-        for observer in self._observers:
+        for observer in () if known else self._observers:
             observer.epoch(record)
         if decision != CONTINUE:
             return self._ended(record)
@@ -150,3 +153,12 @@ class Session:
         budget = self._limits.time_budget_s
         if budget is not None and time.monotonic() - self._began > budget:
             self.stop(TIME_BUDGET)
+
+
+def _checked(told: dict[str, Any]) -> dict[str, Any]:
+    """``told``, or a failure where a metric is not finite: the ledger holds numbers alone."""
+    for name, value in told.get("metrics", {}).items():
+        if not math.isfinite(value):
+            reason = f"epoch {told['epoch']}: {name} is {value}"
+            return {"failed": reason, "cause": "diverged", "traceback": ""}
+    return told

@@ -1,0 +1,179 @@
+"""Studies that are killed, interrupted and extended end as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+import torch
+from optuna.trial import TrialState
+
+from study.ledger import read_ledger
+from study.models.weights import load_weights
+from study.records import RunFolder
+from tests.integration.runs import Shell, decisions, new_study, num_events
+
+pytestmark = pytest.mark.ray
+KILL, INTERRUPT = signal.SIGKILL, signal.SIGINT
+_SCORES = ("trials.parquet", "epochs.parquet")
+
+
+def _seen(run: Path, event: str, count: int) -> Callable[[], bool]:
+    return lambda: num_events(run, event) >= count
+
+
+def _resume(shell: Shell, name: str = "cut") -> None:
+    code, out = shell.study("--resume", name, "--max-concurrent", "1")
+    assert code == 0, shell.told()
+    assert "Selected trial" in out
+
+
+def _same_end(run: Path, whole: Path) -> None:
+    """Decisions, database rows, tables (but for times), kept scores and choice."""
+    assert decisions(run) == decisions(whole)
+    assert _rows(run) == _rows(whole)
+    for name in _SCORES:
+        tables = [pd.read_parquet(one / name) for one in (run, whole)]
+        timed = [column for column in ("time_s", "images_per_s", "lost") if column in tables[0]]
+        pd.testing.assert_frame_equal(*(table.drop(columns=timed) for table in tables))
+    for scores in sorted((whole / "scores").iterdir()):
+        assert (run / "scores" / scores.name).read_bytes() == scores.read_bytes()
+    for weights in sorted((whole / "checkpoints").glob("*/weights.safetensors")):
+        other = run / weights.relative_to(whole)
+        (one, about), (two, same) = load_weights(weights), load_weights(other)
+        assert about == same
+        assert all(torch.equal(one[name], two[name]) for name in one)
+    chosen = [json.loads((one / "selection.json").read_text()) for one in (run, whole)]
+    assert chosen[0] == chosen[1]
+
+
+def _rows(run: Path) -> list[tuple[object, ...]]:
+    rows = optuna.load_study(study_name=None, storage=f"sqlite:///{run / 'study.db'}").trials
+    return [(r.number, r.state, r.params, r.values, r.intermediate_values) for r in rows]
+
+
+def test_killed_study_resumes_to_the_same_end(shell: Shell, finished: Path) -> None:
+    run = shell.folder / "cut"
+    code, out = shell.stopped(new_study("cut"), _seen(run, "result", 1), KILL)
+    assert (code, out) == (-KILL, "")
+    assert len(decisions(run)) < len(decisions(finished))
+    _resume(shell)
+    _same_end(run, finished)
+    assert read_ledger(run / "ledger.jsonl")[0][-2]["event"] != "started"
+    assert num_events(run, "resumed") == 1
+
+
+def test_interrupted_study_pauses_says_how_to_go_on_and_extends_to_the_same_end(
+    shell: Shell, finished: Path
+) -> None:
+    run = shell.folder / "cut"
+    arguments = new_study("cut", num_trials=2)
+    code, out = shell.stopped(arguments, _seen(run, "result", 2), INTERRUPT)
+    assert (code, out) == (130, "")
+    assert "--resume cut" in shell.told()
+    assert "Traceback" not in shell.told()
+    table = pd.read_parquet(run / "trials.parquet")
+    assert table["status"].tolist()[-1] == "paused"
+    rows = optuna.load_study(study_name=None, storage=f"sqlite:///{run / 'study.db'}").trials
+    assert rows[-1].state == TrialState.WAITING
+    assert not (run / ".ray").exists()
+    assert not RunFolder(run).selection.exists()
+    code, _ = shell.study("--extend", "cut", "--num-trials", "+2", "--max-concurrent", "1")
+    assert code == 0, shell.told()
+    _same_end(run, finished)
+    (extended,) = [r for r in read_ledger(run / "ledger.jsonl")[0] if r["event"] == "extended"]
+    assert extended["num_trials"] == 4
+
+
+def test_finished_study_resumes_to_the_same_words_without_new_decisions(
+    shell: Shell, finished: Path, copied: Path
+) -> None:
+    code, out = shell.study("--resume", copied.name)
+    assert code == 0, shell.told()
+    _same_end(copied, finished)
+    said = (finished.parent / "stdout.txt").read_text()
+    assert out == said  # the folder is called the same, from where the command runs
+
+
+def test_folder_without_a_study_is_not_resumed(shell: Shell) -> None:
+    (shell.folder / "empty").mkdir()
+    code, out = shell.study("--resume", "empty")
+    assert (code, out) == (2, "")
+    assert "holds no study" in shell.told()
+    assert list((shell.folder / "empty").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("event", "count"),
+    [("started", 1), ("ask", 1), ("ask", 2), ("result", 3), ("result", 5), ("selected", 1)],
+)
+def test_study_killed_at_any_event_resumes_to_the_same_end(
+    shell: Shell, finished: Path, event: str, count: int
+) -> None:
+    run = shell.folder / "cut"
+    shell.stopped(new_study("cut"), _seen(run, event, count), KILL)
+    _resume(shell)
+    _same_end(run, finished)
+
+
+@pytest.mark.slow
+def test_study_killed_again_and_again_at_random_resumes_to_the_same_end(
+    shell: Shell, finished: Path
+) -> None:
+    run = shell.folder / "cut"
+    draw = random.Random(0)
+    shell.stopped(new_study("cut"), _seen(run, "started", 1), KILL)
+    resume = ["--resume", "cut", "--max-concurrent", "1"]
+    for _ in range(6):
+        lines = len(read_ledger(run / "ledger.jsonl")[0])
+        more = draw.randint(1, 3)
+        at: Callable[[], bool] = lambda: num_events(run, "") >= lines + more  # noqa: B023
+        code, _out = shell.stopped(resume, at, KILL)
+        assert code in (0, -KILL), shell.told()
+    _resume(shell)
+    _same_end(run, finished)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [KILL, INTERRUPT])
+def test_study_stopped_in_the_training_of_its_base_resumes_to_the_same_end(
+    fresh_shell: Shell, finished: Path, number: signal.Signals
+) -> None:
+    bases = fresh_shell.folder / "cache" / "bases"
+    one_epoch: Callable[[], bool] = lambda: bool(list(bases.glob("*/epoch_0001")))
+    code, _ = fresh_shell.stopped(new_study("cut"), one_epoch, number)
+    assert code == (-KILL if number == KILL else 130)
+    assert decisions(fresh_shell.folder / "cut") == []
+    _resume(fresh_shell)
+    _same_end(fresh_shell.folder / "cut", finished)
+
+
+@pytest.mark.slow
+def test_ledger_with_a_torn_last_line_resumes_and_says_so(shell: Shell, finished: Path) -> None:
+    run = shell.folder / "cut"
+    shell.stopped(new_study("cut"), _seen(run, "result", 3), KILL)
+    content = (run / "ledger.jsonl").read_bytes()
+    (run / "ledger.jsonl").write_bytes(content[:-20])
+    _resume(shell)
+    assert "torn last line" in shell.told()
+    _same_end(run, finished)
+
+
+@pytest.mark.slow
+def test_ledger_damaged_in_the_middle_is_refused(shell: Shell, finished: Path) -> None:
+    run = shell.folder / "cut"
+    shell.stopped(new_study("cut"), _seen(run, "result", 3), KILL)
+    content = bytearray((run / "ledger.jsonl").read_bytes())
+    content[len(content) // 2] ^= 1
+    (run / "ledger.jsonl").write_bytes(content)
+    code, _ = shell.study("--resume", "cut")
+    assert code == 2
+    assert "does not match its checksum" in shell.told()
+    assert (run / "ledger.jsonl").read_bytes() == content

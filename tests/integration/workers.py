@@ -1,0 +1,72 @@
+"""Functions that Ray runs in tests in place of a trial; what they tell has a trial's form."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from tests.toys import toy_metrics
+
+EPOCHS = 9
+
+
+def steady(config: dict[str, Any]) -> None:
+    """Tell the epochs that are not on record yet; train nothing."""
+    _epochs(config["assignment"], EPOCHS)
+
+
+def troubled(config: dict[str, Any], marks: str) -> None:
+    """Trials 1 to 4 each meet a trouble of their own at epoch 2, the others are steady."""
+    assignment = config["assignment"]
+    trouble = {1: _raise, 2: _diverge, 3: _exit, 4: _kill}.get(assignment["number"])
+    if trouble is None:
+        _epochs(assignment, EPOCHS)
+        return
+    mark = Path(marks) / str(assignment["number"])
+    with mark.open("a") as file:
+        file.write(f"{len(assignment['objectives'])} ")
+    struck_before = len(mark.read_text().split()) > 1
+    _epochs(assignment, 1)
+    if trouble in (_raise, _diverge) or not struck_before:
+        trouble(assignment)
+    _epochs(assignment, EPOCHS, first=2)
+
+
+def not_a_number(config: dict[str, Any]) -> None:
+    """Trial 0 tells a metric that is not a number, the others are steady."""
+    assignment = config["assignment"]
+    if assignment["number"] == 0:
+        _report({"epoch": 1, "metrics": {"val/objective": math.nan, "time_s": 0.0}})
+        raise AssertionError("went on after a metric that is not a number")
+    _epochs(assignment, EPOCHS)
+
+
+def _epochs(assignment: dict[str, Any], last: int, first: int = 1) -> None:
+    for epoch in range(max(first, len(assignment["objectives"]) + 1), last + 1):
+        _report({"epoch": epoch, "metrics": toy_metrics(assignment["train"], epoch)})
+
+
+def _report(message: dict[str, Any]) -> None:
+    from ray import tune
+
+    tune.report({"message": json.dumps(message)})
+
+
+def _raise(assignment: dict[str, Any]) -> None:
+    raise RuntimeError(f"a bug that trial {assignment['number']} met")
+
+
+def _diverge(assignment: dict[str, Any]) -> None:
+    _report({"failed": "epoch 2, step 3: loss is nan", "cause": "diverged", "traceback": ""})
+
+
+def _exit(assignment: dict[str, Any]) -> None:
+    os._exit(1)
+
+
+def _kill(assignment: dict[str, Any]) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.frozen import seal
+from study import final_test as module
+from study.assignment import Assignment
+from study.checkpoint import WEIGHTS
+from study.data.test_access import TestData
+from study.errors import BadInput
+from study.evaluation import evaluate_sets
+from study.final_test import final_test, load_model, main
+from study.ledger import read_ledger
+from study.models.weights import save_weights
+from study.recipes.registry import make_recipe
+from study.records import RunFolder, ValidationScores, write_json
+from study.test_accesses import machine_ledger
+from study.trial import TRIAL_JSON, fresh_model
+from tests.toys import toy_images, train_section
+
+MODEL = {"backbone": "resnet20", "dropout": 0.0}
+
+
+def _test_data(seed: int = 8) -> TestData:
+    return TestData(
+        toy_images("test", 21, classes=3, seed=seed), {"scenes": toy_images("scenes", 15, seed=9)}
+    )
+
+
+def _fingerprints(test: TestData) -> dict[str, str]:
+    sets = {name: images.fingerprint for name, images in test.ood.items()}
+    return {"test_id": test.id.fingerprint} | sets
+
+
+def _make_model(run: RunFolder, name: str, seed: int) -> None:
+    folder = run.trial_checkpoints(name)
+    folder.mkdir(parents=True)
+    told = {"number": 2, "seed": seed, "model": MODEL, "train": train_section("energy")}
+    recipe = make_recipe("energy", told["train"])  # type: ignore[arg-type]
+    model = fresh_model(recipe, Assignment(**told), 3, 8)  # type: ignore[arg-type]
+    save_weights(model, folder / WEIGHTS)
+    write_json(folder / TRIAL_JSON, {"recipe": "energy", **told})
+
+
+MakeRun = Callable[[str], RunFolder]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
+    """Puts toy sets behind the seal; holds a line for each opening."""
+    calls: list[Any] = []
+
+    def open_test(plan: Any) -> TestData:
+        calls.append(plan)
+        return _test_data()
+
+    monkeypatch.setattr(module, "open_test", open_test)
+    monkeypatch.setattr(module, "recorded_plan", lambda run: f"the plan of {run.path.name}")
+    monkeypatch.setenv("OOD_STUDY_STATE", str(tmp_path / "state"))
+    return calls
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, opened: list[Any]) -> MakeRun:
+    def make(name: str) -> RunFolder:
+        run = RunFolder(tmp_path / name)
+        run.path.mkdir()
+        write_json(run.manifest, {"data": {"test_fingerprints": _fingerprints(_test_data())}})
+        write_json(run.selection, seal({"trial_id": "00002", "epoch": 1}))
+        _make_model(run, "00002", seed=1)
+        _make_model(run, "base", seed=2)
+        return run
+
+    return make
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return read_ledger(path)[0]
+
+
+def test_final_test_scores_winner_and_base_on_every_test_set(make_run: MakeRun) -> None:
+    run = make_run("energy")
+    final_test(run.path, None, "the command")
+    test = _test_data()
+    for name, trial in (("winner", "00002"), ("base", "base")):
+        kept = ValidationScores.load(run.final_test / f"{name}.npz")
+        assert set(kept.sets) == {"test_id", "scenes"}
+        recipe, model = load_model(run, trial, 3, test)
+        expected = evaluate_sets(recipe, model, test.id, test.ood, torch.device("cpu"))
+        for score, values in expected.ood["scenes"].scores.items():
+            np.testing.assert_allclose(kept.sets["scenes"].scores[score][0], values, rtol=1e-4)
+        assert kept.sets["test_id"].image.tolist() == test.id.ids.tolist()
+    one, two = (ValidationScores.load(run.final_test / f"{n}.npz") for n in ("winner", "base"))
+    assert not np.allclose(*(o.sets["test_id"].scores["energy"] for o in (one, two)))
+
+
+def test_opening_is_on_the_ledgers_of_run_and_machine(
+    make_run: MakeRun, opened: list[Any]
+) -> None:
+    run = make_run("energy")
+    final_test(run.path, None, "the command")
+    assert opened == ["the plan of energy"]
+    first, sets = _lines(run.ledger)
+    frozen = json.loads(run.selection.read_text())
+    assert (first["event"], first["command"]) == ("test opened", "the command")
+    assert first["selection"] == frozen["sha256"]
+    assert sets["sets"] == _fingerprints(_test_data())
+    (line,) = _lines(machine_ledger())
+    assert line["sets"] == sets["sets"]
+    assert line["run"] == str(run.path)
+
+
+def test_second_opening_is_refused_before_anything_is_read(
+    make_run: MakeRun, opened: list[Any]
+) -> None:
+    run = make_run("energy")
+    final_test(run.path, None, "")
+    with pytest.raises(BadInput, match="once is what makes it a test"):
+        final_test(run.path, None, "")
+    assert len(opened) == 1
+    assert len(_lines(machine_ledger())) == 1
+
+
+def test_opening_that_was_cut_off_counts(
+    make_run: MakeRun, opened: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("energy")
+
+    def cut(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_score", cut)
+        with pytest.raises(KeyboardInterrupt):
+            final_test(run.path, None, "")
+    with pytest.raises(BadInput, match="--again"):
+        final_test(run.path, None, "")
+
+
+def test_opening_again_needs_a_reason_that_both_ledgers_keep(
+    make_run: MakeRun, opened: list[Any]
+) -> None:
+    run = make_run("energy")
+    final_test(run.path, None, "")
+    final_test(run.path, "a bug in the scores", "")
+    assert len(opened) == 2
+    events = [line for line in _lines(run.ledger) if line["event"] == "test opened"]
+    assert [line["reason"] for line in events] == ["", "a bug in the scores"]
+    assert [line["reason"] for line in _lines(machine_ledger())] == ["", "a bug in the scores"]
+    access = json.loads((run.final_test / "access.json").read_text())
+    assert [line["reason"] for line in access["earlier_on_this_machine"]] == [""]
+
+
+def test_earlier_opening_by_another_study_is_told(make_run: MakeRun) -> None:
+    for name in ("first", "second"):
+        run = make_run(name)
+        final_test(run.path, None, "")
+        access = json.loads((run.final_test / "access.json").read_text())
+        earlier = [Path(line["run"]).name for line in access["earlier_on_this_machine"]]
+        assert earlier == ([] if name == "first" else ["first"])
+
+
+def test_changed_choice_is_refused_before_anything_is_read(
+    make_run: MakeRun, opened: list[Any]
+) -> None:
+    run = make_run("energy")
+    text = run.selection.read_text()
+    run.selection.write_text(text.replace('"00002"', '"00001"'))
+    with pytest.raises(BadInput, match="does not match its hash"):
+        final_test(run.path, None, "")
+    run.selection.unlink()
+    with pytest.raises(BadInput, match="no trial has been chosen"):
+        final_test(run.path, None, "")
+    assert opened == []
+    assert not machine_ledger().exists()
+
+
+def test_test_set_that_was_not_checked_for_leaks_is_refused_by_name(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("energy")
+    monkeypatch.setattr(module, "open_test", lambda plan: _test_data(seed=77))
+    with pytest.raises(BadInput, match="'test_id'.*not the ones that were checked"):
+        final_test(run.path, None, "")
+    assert not run.final_test.exists()
+
+
+def test_recipe_without_a_base_is_tested_alone(make_run: MakeRun) -> None:
+    run = make_run("cifar10")
+    (run.trial_checkpoints("base") / WEIGHTS).unlink()
+    final_test(run.path, None, "")
+    assert (run.final_test / "winner.npz").exists()
+    assert not (run.final_test / "base.npz").exists()
+
+
+def test_main_exits_2_with_the_reason_and_no_traceback(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run("energy")
+    assert main([str(run.path)]) == 0
+    assert main([str(run.path)]) == 2
+    told = capsys.readouterr().err
+    assert "--again" in told
+    assert "Traceback" not in told
+    assert main([str(run.path), "--again", "a reason"]) == 0

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import yaml
+
+from study import forecast as module
+from study.checkpoint import WEIGHTS
+from study.forecast import forecast
+from study.progress import Progress
+from study.setup import base_spec
+from study.spec import StudySpec, load_space
+from tests.toys import toy_data
+
+SMALL = ["train.epochs=3", "train.epoch_images=32", "search.batch_size={choice: [8, 16]}"]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "_PROBE_S", 0.0)
+    monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
+
+
+def _forecast(spec: StudySpec) -> tuple[str, dict[str, str]]:
+    text = forecast(spec, toy_data(), Progress(io.StringIO(), live=False, quiet=True))
+    lines = [line[4:] for line in text.splitlines() if line.startswith("#   ")]
+    return text, {line[:17].strip(): line[17:] for line in lines}
+
+
+def test_forecast_is_the_spec_and_then_counts_as_comments() -> None:
+    spec = load_space("cifar10", [*SMALL, "tune.num_trials=5", "tune.max_concurrent=1"])
+    text, told = _forecast(spec)
+    assert yaml.safe_load(text) == spec.resolved()
+    assert told["trials"] == "5, 1 at a time with 1 thread(s) each"
+    assert told["epochs a trial"] == "3"
+    assert told["images an epoch"].startswith("32 (32 ID")
+    assert told["images in all"] == f"{5 * 3 * 32}"
+    assert told["base model"] == "none"
+    assert told["search"].startswith("at most ")
+
+
+def test_forecast_counts_outliers_by_their_share_of_a_batch() -> None:
+    spec = load_space("energy", [*SMALL, "train.outlier_batch_size=16"])
+    _, told = _forecast(spec)
+    # The probed point takes the least batch of 8 ID images, so 16 outliers triple the images.
+    assert told["images an epoch"] == "96 (32 ID and the rest outliers)"
+
+
+def test_forecast_caps_images_at_those_that_there_are() -> None:
+    _, told = _forecast(load_space("cifar10", [SMALL[0], SMALL[2], "train.epoch_images=50000"]))
+    assert told["images an epoch"].startswith("60 (60 ID")
+
+
+def test_forecast_says_whether_the_base_is_there(tmp_path: Path) -> None:
+    spec = load_space("energy", [*SMALL, "train.outlier_batch_size=16", "base.epochs=2"])
+    key = base_spec(spec).key(toy_data())
+    assert "to be trained: 2 epochs" in _forecast(spec)[1]["base model"]
+    (tmp_path / "bases" / key).mkdir(parents=True)
+    (tmp_path / "bases" / key / WEIGHTS).touch()
+    assert _forecast(spec)[1]["base model"] == f"{key}, in the cache"
+
+
+def test_forecast_of_the_disk_grows_with_the_trials() -> None:
+    sizes = []
+    for trials in (10, 1000):
+        _, told = _forecast(load_space("cifar10", [*SMALL, f"tune.num_trials={trials}"]))
+        sizes.append(float(told["disk"].split()[2].replace(",", "")))
+    assert sizes[1] == pytest.approx(100 * sizes[0], rel=0.05)
