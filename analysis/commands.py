@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.compare import DIFFERENCE, MEAN
 from analysis.final_test import results_path, run_final_test
-from analysis.frozen import freeze, read_frozen
+from analysis.frozen import freeze_choice
 from analysis.margins import margin_table, measured_energies
 from analysis.numbers import number, percent, points, value_text, with_interval
 from analysis.report import write_report
@@ -80,7 +80,7 @@ def margins(study: Study, _: Namespace) -> Result:
 def selection(study: Study, _: Namespace) -> Result:
     """The trial that the stated rule chooses, with its interval; frozen in selection.json."""
     chosen = select(study)
-    lines = [chosen.rule, *_freeze_once(study, chosen)]
+    lines = [chosen.rule, _freeze_once(study, chosen)]
     table = chosen.candidates
     shown = pd.DataFrame({"rank": table["rank"].map(value_text), "trial": table["trial_id"]})
     shown["epoch"] = table["epoch"].map(value_text)
@@ -96,22 +96,11 @@ def selection(study: Study, _: Namespace) -> Result:
     return Result(content, {f"{study.name}: candidates": shown}, lines)
 
 
-def _freeze_once(study: Study, chosen: Selection) -> list[str]:
-    """Freeze the first choice; never write over another one."""
-    if study.folder.selection.exists():
-        frozen = read_frozen(study.folder.path)
-        if frozen["winner"] == chosen.trial_id and frozen["epoch"] == chosen.epoch:
-            return [f"Frozen as {frozen['sha256'][:16]} in {study.folder.selection}."]
-        return [
-            f"{study.folder.selection} holds another choice, trial {frozen['winner']}, and was "
-            "left as it is; remove it to freeze this one."
-        ]
+def _freeze_once(study: Study, chosen: Selection) -> str:
     if study.status_counts().get("running"):
-        return ["Not frozen: the study is still running."]
+        return "Not frozen: the study is still running."
     with Ledger(study.folder.ledger) as ledger:
-        content = freeze(study, chosen)
-        ledger.append("selected", trial_id=chosen.trial_id, sha256=content["sha256"])
-    return [f"Frozen as {content['sha256'][:16]} in {study.folder.selection}."]
+        return freeze_choice(study, chosen, ledger)
 
 
 def report(study: Study, _: Namespace) -> Result:

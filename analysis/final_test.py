@@ -14,15 +14,13 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.compare import WINNER, Sets, compare
-from analysis.frozen import read_frozen
 from analysis.selection import one_epoch, study_seed
 from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
+from study.frozen import read_frozen
 from study.ledger import Record
-from study.records import RunFolder, ValidationScores, replacing
+from study.records import TEST_ID, TEST_OPENED, RunFolder, ValidationScores, replacing
 
-TEST_ID = "test_id"
-OPENED = "test opened"
 _STDERR = 2
 
 
@@ -72,7 +70,7 @@ def _is_scored(study: Records, seal: str) -> bool:
 
 def openings(study: Records) -> list[Record]:
     """The ledger's lines that tell that the test sets were opened, in order."""
-    return [record for record in study.ledger if record["event"] == OPENED]
+    return [record for record in study.ledger if record["event"] == TEST_OPENED]
 
 
 def earlier_openings(folder: RunFolder) -> list[Record]:

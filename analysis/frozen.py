@@ -1,38 +1,57 @@
-"""The frozen choice on disk: selection.json, sealed by a hash of its content."""
+"""Freezing a choice: what selection.json holds, and when it may take an older one's place."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.selection import Selection, summary_row
 from analysis.tables import Records
-from study.errors import BadInput, Fault
-from study.records import RunFolder, write_json
+from study.frozen import SELECTED, file_hash, read_frozen, seal
+from study.ledger import Ledger
+from study.records import TEST_OPENED, WEIGHTS, write_json
 
 SCHEMA = 1
-_SEAL = "sha256"
 
 
-def freeze(study: Records, selection: Selection) -> dict[str, Any]:
-    """Write selection.json and return what it holds.
+def freeze_choice(study: Records, selection: Selection, ledger: Ledger) -> str:
+    """Freeze ``selection``, unless it is frozen already or a test was opened on another.
 
-    Keys: those of ``summary_row``; interval_of (what was resampled and how), corrected_value
-    and confirmation (null until they exist, with a note), winner (the trial that goes to the
-    final test), threshold_recall, candidates (each with its numbers), sha256 of all the rest.
+    A choice may be made anew while no test set was opened on the old one (more trials came in);
+    afterwards the old one stays: a winner picked later would be tested on sets already seen.
+
+    Args:
+        study: its records.
+        selection: by the study's rule.
+        ledger: the run's, open; gets a line where the choice is new.
+
+    Returns:
+        One sentence on what is frozen.
     """
+    path = study.folder.selection
+    old = read_frozen(study.folder.path) if path.exists() else None
+    if old is not None and (old["winner"], old["epoch"]) == (selection.trial_id, selection.epoch):
+        return f"Frozen as {old['sha256'][:16]} in {path}."
+    if old is not None and ledger.events(TEST_OPENED):
+        return (
+            f"{path} keeps trial {old['winner']}: the test sets were opened on it. Start a study "
+            "of its own to test another choice."
+        )
     content = seal(_content(study, selection))
-    write_json(study.folder.selection, content)
-    return content
+    write_json(path, content)
+    ledger.append(SELECTED, trial_id=selection.trial_id, sha256=content["sha256"])
+    return f"Frozen as {content['sha256'][:16]} in {path}."
 
 
 def _content(study: Records, selection: Selection) -> dict[str, Any]:
+    """What selection.json holds.
+
+    Keys: those of ``summary_row``; weights_sha256; interval_of (what was resampled and how),
+    corrected_value and confirmation (null until they exist, with a note), winner (the trial that
+    goes to the final test), threshold_recall, candidates (each with its numbers).
+    """
     candidates = [
         {key: _plain(value) for key, value in row.items()}
         for row in selection.candidates.to_dict("records")
@@ -40,6 +59,7 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         **summary_row(selection),
+        "weights_sha256": file_hash(study.folder.trial_checkpoints(selection.trial_id) / WEIGHTS),
         "interval_of": {
             "level": selection.interval.level if selection.interval else None,
             "method": "percentile bootstrap over images by source group, ID and OOD apart",
@@ -64,42 +84,3 @@ def _plain(value: Any) -> Any:
     """JSON's own types; what is missing becomes null."""
     value = value.item() if hasattr(value, "item") else value
     return None if pd.isna(value) or value in (math.inf, -math.inf) else value
-
-
-def seal(content: Mapping[str, Any]) -> dict[str, Any]:
-    """``content`` with the hash of itself."""
-    return {**content, _SEAL: content_hash(content)}
-
-
-def content_hash(content: Mapping[str, Any]) -> str:
-    """SHA-256 over the canonical JSON of everything but the seal."""
-    rest = {key: value for key, value in content.items() if key != _SEAL}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def read_frozen(folder: Path) -> dict[str, Any]:
-    """The frozen choice of a run.
-
-    Raises:
-        BadInput: if there is none, or it is not what was written.
-    """
-    path = RunFolder(folder).selection
-    if not path.exists():
-        rule = "no trial has been chosen yet"
-        way = f"Run `python -m analysis select {folder}` first."
-        raise BadInput(Fault(str(path), "", rule, way))
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        intact = content[_SEAL] == content_hash(content)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(_tampered(path, f"it is not readable as one ({error!r})")) from error
-    if not intact:
-        raise BadInput(_tampered(path, "its content does not match its hash"))
-    return dict(content)
-
-
-def _tampered(path: Path, what: str) -> Fault:
-    rule = f"this is not the choice that was frozen: {what}"
-    way = "Restore the file; or remove it and run `python -m analysis select` again, which the "
-    return Fault(str(path), "sha256", rule, f"{way}ledger shows.")

@@ -10,13 +10,13 @@ import pandas as pd
 
 from analysis.compare import DIFFERENCE, MEAN, WINNER, compare
 from analysis.final_test import earlier_openings, load_results, openings
-from analysis.frozen import read_frozen
 from analysis.numbers import number, percent, plain_time, points, value_text, with_interval
 from analysis.selection import ID_ACCURACY, Selection, base_scores, scores_at
 from analysis.style import LABELS, metric_label, parameter_label, score_label
 from analysis.tables import BASE, SUMMARY, Records
 from study.errors import BadInput
 from study.failures import FailedTrial, group_failures
+from study.frozen import read_frozen
 
 Row = dict[str, Any]
 MODEL_LABELS = {WINNER: "chosen", BASE: "base", DIFFERENCE: "difference"}

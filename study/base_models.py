@@ -6,10 +6,13 @@ its name in the cache. A base that was cut off goes on from its last epoch.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from study.checkpoint import (
-    WEIGHTS,
     drop_checkpoints,
     has_checkpoint,
     load_checkpoint,
@@ -29,13 +31,14 @@ from study.data.batches import evaluation_batches
 from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.evaluation import evaluate_sets
+from study.frozen import file_hash
 from study.margins import EnergyStats
 from study.models.registry import source_file
 from study.models.weights import load_into, load_weights, save_weights
 from study.progress import Progress
 from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
-from study.records import ValidationScores, write_json
+from study.records import WEIGHTS, ValidationScores, write_json
 from study.seeding import numpy_generator
 from study.training import Goal, train
 
@@ -51,6 +54,7 @@ _CODE = (
     "seeding.py",
     "training.py",
 )
+_RECORD = "base.json"  # written last: what the base is, and the checksum of its weights
 _MEASURED_OUTLIERS = 5_000
 _GOAL = Goal("val/id_accuracy", None)
 
@@ -81,6 +85,21 @@ class BaseSpec:
 
 
 @dataclass(frozen=True)
+class RecordedBase:
+    """A base that a run's folder holds a copy of.
+
+    Attributes:
+        path: its weights.
+        key: its name in the cache when the study began.
+        saw_validation: whether it may have seen validation images.
+    """
+
+    path: Path
+    key: str
+    saw_validation: bool
+
+
+@dataclass(frozen=True, eq=False)
 class BaseModel:
     """A trained classifier and what was measured of it.
 
@@ -106,6 +125,7 @@ class BaseModel:
     id_logits: torch.Tensor
     outlier_logits: torch.Tensor | None
 
+    @lru_cache  # noqa: B019 - a study has one base, and asks this for every trial
     def energy_stats(self, temperature: float) -> EnergyStats | None:
         """Mean and standard deviation of the energies, nats; None without outliers."""
         if self.outlier_logits is None:
@@ -158,13 +178,37 @@ def trained_base(
     folder = cache / key
     recipe = make_recipe("cifar10", spec.train)
     model = _fresh(recipe, spec, data)
-    trained_now = not (folder / WEIGHTS).exists()
-    if trained_now:
-        write_json(folder / "spec.json", {**spec.__dict__, "data": data.fingerprint})
-        _train(recipe, model, spec, data, folder, device, progress)
+    with _alone(folder, progress):
+        trained_now = not _is_whole(folder, progress)
+        if trained_now:
+            _train(recipe, model, spec, data, folder, device, progress)
     weights, _ = load_weights(folder / WEIGHTS)
     load_into(model, weights)
     return _measured(key, folder / WEIGHTS, model, data, device, scored_by, trained_now, False)
+
+
+@contextmanager
+def _alone(folder: Path, progress: Progress) -> Iterator[None]:
+    """Hold the base's folder: of two studies that need it, one trains and the other waits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            progress.note(f"waiting for another study that trains the base {folder.name}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _is_whole(folder: Path, progress: Progress) -> bool:
+    """Whether the cache holds the base as it was trained."""
+    record = folder / _RECORD
+    if not record.exists():
+        return False
+    if json.loads(record.read_text())["weights_sha256"] == file_hash(folder / WEIGHTS):
+        return True
+    progress.warning(f"{folder / WEIGHTS} does not match its record; the base is trained again")
+    return False
 
 
 def loaded_base(
@@ -185,6 +229,21 @@ def loaded_base(
     load_into(model, dict(weights))
     key = hashlib.sha256(path.read_bytes()).hexdigest()[:24]
     return _measured(key, path, model, data, device, scored_by, False, True)
+
+
+def copied_base(
+    recorded: RecordedBase,
+    spec: BaseSpec,
+    data: StudyData,
+    *,
+    device: torch.device,
+    scored_by: Recipe,
+) -> BaseModel:
+    """The base of a study that goes on, from its own folder, whatever the cache holds by now."""
+    model = _fresh(make_recipe("cifar10", spec.train), spec, data)
+    load_into(model, load_weights(recorded.path)[0])
+    key, saw = recorded.key, recorded.saw_validation
+    return _measured(key, recorded.path, model, data, device, scored_by, False, saw)
 
 
 def _fresh(recipe: Recipe, spec: BaseSpec, data: StudyData) -> nn.Module:
@@ -220,6 +279,8 @@ def _train(
             stage.advance(1, f"validation accuracy {accuracy:.3f}, {speed:.0f} images/s")
     state = load_checkpoint(folder, epochs).model
     save_weights(state, folder / WEIGHTS, {"recipe": "cifar10", "backbone": spec.backbone})
+    told = {**asdict(spec), "data": data.fingerprint}
+    write_json(folder / _RECORD, {**told, "weights_sha256": file_hash(folder / WEIGHTS)})
     drop_checkpoints(folder)
 
 

@@ -20,7 +20,6 @@ from study.models.weights import load_weights, save_weights
 from study.training import TrainingState
 
 _NEWEST_KEPT = 2  # one may be ahead of the ledger, the other is then the one to resume from
-WEIGHTS = "weights.safetensors"
 _MODEL, _STATE = "model.safetensors", "state.pt"
 
 
@@ -45,7 +44,8 @@ def save_checkpoint(folder: Path, state: TrainingState) -> None:
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
     _sync(folder)
-    for old in sorted(folder.glob("epoch_*"))[:-_NEWEST_KEPT]:
+    states = sorted(folder.glob("epoch_*"), key=lambda path: int(path.name[len("epoch_") :]))
+    for old in states[:-_NEWEST_KEPT]:
         shutil.rmtree(old)
 
 

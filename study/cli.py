@@ -237,7 +237,8 @@ def _unknown(text: str, known: Sequence[str]) -> Fault:
 def _run(values: _Values, command: str) -> RunOptions:
     space = values.text("space") or ""
     out = values.text("out")
-    path = Path("runs") / Path(space).stem if out is None else Path(out).expanduser()
+    name = f"{Path(space).stem}-smoke" if values.flag("smoke") else Path(space).stem
+    path = Path("runs") / name if out is None else Path(out).expanduser()
     if path.exists() and not path.is_dir():
         values.fault("out", "is a file, not a folder", "Choose another --out.", str(path))
     return RunOptions(
@@ -294,6 +295,7 @@ def _more_trials(values: _Values, way: str) -> int:
 
 def _execute(options: RunOptions | ResumeOptions) -> None:
     # Here and not above: --help and bad input should not wait for torch and Ray.
+    from analysis.conclusion import conclude
     from study import run
     from study.progress import Progress
 
@@ -301,11 +303,10 @@ def _execute(options: RunOptions | ResumeOptions) -> None:
     live = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
     with Progress(stream, live=live, quiet=options.quiet) as progress:
         if isinstance(options, RunOptions):
-            result = run.run_study(options, progress)
+            result = run.run_study(options, progress, conclude)
         else:
-            result = run.resume_study(options, progress)
-    for line in result.lines():
-        print(line)
+            result = run.resume_study(options, progress, conclude)
+    print(result)
 
 
 def _way_back(options: RunOptions | ResumeOptions | None) -> str:

@@ -17,29 +17,35 @@ from typing import Any
 import torch
 from torch import nn
 
-from analysis.frozen import read_frozen
 from study.assignment import Assignment
-from study.checkpoint import WEIGHTS
-from study.data.test_access import TEST_ID, TestData, open_test
+from study.data.test_access import TestData, open_test
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
 from study.evaluation import evaluate_sets
+from study.frozen import SELECTED, file_hash, read_frozen
 from study.ledger import Ledger
 from study.models.weights import load_into, load_weights
 from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
-from study.records import RunFolder, write_json
+from study.records import (
+    BASE,
+    TEST_ID,
+    TEST_OPENED,
+    TRIAL_JSON,
+    WEIGHTS,
+    RunFolder,
+    write_json,
+)
 from study.run_folder import read_manifest, recorded_plan
 from study.test_accesses import note_access
-from study.trial import BASE_ID, TRIAL_JSON, fresh_model
-
-OPENED = "test opened"
+from study.trial import fresh_model
 
 
 def final_test(folder: Path, again: str | None, command: str) -> None:
     """Score the test sets with the frozen winner and its base.
 
     Leaves final_test/winner.npz, base.npz and access.json, and a line in the run's ledger and in
-    the machine's.
+    the machine's. The line is written once everything that can be refused has been looked at,
+    and before the first image is scored; a test that was cut off after it goes on.
 
     Args:
         folder: of the run.
@@ -48,25 +54,42 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
 
     Raises:
         BadInput: without an intact frozen choice, on a second opening without a reason, or where
-            the test sets are not those that the leak check saw.
+            weights or test sets are not those of the choice and of the leak check.
     """
     run = RunFolder(folder)
     frozen = read_frozen(folder)
-    recorded = read_manifest(run)["data"]
     with Ledger(run.ledger) as ledger:
-        opened = ledger.events(OPENED)
-        if opened and again is None:
+        _refuse_unfrozen(run, frozen, ledger)
+        opened = ledger.events(TEST_OPENED)
+        cut_off = bool(opened) and opened[-1]["selection"] == frozen["sha256"]
+        cut_off = cut_off and not (run.final_test / "winner.npz").exists()
+        if opened and again is None and not cut_off:
             raise BadInput(_opened_before(run, opened[-1]["time"]))
-        ledger.append(OPENED, command=command, reason=again or "", selection=frozen["sha256"])
         test = open_test(recorded_plan(run))
         sets = test.fingerprints()
-        _refuse_other_sets(run, sets, recorded["test_fingerprints"])
-        earlier = note_access(sets, run=str(folder.resolve()), reason=again or "")
-        ledger.append("test sets", sets=sets)
-    write_json(run.final_test / "access.json", {"sets": sets, "earlier_on_this_machine": earlier})
-    _score(run, frozen["trial_id"], "winner", test)
-    if (run.trial_checkpoints(BASE_ID) / WEIGHTS).exists():
-        _score(run, BASE_ID, "base", test)
+        _refuse_other_sets(run, sets, read_manifest(run)["data"]["test_fingerprints"])
+        if again is not None or not cut_off:
+            seal, why = frozen["sha256"], again or ""
+            ledger.append(TEST_OPENED, command=command, reason=why, selection=seal, sets=sets)
+            earlier = note_access(sets, run=str(folder.resolve()), reason=why)
+            access = {"sets": sets, "earlier_on_this_machine": earlier}
+            write_json(run.final_test / "access.json", access)
+        if (run.trial_checkpoints(BASE) / WEIGHTS).exists():
+            _score(run, BASE, "base", test)
+        _score(run, frozen["winner"], "winner", test)  # last: its file says that all is there
+
+
+def _refuse_unfrozen(run: RunFolder, frozen: dict[str, Any], ledger: Ledger) -> None:
+    """The choice is the ledger's last one, and the weights are those that were chosen."""
+    way_out = "Restore the file from a copy; another choice is another study."
+    selected = ledger.events(SELECTED)
+    if not selected or selected[-1]["sha256"] != frozen["sha256"]:
+        rule = "this is not the choice that the ledger tells of"
+        raise BadInput(Fault(str(run.selection), "sha256", rule, way_out))
+    weights = run.trial_checkpoints(frozen["winner"]) / WEIGHTS
+    if file_hash(weights) != frozen["weights_sha256"]:
+        rule = "these are not the weights that were chosen"
+        raise BadInput(Fault(str(weights), "", rule, way_out))
 
 
 def _score(run: RunFolder, trial: str, name: str, test: TestData) -> None:

@@ -4,88 +4,133 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import nn
 
-from study.base_models import BaseSpec
-from study.checkpoint import WEIGHTS
 from study.data.decode import cache_folder
 from study.data.roles import StudyData
+from study.evaluation import score_images
 from study.progress import Progress
+from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
-from study.setup import base_spec, some_point
-from study.space import substitute
+from study.records import WEIGHTS
+from study.searching import machine_of
+from study.setup import base_spec
+from study.space import flat, substitute
 from study.spec import StudySpec
-from study.tune.ray_tuner import plan_resources
+from study.tune.resources import Resources, plan_resources
 
 _PROBE_S = 3.0
 _WARM_UP_STEPS = 2
-_SCORE_BYTES = 8
+_PROBED_VALIDATION = 512
+_BYTES_PER_SCORED_IMAGE = 100  # id, group, label: once a trial
+_CHECKPOINTS_OF_A_LIVE_TRIAL = 4  # two states of weights and momentum
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What the probe measured of one trial, in images per second, and the size of its weights."""
+
+    training: float
+    validation: float
+    weights_bytes: int
 
 
 def forecast(spec: StudySpec, data: StudyData, progress: Progress) -> str:
     """The resolved spec and the forecast, as text.
 
-    The search's time is an upper bound: it counts every trial with all its epochs, and ASHA will
-    stop most of them early. The probe trains a few batches on this machine with the threads of
-    one trial; it says nothing of a cluster's other machines.
+    It counts every trial with all its epochs, at the costliest corner of the space; ASHA will
+    stop most trials early. The probe runs alone, on this machine, with the threads of one trial:
+    trials side by side share memory bandwidth, and a cluster's machines are others.
     """
-    train, model = substitute(spec, some_point(spec))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    available = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
-    gpus = None if spec.tune.gpus_per_trial == "auto" else float(spec.tune.gpus_per_trial)
+    train, model = substitute(spec, _costliest(spec))
+    machine = machine_of(spec, None)
     resources = plan_resources(
-        available,
-        cpus=spec.tune.cpus_per_trial,
-        gpus=gpus,
-        max_concurrent=spec.tune.max_concurrent,
+        {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())},
+        cpus=machine.cpus_per_trial,
+        gpus=machine.gpus_per_trial,
+        max_concurrent=machine.max_concurrent,
     )
     torch.set_num_threads(resources.threads)
-    with progress.stage("Forecast: a short probe of the training speed"):
-        speed, weights_bytes = _probe(spec.recipe, train, model, data, device)
+    with progress.stage("Forecast: a short probe of the speed"):
+        speed = _probe(spec.recipe, train, model, data, torch.device(resources.device))
+    lines = [spec.dump().rstrip(), "", "# Forecast"]
+    lines += [f"#   {note}" for note in data.notes]
+    lines += [f"#   {name:<18}{text}" for name, text in _rows(spec, data, train, resources, speed)]
+    return "\n".join(lines)
+
+
+def _rows(
+    spec: StudySpec, data: StudyData, train: dict[str, Any], resources: Resources, speed: Speed
+) -> list[tuple[str, str]]:
+    """The forecast's lines, as name and text."""
     id_images = min(train["epoch_images"] or len(data.train.images), len(data.train.images))
     ratio = train.get("outlier_batch_size", 0) / train["batch_size"]
     epoch_images = round(id_images * (1 + ratio))
+    validated = len(data.val_id.images) + sum(len(one) for one in data.ood_val.sets.values())
     num_trials, epochs = spec.tune.num_trials, train["epochs"]
-    total = num_trials * epochs * epoch_images
-    search_s = total / speed / min(resources.max_concurrent, num_trials)
-    disk_mib = _disk(spec, data, epochs, weights_bytes) / 2**20
-    lines = [
-        spec.dump().rstrip(),
-        "",
-        "# Forecast (an upper bound; ASHA stops trials early)",
-        *(f"#   {note}" for note in data.notes),
-        f"#   trials           {num_trials}, {min(resources.max_concurrent, num_trials)} at a time"
-        f" with {resources.threads} thread(s) each",
-        f"#   epochs a trial   {epochs}",
-        f"#   images an epoch  {epoch_images:,} ({id_images:,} ID and the rest outliers)",
-        f"#   images in all    {total:,}",
-        f"#   speed (probed)   {speed:,.0f} images/s in one trial",
-        f"#   base model       {_base_line(spec, data, speed)}",
-        f"#   search           at most {_time(search_s)}",
-        f"#   disk             at most {disk_mib:,.0f} MiB",
+    at_a_time = min(resources.max_concurrent, num_trials)
+    trial_s = epochs * (epoch_images / speed.training + validated / speed.validation)
+    early = ", less what ASHA stops early" if spec.tune.scheduler == "asha" else ""
+    disk_mib = _disk(spec, epochs, validated, at_a_time, speed.weights_bytes) / 2**20
+    return [
+        (
+            "trials",
+            f"{num_trials}, {at_a_time} at a time, each on {resources.device} with "
+            f"{resources.threads} CPU thread(s)",
+        ),
+        ("epochs a trial", f"{epochs}"),
+        ("images an epoch", f"{epoch_images:,} ({id_images:,} ID, the rest outliers)"),
+        ("images in all", f"{num_trials * epochs * epoch_images:,}{early}"),
+        ("speed, probed", f"{speed.training:,.0f} images/s in training, one trial alone"),
+        ("base model", _base_text(spec, data, speed.training)),
+        ("search", f"about {_time(num_trials * trial_s / at_a_time)}{early}"),
+        ("disk", f"about {disk_mib:,.0f} MiB"),
     ]
-    return "\n".join(lines)
+
+
+def _costliest(spec: StudySpec) -> dict[str, Any]:
+    """The corner of the space that costs most: small ID batches have the most outliers."""
+    point = {}
+    for name, domain in flat(spec).items():
+        numbers = [end for end in domain.ends() if isinstance(end, (int, float))]
+        smallest = name == "train.batch_size" or not numbers
+        point[name] = domain.ends()[0] if smallest else max(numbers)
+    return point
 
 
 def _probe(
     recipe_name: str,
-    train: dict[str, object],
-    model_section: dict[str, object],
+    train: dict[str, Any],
+    model_section: dict[str, Any],
     data: StudyData,
     device: torch.device,
-) -> tuple[float, int]:
-    """Images per second of training steps, and the bytes of the weights."""
+) -> Speed:
     margins = {name: value for name, value in (("m_in", -20.0), ("m_out", -5.0)) if name in train}
     recipe = make_recipe(recipe_name, {**train, **margins})
     model = recipe.build_model(
         str(model_section["backbone"]),
         data.num_classes,
-        dropout=float(str(model_section["dropout"])),
-        image_size=data.train.images.pixels.shape[1],
+        dropout=float(model_section["dropout"]),
+        image_size=int(data.train.images.pixels.shape[1]),
         seed=0,
     )
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    training = _training_speed(recipe, model, data, device)
+    sample = data.val_id.images.take(range(min(_PROBED_VALIDATION, len(data.val_id.images))))
+    begun = time.perf_counter()
+    score_images(recipe, model.eval(), sample, device)
+    validation = len(sample) / (time.perf_counter() - begun)
+    size = sum(tensor.nbytes for tensor in model.state_dict().values())
+    return Speed(training, validation, size)
+
+
+def _training_speed(
+    recipe: Recipe, model: nn.Module, data: StudyData, device: torch.device
+) -> float:
     loss = recipe.loss().to(device)
     begun, images = time.perf_counter(), 0
     for step, batch in enumerate(recipe.batches(data, seed=0, epoch=1, device=device)):
@@ -97,29 +142,26 @@ def _probe(
             break
     if device.type == "cuda":
         torch.cuda.synchronize()
-    speed = images / (time.perf_counter() - begun)
-    return speed, sum(tensor.nbytes for tensor in model.state_dict().values())
+    return images / (time.perf_counter() - begun)
 
 
-def _base_line(spec: StudySpec, data: StudyData, speed: float) -> str:
-    if not spec.info.needs_base:
-        return "none"
+def _base_text(spec: StudySpec, data: StudyData, speed: float) -> str:
     if spec.base is None:
-        return f"loaded from {spec.model.init}"
-    wanted: BaseSpec = base_spec(spec)
-    key = wanted.key(data)
+        return "none" if spec.model.init == "random" else f"loaded from {spec.model.init}"
+    key = base_spec(spec).key(data)
     if (cache_folder() / "bases" / key / WEIGHTS).exists():
         return f"{key}, in the cache"
-    per_epoch = spec.base.epoch_images or len(data.train.images)
+    per_epoch = min(spec.base.epoch_images or len(data.train.images), len(data.train.images))
     seconds = spec.base.epochs * per_epoch / speed
     return f"{key}, to be trained: {spec.base.epochs} epochs, about {_time(seconds)}"
 
 
-def _disk(spec: StudySpec, data: StudyData, epochs: int, weights_bytes: int) -> int:
-    """Kept for every trial: one set of weights and the scores of every epoch."""
-    validated = len(data.val_id.images) + sum(len(one) for one in data.ood_val.sets.values())
-    scores = validated * len(spec.info.scores) * _SCORE_BYTES * epochs
-    return spec.tune.num_trials * (weights_bytes + scores)
+def _disk(spec: StudySpec, epochs: int, validated: int, at_a_time: int, weights_bytes: int) -> int:
+    """Each trial keeps one set of weights and the scores of every epoch; a live one states too."""
+    per_epoch = validated * (8 * len(spec.info.scores) + 2)
+    scores = validated * _BYTES_PER_SCORED_IMAGE + epochs * per_epoch
+    kept = spec.tune.num_trials * (weights_bytes + scores)
+    return kept + at_a_time * _CHECKPOINTS_OF_A_LIVE_TRIAL * weights_bytes
 
 
 def _time(seconds: float) -> str:

@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 
 STATUSES = ("finished", "pruned", "failed", "paused", "running")
 SCORES_SCHEMA = 1
-VAL_ID = "val_id"
+VAL_ID = "val_id"  # name of the ID set in validation scores
+TEST_ID = "test_id"  # and in the final test's
+BASE = "base"  # takes a trial's place in the run's folder
+WEIGHTS = "weights.safetensors"  # of a trial, at the epoch that the checkpoint rule picks
+TRIAL_JSON = "trial.json"  # beside them: what they are the weights of
+TEST_OPENED = "test opened"  # the ledger's event
 
 
 @dataclass(frozen=True)

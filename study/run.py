@@ -2,90 +2,77 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NoReturn
 
 import torch
 
 from study import run_folder
-from study.assignment import trial_id
-from study.conclusion import conclude
 from study.data.leak_report import LeakReport
 from study.data.plan import DataPlan, make_plan
 from study.data.roles import StudyData
 from study.errors import BadInput, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
 from study.ledger import Ledger
-from study.observers import ProgressObserver, RecordsObserver, chosen_metrics
 from study.options import ResumeOptions, RunOptions
 from study.overrides import Override
 from study.progress import Progress
 from study.records import RunFolder
+from study.searching import Machine, machine_of, search
 from study.setup import Setup, prepare, prepare_data
-from study.space import flat, grid, to_optuna
 from study.spec import StudySpec, load_resolved, load_space
-from study.tensorboard import TensorBoardLog
-from study.training import Goal
-from study.trial import TrialSetting
-from study.tune.decisions import Decisions, SearchPlan
-from study.tune.ray_tuner import Resources, plan_resources, ray_running, run_session
-from study.tune.session import INTERRUPT, Limits, Session
+from study.tune.ray_tuner import check_address
+from study.tune.resources import plan_resources
+from study.tune.session import INTERRUPT, Session
+
+Conclude = Callable[[RunFolder, Ledger], str]
+"""Selects, freezes and reports; gives the result for stdout. The analysis package has it."""
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """What a command has to say on stdout."""
-
-    text: str
-
-    def lines(self) -> list[str]:
-        """The result, line by line."""
-        return self.text.splitlines()
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where and how a session runs; none of it changes a trial's numbers but ``threads``."""
-
-    address: str | None
-    max_concurrent: int | None
-    cpus_per_trial: float | None
-    gpus_per_trial: float | None
-    time_budget_s: float | None
-
-
-def run_study(options: RunOptions, progress: Progress) -> RunResult:
+def run_study(options: RunOptions, progress: Progress, conclude: Conclude) -> str:
     """A new study, from its space to its report.
 
+    Returns:
+        The result, for stdout.
+
     Raises:
-        BadInput: for anything that is wrong with space, data or folder, all faults at once.
+        BadInput: for anything that is wrong with space, data, machine or folder.
         StudyFailed: where no trial could be selected, or too many failed.
         Interrupted: where the user stopped it; ``--resume`` goes on.
     """
     overrides: list[str | Override] = [*options.overrides, *_from_options(options)]
     spec = load_space(options.space, overrides, options.smoke, options.data_root)
+    machine = machine_of(spec, options.address)
+    _check_machine(machine)
     if not options.dry_run:
         run_folder.refuse_existing(options.out)
     plan = make_plan(spec.data, options.data, options.data_root)
     _show_plan(plan, progress)
     data, leaks = prepare_data(spec, plan, progress)
     if options.dry_run:
-        return RunResult(forecast(spec, data, progress))
+        return forecast(spec, data, progress)
     run = RunFolder(options.out)
     with Ledger(run.ledger) as ledger:
+        run_folder.refuse_begun(run, ledger)  # another process may have, since the look above
         try:
             run_folder.begin(run, spec, plan, data, leaks, options.command)
             ledger.append("started", command=options.command, **run_folder.hashes(spec, data))
-            setup = _prepared(spec, plan, data, leaks, progress)
-            run_folder.add_base(run, setup)
+            setup = _prepared(run, spec, plan, data, leaks, progress)
         except BadInput:
             shutil.rmtree(run.path)  # nothing was trained for this study; its name is free again
             raise
-        return _search(run, setup, ledger, progress, _machine(spec, options.address))
+        session = search(run, setup, ledger, progress, machine)
+        return _conclude(run, session, ledger, progress, conclude)
 
 
-def resume_study(options: ResumeOptions, progress: Progress) -> RunResult:
+def resume_study(options: ResumeOptions, progress: Progress, conclude: Conclude) -> str:
     """Go on with a study, or extend it, from its ledger.
+
+    Returns:
+        The result, for stdout.
 
     Raises:
         BadInput: where the folder holds no study, its data or spec changed, or its files are
@@ -95,23 +82,24 @@ def resume_study(options: ResumeOptions, progress: Progress) -> RunResult:
     """
     run = RunFolder(options.directory)
     run_folder.refuse_missing(run)
+    check_address(options.address)
     with Ledger(run.ledger) as ledger:
         if ledger.torn_bytes:
             progress.warning(f"{run.ledger}: dropped a torn last line ({ledger.torn_bytes} bytes)")
         spec = load_resolved(run.spec)
         plan = run_folder.recorded_plan(run)
         data, leaks = prepare_data(spec, plan, progress)
-        run_folder.refuse_changed(run, spec, data, ledger)
+        run_folder.refuse_changed(run, spec, data, leaks, ledger)
         spec = run_folder.with_more_trials(run, spec, ledger, options)
-        setup = _prepared(spec, plan, data, leaks, progress)
-        run_folder.add_base(run, setup)
-        machine = _machine(
+        setup = _prepared(run, spec, plan, data, leaks, progress)
+        machine = machine_of(
             spec,
             options.address,
             max_concurrent=options.max_concurrent,
             time_budget_s=options.time_budget_s,
         )
-        return _search(run, setup, ledger, progress, machine)
+        session = search(run, setup, ledger, progress, machine)
+        return _conclude(run, session, ledger, progress, conclude)
 
 
 def _from_options(options: RunOptions) -> list[Override]:
@@ -129,6 +117,22 @@ def _from_options(options: RunOptions) -> list[Override]:
     ]
 
 
+def _check_machine(machine: Machine) -> None:
+    """Refuse what cannot be scheduled before data is read and a base is trained.
+
+    Raises:
+        BadInput: where no cluster answers, or no trial fits this machine.
+    """
+    check_address(machine.address)
+    if machine.address is None:
+        plan_resources(
+            {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())},
+            cpus=machine.cpus_per_trial,
+            gpus=machine.gpus_per_trial,
+            max_concurrent=machine.max_concurrent,
+        )
+
+
 def _show_plan(plan: DataPlan, progress: Progress) -> None:
     rows = plan.table()
     widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}
@@ -136,128 +140,54 @@ def _show_plan(plan: DataPlan, progress: Progress) -> None:
         progress.note("  ".join(value.ljust(widths[key]) for key, value in row.items()).rstrip())
 
 
-def _machine(
-    spec: StudySpec,
-    address: str | None,
-    *,
-    max_concurrent: int | None = None,
-    time_budget_s: float | None = None,
-) -> Machine:
-    tune = spec.tune
-    gpus = None if tune.gpus_per_trial == "auto" else float(tune.gpus_per_trial)
-    return Machine(
-        address=address,
-        max_concurrent=max_concurrent or tune.max_concurrent,
-        cpus_per_trial=tune.cpus_per_trial,
-        gpus_per_trial=gpus,
-        time_budget_s=time_budget_s or tune.time_budget_s,
-    )
-
-
 def _prepared(
-    spec: StudySpec, plan: DataPlan, data: StudyData, leaks: LeakReport, progress: Progress
+    run: RunFolder,
+    spec: StudySpec,
+    plan: DataPlan,
+    data: StudyData,
+    leaks: LeakReport,
+    progress: Progress,
 ) -> Setup:
     no_gpu = spec.tune.gpus_per_trial == 0
     device = "cuda" if torch.cuda.is_available() and not no_gpu else "cpu"
+    recorded = run_folder.recorded_base(run)
     try:
-        return prepare(spec, plan, data, leaks, progress=progress, device=device)
+        setup = prepare(
+            spec, plan, data, leaks, progress=progress, device=device, recorded=recorded
+        )
     except TrialFailed as error:
         raise StudyFailed(f"the base model could not be trained: {error}.") from error
+    if recorded is None:
+        run_folder.add_base(run, setup)
+    return setup
 
 
-def search_plan(setup: Setup) -> SearchPlan:
-    """The part of a study that fixes its decisions."""
-    tune = setup.spec.tune
-    domains = flat(setup.spec)
-    return SearchPlan(
-        seed=tune.seed,
-        searcher=tune.searcher,
-        scheduler=tune.scheduler,
-        grace_epochs=tune.grace_epochs,
-        reduction_factor=tune.reduction_factor,
-        checkpoint_rule=setup.spec.select.checkpoint,
-        distributions={name: to_optuna(domain) for name, domain in domains.items()},
-        num_epochs=setup.num_epochs,
-        grid=grid(setup.spec) if tune.searcher == "grid" else (),
-    )
-
-
-def _search(
-    run: RunFolder, setup: Setup, ledger: Ledger, progress: Progress, machine: Machine
-) -> RunResult:
-    """Run trials until the study is done or stopped, then select and report."""
-    decisions = Decisions(search_plan(setup), ledger)
-    tune = setup.spec.tune
-    records = RecordsObserver(run, setup, decisions)
-    board = TensorBoardLog(run.tensorboard, setup.params)
-    rule = setup.spec.select.checkpoint
-    limits = Limits(
-        num_trials=tune.num_trials,
-        time_budget_s=machine.time_budget_s,
-        max_failures=tune.max_failures,
-    )
-    session = Session(
-        decisions, setup.assign, limits, [ProgressObserver(progress, setup), board, records]
-    )
-    ended = [r for r in decisions.trials if r.status != "running"]
-    progress.study_started(
-        tune.num_trials,
-        setup.spec.select.metric,
-        time_budget_s=machine.time_budget_s,
-        recorded=[(trial_id(r.number), r.status, chosen_metrics(r, rule)) for r in ended],
-    )
-    try:
-        if not session.exhausted:
-            _run_on_ray(run, setup, session, machine)
-    finally:
-        board.close()
-        failures = records.close()
-        progress.close()
-        progress.failure_table(failures)
-    return _conclude(run, session, ledger, progress)
-
-
-def _run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
-    from study.trainable import trainable  # Ray comes with it, and not every command needs Ray
-
-    with ray_running(machine.address) as available:
-        resources = plan_resources(
-            available,
-            cpus=machine.cpus_per_trial,
-            gpus=machine.gpus_per_trial if setup.device == "cuda" else 0.0,
-            max_concurrent=machine.max_concurrent,
-        )
-        session.max_concurrent = resources.max_concurrent
-        setting = _setting(run, setup, resources)
-        scratch = run.path.resolve() / ".ray"
-        run_session(session, trainable, {"setting": setting}, resources, scratch)
-
-
-def _setting(run: RunFolder, setup: Setup, resources: Resources) -> TrialSetting:
-    select = setup.spec.select
-    return TrialSetting(
-        recipe=setup.spec.recipe,
-        data=setup.data,
-        base_weights=setup.base.weights if setup.base else None,
-        run=run.path.resolve(),
-        goal=Goal(select.metric, setup.floor),
-        checkpoint_rule=select.checkpoint,
-        threads=resources.threads,
-        device=setup.device,
-    )
-
-
-def _conclude(run: RunFolder, session: Session, ledger: Ledger, progress: Progress) -> RunResult:
+def _conclude(
+    run: RunFolder, session: Session, ledger: Ledger, progress: Progress, conclude: Conclude
+) -> str:
     """Select, report, and say what came out; or why nothing did."""
+    go_on = shlex.join(["python", "run_study.py", "--resume", str(run.path)])
+    paused = len(session.decisions.unfinished)
     if session.stopping:
-        paused = len(session.decisions.unfinished)
         ledger.append("stopped", reason=session.stopping, paused=paused)
     if session.stopping == INTERRUPT:
-        raise Interrupted(f"{len(session.decisions.unfinished)} trials are paused.")
+        raise Interrupted(f"{paused} trials are paused.")
     if session.stopping:
-        progress.warning(f"the time budget is spent; to go on: --resume {run.path}")
+        progress.warning(f"the time budget is spent, {paused} trials are paused; go on: {go_on}")
     with progress.stage("Selection and report"):
-        text, problem = conclude(run, ledger)
-    if problem:
-        raise StudyFailed(problem)
-    return RunResult(text)
+        try:
+            text = conclude(run, ledger)
+        except StudyFailed:
+            if session.error is None:
+                raise
+            text = ""
+    if session.error is not None:
+        _fail(session.error, text)
+    return text
+
+
+def _fail(error: BaseException, text: str) -> NoReturn:
+    """The session's fatal error, with what was selected in spite of it."""
+    if isinstance(error, StudyFailed) and text:
+        raise StudyFailed(f"{error}\nWhat had finished by then:\n{text}") from error
+    raise error

@@ -10,20 +10,20 @@ from typing import Any
 
 import torch
 
-from study.base_models import BaseModel
-from study.checkpoint import WEIGHTS
+from study.base_models import BaseModel, RecordedBase
 from study.data.leak_report import LeakReport
 from study.data.plan import DataPlan
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
-from study.ledger import Ledger
+from study.frozen import file_hash
+from study.ledger import Ledger, Record, read_ledger
 from study.manifest import made_now
 from study.models.weights import save_weights
 from study.options import ResumeOptions
-from study.records import RunFolder, write_bytes, write_json
+from study.records import BASE, TRIAL_JSON, WEIGHTS, RunFolder, write_bytes, write_json
 from study.setup import Setup, base_spec
+from study.space import grid
 from study.spec import StudySpec
-from study.trial import BASE_ID, TRIAL_JSON
 
 _ENERGIES = ("id_mean", "id_sd", "outlier_mean", "outlier_sd")
 # What a session may choose anew without changing the study's decisions or numbers.
@@ -33,18 +33,40 @@ _FREE = ("num_trials", "time_budget_s", "max_concurrent", "cpus_per_trial", "gpu
 def refuse_existing(path: Path) -> None:
     """Refuse a folder that holds a study already, or holds anything else.
 
+    What a study left that was cut off before its first line on the ledger is no study.
+
     Raises:
         BadInput: with the ways out.
     """
-    if RunFolder(path).ledger.exists():
-        way_out = (
-            f"Go on with it: --resume {path}. Add trials: --extend {path} --num-trials +N. "
-            "Or choose another --out."
-        )
-        raise BadInput(Fault("--out", "", "this folder holds a study", way_out, str(path)))
-    if path.exists() and any(path.iterdir()):
+    run = RunFolder(path)
+    if _begun(read_ledger(run.ledger)[0]):
+        raise BadInput(_holds_a_study(run))
+    ours = {run.ledger.name, run.spec.name, run.manifest.name}
+    if path.exists() and any(entry.name not in ours for entry in path.iterdir()):
         rule = "this folder is not empty and holds no study"
         raise BadInput(Fault("--out", "", rule, "Choose another --out.", str(path)))
+
+
+def refuse_begun(run: RunFolder, ledger: Ledger) -> None:
+    """The same once the folder is ours: another process may have begun a study in it.
+
+    Raises:
+        BadInput: with the ways out.
+    """
+    if _begun(ledger.records):
+        raise BadInput(_holds_a_study(run))
+
+
+def _begun(records: list[Record]) -> bool:
+    return any(record["event"] == "started" for record in records)
+
+
+def _holds_a_study(run: RunFolder) -> Fault:
+    way_out = (
+        f"Go on with it: --resume {run.path}. Add trials: --extend {run.path} --num-trials +N. "
+        "Or choose another --out."
+    )
+    return Fault("--out", "", "this folder holds a study", way_out, str(run.path))
 
 
 def refuse_missing(run: RunFolder) -> None:
@@ -124,7 +146,7 @@ def add_base(run: RunFolder, setup: Setup) -> None:
 
 def _copy_base(run: RunFolder, setup: Setup, base: BaseModel) -> None:
     """Weights, what they are the weights of, and scores, as of a trial of the name `base`."""
-    folder = run.trial_checkpoints(BASE_ID)
+    folder = run.trial_checkpoints(BASE)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: torch.tensor(values) for name, values in base.weights.items()}
     save_weights(tensors, folder / WEIGHTS, {"base": base.key})
@@ -137,7 +159,7 @@ def _copy_base(run: RunFolder, setup: Setup, base: BaseModel) -> None:
         "train": setup.some_train(),
     }
     write_json(folder / TRIAL_JSON, told)
-    base.scores.save(run.trial_scores(BASE_ID))
+    base.scores.save(run.trial_scores(BASE))
 
 
 def _describe_base(setup: Setup, base: BaseModel) -> dict[str, Any]:
@@ -195,7 +217,9 @@ def read_manifest(run: RunFolder) -> dict[str, Any]:
     return content
 
 
-def refuse_changed(run: RunFolder, spec: StudySpec, data: StudyData, ledger: Ledger) -> None:
+def refuse_changed(
+    run: RunFolder, spec: StudySpec, data: StudyData, leaks: LeakReport, ledger: Ledger
+) -> None:
     """Refuse to go on with another spec or other data than those of the start.
 
     Raises:
@@ -204,16 +228,32 @@ def refuse_changed(run: RunFolder, spec: StudySpec, data: StudyData, ledger: Led
     started = ledger.events("started")
     if not started:
         rule = "the ledger does not say how the study started"
-        raise BadInput(Fault(str(run.ledger), "", rule, "Start anew with another --out."))
-    faults = []
-    for key, value in hashes(spec, data).items():
-        if started[0].get(key) != value:
-            what = "spec.yaml" if key == "spec_sha256" else "the data"
-            rule = f"{what} is not what the study was started with"
-            way_out = "Bring back what it was, or start anew with another --out."
-            faults.append(Fault(str(run.path), key, rule, way_out))
-    if faults:
-        raise BadInput(faults)
+        raise BadInput(Fault(str(run.ledger), "", rule, "Start it anew: --space."))
+    what = {"spec_sha256": "spec.yaml", "data_sha256": "the data"}
+    now = hashes(spec, data)
+    changed = [name for key, name in what.items() if started[0].get(key) != now[key]]
+    if read_manifest(run)["data"]["test_fingerprints"] != dict(leaks.test_fingerprints):
+        changed.append("a test set")
+    if changed:
+        way_out = "Bring back what it was, or start anew with another --out."
+        rule = "is not what the study was started with"
+        raise BadInput([Fault(str(run.path), name, rule, way_out) for name in changed])
+
+
+def recorded_base(run: RunFolder) -> RecordedBase | None:
+    """The base that the run's folder holds; None before there is one, or where none is needed.
+
+    Raises:
+        BadInput: where its weights are not those that the manifest tells of.
+    """
+    told = read_manifest(run)["base"]
+    if told is None:
+        return None
+    path = run.trial_checkpoints(BASE) / WEIGHTS
+    if file_hash(path) != told["fingerprint"]:
+        rule = "does not match its fingerprint in manifest.json"
+        raise BadInput(Fault(str(path), "", rule, "Restore it from a copy."))
+    return RecordedBase(path, told["key"], bool(told["saw_validation"]))
 
 
 def with_more_trials(
@@ -224,6 +264,9 @@ def with_more_trials(
         ledger.append("resumed", command=options.command)
         return spec
     total = spec.tune.num_trials + options.more_trials
+    if spec.tune.searcher == "grid" and total > len(grid(spec)):
+        rule = f"the grid has {len(grid(spec))} points, the study would have {total} trials"
+        raise BadInput(Fault("--num-trials", "", rule, "Start a study of a larger grid."))
     spec = replace(spec, tune=spec.tune.model_copy(update={"num_trials": total}))
     write_bytes(run.spec, spec.dump().encode())
     ledger.append("extended", command=options.command, num_trials=total)

@@ -159,14 +159,15 @@ class TuneSection(Section):
         searcher: who proposes parameters.
         scheduler: who stops trials early.
         num_trials: trials in the study.
-        seed: of searcher and trials.
+        seed: of the searcher, and of every trial's training: trials then differ by their
+            parameters alone (common random numbers).
         time_budget_s: the study pauses after this many seconds; null: never.
         max_concurrent: trials at once; null: as many as fit.
         grace_epochs: ASHA stops no trial before it.
         reduction_factor: ASHA keeps one in this many at each rung.
         cpus_per_trial: null: the machine's cores over the trials at once.
         gpus_per_trial: ``auto``, or a number, a share of one GPU allowed.
-        max_failures: failed trials that stop the study.
+        max_failures: failed trials in a row that stop the study.
     """
 
     searcher: Literal["tpe", "random", "grid"] = "tpe"
@@ -179,7 +180,7 @@ class TuneSection(Section):
     reduction_factor: int = Field(default=3, ge=2)
     cpus_per_trial: float | None = Field(default=None, gt=0)
     gpus_per_trial: Annotated[float | Literal["auto"], PlainValidator(_parse_gpus)] = "auto"
-    max_failures: int = Field(default=5, ge=0)
+    max_failures: int = Field(default=5, ge=1)
 
 
 class SelectSection(Section):

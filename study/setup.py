@@ -9,7 +9,14 @@ from typing import Any
 import torch
 
 from study.assignment import Assignment
-from study.base_models import BaseModel, BaseSpec, loaded_base, trained_base
+from study.base_models import (
+    BaseModel,
+    BaseSpec,
+    RecordedBase,
+    copied_base,
+    loaded_base,
+    trained_base,
+)
 from study.data.decode import cache_folder
 from study.data.leak_report import LeakReport
 from study.data.leak_step import run_leak_check
@@ -31,7 +38,7 @@ Flat = dict[str, Any]
 _MARGINS = ("m_in", "m_out")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setup:
     """A study that is ready to search.
 
@@ -123,6 +130,7 @@ def prepare(
     *,
     progress: Progress,
     device: str,
+    recorded: RecordedBase | None = None,
 ) -> Setup:
     """Bring the base, measure it, and check margins and floor against it.
 
@@ -130,7 +138,7 @@ def prepare(
         BadInput: where margins cross on this base, or its file does not fit.
         TrialFailed: where the base's training diverges.
     """
-    base = _base(spec, data, progress, device) if spec.info.needs_base else None
+    base = _base(spec, data, progress, device, recorded)
     accuracy = base.metrics["val/id_accuracy"] if base else None
     floor = spec.select.floor.accuracy(accuracy) if spec.select.floor else None
     setup = Setup(spec, plan, data, leaks, base, floor, device)
@@ -157,11 +165,22 @@ def base_spec(spec: StudySpec) -> BaseSpec:
     return BaseSpec(spec.model.backbone, dropout, params, spec.base.seed)
 
 
-def _base(spec: StudySpec, data: StudyData, progress: Progress, device: str) -> BaseModel:
+def _base(
+    spec: StudySpec,
+    data: StudyData,
+    progress: Progress,
+    device: str,
+    recorded: RecordedBase | None,
+) -> BaseModel | None:
+    """What trials start from: the run's own copy, a trained one, a file's; None for nothing."""
+    if spec.base is None and spec.model.init == "random":
+        return None
     torch_device = torch.device(device)
     train, _ = substitute(spec, some_point(spec))
     scored_by = make_recipe(spec.recipe, train)
     wanted = base_spec(spec)
+    if recorded is not None:
+        return copied_base(recorded, wanted, data, device=torch_device, scored_by=scored_by)
     if spec.base is not None:
         return trained_base(
             wanted,
@@ -179,7 +198,8 @@ def _base(spec: StudySpec, data: StudyData, progress: Progress, device: str) -> 
     except (BadInput, ValueError) as error:
         raise BadInput(
             Fault(
-                place="search space",
+                place=spec.places.of(("model", "init"))[0],
+                line=spec.places.of(("model", "init"))[1],
                 key="model.init",
                 value=str(path),
                 rule=f"the weights cannot be used for {wanted.backbone}: {error}",

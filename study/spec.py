@@ -217,8 +217,6 @@ def _build(
     _fixed_and_searched(data, search, faults)
     _defaults(data, values, info, search)
     check_sections(data, values, info, search, faults, root, check_paths=check_paths)
-    if faults.faults:
-        return None
     check_together(values, info, search, faults)
     if faults.faults:
         return None

@@ -73,6 +73,9 @@ def check_together(
 ) -> None:
     """The rules over several fields, over the whole ranges of the search.
 
+    A rule is left alone where one of its fields has a fault of its own: what was meant is not
+    known.
+
     Args:
         values: good values by section, without defaults.
         info: the recipe.
@@ -80,16 +83,30 @@ def check_together(
         faults: takes every fault.
     """
     for rule in info.params.rules:
-        if not any(is_margin(info.params, name) for name in rule.fields):
+        margins = any(is_margin(info.params, name) for name in rule.fields)
+        if not margins and not _faulty("train", rule.fields, faults):
             _keep(rule, info.params, values["train"], search, "train", faults)
     for rule in BaseSection.rules:
-        _keep(rule, BaseSection, values["base"], {}, "base", faults)
-    _margins(values["train"], info, search, faults)
+        if not _faulty("base", rule.fields, faults):
+            _keep(rule, BaseSection, values["base"], {}, "base", faults)
+    if not _faulty("train", ("m_in", "m_out"), faults):
+        _margins(values["train"], info, search, faults)
+    if _faulty("tune", ("scheduler", "grace_epochs"), faults) or _faulty(
+        "train", ("epochs",), faults
+    ):
+        return
     tune = TuneSection(**values["tune"])
     epochs = least("epochs", info.params, values["train"], search)
     if tune.scheduler == "asha" and tune.grace_epochs > epochs:
         text = f"ASHA's grace must not exceed the epochs of a trial ({epochs})"
         faults.add(("tune", "grace_epochs"), text, "Lower it.", tune.grace_epochs)
+
+
+def _faulty(section: str, names: Sequence[str], faults: FaultList) -> bool:
+    """Whether one of the fields has a fault, in its section, in the search, or as a whole."""
+    paths: list[KeyPath] = [(where, name) for where in (section, "search") for name in names]
+    whole = any(fault.key in (section, "search") for fault in faults.faults)
+    return whole or any(faults.under(path) for path in paths)
 
 
 def _backbone(name: str | None, search: Mapping[str, Search], faults: FaultList) -> None:

@@ -41,6 +41,8 @@ class TensorBoardLog(Observer):
 
     def trial_started(self, record: TrialRecord) -> None:
         """Open the trial's file, with its parameters and the epochs on record."""
+        if record.number in self._writers:  # its worker died: it is given out again
+            self._writers.pop(record.number).close()
         path = self._folder / trial_id(record.number)
         shutil.rmtree(path, ignore_errors=True)
         writer = self._writers[record.number] = EventFileWriter(str(path))

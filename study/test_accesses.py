@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from study.ledger import Ledger, Record
+from study.records import TEST_OPENED
 
 
 def machine_ledger() -> Path:
@@ -33,6 +34,6 @@ def note_access(fingerprints: Mapping[str, str], *, run: str, reason: str) -> li
     """
     with Ledger(machine_ledger()) as ledger:
         same = set(fingerprints.values())
-        before = [r for r in ledger.events("test opened") if same & set(r["sets"].values())]
-        ledger.append("test opened", sets=dict(fingerprints), run=run, reason=reason)
+        before = [r for r in ledger.events(TEST_OPENED) if same & set(r["sets"].values())]
+        ledger.append(TEST_OPENED, sets=dict(fingerprints), run=run, reason=reason)
     return before

@@ -18,17 +18,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from study.assignment import Assignment
-from study.checkpoint import WEIGHTS, has_checkpoint, load_checkpoint, save_checkpoint
+from study.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.models.weights import load_into, save_weights
 from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
-from study.records import RunFolder, ValidationScores, write_json
+from study.records import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores, write_json
 from study.training import EpochResult, Goal, TrainingState, train
-
-BASE_ID = "base"  # takes a trial's place in the run's folder
-TRIAL_JSON = "trial.json"  # beside a trial's weights: what they are the weights of
 
 
 @dataclass(frozen=True)
@@ -64,10 +61,21 @@ def run_trial(assignment: Assignment, setting: TrialSetting) -> Iterator[str]:
     """
     torch.set_num_threads(setting.threads)
     try:
+        _need_shared_folder(setting.run)
         for result in _epochs(assignment, setting):
             yield json.dumps({"epoch": result.epoch, "metrics": result.metrics})
     except Exception as error:  # noqa: BLE001 - a failed trial is data; the study goes on
         yield json.dumps(_failure(error))
+    finally:
+        if setting.device == "cuda":
+            torch.cuda.empty_cache()  # the next trial, or a neighbour on this GPU, needs it
+
+
+def _need_shared_folder(run: Path) -> None:
+    if not RunFolder(run).manifest.exists():
+        raise TrialFailed(
+            f"{run} is not to be seen from this machine; give --out on storage that all share"
+        )
 
 
 def _failure(error: Exception) -> dict[str, str]:

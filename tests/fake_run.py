@@ -15,6 +15,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from analysis.frozen import freeze_choice
+from analysis.study import Study
+from study.frozen import read_frozen
 from study.ledger import Ledger
 from study.metrics import OOD_METRICS, ood_metrics
 from study.objective import objective
@@ -281,3 +284,10 @@ def _data(fake: Fake) -> dict[str, Any]:
             "time_s": 1.5,
         },
     }
+
+
+def freeze(study: Study) -> dict[str, Any]:
+    """Freeze the study's own choice, as the end of a study does."""
+    with Ledger(study.folder.ledger) as ledger:
+        freeze_choice(study, study.select(), ledger)
+    return read_frozen(study.folder.path)

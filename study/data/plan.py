@@ -135,13 +135,13 @@ class DataPlan:
         return sets, notes
 
     def to_json(self) -> dict[str, Any]:
-        """Plain form for the manifest; :meth:`from_json` is its inverse."""
+        """Plain form for the manifest, with whole paths; :meth:`from_json` is its inverse."""
         return {
-            "id": self.id.to_json(),
-            "outliers": [source.to_json() for source in self.outliers],
-            "ood_val": [source.to_json() for source in self.ood_val.values()],
-            "test_id": dict(self.test_id.description),
-            "ood_test": [dict(sealed.description) for sealed in self.ood_test.values()],
+            "id": _whole_path(self.id.to_json()),
+            "outliers": [_whole_path(source.to_json()) for source in self.outliers],
+            "ood_val": [_whole_path(source.to_json()) for source in self.ood_val.values()],
+            "test_id": _whole_path(self.test_id.description),
+            "ood_test": [_whole_path(one.description) for one in self.ood_test.values()],
             "demo": self.demo,
             "notes": list(self.notes),
             "outlier_id_classes": self.outlier_id_classes,
@@ -169,6 +169,14 @@ class DataPlan:
         except (KeyError, TypeError) as error:
             rule = f"is not a data plan of this program ({error!r})"
             raise BadInput(Fault("manifest", "data", rule)) from None
+
+
+def _whole_path(description: Mapping[str, Any]) -> dict[str, Any]:
+    """A source's plain form that means the same from every working directory."""
+    plain = dict(description)
+    if plain["reader"] not in (DEMO, SYNTHETIC):
+        plain["location"] = str(Path(plain["location"]).resolve())
+    return plain
 
 
 def make_plan(section: DataSection, data: str = "auto", data_root: Path | None = None) -> DataPlan:

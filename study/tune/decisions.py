@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -139,6 +140,10 @@ class Decisions:
         fields = {"reason": reason, "cause": cause, "traceback": traceback}
         self._ledger.append("failed", number=number, epoch=len(record.epochs), **fields)
         self._apply_failure(record, fields)
+
+    def note(self, event: str, **fields: Any) -> None:
+        """Put something on the ledger that decides nothing."""
+        self._ledger.append(event, **fields)
 
     def lost(self, number: int, cause: str) -> None:
         """Record that a trial's worker died; the trial goes on from its last recorded epoch."""

@@ -6,13 +6,15 @@ import logging
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from study.errors import BadInput, Fault
+from study.tune.resources import Resources
 from study.tune.session import INTERRUPT, Session
 
 _ENVIRONMENT = {
@@ -29,26 +31,6 @@ _ENVIRONMENT = {
 _SLACK = 1_000_000  # the searcher says when it is enough, not Ray's sample count
 
 
-@dataclass(frozen=True)
-class Resources:
-    """What each trial gets, and how many run at once.
-
-    Attributes:
-        cpus: CPUs of a trial; its threads are this many, at least one.
-        gpus: share of a GPU, 0 for none. Ray schedules by it; memory is not isolated.
-        max_concurrent: trials at a time.
-    """
-
-    cpus: float
-    gpus: float
-    max_concurrent: int
-
-    @property
-    def threads(self) -> int:
-        """CPU threads of a trial."""
-        return max(1, int(self.cpus))
-
-
 @contextmanager
 def ray_running(address: str | None, num_cpus: int | None = None) -> Iterator[dict[str, float]]:
     """Ray, local or at ``address``; gives the cluster's resources and shuts down after.
@@ -63,12 +45,15 @@ def ray_running(address: str | None, num_cpus: int | None = None) -> Iterator[di
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address:
-        options["address"] = address
-        options["runtime_env"] = {"env_vars": _ENVIRONMENT}
+        options |= {"address": address, "runtime_env": {"env_vars": _ENVIRONMENT}}
     else:
-        options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        options["num_cpus"] = num_cpus
-    ray.init(**options)
+        # "local" by name: without it Ray joins whatever cluster it finds on the machine.
+        options |= {"address": "local", "include_dashboard": False, "num_cpus": num_cpus}
+        options["_node_ip_address"] = "127.0.0.1"
+    try:
+        ray.init(**options)
+    except (ConnectionError, ValueError) as error:
+        raise BadInput(_no_cluster(address, str(error))) from error
     try:
         available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         yield available
@@ -76,28 +61,24 @@ def ray_running(address: str | None, num_cpus: int | None = None) -> Iterator[di
         ray.shutdown()
 
 
-def plan_resources(
-    available: dict[str, float],
-    *,
-    cpus: float | None,
-    gpus: float | None,
-    max_concurrent: int | None,
-) -> Resources:
-    """What a trial gets where the user leaves it open.
+def check_address(address: str | None) -> None:
+    """Whether anything listens at ``host:port``; Ray itself would try for ten minutes.
 
-    With GPUs, ``gpus=None`` lets up to four trials share one: small networks leave most of it
-    idle. Without, a trial gets one CPU, since two single-threaded trials train more images per
-    second than one with two threads.
+    Raises:
+        BadInput: if nothing does within 5 s.
     """
-    num_gpus, num_cpus = available.get("GPU", 0.0), available.get("CPU", 1.0)
-    if gpus is None:
-        gpus = 0.25 if num_gpus else 0.0
-    if cpus is None:
-        cpus = max(1.0, num_cpus // (num_gpus / gpus)) if gpus else 1.0
-    fit = int(num_cpus // cpus)
-    if gpus:
-        fit = min(fit, int(num_gpus / gpus + 1e-9))
-    return Resources(cpus, gpus, max(1, min(fit, max_concurrent or fit)))
+    host, _, port = (address or "").rpartition(":")
+    if not host or not port.isdigit():
+        return  # none, "auto", or a form that Ray resolves itself
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise BadInput(_no_cluster(address, str(error))) from error
+
+
+def _no_cluster(address: str | None, why: str) -> Fault:
+    way_out = "Start one with `ray start --head`, or leave --address out."
+    return Fault("--address", "", f"no Ray cluster answers ({why})", way_out, address or "local")
 
 
 def run_session(
@@ -107,7 +88,7 @@ def run_session(
     resources: Resources,
     scratch: Path,
 ) -> None:
-    """Run trials until the session is exhausted; raise its fatal error, if any.
+    """Run trials until the session is exhausted; a fatal error is left in ``Session.error``.
 
     Args:
         session: gives out assignments and takes what trials tell.
@@ -137,8 +118,6 @@ def run_session(
             tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if session.error is not None:
-        raise session.error
 
 
 @contextmanager

@@ -79,7 +79,8 @@ class Session:
 
     def stop(self, reason: str) -> None:
         """Give out no more trials; live ones pause at their next epoch."""
-        self.stopping = self.stopping or reason
+        if reason == INTERRUPT or not self.stopping:
+            self.stopping = reason
 
     def next_assignment(self) -> Assignment | None:
         """The next trial to run; None where there is none now (see ``exhausted``)."""
@@ -91,10 +92,11 @@ class Session:
             record = self.decisions.ask()
         if record is None:
             return None
-        self._live.add(record.number)
+        assignment = replace(self._assign(record), objectives=record.objectives)
         for observer in self._observers:
             observer.trial_started(record)
-        return replace(self._assign(record), objectives=record.objectives)
+        self._live.add(record.number)  # last: what failed above was given to nobody
+        return assignment
 
     @property
     def exhausted(self) -> bool:
@@ -130,7 +132,7 @@ class Session:
         self._failures = self._failures + 1 if record.status == "failed" else 0
         for observer in self._observers:
             observer.trial_ended(record)
-        if self._failures >= self._limits.max_failures:
+        if record.status == "failed" and self._failures >= self._limits.max_failures:
             last = trial_id(record.number)
             self.error = self.error or StudyFailed(
                 f"{self._failures} trials in a row failed, the last one (trial {last}) with: "

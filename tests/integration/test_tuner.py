@@ -18,7 +18,8 @@ from study.ledger import Ledger, read_ledger
 from study.records import RunFolder
 from study.tables import write_tables
 from study.tune.decisions import Decisions, TrialRecord
-from study.tune.ray_tuner import Resources, run_session
+from study.tune.ray_tuner import run_session
+from study.tune.resources import Resources
 from study.tune.session import Limits, Session
 from study.tune.study_db import StudyDatabase
 from tests.integration.workers import not_a_number, steady, troubled

@@ -9,12 +9,12 @@ import pytest
 
 import analysis
 from analysis import final_test, sections
-from analysis.frozen import freeze, read_frozen
 from analysis.study import Study
 from study.errors import BadInput, Interrupted, StudyFailed
+from study.frozen import read_frozen
 from study.ledger import Ledger
 from study.records import RunFolder, write_json
-from tests.fake_run import make_final_scores, make_run
+from tests.fake_run import freeze, make_final_scores, make_run
 
 COLUMNS = [
     f"{metric}{end}"
@@ -27,7 +27,7 @@ COLUMNS = [
 def study(tmp_path: Path) -> Study:
     make_run(tmp_path)
     found = analysis.load(tmp_path)
-    freeze(found, found.select())
+    freeze(found)
     return found
 
 

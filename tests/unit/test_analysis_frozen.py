@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import analysis
-from analysis.frozen import freeze, read_frozen
 from study.errors import BadInput
-from tests.fake_run import make_run
+from study.frozen import read_frozen
+from tests.fake_run import freeze, make_run
 
 CONTRACT = {
     "trial_id",
@@ -28,7 +28,7 @@ CONTRACT = {
 def test_freeze_writes_the_contract_and_reads_back(tmp_path: Path) -> None:
     make_run(tmp_path)
     study = analysis.load(tmp_path)
-    content = freeze(study, study.select())
+    content = freeze(study)
     assert content.keys() >= CONTRACT
     assert content["winner"] == content["trial_id"]
     assert content["corrected_value"] is None
@@ -39,7 +39,7 @@ def test_freeze_writes_the_contract_and_reads_back(tmp_path: Path) -> None:
 def test_read_frozen_of_a_changed_file_is_refused(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     study = analysis.load(tmp_path)
-    content = freeze(study, study.select())
+    content = freeze(study)
     run.selection.write_text(json.dumps({**content, "winner": "00001x"}))
     with pytest.raises(BadInput, match="does not match its hash"):
         read_frozen(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.__main__ import main
-from analysis.frozen import read_frozen
+from study.frozen import read_frozen
 from study.ledger import Ledger, read_ledger
 from study.records import RunFolder
 from tests.fake_run import Fake, make_final_scores, make_run

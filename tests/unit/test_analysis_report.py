@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import analysis
-from analysis.frozen import freeze, read_frozen
 from analysis.report import render, write_report
 from analysis.study import Study
-from tests.fake_run import Fake, make_run
+from study.frozen import read_frozen
+from tests.fake_run import Fake, freeze, make_run
 
 NOW = datetime(2025, 1, 2, 3, 4, tzinfo=UTC)
 
@@ -29,7 +29,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("frozen")
     make_run(folder)
     study = analysis.load(folder)
-    freeze(study, study.select())
+    freeze(study)
     return study
 
 

@@ -11,13 +11,14 @@ import torch
 
 from study import base_models
 from study.base_models import BaseModel, BaseSpec, code_version, loaded_base, trained_base
-from study.checkpoint import WEIGHTS, save_checkpoint
+from study.checkpoint import save_checkpoint
 from study.data.roles import StudyData, TrainID
 from study.errors import BadInput
 from study.models.weights import load_weights
 from study.progress import Progress
 from study.recipes.catalog import RECIPE_INFOS
 from study.recipes.registry import make_recipe
+from study.records import WEIGHTS
 from study.training import TrainingState
 from tests.toys import toy_data, toy_images, train_section
 

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from study.checkpoint import (
-    WEIGHTS,
     checkpoint_path,
     drop_checkpoints,
     has_checkpoint,
@@ -18,6 +17,7 @@ from study.checkpoint import (
     save_checkpoint,
 )
 from study.errors import BadInput
+from study.records import WEIGHTS
 from study.training import TrainingState
 
 FILES = ("model.safetensors", "state.pt", "meta.json")

@@ -98,7 +98,7 @@ class _Same(nn.Module):
 
 
 def test_constant_scores_fail_the_trial(data: StudyData, recipe: Recipe) -> None:
-    with pytest.raises(TrialFailed, match="score msp is .* for all 54 validation images"):
+    with pytest.raises(TrialFailed, match=r"score msp is .* for all 54 validation images"):
         evaluate(recipe, _Same(1.0, 2.0, 3.0), data, CPU)
 
 

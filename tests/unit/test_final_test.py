@@ -9,20 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.frozen import seal
 from study import final_test as module
 from study.assignment import Assignment
-from study.checkpoint import WEIGHTS
 from study.data.test_access import TestData
 from study.errors import BadInput
 from study.evaluation import evaluate_sets
 from study.final_test import final_test, load_model, main
-from study.ledger import read_ledger
+from study.frozen import file_hash, seal
+from study.ledger import Ledger, read_ledger
 from study.models.weights import save_weights
 from study.recipes.registry import make_recipe
-from study.records import RunFolder, ValidationScores, write_json
+from study.records import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores, write_json
 from study.test_accesses import machine_ledger
-from study.trial import TRIAL_JSON, fresh_model
+from study.trial import fresh_model
 from tests.toys import toy_images, train_section
 
 MODEL = {"backbone": "resnet20", "dropout": 0.0}
@@ -73,9 +72,13 @@ def make_run(tmp_path: Path, opened: list[Any]) -> MakeRun:
         run = RunFolder(tmp_path / name)
         run.path.mkdir()
         write_json(run.manifest, {"data": {"test_fingerprints": _fingerprints(_test_data())}})
-        write_json(run.selection, seal({"trial_id": "00002", "epoch": 1}))
         _make_model(run, "00002", seed=1)
         _make_model(run, "base", seed=2)
+        weights = file_hash(run.trial_checkpoints("00002") / WEIGHTS)
+        frozen = seal({"trial_id": "00002", "winner": "00002", "weights_sha256": weights})
+        write_json(run.selection, frozen)
+        with Ledger(run.ledger) as ledger:
+            ledger.append("selected", trial_id="00002", sha256=frozen["sha256"])
         return run
 
     return make
@@ -107,13 +110,13 @@ def test_opening_is_on_the_ledgers_of_run_and_machine(
     run = make_run("energy")
     final_test(run.path, None, "the command")
     assert opened == ["the plan of energy"]
-    first, sets = _lines(run.ledger)
+    _, first = _lines(run.ledger)
     frozen = json.loads(run.selection.read_text())
     assert (first["event"], first["command"]) == ("test opened", "the command")
     assert first["selection"] == frozen["sha256"]
-    assert sets["sets"] == _fingerprints(_test_data())
+    assert first["sets"] == _fingerprints(_test_data())
     (line,) = _lines(machine_ledger())
-    assert line["sets"] == sets["sets"]
+    assert line["sets"] == first["sets"]
     assert line["run"] == str(run.path)
 
 
@@ -128,7 +131,7 @@ def test_second_opening_is_refused_before_anything_is_read(
     assert len(_lines(machine_ledger())) == 1
 
 
-def test_opening_that_was_cut_off_counts(
+def test_opening_that_was_cut_off_goes_on_and_counts_once(
     make_run: MakeRun, opened: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run("energy")
@@ -140,8 +143,29 @@ def test_opening_that_was_cut_off_counts(
         patch.setattr(module, "_score", cut)
         with pytest.raises(KeyboardInterrupt):
             final_test(run.path, None, "")
+    final_test(run.path, None, "")
+    assert (run.final_test / "winner.npz").exists()
+    assert len(_lines(machine_ledger())) == 1
     with pytest.raises(BadInput, match="--again"):
         final_test(run.path, None, "")
+
+
+def test_weights_that_were_not_chosen_are_refused(make_run: MakeRun, opened: list[Any]) -> None:
+    run = make_run("energy")
+    weights = run.trial_checkpoints("00002") / WEIGHTS
+    weights.write_bytes((run.trial_checkpoints("base") / WEIGHTS).read_bytes())
+    with pytest.raises(BadInput, match="not the weights that were chosen"):
+        final_test(run.path, None, "")
+    assert opened == []
+
+
+def test_choice_that_is_not_on_the_ledger_is_refused(make_run: MakeRun, opened: list[Any]) -> None:
+    run = make_run("energy")
+    frozen = json.loads(run.selection.read_text())
+    write_json(run.selection, seal({**frozen, "winner": "base"}))
+    with pytest.raises(BadInput, match="not the choice that the ledger tells of"):
+        final_test(run.path, None, "")
+    assert opened == []
 
 
 def test_opening_again_needs_a_reason_that_both_ledgers_keep(
@@ -187,7 +211,7 @@ def test_test_set_that_was_not_checked_for_leaks_is_refused_by_name(
 ) -> None:
     run = make_run("energy")
     monkeypatch.setattr(module, "open_test", lambda plan: _test_data(seed=77))
-    with pytest.raises(BadInput, match="'test_id'.*not the ones that were checked"):
+    with pytest.raises(BadInput, match=r"'test_id'.*not the ones that were checked"):
         final_test(run.path, None, "")
     assert not run.final_test.exists()
 

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from study import forecast as module
-from study.checkpoint import WEIGHTS
 from study.forecast import forecast
 from study.progress import Progress
+from study.records import WEIGHTS
 from study.setup import base_spec
 from study.spec import StudySpec, load_space
 from tests.toys import toy_data
@@ -26,26 +26,26 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def _forecast(spec: StudySpec) -> tuple[str, dict[str, str]]:
     text = forecast(spec, toy_data(), Progress(io.StringIO(), live=False, quiet=True))
     lines = [line[4:] for line in text.splitlines() if line.startswith("#   ")]
-    return text, {line[:17].strip(): line[17:] for line in lines}
+    return text, {line[:18].strip(): line[18:] for line in lines}
 
 
 def test_forecast_is_the_spec_and_then_counts_as_comments() -> None:
     spec = load_space("cifar10", [*SMALL, "tune.num_trials=5", "tune.max_concurrent=1"])
     text, told = _forecast(spec)
     assert yaml.safe_load(text) == spec.resolved()
-    assert told["trials"] == "5, 1 at a time with 1 thread(s) each"
+    assert told["trials"] == "5, 1 at a time, each on cpu with 1 CPU thread(s)"
     assert told["epochs a trial"] == "3"
     assert told["images an epoch"].startswith("32 (32 ID")
-    assert told["images in all"] == f"{5 * 3 * 32}"
+    assert told["images in all"].split(",")[0] == f"{5 * 3 * 32}"
     assert told["base model"] == "none"
-    assert told["search"].startswith("at most ")
+    assert told["search"].startswith("about ")
 
 
 def test_forecast_counts_outliers_by_their_share_of_a_batch() -> None:
     spec = load_space("energy", [*SMALL, "train.outlier_batch_size=16"])
     _, told = _forecast(spec)
     # The probed point takes the least batch of 8 ID images, so 16 outliers triple the images.
-    assert told["images an epoch"] == "96 (32 ID and the rest outliers)"
+    assert told["images an epoch"] == "96 (32 ID, the rest outliers)"
 
 
 def test_forecast_caps_images_at_those_that_there_are() -> None:
@@ -66,5 +66,5 @@ def test_forecast_of_the_disk_grows_with_the_trials() -> None:
     sizes = []
     for trials in (10, 1000):
         _, told = _forecast(load_space("cifar10", [*SMALL, f"tune.num_trials={trials}"]))
-        sizes.append(float(told["disk"].split()[2].replace(",", "")))
-    assert sizes[1] == pytest.approx(100 * sizes[0], rel=0.05)
+        sizes.append(float(told["disk"].split()[1].replace(",", "")))
+    assert sizes[1] > 20 * sizes[0]  # beside the states that a running trial resumes from

@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from study.data.roles import StudyData, TrainID
 from study.errors import BadInput
 from study.ledger import Ledger
 from study.options import ResumeOptions
-from study.records import RunFolder
+from study.records import RunFolder, write_json
 from study.run_folder import (
     hashes,
     read_manifest,
@@ -22,6 +24,8 @@ from study.run_folder import (
 )
 from study.spec import StudySpec, load_resolved, load_space
 from tests.toys import toy_data, toy_images
+
+LEAKS: Any = SimpleNamespace(test_fingerprints={"test_id": "a"})
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 @pytest.fixture
 def started(run: RunFolder, spec: StudySpec, data: StudyData) -> Iterator[Ledger]:
+    write_json(run.manifest, {"data": {"test_fingerprints": LEAKS.test_fingerprints}})
     with Ledger(run.ledger) as ledger:
         ledger.append("started", command="", **hashes(spec, data))
         yield ledger
@@ -52,10 +57,17 @@ def test_new_and_empty_folders_are_taken(tmp_path: Path) -> None:
 
 
 def test_folder_with_a_study_is_refused_with_the_ways_out(run: RunFolder) -> None:
-    run.ledger.touch()
+    with Ledger(run.ledger) as ledger:
+        ledger.append("started", command="")
     with pytest.raises(BadInput, match="holds a study") as caught:
         refuse_existing(run.path)
     assert all(f"{way} " in str(caught.value) for way in ("--resume", "--extend", "another"))
+
+
+def test_study_that_was_cut_off_before_its_first_line_is_begun_over(run: RunFolder) -> None:
+    run.ledger.touch()
+    run.spec.touch()
+    refuse_existing(run.path)
 
 
 def test_folder_with_anything_else_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -92,7 +104,7 @@ def test_study_goes_on_with_the_spec_and_data_that_it_started_with(
     run: RunFolder, spec: StudySpec, data: StudyData, started: Ledger
 ) -> None:
     run.spec.write_text(spec.dump())
-    refuse_changed(run, load_resolved(run.spec), data, started)
+    refuse_changed(run, load_resolved(run.spec), data, LEAKS, started)
 
 
 def test_changed_spec_and_changed_data_are_told_at_once(
@@ -101,8 +113,8 @@ def test_changed_spec_and_changed_data_are_told_at_once(
     spec = load_space("cifar10", ["train.momentum=0.8"])
     other = replace(data, train=TrainID(toy_images("train", 60, classes=3, seed=5)))
     with pytest.raises(BadInput) as caught:
-        refuse_changed(run, spec, other, started)
-    assert [fault.key for fault in caught.value.faults] == ["spec_sha256", "data_sha256"]
+        refuse_changed(run, spec, other, LEAKS, started)
+    assert [fault.key for fault in caught.value.faults] == ["spec.yaml", "the data"]
 
 
 @pytest.mark.parametrize(
@@ -112,8 +124,8 @@ def test_changed_spec_and_changed_data_are_told_at_once(
 def test_what_fixes_decisions_may_not_change(
     run: RunFolder, data: StudyData, started: Ledger, override: str
 ) -> None:
-    with pytest.raises(BadInput, match=r"spec\.yaml is not what the study was started with"):
-        refuse_changed(run, load_space("cifar10", [override]), data, started)
+    with pytest.raises(BadInput, match=r"spec\.yaml: is not what the study was started with"):
+        refuse_changed(run, load_space("cifar10", [override]), data, LEAKS, started)
 
 
 @pytest.mark.parametrize(
@@ -123,14 +135,22 @@ def test_what_fixes_decisions_may_not_change(
 def test_what_only_the_session_needs_may_change(
     run: RunFolder, data: StudyData, started: Ledger, override: str
 ) -> None:
-    refuse_changed(run, load_space("cifar10", [override]), data, started)
+    refuse_changed(run, load_space("cifar10", [override]), data, LEAKS, started)
+
+
+def test_changed_test_set_is_told(
+    run: RunFolder, spec: StudySpec, data: StudyData, started: Ledger
+) -> None:
+    leaks: Any = SimpleNamespace(test_fingerprints={"test_id": "b"})
+    with pytest.raises(BadInput, match="a test set: is not what"):
+        refuse_changed(run, spec, data, leaks, started)
 
 
 def test_ledger_without_a_start_is_refused(
     run: RunFolder, spec: StudySpec, data: StudyData
 ) -> None:
     with Ledger(run.ledger) as ledger, pytest.raises(BadInput, match="how the study started"):
-        refuse_changed(run, spec, data, ledger)
+        refuse_changed(run, spec, data, LEAKS, ledger)
 
 
 def test_resuming_is_noted_and_changes_nothing(
@@ -150,4 +170,4 @@ def test_extending_raises_the_number_of_trials_on_record(
     assert longer.tune.num_trials == before + 5
     assert load_resolved(run.spec) == longer
     assert started.events("extended")[0]["num_trials"] == before + 5
-    refuse_changed(run, longer, data, started)
+    refuse_changed(run, longer, data, LEAKS, started)

@@ -130,3 +130,28 @@ def test_observers_hear_what_is_on_the_ledger_in_order(decisions: Decisions) -> 
     log = session._observers[0]
     assert isinstance(log, _Log)
     assert log.lines == ["start 0", "epoch 0.1", "epoch 0.2", "finished 0"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_metric_that_is_not_finite_fails_the_trial_with_its_name(
+    decisions: Decisions, value: float
+) -> None:
+    session = _session(decisions)
+    session.next_assignment()
+    metrics = toy_metrics(decisions.trials[0].params, 1) | {"train/loss": value}
+    assert session.told(0, json.dumps({"epoch": 1, "metrics": metrics}))
+    record = decisions.trials[0]
+    assert (record.status, record.cause) == ("failed", "diverged")
+    assert record.reason == f"epoch 1: train/loss is {value}"
+
+
+def test_epoch_that_is_told_again_is_not_told_to_observers(decisions: Decisions) -> None:
+    """As by a trial that lost its checkpoints and trains recorded epochs once more."""
+    session = _session(decisions)
+    session.next_assignment()
+    for _ in range(2):
+        assert not session.told(0, _message(decisions.trials[0], 1))
+    log = session._observers[0]
+    assert isinstance(log, _Log)
+    assert log.lines == ["start 0", "epoch 0.1"]
+    assert len(decisions.trials[0].epochs) == 1

@@ -13,13 +13,13 @@ import torch
 
 from study import trial
 from study.assignment import Assignment
-from study.checkpoint import WEIGHTS, has_checkpoint
+from study.checkpoint import has_checkpoint
 from study.metrics import ood_metrics
 from study.models.weights import load_weights
 from study.recipes.registry import make_recipe
-from study.records import RunFolder, ValidationScores
+from study.records import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores
 from study.training import Goal
-from study.trial import TRIAL_JSON, TrialSetting, run_trial
+from study.trial import TrialSetting, run_trial
 from tests.toys import toy_data, train_section
 
 Messages = list[dict[str, Any]]
@@ -27,6 +27,8 @@ MODEL = {"backbone": "resnet20", "dropout": 0.0}
 
 
 def _setting(run: Path, **changes: Any) -> TrialSetting:
+    run.mkdir(exist_ok=True)
+    RunFolder(run).manifest.touch()  # by which a worker knows that it sees the run's folder
     settings: dict[str, Any] = {
         "recipe": "energy",
         "data": toy_data(),
@@ -112,7 +114,7 @@ def test_resumed_trial_goes_on_from_what_is_on_record(tmp_path: Path, ahead: int
     """Also where it had trained (and saved) one epoch more than the ledger knows of."""
     whole = _messages(_assignment(), _setting(tmp_path / "whole"))
     cut = run_trial(_assignment(), _setting(tmp_path / "cut"))
-    first = [json.loads(next(cut)) for _ in range(1 + ahead)][0]
+    first, *_ = [json.loads(next(cut)) for _ in range(1 + ahead)]
     cut.close()  # type: ignore[attr-defined]
     recorded = (first["metrics"]["val/objective"],)
     assignment = replace(_assignment(), objectives=recorded)
@@ -178,6 +180,13 @@ def test_trial_that_is_out_of_memory_is_told_apart(
     monkeypatch.setattr(trial, "train", train)
     (told,) = _messages(_assignment(), _setting(tmp_path))
     assert (told["cause"], told["failed"]) == ("memory", "out of memory: no room")
+
+
+def test_run_folder_that_the_worker_does_not_see_is_told(tmp_path: Path) -> None:
+    setting = _setting(tmp_path)
+    RunFolder(tmp_path).manifest.unlink()
+    (told,) = _messages(_assignment(), setting)
+    assert "storage that all share" in told["failed"]
 
 
 def test_torn_checkpoint_fails_the_trial_by_name(tmp_path: Path) -> None:

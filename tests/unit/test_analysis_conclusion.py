@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from analysis.frozen import read_frozen
-from study.conclusion import conclude
+import pytest
+
+from analysis.conclusion import conclude
+from study.errors import StudyFailed
+from study.frozen import read_frozen
 from study.ledger import Ledger
 from tests.fake_run import Fake, make_run
 
@@ -12,9 +14,8 @@ from tests.fake_run import Fake, make_run
 def test_conclusion_freezes_the_choice_and_tells_it(tmp_path: Path) -> None:
     run = make_run(tmp_path / "energy")
     with Ledger(run.ledger) as ledger:
-        text, problem = conclude(run, ledger)
+        text = conclude(run, ledger)
         (selected,) = ledger.events("selected")
-    assert problem == ""
     frozen = read_frozen(run.path)
     assert selected["trial_id"] == frozen["trial_id"]
     assert selected["sha256"] == frozen["sha256"]
@@ -41,18 +42,16 @@ def test_conclusion_of_the_same_study_is_on_the_ledger_once(tmp_path: Path) -> N
 def test_conclusion_on_the_demo_says_so(tmp_path: Path) -> None:
     run = make_run(tmp_path, Fake(demo=True))
     with Ledger(run.ledger) as ledger:
-        assert conclude(run, ledger)[0].startswith("EMBEDDED DEMO, not CIFAR-10")
+        assert conclude(run, ledger).startswith("EMBEDDED DEMO, not CIFAR-10")
 
 
 def test_conclusion_without_a_candidate_gives_a_reason_a_report_and_no_choice(
     tmp_path: Path,
 ) -> None:
     run = make_run(tmp_path, Fake(statuses=("failed", "pruned", "paused")))
-    run.selection.write_text(json.dumps({"trial_id": "of an earlier session"}))
     with Ledger(run.ledger) as ledger:
-        text, problem = conclude(run, ledger)
+        with pytest.raises(StudyFailed, match="report says more"):
+            conclude(run, ledger)
         assert ledger.events("selected") == []
-    assert text == ""
-    assert str(run.report) in problem
     assert run.report.exists()
     assert not run.selection.exists()

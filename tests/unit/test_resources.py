@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from study.tune.ray_tuner import Resources, plan_resources
+from study.errors import BadInput
+from study.tune.resources import Resources, plan_resources
 
 ONE_GPU = {"CPU": 16.0, "GPU": 1.0}
 
@@ -19,8 +20,6 @@ ONE_GPU = {"CPU": 16.0, "GPU": 1.0}
         ({"CPU": 8.0}, {"max_concurrent": 3}, Resources(1.0, 0.0, 3)),
         ({"CPU": 2.0}, {"max_concurrent": 9}, Resources(1.0, 0.0, 2)),
         ({"CPU": 8.0}, {"cpus": 0.5}, Resources(0.5, 0.0, 16)),
-        # More than there is: one trial at least; Ray then says what is missing.
-        ({"CPU": 2.0}, {"cpus": 4.0}, Resources(4.0, 0.0, 1)),
         ({}, {}, Resources(1.0, 0.0, 1)),
         # Up to four trials share a GPU, and the CPUs.
         (ONE_GPU, {}, Resources(4.0, 0.25, 4)),
@@ -39,11 +38,27 @@ def test_resources_are_what_was_asked_for_or_a_sensible_share(
     assert plan_resources(available, **settings) == planned  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("available", "asked", "option"),
+    [
+        ({"CPU": 2.0}, {"cpus": 4.0}, "--cpus-per-trial: 4.0"),
+        (ONE_GPU, {"gpus": 2.0}, "--gpus-per-trial: 2.0"),
+        ({"CPU": 2.0}, {"gpus": 1.0}, "--gpus-per-trial: 1.0"),
+    ],
+)
+def test_more_than_there_is_is_refused_by_the_option(
+    available: dict[str, float], asked: dict[str, float], option: str
+) -> None:
+    settings = {"cpus": None, "gpus": None, "max_concurrent": None} | asked
+    with pytest.raises(BadInput, match=option):
+        plan_resources(available, **settings)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("cpus", "threads"), [(0.5, 1), (1.0, 1), (3.0, 3), (2.5, 2)])
 def test_threads_follow_the_cpus_of_a_trial(cpus: float, threads: int) -> None:
     assert Resources(cpus, 0.0, 1).threads == threads
 
 
 def test_planning_resources_needs_no_ray() -> None:
-    code = "import sys, study.tune.ray_tuner; sys.exit('ray' in sys.modules)"
+    code = "import sys, study.tune.resources; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,64 @@
+"""The end of a study: the frozen choice, the report, and what to say of both."""
+
+from __future__ import annotations
+
+from analysis.frozen import freeze_choice
+from analysis.report import write_report
+from analysis.selection import Selection
+from analysis.study import Study
+from study.errors import StudyFailed
+from study.ledger import Ledger
+from study.records import RunFolder
+
+
+def conclude(run: RunFolder, ledger: Ledger) -> str:
+    """Select, freeze and report.
+
+    Returns:
+        The result, for stdout.
+
+    Raises:
+        StudyFailed: where no trial may be selected; the report is written all the same.
+    """
+    study = Study.open(run.path)
+    try:
+        selection = study.select()
+    except StudyFailed as error:
+        write_report(study)
+        raise StudyFailed(f"{error} The report says more: {run.report}") from error
+    told = freeze_choice(study, selection, ledger)
+    write_report(Study.open(run.path))
+    return _text(study, selection, told)
+
+
+def _text(study: Study, selection: Selection, frozen: str) -> str:
+    """The choice beside the base, its parameters, and the next commands."""
+    row = study.trials.set_index("trial_id").loc[selection.trial_id]
+    interval = selection.interval
+    sure = f" [{interval.low:.3f}, {interval.high:.3f}], 95 % interval" if interval else ""
+    lines = []
+    if study.is_demo:
+        lines.append("EMBEDDED DEMO, not CIFAR-10: these numbers show that the study works.")
+    counts = ", ".join(f"{count} {status}" for status, count in study.status_counts().items())
+    lines.append(f"Selected trial {selection.trial_id}, epoch {selection.epoch} ({counts})")
+    lines.append(f"  {selection.metric:<18} {selection.value:.3f}{sure}")
+    lines.append(f"  {'val/id_accuracy':<18} {row['val/id_accuracy']:.3f}")
+    base = study.base.get("metrics") or {}
+    if selection.metric in base:
+        value, accuracy = base[selection.metric], base["val/id_accuracy"]
+        lines.append(f"  {'base model':<18} {value:.3f} at ID accuracy {accuracy:.3f}")
+    for column in study.searched:
+        name = column.removeprefix("param/").removeprefix("train.")
+        lines.append(f"  {name:<18} {_short(row[column])}")
+    folder = study.folder
+    lines += [
+        frozen,
+        f"Report       {folder.report}",
+        f"TensorBoard  tensorboard --logdir {folder.tensorboard}",
+        f"Final test   python -m analysis test {folder.path}   (once)",
+    ]
+    return "\n".join(lines)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,150 @@
+"""One session of a study's search: decisions, observers and Ray brought together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from study.assignment import trial_id
+from study.ledger import Ledger
+from study.observers import ProgressObserver, RecordsObserver, chosen_metrics
+from study.progress import Progress
+from study.records import RunFolder
+from study.setup import Setup
+from study.space import flat, grid, to_optuna
+from study.spec import StudySpec
+from study.tensorboard import TensorBoardLog
+from study.training import Goal
+from study.trial import TrialSetting
+from study.tune.decisions import Decisions, SearchPlan
+from study.tune.ray_tuner import ray_running, run_session
+from study.tune.resources import Resources, plan_resources
+from study.tune.session import Limits, Session
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a session runs; of a trial's numbers only the threads decide anything.
+
+    Attributes:
+        address: of a running Ray cluster; None starts one here.
+        max_concurrent: trials at a time; None for as many as fit.
+        cpus_per_trial: None decides by the machine.
+        gpus_per_trial: None decides by the machine.
+        time_budget_s: of the session; None for no limit.
+    """
+
+    address: str | None
+    max_concurrent: int | None
+    cpus_per_trial: float | None
+    gpus_per_trial: float | None
+    time_budget_s: float | None
+
+
+def machine_of(
+    spec: StudySpec,
+    address: str | None,
+    *,
+    max_concurrent: int | None = None,
+    time_budget_s: float | None = None,
+) -> Machine:
+    """The machine as the spec has it, but for what this session chooses anew."""
+    tune = spec.tune
+    gpus = None if tune.gpus_per_trial == "auto" else float(tune.gpus_per_trial)
+    return Machine(
+        address=address,
+        max_concurrent=max_concurrent or tune.max_concurrent,
+        cpus_per_trial=tune.cpus_per_trial,
+        gpus_per_trial=gpus,
+        time_budget_s=time_budget_s or tune.time_budget_s,
+    )
+
+
+def search_plan(setup: Setup) -> SearchPlan:
+    """The part of a study that fixes its decisions."""
+    tune = setup.spec.tune
+    domains = flat(setup.spec)
+    return SearchPlan(
+        seed=tune.seed,
+        searcher=tune.searcher,
+        scheduler=tune.scheduler,
+        grace_epochs=tune.grace_epochs,
+        reduction_factor=tune.reduction_factor,
+        checkpoint_rule=setup.spec.select.checkpoint,
+        distributions={name: to_optuna(domain) for name, domain in domains.items()},
+        num_epochs=setup.num_epochs,
+        grid=grid(setup.spec) if tune.searcher == "grid" else (),
+    )
+
+
+def search(
+    run: RunFolder, setup: Setup, ledger: Ledger, progress: Progress, machine: Machine
+) -> Session:
+    """Run trials until the study is done or stopped; the session tells which.
+
+    Tables, study.db and TensorBoard are whole when this returns. A fatal error is left in
+    ``Session.error``.
+
+    Raises:
+        BadInput: where no trial fits the machine, or no cluster answers.
+    """
+    decisions = Decisions(search_plan(setup), ledger)
+    tune = setup.spec.tune
+    records = RecordsObserver(run, setup, decisions)
+    board = TensorBoardLog(run.tensorboard, setup.params)
+    rule = setup.spec.select.checkpoint
+    limits = Limits(
+        num_trials=tune.num_trials,
+        time_budget_s=machine.time_budget_s,
+        max_failures=tune.max_failures,
+    )
+    session = Session(
+        decisions, setup.assign, limits, [ProgressObserver(progress, setup), board, records]
+    )
+    ended = [r for r in decisions.trials if r.status != "running"]
+    progress.study_started(
+        tune.num_trials,
+        setup.spec.select.metric,
+        time_budget_s=machine.time_budget_s,
+        recorded=[(trial_id(r.number), r.status, chosen_metrics(r, rule)) for r in ended],
+    )
+    try:
+        if not session.exhausted:
+            _run_on_ray(run, setup, session, machine)
+    finally:
+        board.close()
+        failures = records.close()
+        progress.close()
+        progress.failure_table(failures)
+    return session
+
+
+def _run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
+    from study.trainable import trainable  # Ray comes with it, and not every command needs Ray
+
+    with ray_running(machine.address) as available:
+        resources = plan_resources(
+            available,
+            cpus=machine.cpus_per_trial,
+            gpus=machine.gpus_per_trial,
+            max_concurrent=machine.max_concurrent,
+        )
+        session.max_concurrent = resources.max_concurrent
+        setting = _setting(run, setup, resources)
+        told = {"device": resources.device, "threads": resources.threads}
+        session.decisions.note("session", max_concurrent=resources.max_concurrent, **told)
+        scratch = run.path.resolve() / ".ray"
+        run_session(session, trainable, {"setting": setting}, resources, scratch)
+
+
+def _setting(run: RunFolder, setup: Setup, resources: Resources) -> TrialSetting:
+    select = setup.spec.select
+    return TrialSetting(
+        recipe=setup.spec.recipe,
+        data=setup.data,
+        base_weights=setup.base.weights if setup.base else None,
+        run=run.path.resolve(),
+        goal=Goal(select.metric, setup.floor),
+        checkpoint_rule=select.checkpoint,
+        threads=resources.threads,
+        device=resources.device,
+    )

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from study import run as module
+from study.data.plan import DataPlan
+from study.errors import BadInput, Fault, Interrupted, StudyFailed, TrialFailed
+from study.ledger import Ledger
+from study.options import ResumeOptions, RunOptions
+from study.progress import Progress
+from study.records import RunFolder
+from study.run import resume_study, run_study
+from study.spec import load_resolved, load_space
+from tests.toys import toy_data
+
+Fail = Callable[[Exception], None]
+
+
+class _Leaks:
+    """A leak check that found nothing."""
+
+    test_fingerprints: ClassVar[dict[str, str]] = {}
+
+    def to_json(self) -> dict[str, Any]:
+        return {}
+
+
+def _conclude(*_: Any) -> str:
+    raise AssertionError("there is nothing to conclude")
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> RunOptions:
+    return RunOptions("energy", tmp_path / "energy", data="demo", command="the command")
+
+
+@pytest.fixture
+def progress() -> Progress:
+    return Progress(io.StringIO(), live=False, quiet=True)
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Fail:
+    """Toy data in place of the demo, and a base that cannot be had."""
+    monkeypatch.setattr(module, "prepare_data", lambda *_: (toy_data(), _Leaks()))
+
+    def fail(error: Exception) -> None:
+        def prepare(*_: Any, **__: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(module, "prepare", prepare)
+
+    return fail
+
+
+def test_base_that_diverges_fails_the_study_and_keeps_it_resumable(
+    options: RunOptions, progress: Progress, failing: Fail
+) -> None:
+    failing(TrialFailed("epoch 1, step 3: loss is nan"))
+    with pytest.raises(StudyFailed, match=r"base model.*epoch 1, step 3: loss is nan"):
+        run_study(options, progress, _conclude)
+    with pytest.raises(StudyFailed, match="base model"):
+        resume_study(ResumeOptions(options.out), progress, _conclude)
+
+
+def test_study_whose_margins_cross_on_the_base_leaves_no_folder(
+    options: RunOptions, progress: Progress, failing: Fail
+) -> None:
+    failing(BadInput(Fault("energy.yaml", "search.m_in", "must stay below search.m_out")))
+    with pytest.raises(BadInput, match="must stay below"):
+        run_study(options, progress, _conclude)
+    assert not options.out.exists()
+
+
+def test_interrupted_set_up_leaves_spec_and_manifest_to_resume_from(
+    options: RunOptions, progress: Progress, failing: Fail
+) -> None:
+    failing(Interrupted())
+    with pytest.raises(Interrupted):
+        run_study(options, progress, _conclude)
+    run = RunFolder(options.out)
+    assert load_resolved(run.spec) == load_space("energy")
+    assert module.run_folder.recorded_plan(run).to_json()["demo"] is True
+    with pytest.raises(Interrupted):
+        resume_study(ResumeOptions(options.out), progress, _conclude)
+
+
+def test_options_become_settings_of_the_study_under_their_own_names(
+    options: RunOptions, progress: Progress, failing: Fail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(Interrupted())
+    asked = RunOptions(
+        "energy", options.out, data="demo", num_trials=7, seed=3, max_concurrent=1, smoke=False
+    )
+    with pytest.raises(Interrupted):
+        run_study(asked, progress, _conclude)
+    tune = load_resolved(RunFolder(options.out).spec).tune
+    assert (tune.num_trials, tune.seed, tune.max_concurrent) == (7, 3, 1)
+
+
+def test_dry_run_writes_nothing(
+    options: RunOptions, progress: Progress, failing: Fail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "forecast", lambda *_: "the forecast")
+    asked = RunOptions("energy", options.out, data="demo", dry_run=True)
+    assert run_study(asked, progress, _conclude) == "the forecast"
+    assert not options.out.exists()
+
+
+def test_folder_in_use_is_refused_before_any_data_is_read(
+    options: RunOptions, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: Any) -> tuple[DataPlan, Any]:
+        raise AssertionError("data was read")
+
+    monkeypatch.setattr(module, "prepare_data", read)
+    options.out.mkdir()
+    with Ledger(RunFolder(options.out).ledger) as ledger:
+        ledger.append("started", command="")
+    with pytest.raises(BadInput, match="holds a study"):
+        run_study(options, progress, _conclude)
