@@ -26,6 +26,7 @@ from study.errors import BadInput, Fault
 from study.margins import MeasuredMargin, parse_margin, resolve_margin
 from study.models.weights import load_public_resnet, load_weights
 from study.progress import Progress
+from study.recipes.base import Recipe
 from study.recipes.params import TrainParams
 from study.recipes.registry import make_recipe
 from study.space import flat, flatten, substitute
@@ -190,22 +191,23 @@ def _base(
             progress=progress,
             scored_by=scored_by,
         )
+    return _base_from_file(spec, wanted, data, torch_device, scored_by)
+
+
+def _base_from_file(
+    spec: StudySpec, wanted: BaseSpec, data: StudyData, device: torch.device, scored_by: Recipe
+) -> BaseModel:
     path = Path(spec.model.init)
     try:
         public = path.suffix in {".th", ".pth", ".pt"}
         weights = load_public_resnet(path) if public else load_weights(path)[0]
-        return loaded_base(path, wanted, weights, data, device=torch_device, scored_by=scored_by)
+        return loaded_base(path, wanted, weights, data, device=device, scored_by=scored_by)
     except (BadInput, ValueError) as error:
-        raise BadInput(
-            Fault(
-                place=spec.places.of(("model", "init"))[0],
-                line=spec.places.of(("model", "init"))[1],
-                key="model.init",
-                value=str(path),
-                rule=f"the weights cannot be used for {wanted.backbone}: {error}",
-                way_out="Name a file of this backbone's weights, or the backbone of the file.",
-            )
-        ) from error
+        place, line = spec.places.of(("model", "init"))
+        rule = f"the weights cannot be used for {wanted.backbone}: {error}"
+        way_out = "Name a file of this backbone's weights, or the backbone of the file."
+        key, value = "model.init", str(path)
+        raise BadInput(Fault(place, key, rule, way_out, value, line)) from error
 
 
 def some_point(spec: StudySpec) -> Point:

@@ -113,7 +113,10 @@ def train(
         clock.start_epoch(epoch - 1)
         batches = recipe.batches(data, seed=seed, epoch=epoch, device=device)
         metrics = _train_epoch(model, loss, optimizer, clock, batches, epoch)
-        validated = evaluate(recipe, model, data, device)
+        try:
+            validated = evaluate(recipe, model, data, device)
+        except TrialFailed as error:
+            raise TrialFailed(f"epoch {epoch}: {error}") from error
         scores = validated.as_epoch(epoch)
         metrics |= validated.metrics(recipe.own_score)
         metrics[OBJECTIVE] = objective(metrics, goal.metric, goal.floor)

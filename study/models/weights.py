@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from study.models.classifier import MEAN, STD
 MEMORY_FORMAT: Final = "memory_format"
 """Key of the metadata that this module writes itself: "contiguous" or "channels_last"."""
 
+_NOTES: Final = "ood_study"
 MemoryFormat = Literal["contiguous", "channels_last"]
 StateDict = dict[str, Tensor]
 
@@ -60,7 +62,9 @@ def save_weights(
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(save(stored, notes))
+            # One entry: safetensors writes several in another order each time, and equal
+            # weights would then be unequal files.
+            file.write(save(stored, {_NOTES: json.dumps(notes, sort_keys=True)}))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -82,9 +86,9 @@ def load_weights(path: Path) -> tuple[StateDict, dict[str, str]]:
     """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = dict(file.metadata() or {})
+            metadata = _notes(dict(file.metadata() or {}))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise BadInput(_unreadable(path, error)) from error
     layout = metadata.get(MEMORY_FORMAT, "contiguous")
     if layout not in _TORCH_FORMATS:
@@ -98,6 +102,14 @@ def load_weights(path: Path) -> tuple[StateDict, dict[str, str]]:
             for name, tensor in weights.items()
         }
     return weights, metadata
+
+
+def _notes(header: dict[str, str]) -> dict[str, str]:
+    """The notes of a file of ours, or the header of one from elsewhere."""
+    if _NOTES not in header:
+        return header
+    notes: dict[str, str] = json.loads(header[_NOTES])
+    return notes
 
 
 def load_into(

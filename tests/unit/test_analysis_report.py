@@ -30,7 +30,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Study:
     make_run(folder)
     study = analysis.load(folder)
     freeze(study)
-    return study
+    return analysis.load(folder)
 
 
 @pytest.fixture(scope="module")

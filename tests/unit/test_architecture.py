@@ -26,6 +26,7 @@ ALLOWED = {
     "analysis/*": (
         "analysis*", "study.records", "study.ledger", "study.metrics", "study.errors",
         "study.yamlfile", "study.seeding", "study.objective", "study.failures",
+        "study.frozen",
     ),
     "study/losses/*": ("study.errors", "study.losses*"),
     "study/models/*": ("study.errors", "study.models*"),

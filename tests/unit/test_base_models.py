@@ -63,7 +63,7 @@ def test_base_is_trained_once_and_then_found(
     assert first.trained_now
     assert not first.saw_validation
     assert first.path == tmp_path / first.key / WEIGHTS
-    assert sorted(p.name for p in first.path.parent.iterdir()) == ["spec.json", WEIGHTS]
+    assert sorted(p.name for p in first.path.parent.iterdir()) == ["base.json", "lock", WEIGHTS]
 
     def no_training(*_: object, **__: object) -> None:
         raise AssertionError("trained again")

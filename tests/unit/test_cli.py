@@ -16,15 +16,8 @@ from study.errors import BadInput, Fault, Interrupted, StudyFailed
 from study.ledger import Ledger
 from study.options import ResumeOptions, RunOptions
 
-
-class Result:
-    """What a study hands back: the lines for stdout."""
-
-    def lines(self) -> list[str]:
-        return ["best trial 00003", "report: runs/energy/report.html"]
-
-
-Outcome = Callable[[object], Result]
+RESULT = "best trial 00003\nreport: runs/energy/report.html"
+Outcome = Callable[[object], str]
 
 
 @pytest.fixture
@@ -34,7 +27,7 @@ def study_run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome], list[objec
     def install(outcome: Outcome) -> list[object]:
         calls: list[object] = []
 
-        def run(options: object, progress: object) -> Result:
+        def run(options: object, progress: object, conclude: object) -> str:
             calls.append(options)
             return outcome(options)
 
@@ -197,18 +190,18 @@ def test_parse_of_resume_refuses_a_number_of_trials(tmp_path: Path) -> None:
 def test_main_prints_results_to_stdout_alone(
     study_run: Callable[[Outcome], list[object]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calls = study_run(lambda _: Result())
+    calls = study_run(lambda _: RESULT)
     assert main(["--space", "energy", "--seed", "3"]) == 0
     assert isinstance(calls[0], RunOptions)
     shown = capsys.readouterr()
-    assert shown.out == "best trial 00003\nreport: runs/energy/report.html\n"
+    assert shown.out == f"{RESULT}\n"
     assert shown.err == ""
 
 
 def test_main_resumes_with_resume_options(
     study_run: Callable[[Outcome], list[object]], tmp_path: Path
 ) -> None:
-    calls = study_run(lambda _: Result())
+    calls = study_run(lambda _: RESULT)
     assert main(["--resume", str(tmp_path)]) == 0
     assert isinstance(calls[0], ResumeOptions)
 
@@ -222,7 +215,7 @@ def test_main_on_bad_options_exits_2_one_fault_a_line(capsys: pytest.CaptureFixt
 
 
 def raising(error: BaseException) -> Outcome:
-    def outcome(_: object) -> Result:
+    def outcome(_: object) -> str:
         raise error
 
     return outcome
