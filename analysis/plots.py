@@ -33,6 +33,8 @@ from analysis.tables import Records, direction_of
 from study.errors import BadInput, Fault
 from study.objective import OBJECTIVE
 
+_SHOWN_UNDER_FLOOR = 0.08  # accuracy, a fraction: trials below it are drawn at the edge
+
 
 def best_trial(study: Records) -> str | None:
     """The trial that ranks first above the floor, None where there is none."""
@@ -64,8 +66,13 @@ def trade(study: Records) -> Figure:
     """The study's metric against ID accuracy: every trial, the front, the floor, the base."""
     metric = study.metric
     rows = measured_trials(study, metric)
+    least = _least_accuracy(study, rows)
+    far, rows = rows[rows[ID_ACCURACY] < least], rows[rows[ID_ACCURACY] >= least]
     with styled():
         figure, axes = new_figure(COLUMN_IN, 3.0)
+        if len(far):  # at the edge: one collapsed trial must not squeeze all others together
+            places = ([least] * len(far), far[metric])
+            axes.scatter(*places, marker="<", s=22, color=GREY, label="further left", zorder=3)
         for status, colour in STATUS_COLOURS.items():
             some = rows[rows["status"] == status]
             if len(some):
@@ -91,8 +98,17 @@ def trade(study: Records) -> Figure:
     return figure
 
 
+def _least_accuracy(study: Records, rows: pd.DataFrame) -> float:
+    """Where the axis of ID accuracy begins: some points under what the study wants."""
+    if not len(rows):
+        return 0.0
+    wanted = study.floor.value if study.floor else float(rows[ID_ACCURACY].max())
+    return wanted - _SHOWN_UNDER_FLOOR
+
+
 def _draw_front(axes: Axes, study: Records) -> None:
     front = pareto(study)
+    front = front[front[ID_ACCURACY] >= _least_accuracy(study, front)]
     if len(front) > 1:
         axes.plot(front[ID_ACCURACY], front[study.metric], color=BLUE, lw=1, alpha=0.6, zorder=2)
     best = best_trial(study)
