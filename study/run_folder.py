@@ -134,7 +134,7 @@ def add_base(run: RunFolder, setup: Setup) -> None:
     manifest = read_manifest(run)
     if setup.base is not None:
         _copy_base(run, setup, setup.base)
-        manifest["base"] = _describe_base(setup, setup.base)
+        manifest["base"] = _describe_base(run, setup, setup.base)
     floor = setup.spec.select.floor
     if setup.floor is not None and floor is not None:
         relative = floor.kind == "below_base"
@@ -162,13 +162,13 @@ def _copy_base(run: RunFolder, setup: Setup, base: BaseModel) -> None:
     base.scores.save(run.trial_scores(BASE))
 
 
-def _describe_base(setup: Setup, base: BaseModel) -> dict[str, Any]:
+def _describe_base(run: RunFolder, setup: Setup, base: BaseModel) -> dict[str, Any]:
     stats = base.energy_stats(1.0)
     energies = asdict(stats) if stats else dict.fromkeys(_ENERGIES)
     return {
         "key": base.key,
         "spec": asdict(base_spec(setup.spec)),
-        "fingerprint": _fingerprint(base),
+        "fingerprint": file_hash(run.trial_checkpoints(BASE) / WEIGHTS),
         "trained_by_this_study": base.trained_now,
         "saw_validation": base.saw_validation,
         "val_id_accuracy": base.metrics["val/id_accuracy"],
@@ -178,15 +178,6 @@ def _describe_base(setup: Setup, base: BaseModel) -> dict[str, Any]:
         "outlier_energy_sd": energies["outlier_sd"],
         "metrics": base.metrics,
     }
-
-
-def _fingerprint(base: BaseModel) -> str:
-    """Hash of the weights; not of their file, whose header has no fixed order."""
-    digest = hashlib.sha256()
-    for name, values in sorted(base.weights.items()):
-        digest.update(f"{name} {values.dtype} {values.shape}".encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()
 
 
 def recorded_plan(run: RunFolder) -> DataPlan:
