@@ -216,7 +216,8 @@ class ValidationScores:
     @classmethod
     def load(cls, path: Path) -> ValidationScores:
         """Read what ``save`` wrote (ValueError for another schema)."""
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves its own handle open where the file is torn.
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
         if int(arrays.get("schema", -1)) != SCORES_SCHEMA:
             raise ValueError(f"{path}: not a scores file of schema {SCORES_SCHEMA}")

@@ -45,6 +45,8 @@ def _search(
         session.max_concurrent = at_once
         resources = Resources(1.0, 0.0, at_once)
         run_session(session, function, payload or {}, resources, folder / "scratch")
+        if session.error is not None:
+            raise session.error
         assert session.exhausted
     assert not (folder / "scratch").exists()
     return decisions
