@@ -96,7 +96,7 @@ def our_seconds(folder: Path, trials: int) -> float:
     from study.observers import ProgressObserver, RecordsObserver
     from study.progress import Progress
     from study.records import RunFolder
-    from study.run import search_plan
+    from study.searching import search_plan
     from study.tensorboard import TensorBoardLog
     from study.tune.decisions import Decisions
     from study.tune.ray_tuner import plan_resources, ray_running, run_session
