@@ -34,7 +34,8 @@ from study.assignment import Assignment
 from study.ledger import Ledger
 from study.records import RunFolder
 from study.tune.decisions import Decisions, SearchPlan
-from study.tune.ray_tuner import Resources, ray_running, run_session
+from study.tune.ray_tuner import ray_running, run_session
+from study.tune.resources import Resources
 from study.tune.session import Limits, Session
 
 if TYPE_CHECKING:

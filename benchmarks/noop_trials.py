@@ -99,7 +99,8 @@ def our_seconds(folder: Path, trials: int) -> float:
     from study.searching import search_plan
     from study.tensorboard import TensorBoardLog
     from study.tune.decisions import Decisions
-    from study.tune.ray_tuner import plan_resources, ray_running, run_session
+    from study.tune.ray_tuner import ray_running, run_session
+    from study.tune.resources import plan_resources
     from study.tune.session import Limits, Session
 
     run, setup = RunFolder(folder / "run"), _setup(folder, trials)
