@@ -85,7 +85,8 @@ def shift(distance: int) -> Alteration:
 def brightness(pixels: Pixels, generator: Generator) -> Pixels:
     """Brighten or darken by 30 %, clipping."""
     gain = generator.choice([0.7, 1.3], size=(len(pixels), 1, 1, 1))
-    return np.clip(np.rint(pixels * gain), 0, 255).astype(np.uint8)
+    brighter: Pixels = np.clip(np.rint(pixels * gain), 0, 255).astype(np.uint8)
+    return brighter
 
 
 def crop_resize(edge: int) -> Alteration:
