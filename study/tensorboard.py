@@ -47,7 +47,9 @@ class TensorBoardLog(Observer):
         shutil.rmtree(path, ignore_errors=True)
         writer = self._writers[record.number] = EventFileWriter(str(path))
         values = {name: _plain(value) for name, value in self._params(record).items()}
-        _write(writer, hparams_pb(values, trial_id=trial_id(record.number)), 0)
+        # With the study's name: TensorBoard joins trials of one name, whatever folder they are in.
+        name = f"{self._folder.resolve().parent.name}/{trial_id(record.number)}"
+        _write(writer, hparams_pb(values, trial_id=name), 0)
         for epoch, metrics in enumerate(record.epochs, start=1):
             _write(writer, _scalars(metrics), epoch)
         writer.flush()

@@ -25,6 +25,7 @@ def test_stopped_trial_has_its_hyperparameters(tmp_path: Path) -> None:
     log.close()
     metadata = _read(tmp_path / "00000").SummaryMetadata("_hparams_/session_start_info")
     told = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content)
+    assert told.session_start_info.group_name == f"{tmp_path.parent.name}/00000"
     assert told.session_start_info.hparams["train.lr"].number_value == 0.1
     assert told.session_start_info.hparams["train.schedule"].string_value == "cosine"
 
