@@ -53,7 +53,7 @@ def _drawn(draw: Callable[[], Figure], alt: str) -> Picture | None:
 
 def all_figures(study: Records, selection: Selection | None) -> dict[str, Any]:
     """trade, learning, parallel (a Picture or None), slices and histograms (lists)."""
-    metric = metric_label(study.metric, "")
+    metric = metric_label(study.detection_metric, "")
     slices = [
         _drawn(
             lambda column=column: plots.slice_of(study, column),  # type: ignore[misc]

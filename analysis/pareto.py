@@ -15,13 +15,13 @@ def pareto(study: Records, metrics: tuple[str, ...] | None = None) -> pd.DataFra
 
     Args:
         study: its records.
-        metrics: what counts; the study's metric and ID accuracy where None.
+        metrics: what counts; the study's detection metric and ID accuracy where None.
 
     Returns:
         trial_id, epoch and the metrics (fractions), by rising ID accuracy. Equal points are all
         kept. Empty if nothing finished.
     """
-    metrics = metrics or (study.metric, ID_ACCURACY)
+    metrics = metrics or (study.detection_metric, ID_ACCURACY)
     finished = study.trials[study.trials["status"] == "finished"].dropna(subset=list(metrics))
     signs = [1.0 if direction_of(metric) == "min" else -1.0 for metric in metrics]
     costs = finished[list(metrics)].to_numpy(dtype=np.float64) * np.asarray(signs)

@@ -64,7 +64,7 @@ def base_metric(study: Records, metric: str) -> float | None:
 
 def trade(study: Records) -> Figure:
     """The study's metric against ID accuracy: every trial, the front, the floor, the base."""
-    metric = study.metric
+    metric = study.detection_metric
     rows = measured_trials(study, metric)
     least = _least_accuracy(study, rows)
     far, rows = rows[rows[ID_ACCURACY] < least], rows[rows[ID_ACCURACY] >= least]
@@ -110,18 +110,25 @@ def _draw_front(axes: Axes, study: Records) -> None:
     front = pareto(study)
     front = front[front[ID_ACCURACY] >= _least_accuracy(study, front)]
     if len(front) > 1:
-        axes.plot(front[ID_ACCURACY], front[study.metric], color=BLUE, lw=1, alpha=0.6, zorder=2)
+        axes.plot(
+            front[ID_ACCURACY],
+            front[study.detection_metric],
+            color=BLUE,
+            lw=1,
+            alpha=0.6,
+            zorder=2,
+        )
     best = best_trial(study)
     if best is not None:
         row = study.trials.set_index("trial_id").loc[best]
-        place = (row[ID_ACCURACY], row[study.metric])
+        place = (row[ID_ACCURACY], row[study.detection_metric])
         axes.scatter(
             *place, s=95, facecolors="none", edgecolors=BLACK, lw=1.3, zorder=4, label="chosen"
         )
 
 
 def _draw_references(axes: Axes, study: Records) -> None:
-    accuracy, value = base_metric(study, ID_ACCURACY), base_metric(study, study.metric)
+    accuracy, value = base_metric(study, ID_ACCURACY), base_metric(study, study.detection_metric)
     if accuracy is not None and value is not None:
         axes.scatter(accuracy, value, marker="D", s=34, color=ORANGE, zorder=4, label="base")
     if study.floor:
@@ -322,7 +329,7 @@ def learning(study: Records, trial_id: str) -> Figure:
         rule = f"no epoch of trial {trial_id} is on record"
         raise BadInput(Fault(str(study.folder.epochs), "trial_id", rule))
     chosen = study.trials.loc[study.trials["trial_id"] == trial_id, "checkpoint_epoch"].dropna()
-    metrics = (study.metric, ID_ACCURACY)
+    metrics = (study.detection_metric, ID_ACCURACY)
     with styled():
         figure, axes = new_figure(COLUMN_IN, 3.2)
         axes.remove()

@@ -18,7 +18,7 @@ import yaml
 from study.errors import BadInput, Fault
 from study.ledger import Record, read_ledger
 from study.metrics import METRICS
-from study.objective import OBJECTIVE
+from study.objective import ID_ACCURACY, OBJECTIVE
 from study.records import STATUSES, VAL_ID, RunFolder, ValidationScores
 
 SUMMARY = ("id_accuracy", "fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out")
@@ -86,6 +86,11 @@ class Records:
     def metric(self) -> str:
         """The metric that selection ranks by, such as ``val/fpr95``."""
         return str(self.spec.get("select", {}).get("metric", "val/fpr95"))
+
+    @property
+    def detection_metric(self) -> str:
+        """What stands against ID accuracy in a trade: the metric, or FPR95 where that is it."""
+        return "val/fpr95" if self.metric == ID_ACCURACY else self.metric
 
     @property
     def checkpoint_rule(self) -> str:

@@ -108,3 +108,12 @@ def test_report_without_manifest_spec_and_scores_is_written(tmp_path: Path) -> N
     for path in (run.manifest, run.spec, run.ledger, run.failures, *run.scores.iterdir()):
         path.unlink()
     assert "The manifest names no data" in render(analysis.load(tmp_path), NOW)
+
+
+def test_report_of_a_study_by_accuracy_trades_it_against_fpr95(tmp_path: Path) -> None:
+    select = {"metric": "val/id_accuracy", "floor": None, "checkpoint": "best"}
+    make_run(tmp_path, Fake(below_base=None, spec={"select": select}))
+    study = analysis.load(tmp_path)
+    assert study.select().metric == "val/id_accuracy"
+    assert "ID accuracy" in render(study, NOW)
+    assert list(study.pareto().columns) == ["trial_id", "epoch", "val/fpr95", "val/id_accuracy"]
