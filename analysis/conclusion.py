@@ -42,7 +42,8 @@ def _text(study: Study, selection: Selection, frozen: str) -> str:
     counts = ", ".join(f"{count} {status}" for status, count in study.status_counts().items())
     lines.append(f"Selected trial {selection.trial_id}, epoch {selection.epoch} ({counts})")
     lines.append(f"  {selection.metric:<18} {selection.value:.3f}{sure}")
-    lines.append(f"  {'val/id_accuracy':<18} {row['val/id_accuracy']:.3f}")
+    if selection.metric != "val/id_accuracy":
+        lines.append(f"  {'val/id_accuracy':<18} {row['val/id_accuracy']:.3f}")
     base = study.base.get("metrics") or {}
     if selection.metric in base:
         value, accuracy = base[selection.metric], base["val/id_accuracy"]

@@ -254,3 +254,12 @@ def test_diverging_trials_end_the_study_with_their_reason(shell: Shell) -> None:
     rows = optuna.load_study(study_name=None, storage=f"sqlite:///{run.study_db}").trials
     assert [row.state for row in rows] == [TrialState.FAIL] * 2
     assert "epoch 1" in run.failures.read_text()
+
+
+def test_classifier_space_selects_by_accuracy_and_reports(shell: Shell) -> None:
+    ours = ("--data", "demo", "--smoke", "--num-trials", "2", "--set", "train.epoch_images=256")
+    code, out = shell.study("--space", "cifar10", "--out", "classifier", *ours)
+    assert code == 0, shell.told()
+    assert "Selected trial" in out
+    assert out.count("val/id_accuracy") == 1
+    assert (shell.folder / "classifier" / "report.html").stat().st_size > 10_000
