@@ -163,7 +163,8 @@ def _counts(counts: Mapping[str, int]) -> Text:
 def _trials(board: Scoreboard, rows: int) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for title in ("trial", "epoch", board.metric):
-        table.add_column(title, no_wrap=True)
+        # A width of their own: in a narrow terminal the parameters give way, not these.
+        table.add_column(title, no_wrap=True, min_width=len(title))
     table.add_column("parameters", no_wrap=True, overflow="ellipsis", style="dim")
     trials = list(board.running.values())
     for trial in trials[:rows]:
