@@ -29,7 +29,6 @@ class LedgerSearcher(Searcher):
         """Take the session; no metric is declared, since Ray would insist on it being told."""
         super().__init__(metric=None, mode=None)
         self._session: Session | None = session
-        self._numbers: dict[str, int] = {}
 
     @override
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
@@ -63,7 +62,7 @@ class LedgerSearcher(Searcher):
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing worth pickling."""
-        return {"_session": None, "_numbers": {}}
+        return {"_session": None}
 
 
 class LedgerScheduler(FIFOScheduler):
