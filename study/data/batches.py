@@ -50,11 +50,13 @@ class Batch:
         images: float32 in [0, 1], shape (num_id + outliers, 3, H, W).
         labels: int64, shape (num_id,).
         num_id: the first ``num_id`` images are ID, the rest outliers.
+        pairs: positions in the batch, int64, shape (P, 2), where a recipe compares images.
     """
 
     images: Tensor
     labels: Tensor
     num_id: int
+    pairs: Tensor | None = None
 
 
 @dataclass(frozen=True)
