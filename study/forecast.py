@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from study.progress import Progress
 from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
 from study.records import WEIGHTS
-from study.searching import machine_of
+from study.searching import machine_of, this_machine
 from study.setup import base_spec
 from study.space import flat, substitute
 from study.spec import StudySpec
@@ -49,7 +48,7 @@ def forecast(spec: StudySpec, data: StudyData, progress: Progress) -> str:
     train, model = substitute(spec, _costliest(spec))
     machine = machine_of(spec, None)
     resources = plan_resources(
-        {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())},
+        this_machine(),
         cpus=machine.cpus_per_trial,
         gpus=machine.gpus_per_trial,
         max_concurrent=machine.max_concurrent,

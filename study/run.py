@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 from collections.abc import Callable
@@ -21,10 +20,10 @@ from study.options import ResumeOptions, RunOptions
 from study.overrides import Override
 from study.progress import Progress
 from study.records import RunFolder
-from study.searching import Machine, machine_of, search
+from study.searching import Machine, machine_of, search, this_machine
 from study.setup import Setup, prepare, prepare_data
 from study.spec import StudySpec, load_resolved, load_space
-from study.tune.ray_tuner import check_address
+from study.tune.ray_tuner import cluster_nodes
 from study.tune.resources import plan_resources
 from study.tune.session import INTERRUPT, Session
 
@@ -82,22 +81,22 @@ def resume_study(options: ResumeOptions, progress: Progress, conclude: Conclude)
     """
     run = RunFolder(options.directory)
     run_folder.refuse_missing(run)
-    check_address(options.address)
     with Ledger(run.ledger) as ledger:
         if ledger.torn_bytes:
             progress.warning(f"{run.ledger}: dropped a torn last line ({ledger.torn_bytes} bytes)")
         spec = load_resolved(run.spec)
-        plan = run_folder.recorded_plan(run)
-        data, leaks = prepare_data(spec, plan, progress)
-        run_folder.refuse_changed(run, spec, data, leaks, ledger)
-        spec = run_folder.with_more_trials(run, spec, ledger, options)
-        setup = _prepared(run, spec, plan, data, leaks, progress)
         machine = machine_of(
             spec,
             options.address,
             max_concurrent=options.max_concurrent,
             time_budget_s=options.time_budget_s,
         )
+        _check_machine(machine)
+        plan = run_folder.recorded_plan(run)
+        data, leaks = prepare_data(spec, plan, progress)
+        run_folder.refuse_changed(run, spec, data, leaks, ledger)
+        spec = run_folder.with_more_trials(run, spec, ledger, options)
+        setup = _prepared(run, spec, plan, data, leaks, progress)
         session = search(run, setup, ledger, progress, machine)
         return _conclude(run, session, ledger, progress, conclude)
 
@@ -121,16 +120,14 @@ def _check_machine(machine: Machine) -> None:
     """Refuse what cannot be scheduled before data is read and a base is trained.
 
     Raises:
-        BadInput: where no cluster answers, or no trial fits this machine.
+        BadInput: where no cluster answers, or no trial fits a machine.
     """
-    check_address(machine.address)
-    if machine.address is None:
-        plan_resources(
-            {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())},
-            cpus=machine.cpus_per_trial,
-            gpus=machine.gpus_per_trial,
-            max_concurrent=machine.max_concurrent,
-        )
+    plan_resources(
+        cluster_nodes(machine.address) if machine.address else this_machine(),
+        cpus=machine.cpus_per_trial,
+        gpus=machine.gpus_per_trial,
+        max_concurrent=machine.max_concurrent,
+    )
 
 
 def _show_plan(plan: DataPlan, progress: Progress) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+
+import torch
 
 from study.assignment import trial_id
 from study.ledger import Ledger
@@ -57,6 +60,11 @@ def machine_of(
         gpus_per_trial=gpus,
         time_budget_s=time_budget_s or tune.time_budget_s,
     )
+
+
+def this_machine() -> list[dict[str, float]]:
+    """CPUs and GPUs of this machine, as a cluster of one."""
+    return [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
 
 
 def search_plan(setup: Setup) -> SearchPlan:
@@ -121,9 +129,9 @@ def search(
 def _run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
     from study.trainable import trainable  # Ray comes with it, and not every command needs Ray
 
-    with ray_running(machine.address) as available:
+    with ray_running(machine.address) as nodes:
         resources = plan_resources(
-            available,
+            nodes,
             cpus=machine.cpus_per_trial,
             gpus=machine.gpus_per_trial,
             max_concurrent=machine.max_concurrent,

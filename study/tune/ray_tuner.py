@@ -28,19 +28,29 @@ _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's state is scratch
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+_LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 _SLACK = 1_000_000  # the searcher says when it is enough, not Ray's sample count
 
 
 @contextmanager
-def ray_running(address: str | None, num_cpus: int | None = None) -> Iterator[dict[str, float]]:
-    """Ray, local or at ``address``; gives the cluster's resources and shuts down after.
+def ray_running(
+    address: str | None, num_cpus: int | None = None
+) -> Iterator[list[dict[str, float]]]:
+    """Ray, local or at ``address``; gives each machine's resources and shuts down after.
 
     A local Ray binds to loopback, has no dashboard and sends no usage statistics; token
     authentication stays as Ray's default has it. Workers' output is not echoed: what matters of
     it (failures) comes through the trials' own messages.
+
+    Raises:
+        BadInput: where no cluster answers at ``address``, or it refuses this user's token.
     """
+    if address:
+        _refuse_silence(address)
+        _show_token(address)
     os.environ.update(_ENVIRONMENT)
     import ray
+    from ray.exceptions import RayError
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -52,33 +62,60 @@ def ray_running(address: str | None, num_cpus: int | None = None) -> Iterator[di
         options["_node_ip_address"] = "127.0.0.1"
     try:
         ray.init(**options)
-    except (ConnectionError, ValueError) as error:
-        raise BadInput(_no_cluster(address, str(error))) from error
+    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+        raise BadInput(_no_cluster(address, str(error).splitlines()[0])) from error
     try:
-        available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        yield available
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        yield [node["Resources"] for node in nodes if node["Alive"]]
     finally:
         ray.shutdown()
 
 
-def check_address(address: str | None) -> None:
-    """Whether anything listens at ``host:port``; Ray itself would try for ten minutes.
+def cluster_nodes(address: str) -> list[dict[str, float]]:
+    """Resources of each machine of a running cluster.
 
     Raises:
-        BadInput: if nothing does within 5 s.
+        BadInput: where no cluster answers, or it refuses this user's token.
     """
-    host, _, port = (address or "").rpartition(":")
+    with ray_running(address) as nodes:
+        return nodes
+
+
+def _refuse_silence(address: str) -> None:
+    """Refuse a ``host:port`` where nothing listens; Ray itself would try for ten minutes."""
+    host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        return  # none, "auto", or a form that Ray resolves itself
+        return  # "auto", or a form that Ray resolves itself
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as error:
         raise BadInput(_no_cluster(address, str(error))) from error
 
 
+def _show_token(address: str) -> None:
+    """Let a cluster of this machine see the token that it was started with.
+
+    Ray looks for the token by itself where it finds a cluster by itself ("auto"), but not where
+    the address is spelled out. Another machine is shown no token that the user has not named.
+    """
+    files = [os.environ.get("RAY_AUTH_TOKEN_PATH"), Path.home() / ".ray" / "auth_token"]
+    has_token = "RAY_AUTH_TOKEN" in os.environ or any(
+        file is not None and Path(file).is_file() for file in files
+    )
+    if has_token and address.rpartition(":")[0] in _LOOPBACK:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
 def _no_cluster(address: str | None, why: str) -> Fault:
-    way_out = "Start one with `ray start --head`, or leave --address out."
-    return Fault("--address", "", f"no Ray cluster answers ({why})", way_out, address or "local")
+    if address is None:
+        rule = f"Ray does not start on this machine ({why})"
+        return Fault("Ray", "", rule, "Look at its logs under /tmp/ray, and at the free memory.")
+    way_out = (
+        "Start one with `ray start --head`, or leave --address out. If it is up and wants its "
+        "token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the file with the token that "
+        "it was started with (on its head, `ray get-auth-token` prints it)."
+    )
+    return Fault("--address", "", f"no Ray cluster lets us in ({why})", way_out, address)
 
 
 def run_session(

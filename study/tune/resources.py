@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from study.errors import BadInput, Fault
@@ -36,7 +36,7 @@ class Resources:
 
 
 def plan_resources(
-    available: Mapping[str, float],
+    nodes: Sequence[Mapping[str, float]],
     *,
     cpus: float | None,
     gpus: float | None,
@@ -48,29 +48,57 @@ def plan_resources(
     two single-threaded trials train more images per second than one with two threads.
 
     Args:
-        available: "CPU" and "GPU" of the machine or cluster.
+        nodes: "CPU" and "GPU" of each machine; a trial runs on one of them.
         cpus: of a trial; None decides.
-        gpus: of a trial; None decides.
+        gpus: of a trial, a share of one or a whole number; None decides.
         max_concurrent: trials at a time; None for as many as fit.
 
     Raises:
         BadInput: where not even one trial fits.
     """
-    num_gpus, num_cpus = available.get("GPU", 0.0), available.get("CPU", 1.0)
+    num_gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
     if gpus is None:
         gpus = _SHARE_OF_GPU if num_gpus else 0.0
+    if gpus > 1 and gpus % 1:
+        rule = "above one GPU a trial takes whole ones"
+        raise BadInput(Fault("--gpus-per-trial", "", rule, "Write 0.5, 1 or 2.", gpus))
     if cpus is None:
-        cpus = max(1.0, num_cpus // (num_gpus / gpus)) if gpus and num_gpus else 1.0
-    fits = {"--cpus-per-trial": int(num_cpus / cpus + 1e-9)}
-    if gpus:
-        fits["--gpus-per-trial"] = int(num_gpus / gpus + 1e-9)
-    wanted = {"--cpus-per-trial": (cpus, num_cpus), "--gpus-per-trial": (gpus, num_gpus)}
-    faults = [
-        Fault(option, "", f"there are only {wanted[option][1]:g}", "Lower it.", wanted[option][0])
-        for option, fit in fits.items()
-        if fit < 1
-    ]
-    if faults:
-        raise BadInput(faults)
-    fit = min(fits.values())
+        cpus = _cpus_beside(gpus, nodes) if gpus else 1.0
+    fit = sum(_fit(node, cpus, gpus) for node in nodes)
+    if not fit:
+        raise BadInput(_nothing_fits(nodes, cpus, gpus))
     return Resources(cpus, gpus, min(fit, max_concurrent or fit))
+
+
+def _cpus_beside(gpus: float, nodes: Sequence[Mapping[str, float]]) -> float:
+    """CPUs of a trial so that the trials on a machine's GPUs share all its CPUs."""
+    shares = [
+        node.get("CPU", 1.0) // on_gpus for node in nodes if (on_gpus := _fit_gpus(node, gpus))
+    ]
+    return max(1.0, min(shares, default=1.0))
+
+
+def _fit_gpus(node: Mapping[str, float], gpus: float) -> int:
+    num_gpus = node.get("GPU", 0.0)
+    if gpus < 1:  # two thirds of one GPU and one third of the next are not a trial's
+        return int(num_gpus) * int(1 / gpus + 1e-9)
+    return int(num_gpus // gpus)
+
+
+def _fit(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    on_cpus = int(node.get("CPU", 1.0) / cpus + 1e-9)
+    return min(on_cpus, _fit_gpus(node, gpus)) if gpus else on_cpus
+
+
+def _nothing_fits(nodes: Sequence[Mapping[str, float]], cpus: float, gpus: float) -> list[Fault]:
+    most_cpus = max((node.get("CPU", 1.0) for node in nodes), default=0.0)
+    most_gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
+    wanted = {"--cpus-per-trial": (cpus, most_cpus), "--gpus-per-trial": (gpus, most_gpus)}
+    where = "" if len(nodes) == 1 else " on any one machine"
+    faults = [
+        Fault(option, "", f"there are only {most:g}{where}", "Lower it.", asked)
+        for option, (asked, most) in wanted.items()
+        if asked > most
+    ]
+    rule = f"no machine has {cpus:g} CPUs and {gpus:g} GPUs"
+    return faults or [Fault("--gpus-per-trial", "", rule, "Lower the one or the other.", gpus)]

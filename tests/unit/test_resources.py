@@ -29,13 +29,16 @@ ONE_GPU = {"CPU": 16.0, "GPU": 1.0}
         ({"CPU": 16.0, "GPU": 4.0}, {"gpus": 2.0}, Resources(8.0, 2.0, 2)),
         # A GPU that the user does not want.
         (ONE_GPU, {"gpus": 0.0}, Resources(1.0, 0.0, 16)),
+        # The halves of three GPUs are six trials, their 0.6s only three.
+        ({"CPU": 16.0, "GPU": 3.0}, {"gpus": 0.5, "cpus": 1.0}, Resources(1.0, 0.5, 6)),
+        ({"CPU": 16.0, "GPU": 3.0}, {"gpus": 0.6, "cpus": 1.0}, Resources(1.0, 0.6, 3)),
     ],
 )
 def test_resources_are_what_was_asked_for_or_a_sensible_share(
     available: dict[str, float], asked: dict[str, float], planned: Resources
 ) -> None:
     settings = {"cpus": None, "gpus": None, "max_concurrent": None} | asked
-    assert plan_resources(available, **settings) == planned  # type: ignore[arg-type]
+    assert plan_resources([available], **settings) == planned  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -44,6 +47,7 @@ def test_resources_are_what_was_asked_for_or_a_sensible_share(
         ({"CPU": 2.0}, {"cpus": 4.0}, "--cpus-per-trial: 4.0"),
         (ONE_GPU, {"gpus": 2.0}, "--gpus-per-trial: 2.0"),
         ({"CPU": 2.0}, {"gpus": 1.0}, "--gpus-per-trial: 1.0"),
+        ({"CPU": 8.0, "GPU": 4.0}, {"gpus": 1.5}, "--gpus-per-trial: 1.5: .* whole"),
     ],
 )
 def test_more_than_there_is_is_refused_by_the_option(
@@ -51,7 +55,21 @@ def test_more_than_there_is_is_refused_by_the_option(
 ) -> None:
     settings = {"cpus": None, "gpus": None, "max_concurrent": None} | asked
     with pytest.raises(BadInput, match=option):
-        plan_resources(available, **settings)  # type: ignore[arg-type]
+        plan_resources([available], **settings)  # type: ignore[arg-type]
+
+
+def test_each_trial_fits_one_machine_of_a_cluster() -> None:
+    nodes = [{"CPU": 3.0}, {"CPU": 3.0}]
+    planned = plan_resources(nodes, cpus=2.0, gpus=None, max_concurrent=None)
+    assert planned == Resources(2.0, 0.0, 2)  # not the three that six CPUs would be
+    with pytest.raises(BadInput, match="only 3 on any one machine"):
+        plan_resources(nodes, cpus=4.0, gpus=None, max_concurrent=None)
+
+
+def test_cpus_and_gpus_on_different_machines_fit_no_trial() -> None:
+    nodes = [{"CPU": 8.0}, {"CPU": 1.0, "GPU": 1.0}]
+    with pytest.raises(BadInput, match="no machine has 4 CPUs and 1 GPUs"):
+        plan_resources(nodes, cpus=4.0, gpus=1.0, max_concurrent=None)
 
 
 @pytest.mark.parametrize(("cpus", "threads"), [(0.5, 1), (1.0, 1), (3.0, 3), (2.5, 2)])
