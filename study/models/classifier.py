@@ -15,12 +15,22 @@ STD: Final = (0.229, 0.224, 0.225)
 
 
 class Backbone(Protocol):
-    """What a backbone must be: an nn.Module from images (B, 3, H, W) to features (B, D)."""
+    """What a backbone must be: an nn.Module from images (B, 3, H, W) to features (B, D).
+
+    Attributes:
+        num_features: D, also the channels of the maps.
+        stride: pixels of the image, in each direction, for one of the maps.
+    """
 
     num_features: int
+    stride: int
+
+    def maps(self, x: Tensor) -> Tensor:
+        """Maps (B, D, H / stride, W / stride) of normalised images."""
+        ...
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Features (B, D) of normalised images."""
+        """Features (B, D) of normalised images: the mean of the maps over space."""
         ...
 
 

@@ -52,6 +52,7 @@ class CifarResNet(nn.Module):
     """
 
     num_features = _WIDTHS[-1]
+    stride = 4
 
     def __init__(self, depth: int, dropout: float = 0.0) -> None:
         """Build a network of ``depth`` = 6n + 2 weighted layers.
@@ -69,11 +70,15 @@ class CifarResNet(nn.Module):
         self.layer3 = _stage(_WIDTHS[1], _WIDTHS[2], 2, num_blocks, dropout)
         init_convolutions(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> features (B, 64)."""
+    def maps(self, x: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> maps (B, 64, H / 4, W / 4)."""
         x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
-        x = self.layer3(self.layer2(self.layer1(x)))
-        return x.mean(dim=(2, 3))
+        maps: Tensor = self.layer3(self.layer2(self.layer1(x)))
+        return maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> features (B, 64), the mean of the maps."""
+        return self.maps(x).mean(dim=(2, 3))
 
 
 def _stage(num_in: int, num_out: int, stride: int, num_blocks: int, dropout: float) -> nn.Module:

@@ -16,6 +16,9 @@ from study.models.registry import register
 class SmallImageResNet(nn.Module):
     """A torchvision ResNet without its head, with the small stem; its keys are torchvision's."""
 
+    stride = 8
+    avgpool: nn.Module
+
     def __init__(self, name: str) -> None:
         """Build torchvision's ``name`` with fresh weights."""
         super().__init__()
@@ -31,21 +34,27 @@ class SmallImageResNet(nn.Module):
             if part_name != "fc":
                 self.add_module(part_name, part)
 
+    def maps(self, x: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> maps (B, num_features, H / 8, W / 8)."""
+        for name, part in self.named_children():
+            if name != "avgpool":
+                x = part(x)
+        return x
+
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> features (B, num_features)."""
-        for part in self.children():
-            x = part(x)
-        return x.flatten(1)
+        """Normalised images (B, 3, H, W) -> features (B, num_features), the mean of the maps."""
+        features: Tensor = self.avgpool(self.maps(x))
+        return features.flatten(1)
 
 
-@register("resnet18", dropout=False)
+@register("resnet18", dropout=False, pretrained="torchvision/ResNet18_Weights.IMAGENET1K_V1")
 def resnet18(*, dropout: float, image_size: int) -> nn.Module:
     """ResNet-18: 512 features."""
     del dropout, image_size
     return SmallImageResNet("resnet18")
 
 
-@register("resnet50", dropout=False)
+@register("resnet50", dropout=False, pretrained="torchvision/ResNet50_Weights.IMAGENET1K_V2")
 def resnet50(*, dropout: float, image_size: int) -> nn.Module:
     """ResNet-50: 2048 features."""
     del dropout, image_size

@@ -44,6 +44,8 @@ class Block(nn.Module):
 class WideResNet(nn.Module):
     """Three stages of pre-activation blocks; total stride 4, then the mean over space."""
 
+    stride = 4
+
     def __init__(self, depth: int, width: int, dropout: float = 0.0) -> None:
         """Build WRN-``depth``-``width``; ``depth`` = 6n + 4.
 
@@ -62,10 +64,14 @@ class WideResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(widths[2])
         init_convolutions(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> features (B, 64 * width)."""
+    def maps(self, x: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> activated maps (B, 64 * width, H / 4, W / 4)."""
         x = self.block3(self.block2(self.block1(self.conv1(x))))
-        return functional.relu(self.bn1(x), inplace=True).mean(dim=(2, 3))
+        return functional.relu(self.bn1(x), inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> features (B, 64 * width), the mean of the maps."""
+        return self.maps(x).mean(dim=(2, 3))
 
 
 def _stage(num_in: int, num_out: int, stride: int, num_blocks: int, dropout: float) -> nn.Module:
