@@ -1,4 +1,4 @@
-"""The command line: ``python -m analysis trials|margins|select|report|test DIR [--json]``.
+"""The command line: ``python -m analysis COMMAND DIR [--json]``; ``--help`` names the commands.
 
 Results go to stdout, all else to stderr. Exit 0 done, 1 no result (nothing to choose, a failed
 test), 2 bad input, 130 interrupted.
@@ -59,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
         if name == "test":
             command.add_argument(
                 "--again", metavar="WHY", type=_reason, help="the reason to open the test again"
+            )
+        if name == "ablation":
+            command.add_argument(
+                "--metric", metavar="METRIC", action="append", help="such as val/auroc; may repeat"
             )
     return parser
 

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.compare import DIFFERENCE, MEAN
+from analysis.effects import effects
+from analysis.effects_view import effect_notes, effect_tables
 from analysis.final_test import results_path, run_final_test
 from analysis.frozen import freeze_choice
 from analysis.margins import margin_table, measured_energies
@@ -103,6 +105,12 @@ def _freeze_once(study: Study, chosen: Selection) -> str:
         return freeze_choice(study, chosen, ledger)
 
 
+def ablation(study: Study, options: Namespace) -> Result:
+    """The effect of every arm of an ablation: paired differences over the shared seeds."""
+    table = effects(study, options.metric)
+    return Result(table, effect_tables(study, table), effect_notes(study, table))
+
+
 def report(study: Study, _: Namespace) -> Result:
     """Write report.html, one file that needs no network."""
     path = write_report(study)
@@ -139,6 +147,7 @@ COMMANDS: dict[str, Callable[[Study, Namespace], Result]] = {
     "trials": trials,
     "margins": margins,
     "select": selection,
+    "ablation": ablation,
     "report": report,
     "test": test,
 }

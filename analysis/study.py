@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from matplotlib.figure import Figure
 
 from analysis import plots, score_plots
 from analysis.bootstrap import NUM_RESAMPLES
+from analysis.effects import effects
 from analysis.margins import margin_table
 from analysis.pareto import pareto
+from analysis.plots_ablation import forest
 from analysis.selection import Selection, select
 from analysis.tables import Records, read_records
 
@@ -34,6 +37,10 @@ class Study(Records):
         """The front of the metric against ID accuracy, see ``analysis.pareto.pareto``."""
         return pareto(self)
 
+    def effects(self, metrics: str | Sequence[str] | None = None) -> pd.DataFrame:
+        """Effects of an ablation's arms, see ``analysis.effects.effects``."""
+        return effects(self, metrics)
+
     def margins(self) -> pd.DataFrame:
         """Margins of each trial beside what they gave, see ``analysis.margins.margin_table``."""
         return margin_table(self)
@@ -41,6 +48,10 @@ class Study(Records):
     def plot_trade(self) -> Figure:
         """The metric against ID accuracy, with floor, base and front."""
         return plots.trade(self)
+
+    def plot_effects(self, metric: str | None = None) -> Figure:
+        """Effects of an ablation with their intervals, see ``analysis.plots_ablation.forest``."""
+        return forest(effects(self, metric), metric)
 
     def plot_slices(self) -> dict[str, Figure]:
         """The objective over each searched parameter."""

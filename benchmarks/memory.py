@@ -39,6 +39,7 @@ from study.tune.resources import Resources
 from study.tune.session import Limits, Session
 
 if TYPE_CHECKING:
+    from study.recipes.base import TrainingLoss
     from torch import nn
 
     from study.data.batches import Batch
@@ -88,7 +89,7 @@ def trial(config: dict[str, Any], setting: TrialSetting, folder: Path) -> None:
     class Measured(EnergyRecipe):
         """The energy recipe, which stops once the first batch is made."""
 
-        def loss(self) -> nn.Module:
+        def loss(self) -> TrainingLoss:
             note_uss(folder, BUILT, assignment.number)
             return super().loss()
 
@@ -149,14 +150,16 @@ def uss_of_pair(function: Callable[..., None], payload: dict[str, Any]) -> Pairs
 def new_setting(root: Path | None, share: float, run: Path) -> TrialSetting:
     """What a study's trials share, weights of a base among it."""
     from study.models.registry import build_classifier
+    from study.starting import Starting
     from study.training import Goal
     from study.trial import TrialSetting
 
     state = build_classifier("resnet20", 10, seed=0).state_dict()
+    weights = {name: tensor.numpy() for name, tensor in state.items()}
     return TrialSetting(
         recipe="energy",
         data=study_data(root, share=share),
-        base_weights={name: tensor.numpy() for name, tensor in state.items()},
+        starting=Starting(weights={"resnet20": weights}),
         run=run,
         goal=Goal("val/fpr95", None),
         checkpoint_rule="best",

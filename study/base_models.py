@@ -30,7 +30,7 @@ from study.checkpoint import (
 from study.data.batches import evaluation_batches
 from study.data.images import ImageSet
 from study.data.roles import StudyData
-from study.evaluation import evaluate_sets
+from study.evaluation import evaluate
 from study.frozen import file_hash
 from study.margins import EnergyStats
 from study.models.registry import source_file
@@ -54,6 +54,7 @@ _CODE = (
     "seeding.py",
     "training.py",
 )
+BASE_RECIPE = "cifar10"
 _RECORD = "base.json"  # written last: what the base is, and the checksum of its weights
 _MEASURED_OUTLIERS = 5_000
 _GOAL = Goal("val/id_accuracy", None)
@@ -176,7 +177,7 @@ def trained_base(
     """
     key = spec.key(data)
     folder = cache / key
-    recipe = make_recipe("cifar10", spec.train)
+    recipe = make_recipe(BASE_RECIPE, spec.train)
     model = _fresh(recipe, spec, data)
     with _alone(folder, progress):
         trained_now = not _is_whole(folder, progress)
@@ -225,7 +226,7 @@ def loaded_base(
     Raises:
         ValueError: naming every key of ``weights`` that does not fit ``spec``'s backbone.
     """
-    model = _fresh(make_recipe("cifar10", spec.train), spec, data)
+    model = _fresh(make_recipe(BASE_RECIPE, spec.train), spec, data)
     load_into(model, dict(weights))
     key = hashlib.sha256(path.read_bytes()).hexdigest()[:24]
     return _measured(key, path, model, data, device, scored_by, False, True)
@@ -240,7 +241,7 @@ def copied_base(
     scored_by: Recipe,
 ) -> BaseModel:
     """The base of a study that goes on, from its own folder, whatever the cache holds by now."""
-    model = _fresh(make_recipe("cifar10", spec.train), spec, data)
+    model = _fresh(make_recipe(BASE_RECIPE, spec.train), spec, data)
     load_into(model, load_weights(recorded.path)[0])
     key, saw = recorded.key, recorded.saw_validation
     return _measured(key, recorded.path, model, data, device, scored_by, False, saw)
@@ -278,7 +279,7 @@ def _train(
             accuracy, speed = result.metrics["val/id_accuracy"], result.metrics["images_per_s"]
             stage.advance(1, f"validation accuracy {accuracy:.3f}, {speed:.0f} images/s")
     state = load_checkpoint(folder, epochs).model
-    save_weights(state, folder / WEIGHTS, {"recipe": "cifar10", "backbone": spec.backbone})
+    save_weights(state, folder / WEIGHTS, {"recipe": BASE_RECIPE, "backbone": spec.backbone})
     told = {**asdict(spec), "data": data.fingerprint}
     write_json(folder / _RECORD, {**told, "weights_sha256": file_hash(folder / WEIGHTS)})
     drop_checkpoints(folder)
@@ -295,7 +296,7 @@ def _measured(
     saw_validation: bool,
 ) -> BaseModel:
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    evaluation = evaluate_sets(scored_by, model, data.val_id.images, data.ood_val.sets, device)
+    evaluation = evaluate(scored_by, model, data, device)
     outliers = None
     if data.outliers is not None:
         outliers = _logits(model, _sample(data.outliers.images), device)

@@ -6,6 +6,8 @@ checkpoints/<trial>/weights.safetensors   the weights at the epoch that the chec
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +22,7 @@ from study.models.weights import load_weights, save_weights
 from study.training import TrainingState
 
 _NEWEST_KEPT = 2  # one may be ahead of the ledger, the other is then the one to resume from
+_RENAMES = 5  # tries to take the place of a checkpoint that another process writes too
 _MODEL, _STATE = "model.safetensors", "state.pt"
 
 
@@ -34,6 +37,18 @@ def save_checkpoint(folder: Path, state: TrainingState) -> None:
     temporary = folder / f".{target.name}.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
+    try:
+        _write_state(temporary, state)
+        _put_in_place(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _sync(folder)
+    states = sorted(folder.glob("epoch_*"), key=lambda path: int(path.name[len("epoch_") :]))
+    for old in states[:-_NEWEST_KEPT]:
+        _remove(old)
+
+
+def _write_state(temporary: Path, state: TrainingState) -> None:
     save_weights(state.model, temporary / _MODEL, {"epoch": str(state.epoch)})
     torch.save({"optimizer": state.optimizer, "loss": state.loss}, temporary / _STATE)
     sums = {name: _sha256(temporary / name) for name in (_MODEL, _STATE)}
@@ -41,12 +56,33 @@ def save_checkpoint(folder: Path, state: TrainingState) -> None:
     (temporary / "meta.json").write_text(meta)
     for file in temporary.iterdir():
         _sync(file)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
-    _sync(folder)
-    states = sorted(folder.glob("epoch_*"), key=lambda path: int(path.name[len("epoch_") :]))
-    for old in states[:-_NEWEST_KEPT]:
-        shutil.rmtree(old)
+
+
+def _put_in_place(temporary: Path, target: Path) -> None:
+    """Rename, in place of an older one.
+
+    For some seconds after a driver was killed its worker trains on, beside the one that took the
+    trial up. Both write the same bits; whose checkpoint stays does not matter, but a rename onto
+    a folder that is there again fails.
+    """
+    for attempt in range(_RENAMES):
+        if target.exists():
+            _remove(target)
+        try:
+            temporary.rename(target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt == _RENAMES - 1:
+                raise
+
+
+def _remove(state: Path) -> None:
+    """Remove a checkpoint; a crash in the midst leaves none that is half there and looks whole."""
+    aside = state.with_name(f".{state.name}.{os.getpid()}.old.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):  # another process was quicker
+        state.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def load_checkpoint(folder: Path, epoch: int) -> TrainingState:
@@ -87,7 +123,7 @@ def has_checkpoint(folder: Path, epoch: int) -> bool:
 def drop_checkpoints(folder: Path) -> None:
     """Remove the resumable states of an ended trial; its chosen weights stay."""
     for path in folder.glob("epoch_*"):
-        shutil.rmtree(path)
+        _remove(path)
 
 
 def _fault(path: Path, rule: str) -> Fault:

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from study.disk import DiskFull, is_disk_full
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
-from study.options import DATA_CHOICES, ResumeOptions, RunOptions
+from study.options import DATA_CHOICES, ReplayOptions, ResumeOptions, RunOptions
 from study.records import RunFolder
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -29,6 +30,7 @@ examples:
   python run_study.py --space energy --set train.epochs=5 tune.searcher=random
   python run_study.py --resume runs/energy                go on after an interrupt or a crash
   python run_study.py --extend runs/energy --num-trials +10
+  python run_study.py --replay runs/energy 00003          one trial again; do the numbers agree?
 
 exit codes: 0 done, 1 the study failed, 2 bad input, 130 interrupted
 """
@@ -69,6 +71,14 @@ def _add_what(group: argparse._ArgumentGroup) -> None:
     _option(group, "--space", "NAME|FILE", "a space of search_spaces/, or your own YAML file")
     _option(group, "--resume", "DIR", "go on where the study in DIR stopped")
     _option(group, "--extend", "DIR", "more trials for a study (with --num-trials +N)")
+    group.add_argument(
+        "--replay",
+        metavar=("DIR", "TRIAL"),
+        nargs=2,
+        action="extend",
+        default=[],
+        help="repeat a trial from its record and compare every number; exit 1 where one differs",
+    )
 
 
 def _add_study(group: argparse._ArgumentGroup) -> None:
@@ -201,7 +211,7 @@ def _number(text: str) -> float | None:
     return float(text)
 
 
-def parse(arguments: Sequence[str]) -> RunOptions | ResumeOptions:
+def parse(arguments: Sequence[str]) -> RunOptions | ResumeOptions | ReplayOptions:
     """The options of a command line.
 
     Raises:
@@ -213,15 +223,20 @@ def parse(arguments: Sequence[str]) -> RunOptions | ResumeOptions:
     values = _Values(namespace)
     known = [option for action in parser._actions for option in action.option_strings]
     values.faults.extend(_unknown(text, known) for text in unknown)
-    ways = [way for way in ("space", "resume", "extend") if values.given(way)]
+    ways = [way for way in ("space", "resume", "extend", "replay") if values.given(way)]
     if len(ways) != 1:
-        rule = "one of --space, --resume and --extend is needed"
+        rule = "one of --space, --resume, --extend and --replay is needed"
         if ways:
             rule = f"{' and '.join(f'--{way}' for way in ways)} exclude each other"
         way_out = "A first study: --space energy. All options: --help."
         values.faults.append(Fault("command line", "", rule, way_out))
     command = shlex.join(["python", "run_study.py", *arguments])
-    options = _resume(values, command) if ways[:1] != ["space"] and ways else _run(values, command)
+    options: RunOptions | ResumeOptions | ReplayOptions
+    if ways[:1] == ["replay"]:
+        options = _replay(values, command)
+    else:
+        resuming = ways[:1] in (["resume"], ["extend"])
+        options = _resume(values, command) if resuming else _run(values, command)
     if values.faults:
         raise BadInput(values.faults)
     return options
@@ -279,6 +294,24 @@ def _resume(values: _Values, command: str) -> ResumeOptions:
     )
 
 
+def _replay(values: _Values, command: str) -> ReplayOptions:
+    for name in (*_ON_RECORD, "num_trials", "time_budget", "max_concurrent", "address"):
+        if values.given(name):
+            values.fault(name, "cannot go with --replay: the record says it", "Leave it out.")
+    texts = values.texts("replay")
+    directory, trial = Path(texts[0]).expanduser(), texts[1]
+    if len(texts) > 2:
+        values.fault("replay", f"given {len(texts) // 2} times", "Replay one trial at a time.")
+    if not directory.is_dir():
+        rule = "is not a folder" if directory.exists() else "does not exist"
+        values.fault("replay", rule, "Name the folder of a run, then the trial.", texts[0])
+    if not re.fullmatch(r"\d{1,9}", trial):
+        rule = "a trial is named by its number"
+        values.fault("replay", rule, "Write 3 or 00003; `analysis trials` lists them.", trial)
+        trial = "0"
+    return ReplayOptions(directory, int(trial), quiet=values.flag("quiet"), command=command)
+
+
 def _more_trials(values: _Values, way: str) -> int:
     text = values.text("num_trials")
     if way == "resume":
@@ -293,29 +326,40 @@ def _more_trials(values: _Values, way: str) -> int:
     return 0
 
 
-def _execute(options: RunOptions | ResumeOptions) -> None:
+def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
     # Here and not above: --help and bad input should not wait for torch and Ray.
     from analysis.conclusion import conclude
-    from study import run
+    from study import replay, run
     from study.progress import Progress
 
     stream = sys.stderr
     live = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
     with Progress(stream, live=live, quiet=options.quiet) as progress:
+        code = DONE
         if isinstance(options, RunOptions):
             result = run.run_study(options, progress, conclude)
-        else:
+        elif isinstance(options, ResumeOptions):
             result = run.resume_study(options, progress, conclude)
+        else:
+            agreement = replay.replay(options, progress)
+            result, code = agreement.text(), DONE if agreement.same else FAILED
     print(result)
+    return code
 
 
-def _way_back(options: RunOptions | ResumeOptions | None) -> str:
+def _way_back(options: RunOptions | ResumeOptions | ReplayOptions | None) -> str:
     if options is None:
         return ""
+    if isinstance(options, ReplayOptions):
+        return "A replay changes nothing; give the same command again."
     folder = options.out if isinstance(options, RunOptions) else options.directory
     if not RunFolder(folder).ledger.exists():
         return "Nothing was recorded yet; give the same command again."
     return f"To go on: {shlex.join(['python', 'run_study.py', '--resume', str(folder)])}"
+
+
+def _after_room(options: RunOptions | ResumeOptions | ReplayOptions | None) -> str:
+    return f"Make room on it first. {_way_back(options)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -324,14 +368,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments without the program's name; None takes those of the process.
     """
-    options: RunOptions | ResumeOptions | None = None
+    options: RunOptions | ResumeOptions | ReplayOptions | None = None
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
-        _execute(options)
+        return _execute(options)
     except BadInput as error:
         for fault in error.faults:
             print(fault, file=sys.stderr)
         return BAD_INPUT
+    except (DiskFull, OSError) as error:
+        if not is_disk_full(error) and not isinstance(error, DiskFull):
+            raise
+        print(f"The study is paused: the disk is full ({error})", file=sys.stderr)
+        print(f"Nothing that was recorded is lost. {_after_room(options)}", file=sys.stderr)
+        return FAILED
     except StudyFailed as error:
         print(f"The study failed: {error}", file=sys.stderr)
         return FAILED
@@ -339,4 +389,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Interrupted. {error}".rstrip(), file=sys.stderr)
         print(_way_back(options), file=sys.stderr)
         return INTERRUPTED
-    return DONE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.metrics import OOD_METRICS, ood_metrics
-from study.recipes.base import Recipe
+from study.recipes.base import Fitted, Recipe
 from study.records import VAL_ID, SetScores, ValidationScores
 
 _BATCH_SIZE = 512
@@ -38,10 +38,17 @@ class Scored:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """ID images and named OOD sets scored at one state of a model."""
+    """ID images and named OOD sets scored at one state of a model.
+
+    Attributes:
+        id: the ID images.
+        ood: the OOD sets by name.
+        fitted: what the scores needed beside the model.
+    """
 
     id: Scored
     ood: dict[str, Scored]
+    fitted: Fitted
 
     def id_accuracy(self) -> float:
         """Share of ID images whose predicted class is theirs."""
@@ -80,12 +87,16 @@ def _record(scored: Scored) -> SetScores:
 def evaluate(
     recipe: Recipe, model: nn.Module, data: StudyData, device: torch.device
 ) -> Evaluation:
-    """Score the validation roles.
+    """Score the validation roles; what scores need is measured on train and validation ID.
 
     Raises:
         TrialFailed: where a score is not finite or is the same for every image.
     """
-    return evaluate_sets(recipe, model, data.val_id.images, data.ood_val.sets, device)
+    model.eval()
+    fitted = recipe.fit(model, data, device)
+    id_scored = score_images(recipe, model, data.val_id.images, device, fitted)
+    fitted = {**fitted, **recipe.calibrate(id_scored.scores)}
+    return _whole(recipe, model, id_scored, data.ood_val.sets, device, fitted)
 
 
 def evaluate_sets(
@@ -94,36 +105,56 @@ def evaluate_sets(
     id_images: ImageSet,
     ood_sets: Mapping[str, ImageSet],
     device: torch.device,
+    fitted: Fitted,
 ) -> Evaluation:
-    """Score ID images and named OOD sets, in evaluation mode, without gradients.
+    """Score ID images and named OOD sets with what an earlier `evaluate` has fitted.
 
     Raises:
         TrialFailed: where a score is not finite or is the same for every image.
     """
     model.eval()
-    evaluation = Evaluation(
-        score_images(recipe, model, id_images, device),
-        {name: score_images(recipe, model, one, device) for name, one in ood_sets.items()},
-    )
-    _refuse_degenerate(evaluation)
+    id_scored = score_images(recipe, model, id_images, device, fitted)
+    return _whole(recipe, model, id_scored, ood_sets, device, fitted)
+
+
+def _whole(
+    recipe: Recipe,
+    model: nn.Module,
+    id_scored: Scored,
+    ood_sets: Mapping[str, ImageSet],
+    device: torch.device,
+    fitted: Fitted,
+) -> Evaluation:
+    def finish(scored: Scored) -> Scored:
+        return replace(scored, scores=recipe.combine(scored.scores, fitted))
+
+    ood = {
+        name: finish(score_images(recipe, model, images, device, fitted))
+        for name, images in ood_sets.items()
+    }
+    evaluation = Evaluation(finish(id_scored), ood, fitted)
+    _refuse_degenerate(evaluation, recipe.may_be_constant)
     return evaluation
 
 
 @torch.inference_mode()
 def score_images(
-    recipe: Recipe, model: nn.Module, images: ImageSet, device: torch.device
+    recipe: Recipe, model: nn.Module, images: ImageSet, device: torch.device, fitted: Fitted
 ) -> Scored:
-    """Scores of one set; independent of how it is cut into batches (the model is in eval mode)."""
+    """Scores of one set, before any are combined.
+
+    They do not depend on how the set is cut into batches: the model is in evaluation mode.
+    """
     predictions, scores = [], []
     for batch in evaluation_batches(images, _BATCH_SIZE, device, channels_last=True):
-        prediction, one = recipe.score(model, batch)
+        prediction, one = recipe.score(model, batch, fitted)
         predictions.append(prediction)
         scores.append(one)
     joined = {name: np.concatenate([one[name] for one in scores]) for name in scores[0]}
     return Scored(images, np.concatenate(predictions).astype(np.int16), joined)
 
 
-def _refuse_degenerate(evaluation: Evaluation) -> None:
+def _refuse_degenerate(evaluation: Evaluation, may_be_constant: frozenset[str]) -> None:
     """A score that is not finite, or the same for all images, measures nothing."""
     for score, id_values in evaluation.id.scores.items():
         everything = np.concatenate(
@@ -132,7 +163,7 @@ def _refuse_degenerate(evaluation: Evaluation) -> None:
         bad = np.count_nonzero(~np.isfinite(everything))
         if bad:
             raise TrialFailed(f"score {score}: {bad} of {everything.size} values are not finite")
-        if np.ptp(everything) == 0:
+        if np.ptp(everything) == 0 and score not in may_be_constant:
             raise TrialFailed(
                 f"score {score} is {everything[0]:.6g} for all {everything.size} validation images"
             )

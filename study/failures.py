@@ -6,9 +6,34 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from study.disk import is_disk_full
+from study.errors import TrialFailed
+
 # What differs between two trials that failed of the same cause: addresses, processes, values.
 _CHANGING = re.compile(r"0x[0-9a-fA-F]+|[0-9a-f]{16,}|\d+(?:\.\d+)*(?:[eE][+-]?\d+)?")
 _FRAME = re.compile(r'^\s*File ".*", line \d+')
+
+DIVERGED, MEMORY, BUG, LOST = "diverged", "memory", "bug", "lost"
+DISK, FILE = "disk", "file"  # these two pause the study: the trial is not to blame
+# What allocators say that raise no exception type of their own: torch's for the CPU, CUDA's
+# runtime, cuBLAS and cuDNN.
+_NO_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory|CUDA error: out of memory|STATUS_ALLOC_FAILED"
+    r"|Cannot allocate memory|node running low on memory"
+)
+
+
+def cause_of(error: BaseException) -> str:
+    """The class of a failure: `DIVERGED`, `MEMORY`, `DISK` or `BUG`."""
+    if isinstance(error, TrialFailed):
+        return DIVERGED
+    if is_disk_full(error):
+        return DISK
+    # By name: torch's and Ray's exceptions are not imported here, and analysis has neither.
+    named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
+    if named or isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        return MEMORY
+    return BUG
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ leaves into numbers. Nobody else reads test images, but for the leak check's fin
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -15,29 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from study.assignment import Assignment
 from study.data.test_access import TestData, open_test
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
 from study.evaluation import evaluate_sets
 from study.frozen import SELECTED, file_hash, read_frozen
 from study.ledger import Ledger
-from study.models.weights import load_into, load_weights
-from study.recipes.base import Recipe
-from study.recipes.registry import make_recipe
 from study.records import (
     BASE,
     TEST_ID,
     TEST_OPENED,
-    TRIAL_JSON,
     WEIGHTS,
     RunFolder,
     write_json,
 )
 from study.run_folder import read_manifest, recorded_plan
+from study.saved_models import load_model
 from study.test_accesses import note_access
-from study.trial import fresh_model
 
 
 def final_test(folder: Path, again: str | None, command: str) -> None:
@@ -95,24 +88,12 @@ def _refuse_unfrozen(run: RunFolder, frozen: dict[str, Any], ledger: Ledger) -> 
 def _score(run: RunFolder, trial: str, name: str, test: TestData) -> None:
     """Per-image test scores of one model, as final_test/<name>.npz."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    recipe, model = load_model(run, trial, len(test.id.classes) or None, test)
+    num_classes = len(test.id.classes) or int(test.id.labels.max()) + 1
+    saved = load_model(run, trial, num_classes, test.id.pixels.shape[1])
+    model, fitted = saved.model, saved.fitted
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    evaluation = evaluate_sets(recipe, model, test.id, test.ood, device)
+    evaluation = evaluate_sets(saved.recipe, model, test.id, test.ood, device, fitted)
     evaluation.as_epoch(1, id_name=TEST_ID).save(run.final_test / f"{name}.npz")
-
-
-def load_model(
-    run: RunFolder, trial: str, num_classes: int | None, test: TestData
-) -> tuple[Recipe, nn.Module]:
-    """A trial's recipe, and its model with the weights that the checkpoint rule kept."""
-    folder = run.trial_checkpoints(trial)
-    told: dict[str, Any] = json.loads((folder / TRIAL_JSON).read_text())
-    recipe = make_recipe(told.pop("recipe"), told["train"])
-    classes = num_classes or int(test.id.labels.max()) + 1
-    model = fresh_model(recipe, Assignment(**told), classes, test.id.pixels.shape[1])
-    weights, _ = load_weights(folder / WEIGHTS)
-    load_into(model, weights)
-    return recipe, model
 
 
 def _opened_before(run: RunFolder, when: str) -> Fault:

@@ -11,14 +11,16 @@ from torch import nn
 
 from study.data.decode import cache_folder
 from study.data.roles import StudyData
+from study.disk import bytes_text, parse_bytes
 from study.evaluation import score_images
+from study.models.registry import build_classifier
 from study.progress import Progress
 from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
 from study.records import WEIGHTS
 from study.searching import machine_of, this_machine
 from study.setup import base_spec
-from study.space import flat, substitute
+from study.space import flat, grid, substitute
 from study.spec import StudySpec
 from study.tune.resources import Resources, plan_resources
 
@@ -31,11 +33,12 @@ _CHECKPOINTS_OF_A_LIVE_TRIAL = 4  # two states of weights and momentum
 
 @dataclass(frozen=True)
 class Speed:
-    """What the probe measured of one trial, in images per second, and the size of its weights."""
+    """What the probe found of one trial: images per second, bytes of weights, scores an image."""
 
     training: float
     validation: float
     weights_bytes: int
+    num_scores: int
 
 
 def forecast(spec: StudySpec, data: StudyData, progress: Progress) -> str:
@@ -55,7 +58,7 @@ def forecast(spec: StudySpec, data: StudyData, progress: Progress) -> str:
     )
     torch.set_num_threads(resources.threads)
     with progress.stage("Forecast: a short probe of the speed"):
-        speed = _probe(spec.recipe, train, model, data, torch.device(resources.device))
+        speed = _probe(spec, train, model, data, torch.device(resources.device))
     lines = [spec.dump().rstrip(), "", "# Forecast"]
     lines += [f"#   {note}" for note in data.notes]
     lines += [f"#   {name:<18}{text}" for name, text in _rows(spec, data, train, resources, speed)]
@@ -74,11 +77,11 @@ def _rows(
     at_a_time = min(resources.max_concurrent, num_trials)
     trial_s = epochs * (epoch_images / speed.training + validated / speed.validation)
     early = ", less what ASHA stops early" if spec.tune.scheduler == "asha" else ""
-    disk_mib = _disk(spec, epochs, validated, at_a_time, speed.weights_bytes) / 2**20
+    disk_mib = _disk(spec, epochs, validated, at_a_time, speed) / 2**20
     return [
         (
             "trials",
-            f"{num_trials}, {at_a_time} at a time, each on {resources.device} with "
+            f"{num_trials}{_arms(spec)}, {at_a_time} at a time, each on {resources.device} with "
             f"{resources.threads} CPU thread(s)",
         ),
         ("epochs a trial", f"{epochs}"),
@@ -87,12 +90,23 @@ def _rows(
         ("speed, probed", f"{speed.training:,.0f} images/s in training, one trial alone"),
         ("base model", _base_text(spec, data, speed.training)),
         ("search", f"about {_time(num_trials * trial_s / at_a_time)}{early}"),
-        ("disk", f"about {disk_mib:,.0f} MiB"),
+        ("disk", f"about {disk_mib:,.0f} MiB, checkpoints within {_budget(spec)}"),
     ]
 
 
+def _arms(spec: StudySpec) -> str:
+    if spec.ablate is None:
+        return ""
+    return f" ({len(spec.ablate.arms)} arms x {len(spec.ablate.seeds)} seeds)"
+
+
 def _costliest(spec: StudySpec) -> dict[str, Any]:
-    """The corner of the space that costs most: small ID batches have the most outliers."""
+    """The corner of the space that costs most: small ID batches have the most outliers.
+
+    Of an ablation the arm with the most images; what its network costs is not looked at.
+    """
+    if spec.ablate is not None:
+        return max(grid(spec), key=lambda point: _images(substitute(spec, point)[0]))
     point = {}
     for name, domain in flat(spec).items():
         numbers = [end for end in domain.ends() if isinstance(end, (int, float))]
@@ -101,30 +115,46 @@ def _costliest(spec: StudySpec) -> dict[str, Any]:
     return point
 
 
+def _images(train: dict[str, Any]) -> float:
+    """Images of a trial, to compare arms; a training set that is drawn whole is very large."""
+    images = train["epoch_images"] or 10**9
+    outliers = train.get("outlier_batch_size", 0) / train["batch_size"]
+    return float(images * train["epochs"] * (1 + outliers))
+
+
 def _probe(
-    recipe_name: str,
+    spec: StudySpec,
     train: dict[str, Any],
     model_section: dict[str, Any],
     data: StudyData,
     device: torch.device,
 ) -> Speed:
     margins = {name: value for name, value in (("m_in", -20.0), ("m_out", -5.0)) if name in train}
-    recipe = make_recipe(recipe_name, {**train, **margins})
+    size = int(data.train.images.pixels.shape[1])
+    base = base_spec(spec)
+
+    def untrained() -> nn.Module:
+        return build_classifier(
+            base.backbone, data.num_classes, dropout=base.dropout, image_size=size, seed=0
+        )
+
+    recipe = make_recipe(spec.recipe, {**train, **margins}, untrained)
     model = recipe.build_model(
         str(model_section["backbone"]),
         data.num_classes,
         dropout=float(model_section["dropout"]),
-        image_size=int(data.train.images.pixels.shape[1]),
+        image_size=size,
         seed=0,
     )
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = _training_speed(recipe, model, data, device)
     sample = data.val_id.images.take(range(min(_PROBED_VALIDATION, len(data.val_id.images))))
     begun = time.perf_counter()
-    score_images(recipe, model.eval(), sample, device)
+    fitted = recipe.fit(model, data, device)
+    score_images(recipe, model.eval(), sample, device, fitted)
     validation = len(sample) / (time.perf_counter() - begun)
     size = sum(tensor.nbytes for tensor in model.state_dict().values())
-    return Speed(training, validation, size)
+    return Speed(training, validation, size, len(recipe.scores))
 
 
 def _training_speed(
@@ -155,12 +185,23 @@ def _base_text(spec: StudySpec, data: StudyData, speed: float) -> str:
     return f"{key}, to be trained: {spec.base.epochs} epochs, about {_time(seconds)}"
 
 
-def _disk(spec: StudySpec, epochs: int, validated: int, at_a_time: int, weights_bytes: int) -> int:
+def _disk(
+    spec: StudySpec,
+    epochs: int,
+    validated: int,
+    at_a_time: int,
+    speed: Speed,
+) -> int:
     """Each trial keeps one set of weights and the scores of every epoch; a live one states too."""
-    per_epoch = validated * (8 * len(spec.info.scores) + 2)
+    per_epoch = validated * (8 * speed.num_scores + 2)
     scores = validated * _BYTES_PER_SCORED_IMAGE + epochs * per_epoch
-    kept = spec.tune.num_trials * (weights_bytes + scores)
-    return kept + at_a_time * _CHECKPOINTS_OF_A_LIVE_TRIAL * weights_bytes
+    kept = spec.tune.num_trials * (speed.weights_bytes + scores)
+    return kept + at_a_time * _CHECKPOINTS_OF_A_LIVE_TRIAL * speed.weights_bytes
+
+
+def _budget(spec: StudySpec) -> str:
+    budget = spec.tune.checkpoint_budget
+    return "no limit" if budget is None else bytes_text(parse_bytes(budget))
 
 
 def _time(seconds: float) -> str:

@@ -8,6 +8,7 @@ and TensorBoard are projections of it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -121,10 +122,20 @@ class Ledger:
 
         Raises:
             ValueError: if a field holds NaN or an infinity, which JSON does not have.
+            OSError: where it cannot be written whole; the file is then as it was.
         """
         record: Record = {"event": event, "time": datetime.now(UTC).isoformat(), **fields}
-        os.write(self._fd, encode(record))
-        os.fsync(self._fd)
+        line = encode(record)
+        end = os.fstat(self._fd).st_size
+        try:
+            # A full disk shows as a short count first: the part must go, or it would be damage
+            # in the middle once another line follows.
+            if os.write(self._fd, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            os.fsync(self._fd)
+        except OSError:
+            os.ftruncate(self._fd, end)
+            raise
         self.records.append(record)
         return record
 
@@ -148,3 +159,24 @@ class Ledger:
     ) -> None:
         """Close it."""
         self.close()
+
+
+class RecordedLedger(Ledger):
+    """A ledger that is only read: no lock, no torn line cut off, nothing appended."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the ledger at ``path``.
+
+        Raises:
+            BadInput: if a line before the last is damaged.
+        """
+        self.path = path
+        self.records, good = read_ledger(path)
+        self.torn_bytes = path.stat().st_size - good if path.exists() else 0
+
+    def append(self, event: str, **fields: Any) -> Record:
+        """Refused."""
+        raise AssertionError(f"{self.path} was opened to be read, not for {event!r}: {fields}")
+
+    def close(self) -> None:
+        """Nothing is held."""

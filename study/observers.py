@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from typing_extensions import override
 
 from study.assignment import trial_id
 from study.checkpoint import drop_checkpoints
+from study.checkpoint_budget import CheckpointBudget
+from study.disk import parse_bytes, sweep_temporaries
 from study.failures import FailedTrial, failure_lines
 from study.progress import Progress
 from study.records import RunFolder, write_bytes
@@ -38,6 +41,12 @@ class ProgressObserver(Observer):
         done = len(record.epochs)
         self._progress.epoch(trial_id(record.number), done, total, record.epochs[-1])
 
+    @override
+    def trial_retried(self, record: TrialRecord, reason: str) -> None:
+        """Say that it goes on alone."""
+        name, first = trial_id(record.number), reason.splitlines()[0]
+        self._progress.warning(f"trial {name} goes on, alone: {first}")
+
     def trial_ended(self, record: TrialRecord) -> None:
         """Show how it ended."""
         metrics = chosen_metrics(record, self._setup.spec.select.checkpoint)
@@ -53,11 +62,25 @@ def chosen_metrics(record: TrialRecord, rule: str) -> dict[str, float]:
 class RecordsObserver(Observer):
     """Keeps tables, study.db and checkpoints in step with the ledger."""
 
-    def __init__(self, run: RunFolder, setup: Setup, decisions: Decisions) -> None:
-        """Open study.db anew from the ledger and write the tables."""
+    def __init__(
+        self, run: RunFolder, setup: Setup, decisions: Decisions, warn: Callable[[str], None]
+    ) -> None:
+        """Clear what the killed left, open study.db anew from the ledger, write the tables."""
         self._run = run
         self._setup = setup
         self._decisions = decisions
+        self._warn = warn
+        sweep_temporaries(run.path)
+        for record in decisions.trials:  # a kill may have come between its end and this
+            if record.status != "running":
+                drop_checkpoints(run.trial_checkpoints(trial_id(record.number)))
+        limit = setup.spec.tune.checkpoint_budget
+        self._budget = CheckpointBudget(
+            run,
+            None if limit is None else parse_bytes(limit),
+            setup.spec.select.checkpoint,
+            self._note_dropped,
+        )
         self._database = StudyDatabase(run.study_db, run.path.resolve().name)
         self._database.update(decisions.frozen)
         self._written = 0.0
@@ -72,22 +95,32 @@ class RecordsObserver(Observer):
     def trial_ended(self, record: TrialRecord) -> None:
         """Free its resumable states, add it to study.db, write the tables if it is time."""
         drop_checkpoints(self._run.trial_checkpoints(trial_id(record.number)))
+        if beyond := self._budget.enforce(self._decisions.trials):
+            self._warn(beyond)
         self._database.update(self._decisions.frozen)
         self.epoch(record)
 
-    def close(self) -> list[FailedTrial]:
-        """Write everything as it stands now, unfinished trials as paused; give the failures."""
-        self._write(live=False)
-        self._database.close(self._decisions.frozen)
-        failures = [
+    @property
+    def failures(self) -> list[FailedTrial]:
+        """The failed trials of the study."""
+        return [
             FailedTrial(trial_id(record.number), record.reason, record.traceback)
             for record in self._decisions.trials
             if record.status == "failed"
         ]
-        if failures:
-            text = "\n".join(failure_lines(failures)) + "\n"
-            write_bytes(self._run.failures, text.encode())
-        return failures
+
+    def close(self) -> None:
+        """Write everything as it stands now, unfinished trials as paused."""
+        try:
+            if failures := self.failures:
+                text = "\n".join(failure_lines(failures)) + "\n"
+                write_bytes(self._run.failures, text.encode())
+            self._write(live=False)
+        finally:
+            self._database.close(self._decisions.frozen)
+
+    def _note_dropped(self, trials: list[str], size: int) -> None:
+        self._decisions.note("weights dropped", trials=trials, bytes=size)
 
     def _write(self, *, live: bool) -> None:
         if self._decisions.trials:

@@ -74,3 +74,20 @@ class ResumeOptions:
     address: str | None = None
     quiet: bool = False
     command: str = ""
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """One recorded trial, to be repeated and compared.
+
+    Attributes:
+        directory: folder of the run; nothing in it is changed.
+        trial: number of the trial.
+        quiet: tell warnings and errors only.
+        command: the command as it was typed.
+    """
+
+    directory: Path
+    trial: int
+    quiet: bool = False
+    command: str = ""

@@ -11,6 +11,11 @@ from study.places import FaultList
 from study.yamlfile import KeyPath, dotted, parse
 
 SET = "--set"
+# Mappings from which null takes a key out -> the rule, and what the keys that are there are.
+_TAKEN_OUT: dict[KeyPath, tuple[str, str]] = {
+    ("search",): ("only a parameter that is searched can be taken out of the search", "Searched"),
+    ("ablate", "factors"): ("only a factor can be taken out of an ablation", "Factors"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ def apply_overrides(
 ) -> set[KeyPath]:
     """Lay overrides over ``data``, in place.
 
-    ``search.NAME=null`` takes a parameter out of the search.
+    ``search.NAME=null`` takes a parameter out of the search, ``ablate.factors.NAME=null`` a
+    factor out of an ablation.
 
     Args:
         data: a space as plain data.
@@ -80,9 +86,11 @@ def _parse(text: str, faults: FaultList) -> Override | None:
 
 def _path(key: str) -> KeyPath:
     parts = key.split(".")
-    # A searched parameter outside `train` has a dot in its name: search.model.dropout.
-    if parts[:2] == ["search", "model"] and len(parts) > 2:
-        parts[1:3] = ["model." + parts[2]]
+    # A searched parameter outside `train` has a dot in its name: search.model.dropout. So have
+    # factors, ablate.factors.model.dropout, and settings, ablate.factors.F.LEVEL.model.dropout.
+    for where, above in ((1, ["search"]), (2, ["ablate", "factors"]), (4, ["ablate", "factors"])):
+        if parts[: len(above)] == above and parts[where : where + 1] == ["model"]:
+            parts[where : where + 2] = [".".join(parts[where : where + 2])]
     return tuple(parts)
 
 
@@ -98,12 +106,12 @@ def _lay(data: dict[str, Any], path: KeyPath, override: Override, faults: FaultL
             faults.faults.append(fault)
             return False
         inner = below
-    if len(path) == 2 and path[0] == "search" and override.value is None:
+    if path[:-1] in _TAKEN_OUT and override.value is None:
         if last in inner:
             del inner[last]
             return True
-        rule = "only a parameter that is searched can be taken out of the search"
-        way_out = f"Searched: {', '.join(inner) or 'none'}."
+        rule, known = _TAKEN_OUT[path[:-1]]
+        way_out = f"{known}: {', '.join(inner) or 'none'}."
         faults.faults.append(Fault(override.option, override.key, rule, way_out, None))
         return False
     inner[last] = override.value

@@ -79,6 +79,15 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @property
+    def panels(self) -> Path:
+        """Folder of saliency panels, one folder a trial."""
+        return self.path / "panels"
+
+    def panel(self, trial_id: str, epoch: int) -> Path:
+        """The saliency panel of an epoch (1-based) of a trial; few epochs have one."""
+        return self.panels / trial_id / f"epoch_{epoch:04d}.png"
+
+    @property
     def selection(self) -> Path:
         """The frozen choice."""
         return self.path / "selection.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 import torch
@@ -13,6 +14,7 @@ from study import run_folder
 from study.data.leak_report import LeakReport
 from study.data.plan import DataPlan, make_plan
 from study.data.roles import StudyData
+from study.disk import DiskFull
 from study.errors import BadInput, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
 from study.ledger import Ledger
@@ -147,7 +149,7 @@ def _prepared(
 ) -> Setup:
     no_gpu = spec.tune.gpus_per_trial == 0
     device = "cuda" if torch.cuda.is_available() and not no_gpu else "cpu"
-    recorded = run_folder.recorded_base(run)
+    recorded = run_folder.recorded_start(run)
     try:
         setup = prepare(
             spec, plan, data, leaks, progress=progress, device=device, recorded=recorded
@@ -155,7 +157,7 @@ def _prepared(
     except TrialFailed as error:
         raise StudyFailed(f"the base model could not be trained: {error}.") from error
     if recorded is None:
-        run_folder.add_base(run, setup)
+        run_folder.add_start(run, setup)
     return setup
 
 
@@ -165,6 +167,10 @@ def _conclude(
     """Select, report, and say what came out; or why nothing did."""
     go_on = shlex.join(["python", "run_study.py", "--resume", str(run.path)])
     paused = len(session.decisions.unfinished)
+    if session.disk_full:
+        with suppress(OSError):  # it is full; the ledger is whole without this line
+            ledger.append("stopped", reason=session.stopping, paused=paused)
+        raise DiskFull(f"{session.disk_full}; {paused} trials are paused.")
     if session.stopping:
         ledger.append("stopped", reason=session.stopping, paused=paused)
     if session.stopping == INTERRUPT:

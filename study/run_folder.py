@@ -16,18 +16,26 @@ from study.data.plan import DataPlan
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
 from study.frozen import file_hash
+from study.initial import keep_initial, kept_initial
 from study.ledger import Ledger, Record, read_ledger
-from study.manifest import made_now
+from study.manifest import CODE_DIFF, code_diff, made_now
 from study.models.weights import save_weights
 from study.options import ResumeOptions
 from study.records import BASE, TRIAL_JSON, WEIGHTS, RunFolder, write_bytes, write_json
-from study.setup import Setup, base_spec
+from study.setup import Recorded, Setup, base_spec
 from study.space import grid
 from study.spec import StudySpec
 
 _ENERGIES = ("id_mean", "id_sd", "outlier_mean", "outlier_sd")
 # What a session may choose anew without changing the study's decisions or numbers.
-_FREE = ("num_trials", "time_budget_s", "max_concurrent", "cpus_per_trial", "gpus_per_trial")
+_FREE = (
+    "num_trials",
+    "time_budget_s",
+    "max_concurrent",
+    "cpus_per_trial",
+    "gpus_per_trial",
+    "checkpoint_budget",
+)
 
 
 def refuse_existing(path: Path) -> None:
@@ -41,7 +49,7 @@ def refuse_existing(path: Path) -> None:
     run = RunFolder(path)
     if _begun(read_ledger(run.ledger)[0]):
         raise BadInput(_holds_a_study(run))
-    ours = {run.ledger.name, run.spec.name, run.manifest.name}
+    ours = {run.ledger.name, run.spec.name, run.manifest.name, CODE_DIFF}
     if path.exists() and any(entry.name not in ours for entry in path.iterdir()):
         rule = "this folder is not empty and holds no study"
         raise BadInput(Fault("--out", "", rule, "Choose another --out.", str(path)))
@@ -107,14 +115,19 @@ def begin(
     leaks: LeakReport,
     command: str,
 ) -> None:
-    """Write spec.yaml and manifest.json."""
+    """Write spec.yaml, code.diff and manifest.json."""
     write_bytes(run.spec, spec.dump().encode())
+    diff = code_diff()
+    write_bytes(run.path / CODE_DIFF, diff.encode())
+    base_seed = None if spec.base is None else spec.base.seed
     write_json(
         run.manifest,
         {
-            **made_now(command),
+            **made_now(command, diff),
+            **hashes(spec, data),
+            "seeds": {"study": spec.tune.seed, "split": spec.data.split_seed, "base": base_seed},
             "recipe": spec.recipe,
-            "own_score": spec.info.own_score,
+            "own_score": spec.own_score,
             "data": {
                 "demo": data.demo,
                 "notes": list(data.notes),
@@ -124,14 +137,16 @@ def begin(
                 "leak_check": leaks.to_json(),
             },
             "base": None,
+            "initial": None,
             "floor": None,
         },
     )
 
 
-def add_base(run: RunFolder, setup: Setup) -> None:
-    """Copy the base into the run's folder; tell the manifest what it is, and the floor."""
+def add_start(run: RunFolder, setup: Setup) -> None:
+    """Copy what trials start from into the run; tell the manifest of it, and of the floor."""
     manifest = read_manifest(run)
+    manifest["initial"] = keep_initial(run, setup.initial)
     if setup.base is not None:
         _copy_base(run, setup, setup.base)
         manifest["base"] = _describe_base(run, setup, setup.base)
@@ -151,12 +166,13 @@ def _copy_base(run: RunFolder, setup: Setup, base: BaseModel) -> None:
     tensors = {name: torch.tensor(values) for name, values in base.weights.items()}
     save_weights(tensors, folder / WEIGHTS, {"base": base.key})
     wanted = base_spec(setup.spec)
+    recipe, train = setup.base_recipe()
     told = {
-        "recipe": setup.spec.recipe,
+        "recipe": recipe,
         "number": -1,
         "seed": wanted.seed,
         "model": {"backbone": wanted.backbone, "dropout": wanted.dropout},
-        "train": setup.some_train(),
+        "train": train,
     }
     write_json(folder / TRIAL_JSON, told)
     base.scores.save(run.trial_scores(BASE))
@@ -231,20 +247,24 @@ def refuse_changed(
         raise BadInput([Fault(str(run.path), name, rule, way_out) for name in changed])
 
 
-def recorded_base(run: RunFolder) -> RecordedBase | None:
-    """The base that the run's folder holds; None before there is one, or where none is needed.
+def recorded_start(run: RunFolder) -> Recorded | None:
+    """What trials start from, as the run's folder holds it; None before it was brought.
 
     Raises:
-        BadInput: where its weights are not those that the manifest tells of.
+        BadInput: where weights are not those that the manifest tells of.
     """
-    told = read_manifest(run)["base"]
-    if told is None:
+    manifest = read_manifest(run)
+    if manifest["initial"] is None:
         return None
+    initial = tuple(kept_initial(run, manifest["initial"]))
+    told = manifest["base"]
+    if told is None:
+        return Recorded(None, initial)
     path = run.trial_checkpoints(BASE) / WEIGHTS
     if file_hash(path) != told["fingerprint"]:
         rule = "does not match its fingerprint in manifest.json"
         raise BadInput(Fault(str(path), "", rule, "Restore it from a copy."))
-    return RecordedBase(path, told["key"], bool(told["saw_validation"]))
+    return Recorded(RecordedBase(path, told["key"], bool(told["saw_validation"])), initial)
 
 
 def with_more_trials(

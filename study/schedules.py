@@ -160,7 +160,7 @@ class ScheduleClock:
         self._optimizer = optimizer
         self._schedule = schedule
         self._per = per
-        self._steps_per_epoch = steps_per_epoch
+        self.steps_per_epoch = steps_per_epoch
         self._key = key
         self._epoch = 0
 
@@ -177,10 +177,10 @@ class ScheduleClock:
         Raises:
             ValueError: if the epoch has no such step.
         """
-        if not 0 <= step < self._steps_per_epoch:
-            raise ValueError(f"step {step} of an epoch of {self._steps_per_epoch}")
+        if not 0 <= step < self.steps_per_epoch:
+            raise ValueError(f"step {step} of an epoch of {self.steps_per_epoch}")
         per_epoch = self._per == "epoch"
-        t = self._epoch if per_epoch else self._epoch * self._steps_per_epoch + step
+        t = self._epoch if per_epoch else self._epoch * self.steps_per_epoch + step
         value = self._schedule(t)
         for group in self._optimizer.param_groups:
             group[self._key] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -34,13 +35,15 @@ _MARGIN_METADATA = Margin.__metadata__  # type: ignore[attr-defined]
 def searchable(info: RecipeInfo) -> dict[str, tuple[type[Section], str]]:
     """Every name that ``search`` takes -> section class and field.
 
-    The backbone can be searched only where no base is trained: there is one base a study.
+    The backbone can be searched where trials need not start from a base: a study has one base.
     """
     names: dict[str, tuple[type[Section], str]] = {
-        name: (info.params, name) for name in info.params.model_fields
+        name: (info.params, name)
+        for name in info.params.model_fields
+        if name not in info.params.unsearchable
     }
     names["model.dropout"] = (ModelSection, "dropout")
-    if not info.needs_base:
+    if info.base != "start":
         names["model.backbone"] = (ModelSection, "backbone")
     return names
 
@@ -66,7 +69,7 @@ def read_search(raw: Any, info: RecipeInfo, faults: FaultList) -> dict[str, Sear
     for name, form in raw.items():
         here = (*path, name)
         if name not in known:
-            rule, way_out = _not_searchable(name, known)
+            rule, way_out = not_searchable(name, known)
             faults.add(here, rule, way_out, form)
             continue
         section, field = known[name]
@@ -80,7 +83,8 @@ def read_search(raw: Any, info: RecipeInfo, faults: FaultList) -> dict[str, Sear
     return found
 
 
-def _not_searchable(name: str, known: dict[str, Any]) -> tuple[str, str]:
+def not_searchable(name: str, known: Mapping[str, Any]) -> tuple[str, str]:
+    """Rule and way out for a name that ``searchable`` does not have."""
     prefix, _, rest = name.partition(".")
     if prefix == "train" and rest in known:
         return "parameters of `train` are searched by their bare name", f"Write {rest}."

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from study.ablation import ARM, SEED
 from study.assignment import trial_id
 from study.ledger import Ledger
 from study.observers import ProgressObserver, RecordsObserver, chosen_metrics
@@ -18,7 +20,8 @@ from study.spec import StudySpec
 from study.tensorboard import TensorBoardLog
 from study.training import Goal
 from study.trial import TrialSetting
-from study.tune.decisions import Decisions, SearchPlan
+from study.tune.decisions import Decisions, SearchPlan, TrialRecord
+from study.tune.ray_local import kept_local
 from study.tune.ray_tuner import ray_running, run_session
 from study.tune.resources import Resources, plan_resources
 from study.tune.session import Limits, Session
@@ -80,6 +83,7 @@ def search_plan(setup: Setup) -> SearchPlan:
         checkpoint_rule=setup.spec.select.checkpoint,
         distributions={name: to_optuna(domain) for name, domain in domains.items()},
         num_epochs=setup.num_epochs,
+        remark=setup.spec.info.remark,
         grid=grid(setup.spec) if tune.searcher == "grid" else (),
     )
 
@@ -97,8 +101,8 @@ def search(
     """
     decisions = Decisions(search_plan(setup), ledger)
     tune = setup.spec.tune
-    records = RecordsObserver(run, setup, decisions)
-    board = TensorBoardLog(run.tensorboard, setup.params)
+    records = RecordsObserver(run, setup, decisions, progress.warning)
+    board = TensorBoardLog(run.tensorboard, lambda record: _told(setup, record), run.panel)
     rule = setup.spec.select.checkpoint
     limits = Limits(
         num_trials=tune.num_trials,
@@ -119,17 +123,25 @@ def search(
         if not session.exhausted:
             _run_on_ray(run, setup, session, machine)
     finally:
-        board.close()
-        failures = records.close()
+        with session.pausing_on_full_disk():
+            board.close()
+        with session.pausing_on_full_disk():
+            records.close()
         progress.close()
-        progress.failure_table(failures)
+        progress.failure_table(records.failures)
     return session
+
+
+def _told(setup: Setup, record: TrialRecord) -> dict[str, Any]:
+    """Parameters of a trial for TensorBoard, arm and seed of an ablation among them."""
+    arm = {ARM: record.arm, SEED: record.seed} if setup.spec.ablate else {}
+    return arm | setup.params(record)
 
 
 def _run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
     from study.trainable import trainable  # Ray comes with it, and not every command needs Ray
 
-    with ray_running(machine.address) as nodes:
+    with kept_local(machine.address), ray_running(machine.address) as nodes:
         resources = plan_resources(
             nodes,
             cpus=machine.cpus_per_trial,
@@ -149,7 +161,7 @@ def _setting(run: RunFolder, setup: Setup, resources: Resources) -> TrialSetting
     return TrialSetting(
         recipe=setup.spec.recipe,
         data=setup.data,
-        base_weights=setup.base.weights if setup.base else None,
+        starting=setup.starting(),
         run=run.path.resolve(),
         goal=Goal(select.metric, setup.floor),
         checkpoint_rule=select.checkpoint,

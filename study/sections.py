@@ -11,6 +11,7 @@ from pydantic import Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from study.data.names import AUTO
+from study.disk import parse_bytes
 from study.recipes.params import Section, TrainParams
 
 FloorKind = Literal["below_base", "at_least"]
@@ -93,6 +94,19 @@ def _parse_gpus(raw: Any) -> float | Literal["auto"]:
     return float(raw)
 
 
+def _parse_budget(raw: Any) -> int | str | None:
+    if raw is None:
+        return None
+    rule = "must be a size, such as 20 GB, or null for no limit"
+    if isinstance(raw, bool) or not isinstance(raw, int | str):
+        raise _fault(rule, "Write 500 MB, 20 GB or 1 TiB.")
+    try:
+        parse_bytes(raw)
+    except ValueError:
+        raise _fault(rule, "Write 500 MB, 20 GB or 1 TiB.") from None
+    return raw
+
+
 class DataSection(Section):
     """Where images come from, by role.
 
@@ -127,8 +141,9 @@ class ModelSection(Section):
     Attributes:
         backbone: a name of ``study.models.names.BACKBONES``.
         dropout: share of units dropped; where it is searched, the trial's value counts.
-        init: ``random``, ``cifar10`` (the base that the section ``base`` trains) or the path of
-            a weights file; by default what the recipe needs.
+        init: ``random``, ``cifar10`` (the base that the section ``base`` trains), ``imagenet``
+            (the backbone's own library has the weights) or the path of a weights file; by default
+            what the recipe needs.
     """
 
     backbone: str = "resnet20"
@@ -140,25 +155,27 @@ class BaseSection(TrainParams):
     """How the base model is trained: the parameters of recipe ``cifar10``, and these.
 
     Attributes:
+        backbone: of the base; null takes the model's.
         seed: seed of the base, so that studies with other seeds share it.
         dropout: of the base; null takes the model's.
     """
 
+    backbone: str | None = None
     seed: int = Field(default=0, ge=0)
     dropout: float | None = Field(default=None, ge=0, lt=1)
 
     def params(self) -> TrainParams:
         """The parameters of its training alone."""
-        return TrainParams(**self.model_dump(exclude={"seed", "dropout"}))
+        return TrainParams(**self.model_dump(exclude={"backbone", "seed", "dropout"}))
 
 
 class TuneSection(Section):
     """How trials are drawn, stopped and run.
 
     Attributes:
-        searcher: who proposes parameters.
-        scheduler: who stops trials early.
-        num_trials: trials in the study.
+        searcher: who proposes parameters; not of an ablation.
+        scheduler: who stops trials early; in an ablation nobody unless it is said.
+        num_trials: trials in the study; an ablation has arms times seeds.
         seed: of the searcher, and of every trial's training: trials then differ by their
             parameters alone (common random numbers).
         time_budget_s: the study pauses after this many seconds; null: never.
@@ -168,6 +185,8 @@ class TuneSection(Section):
         cpus_per_trial: null: the machine's cores over the trials at once.
         gpus_per_trial: ``auto``, or a number, a share of one GPU allowed.
         max_failures: failed trials in a row that stop the study.
+        checkpoint_budget: bytes of the folder of checkpoints; above it losing trials lose their
+            weights, worst first. Text with a unit, or a number; null: no limit.
     """
 
     searcher: Literal["tpe", "random", "grid"] = "tpe"
@@ -181,6 +200,7 @@ class TuneSection(Section):
     cpus_per_trial: float | None = Field(default=None, gt=0)
     gpus_per_trial: Annotated[float | Literal["auto"], PlainValidator(_parse_gpus)] = "auto"
     max_failures: int = Field(default=5, ge=1)
+    checkpoint_budget: Annotated[int | str | None, PlainValidator(_parse_budget)] = "20 GB"
 
 
 class SelectSection(Section):

@@ -10,6 +10,7 @@ import torch
 
 from study.assignment import Assignment
 from study.base_models import (
+    BASE_RECIPE,
     BaseModel,
     BaseSpec,
     RecordedBase,
@@ -23,20 +24,30 @@ from study.data.leak_step import run_leak_check
 from study.data.plan import DataPlan, missing_outliers
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
+from study.initial import Initial, bring_initial
 from study.margins import MeasuredMargin, parse_margin, resolve_margin
 from study.models.weights import load_public_resnet, load_weights
 from study.progress import Progress
 from study.recipes.base import Recipe
 from study.recipes.params import TrainParams
 from study.recipes.registry import make_recipe
-from study.space import flat, flatten, substitute
+from study.space import flat, flatten, grid, substitute, values_of
 from study.spec import StudySpec
 from study.spec_check import check_against_base, check_against_data
+from study.starting import BaseWeights, Starting
 from study.tune.decisions import TrialRecord
 from study.tune.sampler import Point
 
 Flat = dict[str, Any]
 _MARGINS = ("m_in", "m_out")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a run's folder holds of what its trials start from."""
+
+    base: RecordedBase | None
+    initial: tuple[Initial, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +60,7 @@ class Setup:
         data: the roles that training and search see, after the leak check.
         leaks: what the leak check found.
         base: the model that trials start from; None where they start from nothing.
+        initial: pretrained weights that trials start from, by backbone.
         floor: least validation ID accuracy of a candidate; None without one.
         device: "cuda" or "cpu", of base and trials.
     """
@@ -58,6 +70,7 @@ class Setup:
     data: StudyData
     leaks: LeakReport
     base: BaseModel | None
+    initial: tuple[Initial, ...]
     floor: float | None
     device: str
 
@@ -85,10 +98,30 @@ class Setup:
         named = {f"train.{name}.value": nats for name, nats in self.margins(train).items()}
         return flatten(train, model) | named
 
-    def some_train(self) -> Flat:
-        """The section ``train:`` at some point of the search, margins as numbers: the base's."""
+    def base_recipe(self) -> tuple[str, Flat]:
+        """Name and parameters of the recipe that scores the base.
+
+        The study's own where every trial starts from the base, at some point of the search and
+        with margins as numbers; else the base's.
+        """
+        if self.spec.info.base != "start":
+            return BASE_RECIPE, base_spec(self.spec).train
         _, train = self._sections(some_point(self.spec))
-        return train | self.margins(train)
+        return self.spec.recipe, train | self.margins(train)
+
+    def starting(self) -> Starting:
+        """What trials start from."""
+        weights = {one.backbone: one.weights for one in self.initial}
+        if self.base is None:
+            return Starting(weights=weights)
+        wanted = base_spec(self.spec)
+        if self.spec.info.base == "start" or self.spec.model.init == "cifar10":
+            weights[wanted.backbone] = self.base.weights
+        size = _image_size(self.data)
+        base = BaseWeights(
+            wanted.backbone, wanted.dropout, self.data.num_classes, size, self.base.weights
+        )
+        return Starting(base, weights)
 
     def num_epochs(self, point: Point) -> int:
         """Epochs of a trial with these searched parameters."""
@@ -131,23 +164,44 @@ def prepare(
     *,
     progress: Progress,
     device: str,
-    recorded: RecordedBase | None = None,
+    recorded: Recorded | None = None,
 ) -> Setup:
-    """Bring the base, measure it, and check margins and floor against it.
+    """Bring what trials start from, measure the base, and check the spec against it.
 
     Raises:
-        BadInput: where margins cross on this base, or its file does not fit.
+        BadInput: where margins cross on this base, weights do not fit or are not to be had, or a
+            perceptual layer is not there.
         TrialFailed: where the base's training diverges.
     """
-    base = _base(spec, data, progress, device, recorded)
+    base = _base(spec, data, progress, device, recorded.base if recorded else None)
+    initial = recorded.initial if recorded else _initial(spec, data, progress)
     accuracy = base.metrics["val/id_accuracy"] if base else None
     floor = spec.select.floor.accuracy(accuracy) if spec.select.floor else None
-    setup = Setup(spec, plan, data, leaks, base, floor, device)
+    setup = Setup(spec, plan, data, leaks, base, initial, floor, device)
+    _check_recipes(setup)
     for temperature in _temperatures(spec):
         stats = base.energy_stats(temperature) if base else None
         if stats is not None:
             check_against_base(spec, stats)
     return setup
+
+
+def _check_recipes(setup: Setup) -> None:
+    """Each recipe that trials will have is asked whether it can train on this data and base."""
+    spec, starting = setup.spec, setup.starting()
+    names = ("perceptual_network", "same_class_share")
+    points = grid(spec) if spec.ablate else [some_point(spec)]
+    varied = {f"train.{name}": values_of(spec, name) for name in names if name in spec.search}
+    for name, values in varied.items():
+        points += [{**points[0], name: value} for value in values]
+    frozen = starting.base.build if starting.base else None
+    for point in points:
+        train, _ = substitute(spec, point)
+        try:
+            make_recipe(spec.recipe, train | setup.margins(train), frozen).check(setup.data)
+        except ValueError as error:
+            place, line = spec.places.of(("train",))
+            raise BadInput(Fault(place, "train", str(error), line=line)) from error
 
 
 def _temperatures(spec: StudySpec) -> list[float]:
@@ -158,12 +212,12 @@ def _temperatures(spec: StudySpec) -> list[float]:
 
 
 def base_spec(spec: StudySpec) -> BaseSpec:
-    """What the study's base is trained from, dropout and seed resolved."""
+    """What the study's base is trained from, backbone, dropout and seed resolved."""
     if spec.base is None:
         return BaseSpec(spec.model.backbone, spec.model.dropout, TrainParams().model_dump(), 0)
     dropout = spec.base.dropout if spec.base.dropout is not None else spec.model.dropout
-    params = spec.base.params().model_dump()
-    return BaseSpec(spec.model.backbone, dropout, params, spec.base.seed)
+    backbone = spec.base.backbone or spec.model.backbone
+    return BaseSpec(backbone, dropout, spec.base.params().model_dump(), spec.base.seed)
 
 
 def _base(
@@ -173,13 +227,16 @@ def _base(
     device: str,
     recorded: RecordedBase | None,
 ) -> BaseModel | None:
-    """What trials start from: the run's own copy, a trained one, a file's; None for nothing."""
-    if spec.base is None and spec.model.init == "random":
+    """The base: the run's own copy, a trained one, a file's; None where there is none."""
+    from_file = spec.info.base == "start" or spec.info.base == "none"
+    if spec.base is None and (spec.model.init in ("random", "imagenet") or not from_file):
         return None
     torch_device = torch.device(device)
-    train, _ = substitute(spec, some_point(spec))
-    scored_by = make_recipe(spec.recipe, train)
     wanted = base_spec(spec)
+    if spec.info.base == "start":
+        scored_by = make_recipe(spec.recipe, substitute(spec, some_point(spec))[0])
+    else:
+        scored_by = make_recipe(BASE_RECIPE, wanted.train)
     if recorded is not None:
         return copied_base(recorded, wanted, data, device=torch_device, scored_by=scored_by)
     if spec.base is not None:
@@ -192,6 +249,33 @@ def _base(
             scored_by=scored_by,
         )
     return _base_from_file(spec, wanted, data, torch_device, scored_by)
+
+
+def _initial(spec: StudySpec, data: StudyData, progress: Progress) -> tuple[Initial, ...]:
+    """Pretrained weights of every backbone that trials have; none where a base is all."""
+    init = spec.model.init
+    if init in ("random", "cifar10") or (spec.info.base != "optional" and init != "imagenet"):
+        return ()
+    backbones = list(dict.fromkeys(values_of(spec, "model.backbone")))
+    dropout = spec.model.dropout
+    file = None if init == "imagenet" else Path(init)
+    try:
+        with progress.stage("Pretrained weights"):
+            found = bring_initial(backbones, _image_size(data), dropout=dropout, file=file, seed=0)
+    except ValueError as error:
+        place, line = spec.places.of(("model", "init"))
+        way_out = "Name a file of this backbone's weights, or choose another init."
+        fault = Fault(place, "model.init", f"no weights: {error}", way_out, init, line)
+        raise BadInput(fault) from error
+    for one in found:
+        if one.reinitialised:
+            names = ", ".join(one.reinitialised)
+            progress.warning(f"{one.backbone}: not taken from {one.source}: {names}")
+    return tuple(found)
+
+
+def _image_size(data: StudyData) -> int:
+    return int(data.train.images.pixels.shape[1])
 
 
 def _base_from_file(

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Set
 from typing import Any
 
+from study.ablation_smoke import batch_sizes, shrink_ablation
 from study.recipes.params import Section
 from study.yamlfile import KeyPath
 
@@ -27,12 +28,14 @@ def shrink(plain: dict[str, Any], keep: Set[KeyPath], params: type[Section]) -> 
         Plain data to be read as a space.
     """
     small = copy.deepcopy(plain)
-    train, search, tune = small["train"], small["search"], small["tune"]
+    train, search, tune = small["train"], small.get("search", {}), small["tune"]
     kept = {path[:2] for path in keep}
-    if ("tune", "num_trials") not in kept:
+    if "ablate" in small:
+        shrink_ablation(small["ablate"], train, kept)
+    elif ("tune", "num_trials") not in kept:
         tune["num_trials"] = min(tune["num_trials"], NUM_TRIALS)
     _epochs(train, search, kept)
-    most = max(_values("batch_size", train, search))
+    most = max(_values("batch_size", train, search) + batch_sizes(small.get("ablate", {})))
     if "epoch_images" in search and not kept & {("search", "epoch_images")}:
         least = max(TRAIN_IMAGES, most)
         search["epoch_images"] = {"int": [least, least + TRAIN_IMAGES]}
@@ -52,7 +55,7 @@ def shrink(plain: dict[str, Any], keep: Set[KeyPath], params: type[Section]) -> 
     if "base" in small:
         _base(small["base"], kept)
         _margins(train, search, kept)
-    if not search:
+    if not search and "ablate" not in small:
         search["lr"] = {"loguniform": [train.pop("lr") / 2, 2 * plain["train"]["lr"]]}
     return {**small, "train": {k: v for k, v in train.items() if k in params.model_fields}}
 

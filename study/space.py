@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from study.ablation import ARM, SEED
+from study.ablation_check import split_name
 from study.domains import Choice, Domain, IntUniform, LogUniform, MarginSearch, Scalar, Uniform
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ __all__ = [
     "grid",
     "substitute",
     "to_optuna",
+    "values_of",
 ]
 
 
@@ -33,8 +36,12 @@ def flat(spec: StudySpec) -> dict[str, Domain]:
     """Every searched number or word: dotted name -> domain, in the order of the space.
 
     ``search.lr`` is ``train.lr``; ``search.m_in: {below: id_energy, sd: ...}`` is
-    ``train.m_in.sd``; an absolute margin is ``train.m_in``; ``model.dropout`` stays.
+    ``train.m_in.sd``; an absolute margin is ``train.m_in``; ``model.dropout`` stays. The points
+    of an ablation have an ``arm`` and a ``seed``.
     """
+    if spec.ablate is not None:
+        names = tuple(arm.name for arm in spec.ablate.arms)
+        return {ARM: Choice(names), SEED: Choice(spec.ablate.seeds)}
     return {
         _flat_name(name, entry): entry.domain if isinstance(entry, MarginSearch) else entry
         for name, entry in spec.search.items()
@@ -63,19 +70,41 @@ def substitute(
     Raises:
         ValueError: if a name is missing or foreign, or the recipe refuses the values.
     """
-    names = {_flat_name(name, entry): (name, entry) for name, entry in spec.search.items()}
-    if names.keys() != point.keys():
+    if (names := flat(spec).keys()) != point.keys():
         raise ValueError(f"a point has the names {sorted(names)}, not {sorted(point)}")
-    train, model = copy.deepcopy(spec.train), spec.model.model_dump()
-    for flat_name, (name, entry) in names.items():
-        value = point[flat_name]
-        if name.startswith("model."):
-            model[name.removeprefix("model.")] = value
-        else:
-            train[name] = entry.at(value) if isinstance(entry, MarginSearch) else value
+    sections = {"train": copy.deepcopy(spec.train), "model": spec.model.model_dump()}
+    for name, value in _settings(spec, point).items():
+        section, field = split_name(name)
+        sections[section][field] = value
+    train, model = sections["train"], sections["model"]
     # Through the types, so that a whole number for a float is a float in every trial.
     train = spec.info.params.model_validate(train).model_dump()
     return train, type(spec.model).model_validate(model).model_dump()
+
+
+def _settings(spec: StudySpec, point: Mapping[str, Scalar]) -> Mapping[str, Any]:
+    """What a point sets: parameter, as the YAML names it -> value in the YAML's form."""
+    if spec.ablate is not None:
+        return spec.ablate.arm(str(point[ARM])).settings
+    values = {name: point[_flat_name(name, entry)] for name, entry in spec.search.items()}
+    return {
+        name: entry.at(values[name]) if isinstance(entry, MarginSearch) else values[name]
+        for name, entry in spec.search.items()
+    }
+
+
+def values_of(spec: StudySpec, name: str) -> list[Any]:
+    """Values of a parameter between which all of a study's trials lie.
+
+    The fixed one, the ends of its search, or the baseline's and those of the arms. The name is
+    that of the YAML: ``lr``, ``model.backbone``.
+    """
+    if name in spec.search:
+        return list(flat(spec)[_flat_name(name, spec.search[name])].ends())
+    section, field = split_name(name)
+    given = spec.train if section == "train" else spec.model.model_dump()
+    fixed = [given[field]] if field in given else []
+    return fixed + (spec.ablate.values(name) if spec.ablate else [])
 
 
 def flatten(train: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Scalar]:
@@ -92,11 +121,13 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def grid(spec: StudySpec) -> list[dict[str, Scalar]]:
-    """Every point of the space, the last name moving fastest.
+    """Every point of the space, the last name moving fastest; of an ablation, the arm.
 
     Raises:
         ValueError: if a domain is continuous.
     """
+    if spec.ablate is not None:
+        return spec.ablate.points()
     domains = flat(spec)
     product = itertools.product(*(domain.points() for domain in domains.values()))
     return [dict(zip(domains, values, strict=True)) for values in product]

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from study.ablation import Ablation
+from study.ablation_check import check_arms
+from study.ablation_spec import check_tune, read_ablation
+from study.base_use import check_backbone, trains_base
 from study.domains import Domain, MarginSearch
 from study.errors import BadInput, Fault
 from study.fields import elsewhere, read_section
@@ -26,7 +30,7 @@ from study.sections import (
     TuneSection,
 )
 from study.smoke import shrink
-from study.spec_check import check_sections, check_together
+from study.spec_check import check_arm, check_sections, check_together
 from study.yamlfile import Document, dump, read
 
 __all__ = [
@@ -47,7 +51,8 @@ __all__ = [
 ]
 
 SPACES = Path(__file__).resolve().parent.parent / "search_spaces"
-_KEYS = ("recipe", "data", "model", "base", "train", "search", "tune", "select")
+_KEYS = ("recipe", "data", "model", "base", "train", "search", "ablate", "tune", "select")
+_OF_A_SEARCH = ("searcher", "num_trials", "seed")  # keys of `tune` that an ablation goes without
 DEFAULT_FLOOR = Floor("below_base", 0.01)
 
 
@@ -61,9 +66,11 @@ class StudySpec:
         model: section ``model``.
         base: section ``base``; None where no base is trained.
         train: every parameter of the recipe that is fixed, in the YAML's form, defaults included.
-        search: searched parameters as the YAML names them (``lr``, ``model.dropout``).
+        search: searched parameters as the YAML names them (``lr``, ``model.dropout``); none in
+            an ablation.
         tune: section ``tune``.
         select: section ``select``.
+        ablate: section ``ablate``; None where parameters are searched.
         places: where each value came from, for the messages of later checks.
     """
 
@@ -75,6 +82,7 @@ class StudySpec:
     search: dict[str, Search]
     tune: TuneSection
     select: SelectSection
+    ablate: Ablation | None = None
     places: Places = field(compare=False, repr=False, default_factory=lambda: Places("spec.yaml"))
 
     @property
@@ -82,20 +90,31 @@ class StudySpec:
         """What is known of the recipe without building it."""
         return get_recipe_info(self.recipe)
 
+    @property
+    def own_score(self) -> str:
+        """The OOD score that means over OOD sets, and so the selection, are of."""
+        return self.info.own_score_of(self.train)
+
     def resolved(self) -> dict[str, Any]:
         """Plain data with every default written out; ``load_resolved`` of its dump equals this."""
         model = self.model.model_dump()
         for name in self.search:
             if name.startswith("model."):
                 del model[name.removeprefix("model.")]
+        tune = self.tune.model_dump()
+        searched: dict[str, Any] | None = {name: one.plain() for name, one in self.search.items()}
+        if self.ablate is not None:
+            searched = None
+            tune = {key: value for key, value in tune.items() if key not in _OF_A_SEARCH}
         plain: dict[str, Any] = {
             "recipe": self.recipe,
             "data": self.data.model_dump(),
             "model": model,
             "base": None if self.base is None else self.base.model_dump(),
             "train": copy.deepcopy(self.train),
-            "search": {name: domain.plain() for name, domain in self.search.items()},
-            "tune": self.tune.model_dump(),
+            "search": searched,
+            "ablate": None if self.ablate is None else self.ablate.plain(),
+            "tune": tune,
             "select": self.select.model_dump(),
         }
         return {key: value for key, value in plain.items() if value is not None}
@@ -213,14 +232,38 @@ def _build(
     if info is None:
         return None
     values["train"] = read_section(info.params, data.get("train", {}), ("train",), faults) or {}
-    search = read_search(data.get("search"), info, faults)
+    search, ablate = _trials(data, info, faults)
     _fixed_and_searched(data, search, faults)
-    _defaults(data, values, info, search)
-    check_sections(data, values, info, search, faults, root, check_paths=check_paths)
-    check_together(values, info, search, faults)
+    own_base = _defaults(data, values, info, search, ablate)
+    if own_base and not faults.under(("model", "init")):
+        check_backbone(values, search, ablate, faults)
+    check_sections(
+        data, values, info, search, faults, root, own_base=own_base, check_paths=check_paths
+    )
+    check_together(values, info, search, faults, effects=ablate is None)
+    if ablate is not None:
+        check_arms(ablate, values, info, faults, lambda arm, into: check_arm(arm, info, into))
     if faults.faults:
         return None
-    return _assemble(data, values, info, search, faults.places)
+    return _assemble(data, values, info, search, ablate, faults.places, own_base)
+
+
+def _trials(
+    data: dict[str, Any], info: RecipeInfo, faults: FaultList
+) -> tuple[dict[str, Search], Ablation | None]:
+    """What makes trials differ: the section ``search``, or ``ablate`` in its place."""
+    if "ablate" not in data:
+        return read_search(data.get("search"), info, faults), None
+    if "search" in data:
+        given = data["ablate"]
+        keys = list(given)[:1] if isinstance(given, dict) else []
+        path = ("ablate",) if ("ablate",) in faults.places.lines else ("ablate", *keys)
+        way_out = "Take one out; what was searched is fixed in `train` for an ablation."
+        faults.add(path, "a space has `search` or `ablate`, and this one has both", way_out)
+        return {}, None
+    ablate = read_ablation(data["ablate"], info, faults)
+    check_tune(data.get("tune"), ablate, faults)
+    return {}, ablate
 
 
 def _recipe(data: dict[str, Any], faults: FaultList) -> RecipeInfo | None:
@@ -252,16 +295,21 @@ def _defaults(
     values: dict[str, dict[str, Any]],
     info: RecipeInfo,
     search: dict[str, Search],
-) -> None:
-    """Defaults that depend on the rest of the spec."""
+    ablate: Ablation | None,
+) -> bool:
+    """Fill in defaults that depend on the rest of the spec; whether the study trains a base."""
     model, base, select = values["model"], values["base"], values["select"]
-    model.setdefault("init", "cifar10" if info.needs_base else "random")
+    model.setdefault("init", "random" if info.base == "none" else "cifar10")
+    own_base = trains_base(values, info, search, ablate)
+    if "ablate" in data:  # equal budgets: a pair of trials of which one was stopped is no pair
+        values["tune"].setdefault("scheduler", "none")
     if base.get("dropout") is None and "model.dropout" not in search:
         base["dropout"] = model.get("dropout", ModelSection.model_fields["dropout"].default)
-    relative = info.needs_base and model["init"] == "cifar10"
     given = data.get("select", {})
+    relative = own_base and model["init"] == "cifar10"
     if isinstance(given, dict) and "floor" not in given and relative:
         select["floor"] = DEFAULT_FLOOR
+    return own_base
 
 
 def _assemble(
@@ -269,10 +317,14 @@ def _assemble(
     values: dict[str, dict[str, Any]],
     info: RecipeInfo,
     search: dict[str, Search],
+    ablate: Ablation | None,
     places: Places,
+    own_base: bool,
 ) -> StudySpec:
-    own_base = info.needs_base and values["model"]["init"] == "cifar10"
     train = _fixed(info.params, values["train"], search)
+    if ablate is not None:  # its trials are enumerated like a grid's points
+        num_trials = len(ablate.arms) * len(ablate.seeds)
+        values["tune"] |= {"searcher": "grid", "num_trials": num_trials}
     return StudySpec(
         recipe=str(data["recipe"]),
         data=DataSection(**values["data"]),
@@ -282,6 +334,7 @@ def _assemble(
         search=search,
         tune=TuneSection(**values["tune"]),
         select=SelectSection(**values["select"]),
+        ablate=ablate,
         places=places,
     )
 

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.ablation_check import each_arm, values_of
 from study.domains import MAX_GRID, MarginSearch
 from study.errors import BadInput
 from study.margins import EnergyStats, MarginRange, MeasuredMargin, crossing_fault, parse_margin
 from study.metrics import METRICS
-from study.models.names import BACKBONES, WITHOUT_DROPOUT
+from study.model_check import check_base, check_init, check_model
 from study.places import FaultList, nearest
 from study.recipes.catalog import RecipeInfo
 from study.recipes.params import Rule, Section
 from study.search import Search, is_margin
-from study.sections import BaseSection, ModelSection, TuneSection
+from study.sections import BaseSection, TuneSection
 from study.set_check import check_sets
 from study.yamlfile import KeyPath
 
@@ -41,6 +42,7 @@ def check_sections(
     faults: FaultList,
     root: Path | None = None,
     *,
+    own_base: bool,
     check_paths: bool = True,
 ) -> None:
     """Names, and keys that would have no effect, one section against another.
@@ -52,15 +54,14 @@ def check_sections(
         search: the searched parameters.
         faults: takes every fault.
         root: the data folder; its sets are known by their file names.
+        own_base: whether the study trains a base.
         check_paths: whether files that the space names must exist.
     """
-    _backbone(values["model"].get("backbone"), search, faults)
-    _dropout(values["model"], search, faults)
-    _init(values["model"]["init"], info, faults, check_paths=check_paths)
-    own_base = info.needs_base and values["model"]["init"] == "cifar10"
+    check_model(values["model"], search, info, faults)
+    check_init(values["model"]["init"], info, faults, check_paths=check_paths)
     if faults.under(("model", "init")):
-        own_base = info.needs_base  # what was meant is not known: no faults that follow from it
-    _base(data, values, info, search, faults, own_base=own_base)
+        own_base = info.base != "none"  # what was meant is not known: nothing follows from it
+    check_base(data, values, info, search, faults, own_base=own_base)
     _metric(values["select"].get("metric"), faults)
     _floor(data, values, own_base, faults)
     check_sets(values["data"], info, faults, root, check_paths=check_paths)
@@ -68,8 +69,20 @@ def check_sections(
     _measured(values, info, search, faults)
 
 
+def check_arm(values: Values, info: RecipeInfo, faults: FaultList) -> None:
+    """One arm of an ablation, which is a space that searches nothing."""
+    check_model(values["model"], {}, info, faults)
+    _measured(values, info, {}, faults)
+    check_together(values, info, {}, faults, effects=False)
+
+
 def check_together(
-    values: Values, info: RecipeInfo, search: Mapping[str, Search], faults: FaultList
+    values: Values,
+    info: RecipeInfo,
+    search: Mapping[str, Search],
+    faults: FaultList,
+    *,
+    effects: bool = True,
 ) -> None:
     """The rules over several fields, over the whole ranges of the search.
 
@@ -81,8 +94,12 @@ def check_together(
         info: the recipe.
         search: the searched parameters.
         faults: takes every fault.
+        effects: whether to check the rules that say when a parameter has an effect; arms of an
+            ablation keep those together, not each.
     """
     for rule in info.params.rules:
+        if rule.has_effect and not effects:
+            continue
         margins = any(is_margin(info.params, name) for name in rule.fields)
         if not margins and not _faulty("train", rule.fields, faults):
             _keep(rule, info.params, values["train"], search, "train", faults)
@@ -107,66 +124,6 @@ def _faulty(section: str, names: Sequence[str], faults: FaultList) -> bool:
     paths: list[KeyPath] = [(where, name) for where in (section, "search") for name in names]
     whole = any(fault.key in (section, "search") for fault in faults.faults)
     return whole or any(faults.under(path) for path in paths)
-
-
-def _backbone(name: str | None, search: Mapping[str, Search], faults: FaultList) -> None:
-    if name is not None and name not in BACKBONES:
-        path: KeyPath = ("model", "backbone")
-        faults.add(path, "no backbone has this name", nearest(name, BACKBONES), name)
-    searched = search.get("model.backbone")
-    if searched is None or isinstance(searched, MarginSearch):
-        return
-    for i, value in enumerate(searched.ends()):
-        if value not in BACKBONES:
-            path = ("search", "model.backbone", "choice", i)
-            faults.add(path, "no backbone has this name", nearest(str(value), BACKBONES), value)
-
-
-def _dropout(model: Mapping[str, Any], search: Mapping[str, Search], faults: FaultList) -> None:
-    name = model.get("backbone", ModelSection.model_fields["backbone"].default)
-    searched = search.get("model.backbone")
-    names = [name] if searched is None or isinstance(searched, MarginSearch) else searched.ends()
-    without = [str(name) for name in names if name in WITHOUT_DROPOUT]
-    if not without or not (model.get("dropout") or "model.dropout" in search):
-        return
-    path: KeyPath = (
-        ("search", "model.dropout") if "model.dropout" in search else ("model", "dropout")
-    )
-    shown = [model["dropout"]] if "dropout" in model else []
-    rule = f"{', '.join(without)} has no dropout, so this would go unused"
-    faults.add(path, rule, "Take it out, or choose a CIFAR ResNet or WRN.", *shown)
-
-
-def _init(init: str, info: RecipeInfo, faults: FaultList, *, check_paths: bool) -> None:
-    path: KeyPath = ("model", "init")
-    if init == "cifar10" and not info.needs_base:
-        rule = f"recipe {info.name} trains no base to start from"
-        faults.add(path, rule, "Write random, or the path of a weights file.", init)
-    elif init not in {"random", "cifar10"} and check_paths and not _is_file(init):
-        rule = "must be random, cifar10, or the path of a weights file, and there is no such file"
-        faults.add(path, rule, nearest(init, ("random", "cifar10")), init)
-
-
-def _is_file(name: str) -> bool:
-    return "\0" not in name and len(name) < 4096 and Path(name).is_file()
-
-
-def _base(
-    data: Mapping[str, Any],
-    values: Values,
-    info: RecipeInfo,
-    search: Mapping[str, Search],
-    faults: FaultList,
-    *,
-    own_base: bool,
-) -> None:
-    if "base" in data and not own_base:
-        reason = "model.init is not cifar10" if info.needs_base else "the recipe has no base"
-        way_out = "Take the section out, or set model.init: cifar10 with a recipe that has a base."
-        faults.add(("base",), f"the section has no effect here: {reason}", way_out)
-    if own_base and "model.dropout" in search and values["base"].get("dropout") is None:
-        rule = "one base serves all trials, so with model.dropout searched it needs its own"
-        faults.add(("base", "dropout"), rule, "Add dropout: 0.0 to `base`.")
 
 
 def _metric(metric: str | None, faults: FaultList) -> None:
@@ -315,18 +272,29 @@ def _margins(
         faults.faults.append(fault)
 
 
-def check_against_base(spec: StudySpec, stats: EnergyStats) -> None:
+def check_against_base(
+    spec: StudySpec, stats: EnergyStats, temperature: float | None = None
+) -> None:
     """The margins of a spec once the base is measured.
 
     Args:
         spec: the study.
         stats: energies of the base on validation ID images and on outliers.
+        temperature: of ``stats``; arms of an ablation with another one are not looked at.
 
     Raises:
         BadInput: if margins can cross anywhere in their ranges.
     """
     faults = FaultList(spec.places)
-    _margins(spec.train, spec.info, spec.search, faults, stats)
+
+    def check(values: Values, into: FaultList) -> None:
+        if temperature in (None, values["train"].get("temperature", temperature)):
+            _margins(values["train"], spec.info, spec.search, into, stats)
+
+    values = {"train": spec.train, "model": spec.model.model_dump()}
+    check(values, faults)
+    if spec.ablate is not None:
+        each_arm(spec.ablate, values, faults, check)
     if faults.faults:
         raise BadInput(faults.faults)
 
@@ -347,11 +315,13 @@ def check_against_data(spec: StudySpec, num_train: int, num_outliers: int | None
     if spec.info.needs_outliers:
         sizes["outlier_batch_size"] = num_outliers or 0
     for name, size in sizes.items():
-        most = max(_ends(name, spec.info.params, spec.train, spec.search))
+        path = _path_of(name, spec.search, "train")
+        ends = [(one, path) for one in _ends(name, spec.info.params, spec.train, spec.search)]
+        ends += values_of(name, spec.ablate) if spec.ablate else []
+        most, path = max(ends, key=lambda pair: pair[0])
         if most > size:
             what = "outliers" if name.startswith("outlier") else "training images"
             rule = f"a batch must not be larger than the data ({size:,} {what})"
-            path = _path_of(name, spec.search, "train")
             faults.add(path, rule, f"Lower it to {size} or less, or give more data.", most)
     if spec.base is not None and spec.base.batch_size > num_train:
         rule = f"a batch must not be larger than the data ({num_train:,} training images)"

@@ -52,7 +52,7 @@ def trials_table(
         rows.append(
             {
                 "trial_id": trial_id(record.number),
-                "arm": "search",
+                "arm": record.arm,
                 "seed": record.seed,
                 "status": unfinished if record.status == "running" else record.status,
                 "reason": record.reason,

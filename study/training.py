@@ -21,8 +21,8 @@ from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.evaluation import evaluate
 from study.objective import OBJECTIVE, objective
-from study.optimizers import make_sgd
-from study.recipes.base import Recipe
+from study.optimizers import make_optimizer
+from study.recipes.base import Fitted, Moment, Recipe, TrainingLoss
 from study.records import ValidationScores
 from study.schedules import ScheduleClock, make_schedule
 from study.seeding import seed_of
@@ -61,12 +61,14 @@ class EpochResult:
             validation of this epoch, in seconds).
         scores: per-image validation scores of this epoch.
         state: what resumes after it.
+        fitted: what the scores need beside the model.
     """
 
     epoch: int
     metrics: dict[str, float]
     scores: ValidationScores
     state: TrainingState
+    fitted: Fitted
 
 
 def train(
@@ -112,7 +114,7 @@ def train(
         torch.manual_seed(seed_of(seed, "dropout", epoch))  # dropout has no generator argument
         clock.start_epoch(epoch - 1)
         batches = recipe.batches(data, seed=seed, epoch=epoch, device=device)
-        metrics = _train_epoch(model, loss, optimizer, clock, batches, epoch)
+        metrics = _train_epoch(recipe, model, loss, optimizer, clock, batches, epoch)
         try:
             validated = evaluate(recipe, model, data, device)
         except TrialFailed as error:
@@ -121,13 +123,18 @@ def train(
         metrics |= validated.metrics(recipe.own_score)
         metrics[OBJECTIVE] = objective(metrics, goal.metric, goal.floor)
         metrics["time_s"] = time.perf_counter() - begun
-        yield EpochResult(epoch, metrics, scores, _state(epoch, model, loss, optimizer))
+        state = _state(epoch, model, loss, optimizer)
+        yield EpochResult(epoch, metrics, scores, state, validated.fitted)
 
 
-def _optimizer(recipe: Recipe, model: nn.Module, loss: nn.Module) -> torch.optim.Optimizer:
+def _optimizer(recipe: Recipe, model: nn.Module, loss: TrainingLoss) -> torch.optim.Optimizer:
     params = recipe.params
-    return make_sgd(
-        [*model.parameters(), *loss.parameters()],
+    groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
+    if own := list(loss.parameters()):  # a decay would pull a learned margin or scale to zero
+        groups.append({"params": own, "weight_decay": 0.0})
+    return make_optimizer(
+        params.optimizer,
+        groups,
         lr=params.lr,
         momentum=params.momentum,
         nesterov=params.nesterov,
@@ -150,8 +157,9 @@ def _clock(recipe: Recipe, optimizer: torch.optim.Optimizer, num_train: int) -> 
 
 
 def _train_epoch(
+    recipe: Recipe,
     model: nn.Module,
-    loss: nn.Module,
+    loss: TrainingLoss,
     optimizer: torch.optim.Optimizer,
     clock: ScheduleClock,
     batches: Iterator[Batch],
@@ -163,13 +171,17 @@ def _train_epoch(
     begun = time.perf_counter()
     sums: dict[str, torch.Tensor] = {}
     unchecked: list[torch.Tensor] = []
+    norms: list[torch.Tensor] = []
     num_images = step = 0
     rate = math.nan
     for step, batch in enumerate(batches, start=1):
         rate = clock.before_step(step - 1)
+        loss.at(Moment(epoch, step - 1, clock.steps_per_epoch, recipe.params.epochs))
         terms = loss(model, batch)
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
+        if recipe.logs_gradients:
+            norms.append(_gradient_norm(optimizer))
         optimizer.step()
         num_images += len(batch.images)
         unchecked.append(terms["loss"].detach())
@@ -179,10 +191,26 @@ def _train_epoch(
             _refuse_non_finite(unchecked, epoch, step, rate)
             unchecked.clear()
     _refuse_non_finite(unchecked, epoch, step, rate)
-    metrics = {f"train/{name}": float(total) / step for name, total in sums.items()}
+    means = recipe.epoch_metrics({name: float(total) / step for name, total in sums.items()})
+    metrics = {f"train/{name}": mean for name, mean in means.items()} | _of_norms(norms)
     metrics["lr"] = rate
     metrics["images_per_s"] = num_images / (time.perf_counter() - begun)
     return metrics
+
+
+def _gradient_norm(optimizer: torch.optim.Optimizer) -> torch.Tensor:
+    """Euclidean norm of the gradient over all parameters, without dimensions."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+
+def _of_norms(norms: list[torch.Tensor]) -> dict[str, float]:
+    """Mean and greatest of the steps' gradient norms; nothing where none was taken."""
+    if not norms:
+        return {}
+    steps = torch.stack(norms)
+    mean, greatest = float(steps.mean()), float(steps.max())
+    return {"train/gradient_norm": mean, "train/gradient_norm_max": greatest}
 
 
 def _refuse_non_finite(losses: list[torch.Tensor], epoch: int, step: int, rate: float) -> None:

@@ -7,25 +7,31 @@ from __future__ import annotations
 
 import json
 import traceback
+import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from study.assignment import Assignment
 from study.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from study.chosen import Chosen, save_chosen
 from study.data.roles import StudyData
-from study.errors import TrialFailed
-from study.models.weights import load_into, save_weights
+from study.errors import BadInput, TrialFailed
+from study.failures import DIVERGED, FILE, MEMORY, cause_of
+from study.panels import keep_panel
 from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
 from study.records import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores, write_json
+from study.starting import Starting, tensors
 from study.training import EpochResult, Goal, TrainingState, train
+
+
+class _UnusableFile(Exception):
+    """A file that the trial would go on from is damaged or another's; its text names it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class TrialSetting:
     Attributes:
         recipe: name of the recipe.
         data: the roles that training may see.
-        base_weights: weights to start from, None for a fresh initialisation.
+        starting: the base, and the weights to start from.
         run: the run's folder, the same path on every machine.
         goal: what epochs are judged by.
         checkpoint_rule: "best" (lowest val/objective, earliest of equals) or "last".
@@ -45,7 +51,7 @@ class TrialSetting:
 
     recipe: str
     data: StudyData
-    base_weights: dict[str, NDArray[Any]] | None
+    starting: Starting
     run: Path
     goal: Goal
     checkpoint_rule: str
@@ -80,23 +86,28 @@ def _need_shared_folder(run: Path) -> None:
 
 def _failure(error: Exception) -> dict[str, str]:
     trace = "".join(traceback.format_exception(error))
-    if isinstance(error, TrialFailed):
-        return {"failed": str(error), "cause": "diverged", "traceback": ""}
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return {"failed": f"out of memory: {error}", "cause": "memory", "traceback": trace}
-    return {"failed": f"{type(error).__name__}: {error}", "cause": "bug", "traceback": trace}
+    if isinstance(error, _UnusableFile):
+        return {"failed": str(error), "cause": FILE, "traceback": ""}
+    cause = cause_of(error)
+    if cause == DIVERGED:
+        return {"failed": str(error), "cause": cause, "traceback": ""}
+    if cause == MEMORY:
+        return {"failed": f"out of memory: {error}", "cause": cause, "traceback": trace}
+    return {"failed": f"{type(error).__name__}: {error}", "cause": cause, "traceback": trace}
 
 
 def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResult]:
     """Train on from the recorded epochs; scores, checkpoint and chosen weights on disk first."""
     run = RunFolder(setting.run)
     folder = run.trial_checkpoints(assignment.trial_id)
-    recipe = make_recipe(setting.recipe, assignment.train)
+    base = setting.starting.base
+    recipe = make_recipe(setting.recipe, assignment.train, base.build if base else None)
     told = {"recipe": setting.recipe, **asdict(replace(assignment, objectives=()))}
     write_json(folder / TRIAL_JSON, told)
     model = fresh_model(recipe, assignment, setting.data.num_classes, image_size(setting.data))
-    if setting.base_weights is not None:
-        load_numpy(model, setting.base_weights)
+    weights = setting.starting.weights.get(assignment.model["backbone"])
+    if weights is not None:
+        recipe.load_start(model, tensors(weights))
     start, scores = _standing(assignment, run)
     recorded = assignment.objectives[: start.epoch] if start else ()
     best = min(recorded, default=float("inf"))
@@ -113,10 +124,16 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
         scores = scores.followed_by(result.scores)
         scores.save(run.trial_scores(assignment.trial_id))
         save_checkpoint(folder, result.state)
+        if result.epoch in recipe.panel_epochs:
+            state, device = result.state, torch.device(setting.device)
+            trial = assignment.trial_id
+            keep_panel(run, trial, result.epoch, model, setting.data, state.loss, device)
         value = result.metrics["val/objective"]
         if setting.checkpoint_rule == "last" or value < best:
             best = min(best, value)
-            save_weights(result.state.model, folder / WEIGHTS, {"epoch": str(result.epoch)})
+            notes = {"epoch": str(result.epoch)}
+            chosen = Chosen(result.state.model, result.fitted, result.state.loss, notes)
+            save_chosen(folder / WEIGHTS, chosen)
         yield result
 
 
@@ -148,10 +165,22 @@ def _standing(
     done = next((epoch for epoch in recorded if has_checkpoint(folder, epoch)), 0)
     if not done:
         return None, ValidationScores(np.empty(0, np.int32))
-    scores = ValidationScores.load(run.trial_scores(assignment.trial_id))
-    return load_checkpoint(folder, done), scores.upto(done)
+    try:
+        state = load_checkpoint(folder, done)
+    except BadInput as error:
+        raise _UnusableFile(str(error)) from error
+    return state, _recorded_scores(run.trial_scores(assignment.trial_id), done)
 
 
-def load_numpy(model: nn.Module, weights: dict[str, NDArray[Any]]) -> None:
-    """Copy weights that came as (perhaps read-only) arrays into ``model``, all or none."""
-    load_into(model, {name: torch.tensor(values) for name, values in weights.items()})
+def _recorded_scores(path: Path, done: int) -> ValidationScores:
+    """The scores of the epochs up to ``done``, all of them or none."""
+    way_out = "Restore it from a copy, or remove it and the trial's checkpoints."
+    try:
+        scores = ValidationScores.load(path).upto(done)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        rule = f"{path}: cannot be read as a trial's scores ({type(error).__name__}: {error})"
+        raise _UnusableFile(f"{rule}. {way_out}") from error
+    if scores.epochs.tolist() != list(range(1, done + 1)):
+        rule = f"{path}: holds the epochs {scores.epochs.tolist()}, not 1 to {done}"
+        raise _UnusableFile(f"{rule}. {way_out}")
+    return scores

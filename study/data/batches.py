@@ -170,14 +170,14 @@ def training_batches(
         ValueError: for sizes that allow no batch, or an unknown ``augment`` or ``outlier_order``.
     """
     where = device or torch.device("cpu")
-    train = _on_device(train, where)
+    train = on_device(train, where)
     drawn = train.num_images if num_images is None else num_images
     steps = num_batches(train.num_images, batch_size, num_images)
     order = numpy_generator(seed, "order", epoch).permutation(train.num_images)[:drawn]
     id_draws = draw(order, augment, numpy_generator(seed, "augment", "id", epoch))
     outlier_draws = None
     if outliers is not None and outlier_batch_size:
-        outliers = _on_device(outliers, where)
+        outliers = on_device(outliers, where)
         total = steps * outlier_batch_size
         rows = outlier_rows(
             outliers.num_images, total, outlier_order, numpy_generator(seed, "outliers", epoch)
@@ -191,7 +191,7 @@ def training_batches(
             start = step * outlier_batch_size
             chosen = outlier_draws.part(start, start + outlier_batch_size)
             pixels = torch.cat([pixels, outliers.gather(chosen)])
-        images = _to_float(pixels, channels_last)
+        images = to_float(pixels, channels_last)
         yield Batch(images, train.labels(of_id.rows), len(of_id.rows))
 
 
@@ -208,11 +208,11 @@ def evaluation_batches(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    images = _on_device(images, device or torch.device("cpu"))
+    images = on_device(images, device or torch.device("cpu"))
     none = np.random.Generator(np.random.PCG64(0))  # draws nothing: there is no augmentation
     draws = draw(np.arange(images.num_images), "none", none)
     for start in range(0, images.num_images, batch_size):
-        yield _to_float(images.gather(draws.part(start, start + batch_size)), channels_last)
+        yield to_float(images.gather(draws.part(start, start + batch_size)), channels_last)
 
 
 def outlier_rows(
@@ -283,7 +283,7 @@ def _gather_on_device(pixels: Tensor, draws: Draws) -> Tensor:
     return padded[images[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def _to_float(pixels: Tensor, channels_last: bool) -> Tensor:
+def to_float(pixels: Tensor, channels_last: bool) -> Tensor:
     """uint8 (N, H, W, 3) to float32 (N, 3, H, W) in [0, 1]."""
     # memory of (N, H, W, 3) seen as (N, 3, H, W) already is the channels-last format
     images = pixels.permute(0, 3, 1, 2)
@@ -294,7 +294,7 @@ def _to_float(pixels: Tensor, channels_last: bool) -> Tensor:
 _uploaded: dict[tuple[str, str], DeviceImages] = {}
 
 
-def _on_device(images: ImageSet | DeviceImages, device: torch.device) -> DeviceImages:
+def on_device(images: ImageSet | DeviceImages, device: torch.device) -> DeviceImages:
     """The set where batches are made; a GPU keeps the last few sets by their content."""
     if isinstance(images, DeviceImages):
         return images

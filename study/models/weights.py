@@ -129,7 +129,38 @@ def load_into(
         BadInput: naming every key that is missing, unexpected or of another shape. The model is
             then as it was.
     """
-    expected = model.state_dict()
+    _copy(model, weights, model.state_dict(), source)
+
+
+def load_part(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    prefixes: tuple[str, ...],
+    source: str | Path = "weights",
+) -> None:
+    """Copy ``weights`` into the part of ``model`` whose names begin so; the rest stays.
+
+    Args:
+        model: takes the weights.
+        weights: exactly the keys and shapes of that part.
+        prefixes: beginnings of its names.
+        source: where they come from, for the message.
+
+    Raises:
+        BadInput: naming every key that is missing, unexpected or of another shape. The model is
+            then as it was.
+    """
+    state = model.state_dict()
+    part = {name: tensor for name, tensor in state.items() if name.startswith(prefixes)}
+    _copy(model, weights, part, source)
+
+
+def _copy(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    source: str | Path,
+) -> None:
     faults = [
         Fault(str(source), name, f"is missing; the model has it as {_shape(expected[name])}")
         for name in expected
@@ -146,7 +177,7 @@ def load_into(
     layout = memory_format_of(weights)
     if layout != memory_format_of(expected):
         model.to(memory_format=_TORCH_FORMATS[layout])
-    model.load_state_dict(weights)
+    model.load_state_dict(weights, strict=False)  # what is to be there was looked at above
 
 
 def load_public_resnet(path: Path) -> StateDict:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,18 +14,46 @@ from torch import Tensor, nn
 from study.data.batches import Batch, training_batches
 from study.data.roles import StudyData
 from study.models.registry import build_classifier
+from study.models.weights import load_into
 from study.recipes.catalog import RecipeInfo
 from study.recipes.params import TrainParams
 from study.scores import compute_scores
 from study.seeding import seed_of
 
+Scores = dict[str, NDArray[np.float64]]
+Fitted = dict[str, Tensor]
+Frozen = Callable[[], nn.Module]
 
-class Loss(Protocol):
-    """A module whose call gives the terms of one batch; ``"loss"`` is the one to minimise."""
 
-    def __call__(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Terms of the batch, scalars."""
-        ...
+@dataclass(frozen=True)
+class Moment:
+    """Where a training step stands in its run.
+
+    Attributes:
+        epoch: 1-based.
+        step: of the epoch, from 0.
+        steps_per_epoch: optimizer steps an epoch.
+        epochs: of the run.
+    """
+
+    epoch: int
+    step: int
+    steps_per_epoch: int
+    epochs: int
+
+
+class TrainingLoss(nn.Module):
+    """A training objective: its call gives the terms of one batch, scalars.
+
+    ``"loss"`` is the one to minimise. Parameters of its own join the optimizer's.
+    """
+
+    def at(self, moment: Moment) -> None:
+        """Set what changes in the course of a run; nothing, where nothing does."""
+
+    def forward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Terms of the batch, each without dimensions."""
+        raise NotImplementedError
 
 
 class Recipe:
@@ -32,15 +61,22 @@ class Recipe:
 
     Attributes:
         params: the recipe's section ``train:``, validated.
+        frozen: builds the study's base model, with its weights; None where there is none.
         scores: names of the OOD scores that every validation reports.
         own_score: the one that the means over OOD sets, and so the selection, are of.
+        may_be_constant: scores that may be the same for all images without failing a trial.
+        logs_gradients: whether the epochs tell the norm of the gradients.
     """
 
-    def __init__(self, info: RecipeInfo, params: Any) -> None:
+    may_be_constant: frozenset[str] = frozenset()
+    logs_gradients = False
+
+    def __init__(self, info: RecipeInfo, params: Any, frozen: Frozen | None = None) -> None:
         """Take the catalog's entry and the parameters (margins, if any, resolved to numbers)."""
         self.params = params
-        self.scores = info.scores
-        self.own_score = info.own_score
+        self.frozen = frozen
+        self.scores = info.scores_of(params)
+        self.own_score = info.own_score_of(params.model_dump())
 
     @property
     def temperature(self) -> float:
@@ -63,8 +99,28 @@ class Recipe:
         """ID images that an epoch draws; ``epoch_images`` is a cap, null takes all."""
         return min(num_train, self.params.epoch_images or num_train)
 
-    def loss(self) -> nn.Module:
-        """The training objective, a ``Loss``; its own parameters join the optimizer's."""
+    @property
+    def panel_epochs(self) -> tuple[int, ...]:
+        """Epochs (1-based) after which a saliency panel is drawn."""
+        return ()
+
+    def check(self, data: StudyData) -> None:
+        """Look at what only data and base can tell, before any trial starts.
+
+        Raises:
+            ValueError: saying what cannot be trained, and the way out.
+        """
+
+    def load_start(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Copy the weights that a trial starts from into its fresh model: all, or none.
+
+        Raises:
+            ValueError: naming every tensor that does not fit.
+        """
+        load_into(model, weights)
+
+    def loss(self) -> TrainingLoss:
+        """The training objective."""
         raise TypeError(f"{type(self).__name__} defines no loss")
 
     def batches(
@@ -86,12 +142,35 @@ class Recipe:
             channels_last=True,
         )
 
+    def epoch_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
+        """What an epoch tells of its loss terms, given their means over the steps."""
+        return dict(means)
+
+    def fit(self, model: nn.Module, data: StudyData, device: torch.device) -> Fitted:
+        """What the scores need beside the model, measured on training ID images; often nothing."""
+        del model, data, device
+        return {}
+
+    def calibrate(self, id_scores: Mapping[str, NDArray[np.float64]]) -> Fitted:
+        """What combined scores need of the scores of the validation ID images; often nothing."""
+        del id_scores
+        return {}
+
     def score(
-        self, model: nn.Module, images: Tensor
-    ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
-        """Predicted classes (N,) and the named scores (N,) of a batch, higher = more OOD."""
+        self, model: nn.Module, images: Tensor, fitted: Fitted
+    ) -> tuple[NDArray[np.int64], Scores]:
+        """Predicted classes (N,) and the scores (N,) of a batch, higher = more OOD.
+
+        Scores that are made of other scores are left to ``combine``.
+        """
+        del fitted
         logits = model(images)
         return (
             logits.argmax(dim=1).cpu().numpy(),
             compute_scores(logits, self.scores, temperature=self.temperature),
         )
+
+    def combine(self, scores: Scores, fitted: Fitted) -> Scores:
+        """All of ``self.scores``, those that are made of others too."""
+        del fitted
+        return scores

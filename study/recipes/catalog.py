@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
+from study.recipes.nordf_params import (
+    NordfParams,
+    nordf_own_score,
+    nordf_remark,
+    nordf_scores,
+)
 from study.recipes.params import EnergyParams, TrainParams
+
+
+def _nothing(metrics: Mapping[str, float]) -> str:
+    del metrics
+    return ""
+
+
+def _msp(train: Mapping[str, Any]) -> str:
+    del train
+    return "msp"
+
+
+def _energy(train: Mapping[str, Any]) -> str:
+    del train
+    return "energy"
+
+
+def _of_logits(params: Any) -> tuple[str, ...]:
+    del params
+    return ("msp", "energy")
 
 
 @dataclass(frozen=True)
@@ -15,24 +43,39 @@ class RecipeInfo:
         name: as in ``recipe:``.
         params: type of the section ``train:``.
         needs_outliers: whether it trains on auxiliary outliers.
-        needs_base: whether it starts from a trained classifier, the section ``base:``.
-        own_score: the OOD score that ``val/fpr95`` and its kin are of.
-        scores: every OOD score that its trials report.
+        base: what it does with a trained classifier, the section ``base:``. "none": nothing;
+            "start": trials start from it; "optional": they may, or may look at it.
+        own_score_of: section ``train:`` -> the OOD score that ``val/fpr95`` and its kin are of.
+        scores_of: parameters -> every OOD score that its trials report.
+        remark: what metrics of an epoch give cause to say of a trial; empty for nothing.
+        base_parameter: with "optional", the parameter whose value "base" is a look at the base.
     """
 
     name: str
     params: type[TrainParams]
     needs_outliers: bool
-    needs_base: bool
-    own_score: str
-    scores: tuple[str, ...]
+    base: Literal["none", "start", "optional"]
+    own_score_of: Callable[[Mapping[str, Any]], str]
+    scores_of: Callable[[Any], tuple[str, ...]]
+    remark: Callable[[Mapping[str, float]], str] = _nothing
+    base_parameter: str = ""
 
 
 RECIPE_INFOS: dict[str, RecipeInfo] = {
     info.name: info
     for info in (
-        RecipeInfo("cifar10", TrainParams, False, False, "msp", ("msp", "energy")),
-        RecipeInfo("energy", EnergyParams, True, True, "energy", ("msp", "energy")),
+        RecipeInfo("cifar10", TrainParams, False, "none", _msp, _of_logits),
+        RecipeInfo("energy", EnergyParams, True, "start", _energy, _of_logits),
+        RecipeInfo(
+            "nordf",
+            NordfParams,
+            False,
+            "optional",
+            nordf_own_score,
+            nordf_scores,
+            nordf_remark,
+            base_parameter="perceptual_network",
+        ),
     )
 }
 

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from study.data.batches import Batch
 from study.losses.classification import cross_entropy
-from study.recipes.base import Recipe
+from study.recipes.base import Recipe, TrainingLoss
 
 
-class ClassificationLoss(nn.Module):
+class ClassificationLoss(TrainingLoss):
     """Cross-entropy with label smoothing over the ID images of a batch."""
 
     def __init__(self, label_smoothing: float) -> None:
@@ -29,6 +29,6 @@ class ClassificationLoss(nn.Module):
 class Cifar10Recipe(Recipe):
     """Train the classifier from scratch."""
 
-    def loss(self) -> nn.Module:
+    def loss(self) -> TrainingLoss:
         """Cross-entropy."""
         return ClassificationLoss(self.params.label_smoothing)

@@ -11,11 +11,11 @@ from study.data.batches import Batch, training_batches
 from study.data.roles import StudyData
 from study.losses.classification import cross_entropy
 from study.losses.energy import energy_margin_loss
-from study.recipes.base import Recipe
+from study.recipes.base import Recipe, TrainingLoss
 from study.recipes.params import EnergyParams
 
 
-class EnergyLoss(nn.Module):
+class EnergyLoss(TrainingLoss):
     """Cross-entropy on ID plus the squared hinge of the energies at both margins.
 
     CE + energy_weight * (mean_ID relu(E - m_in)^2 + mean_OUT relu(m_out - E)^2), Eq. 7 to 9 of
@@ -59,7 +59,7 @@ class EnergyRecipe(Recipe):
         """The loss's temperature is the score's."""
         return float(self.params.temperature)
 
-    def loss(self) -> nn.Module:
+    def loss(self) -> TrainingLoss:
         """The margin loss; the margins must have been resolved to numbers."""
         params: EnergyParams = self.params
         if not isinstance(params.m_in, float) or not isinstance(params.m_out, float):

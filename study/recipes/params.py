@@ -60,15 +60,16 @@ class Section(BaseModel):
 
 
 class TrainParams(Section):
-    """Training of a classifier with SGD (recipe ``cifar10``).
+    """Training of a classifier (recipe ``cifar10``).
 
     Attributes:
         epochs: passes over the images that an epoch draws.
         lr: learning rate at its highest.
         batch_size: ID images in a batch.
-        momentum: of SGD, dimensionless.
-        nesterov: Nesterov's momentum in place of the plain one.
-        weight_decay: L2 penalty, dimensionless.
+        optimizer: sgd, adam or adamw.
+        momentum: of SGD; the first beta of Adam and AdamW. Dimensionless.
+        nesterov: Nesterov's momentum in place of the plain one; of SGD alone.
+        weight_decay: L2 penalty, dimensionless; AdamW's is decoupled from the gradient.
         schedule: shape of the learning rate over the training.
         scheduler_step: whether the learning rate moves once an epoch or at every batch.
         min_lr: where the schedule ends.
@@ -81,6 +82,7 @@ class TrainParams(Section):
     epochs: int = Field(default=100, ge=1, le=100_000)
     lr: float = Field(default=0.1, gt=0)
     batch_size: int = Field(default=128, ge=2)
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(default=5e-4, ge=0)
@@ -91,6 +93,9 @@ class TrainParams(Section):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     augment: Literal["none", "crop_flip"] = "crop_flip"
     epoch_images: int | None = Field(default=None, ge=2)
+
+    unsearchable: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are the same in all trials of a study: what they are compared by."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -110,6 +115,13 @@ class TrainParams(Section):
             lambda nesterov, momentum: momentum > 0 or not nesterov,
             "Nesterov's momentum needs a momentum above 0",
             "Set nesterov: false, or keep momentum above 0.",
+        ),
+        Rule(
+            ("nesterov", "optimizer"),
+            lambda nesterov, optimizer: optimizer == "sgd" or not nesterov,
+            "Nesterov's momentum is SGD's; it has no effect with adam or adamw",
+            "Set nesterov: false, or optimizer: sgd.",
+            has_effect=True,
         ),
         Rule(
             ("epoch_images", "batch_size"),

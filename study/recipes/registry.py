@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from study.recipes.base import Recipe
+from study.recipes.base import Frozen, Recipe
 from study.recipes.catalog import get_recipe_info
 from study.recipes.cifar10 import Cifar10Recipe
 from study.recipes.energy import EnergyRecipe
+from study.recipes.nordf import NordfRecipe
 
-RECIPES: dict[str, type[Recipe]] = {"cifar10": Cifar10Recipe, "energy": EnergyRecipe}
+RECIPES: dict[str, type[Recipe]] = {
+    "cifar10": Cifar10Recipe,
+    "energy": EnergyRecipe,
+    "nordf": NordfRecipe,
+}
 
 
-def make_recipe(name: str, train: dict[str, Any]) -> Recipe:
-    """The recipe ``name`` with the section ``train:`` (margins resolved) as its parameters."""
+def make_recipe(name: str, train: dict[str, Any], frozen: Frozen | None = None) -> Recipe:
+    """The recipe ``name`` with the section ``train:`` (margins resolved) as its parameters.
+
+    ``frozen`` builds the study's base model, for recipes that look at it; None for none.
+    """
     info = get_recipe_info(name)
-    return RECIPES[name](info, info.params.model_validate(train))
+    return RECIPES[name](info, info.params.model_validate(train), frozen)

@@ -4,7 +4,8 @@ The state is an in-memory Optuna study that is rebuilt by replaying the ledger t
 code that wrote it. Nothing of Ray is needed to decide, and nothing of Ray's state is read back.
 
 Events: ``ask`` {number, seed, params}, ``result`` {number, epoch, metrics, decision},
-``failed`` {number, epoch, reason, cause, traceback}, ``lost`` {number, cause}.
+``failed`` {number, epoch, reason, cause, traceback}, ``lost`` {number, cause},
+``retried`` {number, epoch, reason, cause}.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from study.ablation import ARM, SEED
 from study.errors import BadInput, Fault
 from study.ledger import Ledger, Record
 from study.objective import OBJECTIVE
@@ -31,13 +33,14 @@ class TrialRecord:
     Attributes:
         number: from 0, in the order of asking.
         seed: names its random streams.
-        params: searched parameters, dotted name -> value.
+        params: searched parameters, dotted name -> value; of an ablation, arm and seed.
         epochs: metrics of every recorded epoch.
         status: "running" until it ends as "finished", "pruned" or "failed".
         reason: why it ended so.
         cause: class of a failure: "diverged", "memory", "bug", "lost".
         traceback: of a failure in code.
         lost: how often its worker died under it.
+        retried: how often it was out of memory and put back, to go on alone.
     """
 
     number: int
@@ -49,11 +52,22 @@ class TrialRecord:
     cause: str = ""
     traceback: str = ""
     lost: int = 0
+    retried: int = 0
+
+    @property
+    def arm(self) -> str:
+        """The arm of an ablation; "search" where parameters are searched."""
+        return str(self.params.get(ARM, "search"))
 
     @property
     def objectives(self) -> tuple[float, ...]:
         """val/objective of every recorded epoch."""
         return tuple(metrics[OBJECTIVE] for metrics in self.epochs)
+
+
+def _nothing(metrics: dict[str, float]) -> str:
+    del metrics
+    return ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,7 @@ class SearchPlan:
         distributions: searched parameter -> Optuna distribution.
         grid: points of a grid search, in order.
         num_epochs: epochs of a trial with these parameters.
+        remark: what the last epoch's metrics give cause to say; empty for nothing.
     """
 
     seed: int
@@ -81,6 +96,7 @@ class SearchPlan:
     distributions: Distributions
     num_epochs: Callable[[Point], int]
     grid: Sequence[Point] = ()
+    remark: Callable[[dict[str, float]], str] = _nothing
 
 
 class Decisions:
@@ -110,7 +126,8 @@ class Decisions:
         if self.plan.grid and number >= len(self.plan.grid):
             return None
         trial = self._study.ask(fixed_distributions=dict(self.plan.distributions))
-        record = TrialRecord(number, self.plan.seed, dict(trial.params))
+        params = dict(trial.params)
+        record = TrialRecord(number, params.get(SEED, self.plan.seed), params)
         self._ledger.append("ask", number=number, seed=record.seed, params=record.params)
         self._live.append(trial)
         self.trials.append(record)
@@ -150,6 +167,13 @@ class Decisions:
         self._ledger.append("lost", number=number, cause=cause)
         self.trials[number].lost += 1
 
+    def retried(self, number: int, *, reason: str, cause: str) -> None:
+        """Record that a trial failed for want of room; it goes on from its last recorded epoch."""
+        record = self.trials[number]
+        epoch = len(record.epochs)
+        self._ledger.append("retried", number=number, epoch=epoch, reason=reason, cause=cause)
+        record.retried += 1
+
     @property
     def unfinished(self) -> list[TrialRecord]:
         """Trials that have not ended, lowest number first."""
@@ -177,7 +201,8 @@ class Decisions:
             record.reason = f"pruned by {self.plan.scheduler} after epoch {len(record.epochs)}"
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
-            record.reason = "all epochs trained"
+            remark = self.plan.remark(metrics)
+            record.reason = "all epochs trained" + (f"; {remark}" if remark else "")
             last = self.plan.checkpoint_rule == "last"
             value = record.objectives[-1] if last else min(record.objectives)
             self._study.tell(trial, value)
@@ -204,6 +229,8 @@ class Decisions:
             self._apply_failure(self.trials[event["number"]], event)
         elif kind == "lost":
             self.trials[event["number"]].lost += 1
+        elif kind == "retried":
+            self.trials[event["number"]].retried += 1
 
 
 def _contradiction(ledger: Ledger, line: int, event: Record, decision: str) -> Fault:

@@ -13,9 +13,11 @@ from ray.tune.search import Searcher
 from typing_extensions import override
 
 from study.errors import StudyFailed
+from study.failures import MEMORY, cause_of
 from study.tune.session import Session
 
 _COLOURS = re.compile(r"\x1b\[\d*m")
+_KILLED_FOR_MEMORY = re.compile(r"OutOfMemoryError|running low on memory")  # Ray's monitor
 _FINISHED: dict[str, Any] = Searcher.FINISHED  # type: ignore[assignment]
 
 
@@ -101,11 +103,17 @@ class LedgerScheduler(FIFOScheduler):
         session = self._session
         if session is None:
             return
-        number, raised = _number(trial), _raised(trial)
-        if not raised:
+        number, text = _number(trial), _error_text(trial)
+        raised = _raised(text)
+        told = {"failed": "", "cause": MEMORY, "traceback": ""}
+        if _KILLED_FOR_MEMORY.search(text):
+            told["failed"] = "out of memory: its machine ran low, and Ray ended the worker"
+        elif raised:
+            last = raised.splitlines()[-1]
+            told = {"failed": last, "cause": cause_of(RuntimeError(last)), "traceback": raised}
+        else:
             session.left(number, died="its process ended unexpectedly")
             return
-        told = {"failed": raised.splitlines()[-1], "cause": "bug", "traceback": raised}
         session.told(number, json.dumps(told))
         session.left(number)
 
@@ -118,14 +126,18 @@ def _number(trial: Any) -> int:
     return int(trial.config["assignment"]["number"])
 
 
-def _raised(trial: Any) -> str:
-    """The traceback of the exception that ended a trial; empty where its process died.
-
-    Ray tells both alike; its text of this session's error (not its pickle) says which it was.
-    """
+def _error_text(trial: Any) -> str:
+    """Ray's text (not its pickle) of what ended a trial in this session."""
     try:
-        text = Path(trial.error_file).read_text()
+        return Path(trial.error_file).read_text()
     except (OSError, TypeError):
         return ""
+
+
+def _raised(text: str) -> str:
+    """The traceback of the exception that ended a trial; empty where its process died.
+
+    Ray tells both alike; its text says which it was.
+    """
     of_task, _, rest = text.partition("ray::")
     return "" if not rest or "actor died" in of_task else _COLOURS.sub("", rest).rstrip()

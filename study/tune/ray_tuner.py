@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from study.errors import BadInput, Fault
+from study.tune.ray_local import mark_session
 from study.tune.resources import Resources
 from study.tune.session import INTERRUPT, Session
 
@@ -138,6 +139,8 @@ def run_session(
 
     from study.tune.ray_adapters import LedgerScheduler, LedgerSearcher
 
+    mark_session()
+    shutil.rmtree(scratch, ignore_errors=True)  # of a session that was killed
     wrapped = tune.with_parameters(function, **payload) if payload else function
     tuner = tune.Tuner(
         tune.with_resources(wrapped, {"cpu": resources.cpus, "gpu": resources.gpus}),
@@ -151,7 +154,7 @@ def run_session(
         run_config=tune.RunConfig(storage_path=str(scratch), name="session", verbose=0),
     )
     try:
-        with _pausing_on_interrupt(session):
+        with session.pausing_on_full_disk(), _pausing_on_interrupt(session):
             tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -8,15 +8,19 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from study.assignment import Assignment, trial_id
-from study.errors import StudyFailed
+from study.disk import is_disk_full
+from study.errors import BadInput, Fault, StudyFailed
+from study.failures import DISK, DIVERGED, FILE, LOST, MEMORY
 from study.tune.decisions import CONTINUE, Decisions, TrialRecord
 
-INTERRUPT, TIME_BUDGET = "interrupt", "time budget"  # why a session stops before its end
+# Why a session stops before its end.
+INTERRUPT, TIME_BUDGET, DISK_FULL = "interrupt", "time budget", "disk full"
 _LOST_LIMIT = 3  # a trial whose worker died this often is taken to be the cause of it
 
 
@@ -28,6 +32,9 @@ class Observer:
 
     def epoch(self, record: TrialRecord) -> None:
         """A trial recorded an epoch."""
+
+    def trial_retried(self, record: TrialRecord, reason: str) -> None:
+        """A trial was out of memory; it goes on once nothing else is live."""
 
     def trial_ended(self, record: TrialRecord) -> None:
         """A trial finished, was pruned or failed."""
@@ -53,8 +60,10 @@ class Session:
 
     Attributes:
         error: the first fatal error; the session then only winds down.
-        stopping: why no more trials are given out: INTERRUPT or TIME_BUDGET, "" while they
-            are. Trials that are live then pause at their next epoch.
+        stopping: why no more trials are given out: INTERRUPT, TIME_BUDGET or DISK_FULL, ""
+            while they are. Trials that are live then pause at their next epoch.
+        disk_full: what could not be written; nothing is recorded after that, since what could
+            not be is known to this process alone.
         max_concurrent: trials at a time; set once the machine's resources are known.
     """
 
@@ -69,6 +78,7 @@ class Session:
         self.decisions = decisions
         self.error: BaseException | None = None
         self.stopping = ""
+        self.disk_full = ""
         self.max_concurrent = 1
         self._assign = assign
         self._limits = limits
@@ -87,16 +97,40 @@ class Session:
         self._watch_time()
         if self.error or self.stopping or len(self._live) >= self.max_concurrent:
             return None
-        record = next((r for r in self.decisions.unfinished if r.number not in self._live), None)
-        if record is None and len(self.decisions.trials) < self._limits.num_trials:
-            record = self.decisions.ask()
-        if record is None:
+        with self.pausing_on_full_disk():
+            record = self._next_record()
+            if record is None:
+                return None
+            assignment = replace(self._assign(record), objectives=record.objectives)
+            for observer in self._observers:
+                observer.trial_started(record)
+            self._live.add(record.number)  # last: what failed above was given to nobody
+            return assignment
+        return None
+
+    def _next_record(self) -> TrialRecord | None:
+        """The lowest unfinished trial, else a new one; one that was out of memory runs alone."""
+        trials = self.decisions.trials
+        if any(trials[number].retried for number in self._live):
             return None
-        assignment = replace(self._assign(record), objectives=record.objectives)
-        for observer in self._observers:
-            observer.trial_started(record)
-        self._live.add(record.number)  # last: what failed above was given to nobody
-        return assignment
+        record = next((r for r in self.decisions.unfinished if r.number not in self._live), None)
+        if record is not None:
+            return None if record.retried and self._live else record
+        return self.decisions.ask() if len(trials) < self._limits.num_trials else None
+
+    @contextmanager
+    def pausing_on_full_disk(self) -> Iterator[None]:
+        """Where what is done inside finds the disk full, the session pauses."""
+        try:
+            yield
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            self._pause_on_full_disk(str(error))
+
+    def _pause_on_full_disk(self, told: str) -> None:
+        self.disk_full = self.disk_full or told
+        self.stopping = self.stopping or DISK_FULL
 
     @property
     def exhausted(self) -> bool:
@@ -113,13 +147,14 @@ class Session:
     def told(self, number: int, message: str) -> bool:
         """Take a trial's message; True where the trial is to stop."""
         self._watch_time()
+        with self.pausing_on_full_disk():
+            return bool(self.disk_full) or self._told(number, _checked(json.loads(message)))
+        return True
+
+    def _told(self, number: int, told: dict[str, Any]) -> bool:
         record = self.decisions.trials[number]
-        told = _checked(json.loads(message))
         if "failed" in told:
-            self.decisions.failed(
-                number, reason=told["failed"], cause=told["cause"], traceback=told["traceback"]
-            )
-            return self._ended(record)
+            return self._told_of_failure(record, told)
         known = told["epoch"] <= len(record.epochs)  # trained again for want of a checkpoint
         decision = self.decisions.result(number, told["epoch"], told["metrics"])
         for observer in () if known else self._observers:
@@ -127,6 +162,27 @@ class Session:
         if decision != CONTINUE:
             return self._ended(record)
         return bool(self.stopping or self.error)
+
+    def _told_of_failure(self, record: TrialRecord, told: dict[str, str]) -> bool:
+        reason, cause = told["failed"], told["cause"]
+        if cause == DISK:
+            self._pause_on_full_disk(reason)
+            return True
+        if cause == FILE:  # the trial goes on once the file is mended or removed
+            fault = Fault(f"trial {trial_id(record.number)}", "", reason)
+            self.error = self.error or BadInput(fault)
+            return True
+        if cause == MEMORY and not record.retried:
+            self.decisions.retried(record.number, reason=reason, cause=cause)
+            for observer in self._observers:
+                observer.trial_retried(record, reason)
+            return True
+        if cause == MEMORY:
+            reason = f"{reason} (for the second time, then alone)"
+        self.decisions.failed(
+            record.number, reason=reason, cause=cause, traceback=told["traceback"]
+        )
+        return self._ended(record)
 
     def _ended(self, record: TrialRecord) -> bool:
         self._failures = self._failures + 1 if record.status == "failed" else 0
@@ -144,12 +200,13 @@ class Session:
         """A worker is done with a trial; ``died`` says how, where it did not end by itself."""
         self._live.discard(number)
         record = self.decisions.trials[number]
-        if not died or record.status != "running":
+        if not died or record.status != "running" or self.disk_full:
             return
-        self.decisions.lost(number, died)
-        if record.lost >= _LOST_LIMIT:
-            self.decisions.failed(number, reason=f"its worker died: {died}", cause="lost")
-            self._ended(record)
+        with self.pausing_on_full_disk():
+            self.decisions.lost(number, died)
+            if record.lost >= _LOST_LIMIT:
+                self.decisions.failed(number, reason=f"its worker died: {died}", cause=LOST)
+                self._ended(record)
 
     def _watch_time(self) -> None:
         budget = self._limits.time_budget_s
@@ -162,5 +219,5 @@ def _checked(told: dict[str, Any]) -> dict[str, Any]:
     for name, value in told.get("metrics", {}).items():
         if not math.isfinite(value):
             reason = f"epoch {told['epoch']}: {name} is {value}"
-            return {"failed": reason, "cause": "diverged", "traceback": ""}
+            return {"failed": reason, "cause": DIVERGED, "traceback": ""}
     return told

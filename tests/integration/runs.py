@@ -55,6 +55,8 @@ class Shell:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
+                # A shell ignores it for what runs in the background, and children inherit that.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def run(self, *arguments: str) -> tuple[int, str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pandas as pd
+import psutil
 import pytest
 import torch
 from optuna.trial import TrialState
@@ -17,7 +20,7 @@ from optuna.trial import TrialState
 from study.ledger import read_ledger
 from study.models.weights import load_weights
 from study.records import RunFolder
-from tests.integration.runs import Shell, decisions, new_study, num_events
+from tests.integration.runs import NUM_TRIALS, PROJECT, Shell, decisions, new_study, num_events
 
 pytestmark = pytest.mark.ray
 KILL, INTERRUPT = signal.SIGKILL, signal.SIGINT
@@ -131,11 +134,13 @@ def test_study_killed_again_and_again_at_random_resumes_to_the_same_end(
     draw = random.Random(0)
     shell.stopped(new_study("cut"), _seen(run, "started", 1), KILL)
     resume = ["--resume", "cut", "--max-concurrent", "1"]
-    for _ in range(6):
+    for _ in range(20):
         lines = len(read_ledger(run / "ledger.jsonl")[0])
         at = _seen(run, "", lines + draw.randint(1, 3))  # any event
         code, _ = shell.stopped(resume, at, KILL)
         assert code in (0, -KILL), shell.told()
+        if code == 0:  # it was quicker; a finished study has nothing left to kill
+            break
     _resume(shell)
     _same_end(run, finished)
 
@@ -179,3 +184,75 @@ def test_ledger_damaged_in_the_middle_is_refused(shell: Shell, finished: Path) -
     assert code == 2
     assert "does not match its checksum" in shell.told()
     assert (run / "ledger.jsonl").read_bytes() == content
+
+
+@pytest.mark.slow
+def test_second_interrupt_ends_at_once_and_the_study_resumes_to_the_same_end(
+    shell: Shell, finished: Path
+) -> None:
+    run = shell.folder / "cut"
+    process = shell.start(str(PROJECT / "run_study.py"), *new_study("cut"))
+    while process.poll() is None and num_events(run, "result") < 2:
+        time.sleep(0.005)
+    for _ in range(2):
+        os.killpg(process.pid, INTERRUPT)
+        time.sleep(0.2)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume cut" in shell.told()
+    assert "Traceback" not in shell.told()
+    statuses = pd.read_parquet(run / "trials.parquet")["status"].tolist()
+    assert "running" not in statuses
+    _resume(shell)
+    _same_end(run, finished)
+
+
+@pytest.mark.slow
+def test_study_whose_driver_alone_is_killed_resumes_beside_its_orphans(
+    shell: Shell, finished: Path
+) -> None:
+    run = shell.folder / "cut"
+    process = shell.start(str(PROJECT / "run_study.py"), *new_study("cut"))
+    while process.poll() is None and num_events(run, "result") < 2:
+        time.sleep(0.005)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate()
+    assert any(child.is_running() for child in children)
+    _resume(shell)
+    _same_end(run, finished)
+    psutil.wait_procs(children, timeout=120)
+    assert [child.pid for child in children if child.is_running()] == []
+    marks = Path("/tmp/ray").glob(f"session_*_{process.pid}/ood_study")
+    assert list(marks) == []
+
+
+@pytest.mark.slow
+def test_trial_whose_worker_is_killed_goes_on_and_the_study_ends_the_same(
+    shell: Shell, finished: Path
+) -> None:
+    run = shell.folder / "cut"
+    process = shell.start(str(PROJECT / "run_study.py"), *new_study("cut"))
+    while process.poll() is None and num_events(run, "result") < 2:
+        time.sleep(0.005)
+    workers = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "trainable" in "".join(child.cmdline()).lower()
+    ]
+    assert len(workers) == 1
+    workers[0].kill()
+    process.communicate(timeout=300)
+    assert process.returncode == 0, shell.told()
+    assert num_events(run, "lost") == 1
+    _same_end(run, finished)
+
+
+@pytest.mark.slow
+def test_every_trial_of_a_finished_study_replays_to_the_same_bits(
+    shell: Shell, finished: Path
+) -> None:
+    for number in range(NUM_TRIALS):
+        code, out = shell.study("--replay", str(finished), str(number))
+        assert code == 0, out + shell.told()
+        assert out.startswith(f"Trial {number:05d} repeats bit for bit")

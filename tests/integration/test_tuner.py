@@ -22,7 +22,7 @@ from study.tune.ray_tuner import run_session
 from study.tune.resources import Resources
 from study.tune.session import Limits, Session
 from study.tune.study_db import StudyDatabase
-from tests.integration.workers import not_a_number, steady, troubled
+from tests.integration.workers import forgetful, not_a_number, steady, troubled
 from tests.toys import run_toy_search, toy_metrics, toy_plan
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_running_here")]
@@ -166,3 +166,20 @@ def test_failures_in_a_row_end_the_search_with_the_reason(tmp_path: Path) -> Non
         )  # fmt: skip
     records, _ = read_ledger(tmp_path / "ledger.jsonl")
     assert records[-1]["event"] == "failed"
+
+
+def test_trial_out_of_memory_is_tried_once_more_alone_and_then_failed(tmp_path: Path) -> None:
+    decisions = _search(
+        tmp_path, forgetful, 4, payload={"marks": str(tmp_path)}, scheduler="none",
+        searcher="random",
+    )  # fmt: skip
+    records = decisions.trials
+    assert [record.status for record in records] == ["finished", "finished", "failed", "finished"]
+    assert [record.retried for record in records] == [0, 1, 1, 0]
+    assert records[2].cause == "memory"
+    for number in (1, 2):
+        assert (tmp_path / str(number)).read_text().split() == ["0", "1"]
+    told = [r for r in read_ledger(tmp_path / "ledger.jsonl")[0] if r["event"] == "retried"]
+    assert [(r["number"], r["epoch"], r["cause"]) for r in told] == [
+        (1, 1, "memory"), (2, 1, "memory"),
+    ]  # fmt: skip

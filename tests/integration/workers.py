@@ -45,6 +45,21 @@ def not_a_number(config: dict[str, Any]) -> None:
     _epochs(assignment, EPOCHS)
 
 
+def forgetful(config: dict[str, Any], marks: str) -> None:
+    """Trial 1 finds no memory at epoch 2, once; trial 2 as often as it is tried."""
+    assignment = config["assignment"]
+    number, done = assignment["number"], len(assignment["objectives"])
+    if number in (1, 2):
+        mark = Path(marks) / str(number)
+        with mark.open("a") as file:
+            file.write(f"{done} ")
+        if not done:
+            _epochs(assignment, 1)
+        if number == 2 or len(mark.read_text().split()) == 1:
+            _report({"failed": "out of memory: no room", "cause": "memory", "traceback": ""})
+    _epochs(assignment, EPOCHS, first=2 if number in (1, 2) else 1)
+
+
 def _epochs(assignment: dict[str, Any], last: int, first: int = 1) -> None:
     for epoch in range(max(first, len(assignment["objectives"]) + 1), last + 1):
         _report({"epoch": epoch, "metrics": toy_metrics(assignment["train"], epoch)})

@@ -14,13 +14,14 @@ from study.assignment import Assignment
 from study.data.test_access import TestData
 from study.errors import BadInput
 from study.evaluation import evaluate_sets
-from study.final_test import final_test, load_model, main
+from study.final_test import final_test, main
 from study.frozen import file_hash, seal
 from study.ledger import Ledger, read_ledger
 from study.models.weights import save_weights
 from study.recipes.registry import make_recipe
 from study.records import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores, write_json
 from study.test_accesses import machine_ledger
+from study.saved_models import load_model
 from study.trial import fresh_model
 from tests.toys import toy_images, train_section
 
@@ -95,8 +96,10 @@ def test_final_test_scores_winner_and_base_on_every_test_set(make_run: MakeRun) 
     for name, trial in (("winner", "00002"), ("base", "base")):
         kept = ValidationScores.load(run.final_test / f"{name}.npz")
         assert set(kept.sets) == {"test_id", "scenes"}
-        recipe, model = load_model(run, trial, 3, test)
-        expected = evaluate_sets(recipe, model, test.id, test.ood, torch.device("cpu"))
+        saved = load_model(run, trial, 3, 8)
+        expected = evaluate_sets(
+            saved.recipe, saved.model.eval(), test.id, test.ood, torch.device("cpu"), saved.fitted
+        )
         for score, values in expected.ood["scenes"].scores.items():
             np.testing.assert_allclose(kept.sets["scenes"].scores[score][0], values, rtol=1e-4)
         assert kept.sets["test_id"].image.tolist() == test.id.ids.tolist()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.errors import BadInput
-from study.ledger import Ledger, decode, encode, read_ledger
+from study.ledger import Ledger, RecordedLedger, decode, encode, read_ledger
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False,
@@ -116,3 +117,37 @@ def test_lock_of_a_killed_owner_is_free(tmp_path: Path, project_root: Path) -> N
     subprocess.run([sys.executable, "-c", code, str(path)], cwd=project_root, check=False)
     with Ledger(path) as ledger:
         assert [record["event"] for record in ledger.records] == ["started"]
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_line_that_finds_the_disk_full_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    before, write = fill(path), os.write
+
+    def half(descriptor: int, line: bytes) -> int:
+        done = write(descriptor, line[: len(line) // 2])
+        if not short:
+            raise OSError(28, "No space left on device")
+        return done
+
+    with Ledger(path) as ledger:
+        with monkeypatch.context() as full:
+            full.setattr(os, "write", half)
+            with pytest.raises(OSError, match="No space left"):
+                ledger.append("result", number=9)
+        assert path.read_bytes() == before
+        ledger.append("result", number=3)
+    assert [record["number"] for record in read_ledger(path)[0]] == [0, 1, 2, 3]
+
+
+def test_recorded_ledger_reads_beside_its_owner_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    whole = fill(path)
+    path.write_bytes(whole + b'{"event":"res')
+    recorded = RecordedLedger(path)
+    assert (len(recorded.records), recorded.torn_bytes) == (3, 13)
+    assert path.read_bytes() == whole + b'{"event":"res'
+    with pytest.raises(AssertionError, match="to be read"):
+        recorded.append("result")

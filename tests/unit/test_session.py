@@ -8,7 +8,7 @@ import pytest
 from typing_extensions import override
 
 from study.assignment import Assignment
-from study.errors import StudyFailed
+from study.errors import BadInput, StudyFailed
 from study.ledger import Ledger
 from study.tune.decisions import Decisions, TrialRecord
 from study.tune.session import Limits, Observer, Session
@@ -30,6 +30,10 @@ class _Log(Observer):
     @override
     def trial_ended(self, record: TrialRecord) -> None:
         self.lines.append(f"{record.status} {record.number}")
+
+    @override
+    def trial_retried(self, record: TrialRecord, reason: str) -> None:
+        self.lines.append(f"retried {record.number}")
 
 
 def _assign(record: TrialRecord) -> Assignment:
@@ -155,3 +159,83 @@ def test_epoch_that_is_told_again_is_not_told_to_observers(decisions: Decisions)
     assert isinstance(log, _Log)
     assert log.lines == ["start 0", "epoch 0.1"]
     assert len(decisions.trials[0].epochs) == 1
+
+
+def _failing(cause: str, reason: str = "no room") -> str:
+    return json.dumps({"failed": reason, "cause": cause, "traceback": ""})
+
+
+def test_trial_out_of_memory_goes_on_alone_after_its_recorded_epoch(decisions: Decisions) -> None:
+    session = _session(decisions)
+    for _ in range(2):
+        assert session.next_assignment() is not None
+    session.told(0, _message(decisions.trials[0], 1))
+    assert session.told(0, _failing("memory"))
+    session.left(0)
+    assert decisions.trials[0].status == "running"
+    assert session.next_assignment() is None  # trial 1 is live still
+    session.told(1, _message(decisions.trials[1], 1))
+    session.told(1, _message(decisions.trials[1], 2))
+    session.left(1)
+    again = session.next_assignment()
+    assert again is not None
+    assert (again.number, len(again.objectives)) == (0, 1)
+    assert session.next_assignment() is None  # nothing beside it
+    assert session.told(0, _message(decisions.trials[0], 2))
+    session.left(0)
+    assert session.next_assignment() is not None
+    log = session._observers[0]
+    assert isinstance(log, _Log)
+    assert log.lines[3] == "retried 0"
+
+
+def test_trial_out_of_memory_twice_fails_and_says_that_it_was_alone(decisions: Decisions) -> None:
+    session = _session(decisions, max_failures=1)
+    for _ in range(2):
+        assert session.error is None
+        assert session.next_assignment() is not None
+        session.told(0, _failing("memory"))
+        session.left(0)
+    record = decisions.trials[0]
+    assert (record.status, record.cause, record.retried) == ("failed", "memory", 1)
+    assert record.reason == "no room (for the second time, then alone)"
+    assert isinstance(session.error, StudyFailed)
+
+
+def test_retry_is_on_the_ledger_and_the_next_session_keeps_to_it(tmp_path: Path) -> None:
+    plan = toy_plan(num_epochs=lambda point: 2, scheduler="none")
+    for sitting in range(2):
+        with Ledger(tmp_path / "ledger") as ledger:
+            decisions = Decisions(plan, ledger)
+            session = _session(decisions)
+            assert session.next_assignment() is not None
+            assert (session.next_assignment() is None) == (sitting == 1)
+            if sitting == 0:
+                session.told(0, _failing("memory"))
+                assert ledger.events("retried")[0]["cause"] == "memory"
+            assert decisions.trials[0].retried == 1
+
+
+def test_full_disk_pauses_and_nothing_is_recorded_after_it(decisions: Decisions) -> None:
+    session = _session(decisions)
+    for _ in range(2):
+        session.next_assignment()
+    assert session.told(0, _failing("disk", "OSError: No space left on device"))
+    assert session.told(1, _message(decisions.trials[1], 1))
+    session.left(0)
+    session.left(1, died="killed")
+    assert session.exhausted
+    assert (session.stopping, session.error) == ("disk full", None)
+    assert "No space left" in session.disk_full
+    assert [(r.status, len(r.epochs), r.lost) for r in decisions.trials] == [("running", 0, 0)] * 2
+
+
+def test_file_that_cannot_be_used_stops_the_study_and_fails_no_trial(decisions: Decisions) -> None:
+    session = _session(decisions)
+    session.next_assignment()
+    assert session.told(0, _failing("file", "scores/00000.npz: is torn"))
+    session.left(0)
+    assert session.exhausted
+    assert isinstance(session.error, BadInput)
+    assert "trial 00000: scores/00000.npz: is torn" in str(session.error)
+    assert decisions.trials[0].status == "running"

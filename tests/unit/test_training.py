@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from study.data.batches import Batch
 from study.data.roles import StudyData, TrainID
 from study.errors import TrialFailed
-from study.recipes.base import Recipe
+from study.recipes.base import Recipe, TrainingLoss
 from study.recipes.catalog import RECIPE_INFOS
 from study.recipes.cifar10 import Cifar10Recipe
 from study.recipes.registry import make_recipe
@@ -131,7 +131,7 @@ def test_metrics_of_an_epoch_name_loss_terms_speed_and_objective(data: StudyData
     assert result.metrics["train/loss"] == pytest.approx(total, rel=1e-5)
 
 
-class _Scaled(nn.Module):
+class _Scaled(TrainingLoss):
     """Cross-entropy of logits times a learned scale; not a number in its ``bad_step``-th call."""
 
     def __init__(self, bad_step: int | None) -> None:

@@ -18,6 +18,7 @@ from study.metrics import ood_metrics
 from study.models.weights import load_weights
 from study.recipes.registry import make_recipe
 from study.records import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores
+from study.starting import Starting
 from study.training import Goal
 from study.trial import TrialSetting, run_trial
 from tests.toys import toy_data, train_section
@@ -32,7 +33,7 @@ def _setting(run: Path, **changes: Any) -> TrialSetting:
     settings: dict[str, Any] = {
         "recipe": "energy",
         "data": toy_data(),
-        "base_weights": None,
+        "starting": Starting(),
         "run": run,
         "goal": Goal("val/fpr95", None),
         "checkpoint_rule": "best",
@@ -149,7 +150,7 @@ def test_trial_starts_from_the_base_that_it_is_given(tmp_path: Path) -> None:
     arrays = {name: tensor.numpy().copy() for name, tensor in base.state_dict().items()}
     for array in arrays.values():
         array.flags.writeable = False  # as they come from the object store
-    setting = _setting(tmp_path, base_weights=arrays)
+    setting = _setting(tmp_path, starting=Starting(weights={"resnet20": arrays}))
     _messages(_assignment(epochs=1, lr=1e-12, weight_decay=0.0), setting)
     weights, _ = load_weights(RunFolder(tmp_path).trial_checkpoints("00004") / WEIGHTS)
     np.testing.assert_allclose(weights["fc.weight"].numpy(), arrays["fc.weight"], atol=1e-7)

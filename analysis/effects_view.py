@@ -1,0 +1,138 @@
+"""Effects of an ablation for readers: percent for fractions, n and failures beside everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from analysis.effects import ARM, BASELINE, MAIN, STEP, arm_means, design_of
+from analysis.numbers import MISSING, number, percent, points
+from analysis.paired import BOOTSTRAP_FROM
+from analysis.style import metric_label
+from analysis.tables import Records
+from study.metrics import METRICS
+
+_HEADINGS = {ARM: "against the baseline", MAIN: "main effects", STEP: "steps of the path"}
+_SIGNIFICANT = 0.05
+
+
+def is_fraction(metric: str) -> bool:
+    """Whether a metric is told in percent, and its differences in points."""
+    return metric.rsplit("/", 1)[-1] in METRICS
+
+
+def effect_tables(study: Records, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What ``effects`` gave as texts: title -> table, one a metric and kind of effect.
+
+    In a factorial design the arms are left to the plain table: its main effects are what the
+    design is for.
+    """
+    told: dict[str, pd.DataFrame] = {}
+    kinds = [MAIN] if (table["kind"] == MAIN).any() else [ARM, STEP]
+    for metric in table["metric"].unique():
+        for kind in kinds:
+            rows = table[(table["metric"] == metric) & (table["kind"] == kind)]
+            if len(rows):
+                told[_title(study, metric, kind, rows)] = _texts(metric, rows)
+    return told
+
+
+def _title(study: Records, metric: str, kind: str, rows: pd.DataFrame) -> str:
+    fraction = is_fraction(metric)
+    better = {"min": "lower is better", "max": "higher is better"}.get(rows["direction"].iloc[0])
+    means = arm_means(study, metric).set_index("arm")
+    form = percent if fraction else number
+    baseline = form(means["mean"].get(BASELINE, float("nan")))
+    told = [f"{metric_label(metric, ' (%)' if fraction else '')}, {_HEADINGS[kind]}"]
+    told.append(f"baseline {baseline}")
+    told.append("differences in points" if fraction else "differences")
+    return "; ".join([*told, *([better] if better else [])])
+
+
+def _texts(metric: str, rows: pd.DataFrame) -> pd.DataFrame:
+    fraction = is_fraction(metric)
+    form, difference = (percent, points) if fraction else (number, _signed)
+    spread = percent if fraction else number
+    reference = rows["reference_mean"].astype(float)
+    return pd.DataFrame(
+        {
+            "effect": rows["effect"],
+            "value": (reference + rows["mean"]).map(form),
+            "difference": rows["mean"].map(difference),
+            "95 % interval": [
+                _interval(low, high, difference)
+                for low, high in zip(rows["low"], rows["high"], strict=True)
+            ],
+            "sd": rows["sd"].map(spread),
+            "d": rows["standardised"].map(number),
+            "p": rows["p"].map(p_text),
+            "p (Holm)": rows["p_holm"].map(p_text),
+            "pairs": [f"{n} of {of}" for n, of in zip(rows["n"], rows["num_seeds"], strict=True)],
+            "failed": [str(n) for n in rows["num_failed"]],
+        }
+    )
+
+
+def _signed(value: Any) -> str:
+    return MISSING if pd.isna(value) else f"{value:+.3g}".replace("-", "−")
+
+
+def _interval(low: float, high: float, form: Callable[[Any], str]) -> str:
+    return MISSING if pd.isna(low) else f"[{form(low)}, {form(high)}]"
+
+
+def p_text(p: float) -> str:
+    """A p value with three significant digits, never a bare 0."""
+    return MISSING if pd.isna(p) else ("< 0.0001" if p < 1e-4 else f"{p:.3g}")
+
+
+def effect_notes(study: Records, table: pd.DataFrame) -> list[str]:
+    """Sentences that belong beside the numbers: methods, the floor of p, failures, gaps."""
+    notes = [_method(table), *_floors(table)]
+    design = design_of(study)
+    if design == "fractional_factorial" and study.spec["ablate"].get("resolution") != 4:
+        notes.append(
+            "Resolution 3: each main effect is mixed up with interactions of two other factors."
+        )
+    failed = study.trials[study.trials["status"] == "failed"]
+    for _, row in failed.iterrows():
+        told = f"arm {row['arm']} failed at seed {row['seed']}"
+        notes.append(f"{row['trial_id']}: {told}: {row['reason']}")
+    first = table.drop_duplicates(["kind", "effect"])
+    for _, row in first[first["num_missing"] > 0].iterrows():
+        what = f"{row['effect']} against {row['reference']}"
+        notes.append(f"{what}: {row['num_missing']} trials pruned, unfinished or not begun.")
+    return notes
+
+
+def _method(table: pd.DataFrame) -> str:
+    methods = set(table["method"].dropna())
+    told = {"t": f"t (below {BOOTSTRAP_FROM} pairs)", "bootstrap": "bootstrap over pairs"}
+    which = " and ".join(told[one] for one in sorted(methods)) or "none: they need two pairs"
+    return (
+        f"Paired differences over shared seeds; intervals: {which}; p: exact sign-flip, two-sided;"
+        " Holm over the effects of one table; d: mean over sd of the differences."
+    )
+
+
+def _floors(table: pd.DataFrame) -> list[str]:
+    """With few seeds no p value can be small, whatever the effect."""
+    notes = []
+    least = table.drop_duplicates("n").sort_values("n")
+    for n, floor in zip(least["n"], least["p_floor"], strict=True):
+        if n and floor > _SIGNIFICANT:
+            notes.append(
+                f"With {n} pair{'s' * (n > 1)} no p value can be below {floor:.3g} (2/2^{n}), "
+                "however large the effect: go by the interval, or give more seeds."
+            )
+    for (_, kind), rows in table.groupby(["metric", "kind"], sort=False):
+        tested = rows[rows["n"] > 0]
+        floor = tested["p_floor"].min() * len(tested)
+        if len(tested) and tested["p_floor"].max() <= _SIGNIFICANT < floor:
+            notes.append(
+                f"Corrected over {len(tested)} effects ({kind}) no p value can be below "
+                f"{min(floor, 1.0):.3g} with these seeds."
+            )
+    return list(dict.fromkeys(notes))

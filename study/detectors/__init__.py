@@ -1,0 +1,1 @@
+"""Post-hoc OOD detectors over pytorch-ood, as scores of any trained classifier."""

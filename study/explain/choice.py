@@ -1,0 +1,140 @@
+"""Which validation images are explained: a seeded rule that no model takes part in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.data.images import NO_LABEL, ImageSet, Labels, Names, Pixels
+from study.records import VAL_ID
+from study.seeding import numpy_generator
+
+_Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Images of one validation set, each with the ID image that it is compared with.
+
+    Attributes:
+        name: of the set, ``VAL_ID`` for the ID images.
+        pixels: uint8, shape (N, H, W, 3).
+        labels: shape (N,); -1 where an image has none.
+        ids: shape (N,).
+        groups: source groups, shape (N,).
+        class_names: of the images' own labels; empty where the set names none.
+        partner_pixels: an ID validation image for each, uint8, shape (N, H, W, 3).
+        partner_labels: its class, shape (N,).
+        id_class_names: of the partners' labels and of predictions.
+    """
+
+    name: str
+    pixels: Pixels
+    labels: Labels
+    ids: Names
+    groups: Names
+    class_names: tuple[str, ...]
+    partner_pixels: Pixels
+    partner_labels: Labels
+    id_class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def is_id(self) -> bool:
+        """Whether these are ID images."""
+        return self.name == VAL_ID
+
+    def first(self, count: int) -> Chosen:
+        """The first ``count`` of them."""
+        part = slice(count)
+        return Chosen(
+            self.name,
+            self.pixels[part],
+            self.labels[part],
+            self.ids[part],
+            self.groups[part],
+            self.class_names,
+            self.partner_pixels[part],
+            self.partner_labels[part],
+            self.id_class_names,
+        )
+
+
+def choose(
+    val_id: ImageSet, ood_sets: Mapping[str, ImageSet], count: int, seed: int
+) -> dict[str, Chosen]:
+    """``count`` images of the ID set and of each OOD set, or all where there are fewer.
+
+    ID: the classes take turns, each in an order drawn from ("saliency", "val_id"). OOD: the first
+    of a permutation from ("saliency", set). A smaller count is the beginning of a larger one.
+    Partners are ID images: for every second ID image, the first included, another one of its own
+    class, else one of another class; for an OOD image any.
+
+    Args:
+        val_id: ID validation images, labelled.
+        ood_sets: OOD validation sets by name.
+        count: N, at least 1.
+        seed: of the draws.
+
+    Raises:
+        ValueError: for a count below 1.
+    """
+    if count < 1:
+        raise ValueError(f"count: {count} must be at least 1")
+    sets = {VAL_ID: (val_id, _by_class(val_id, count, seed))}
+    for name, images in ood_sets.items():
+        order = numpy_generator(seed, "saliency", name).permutation(len(images))
+        sets[name] = (images, order[:count])
+    return {
+        name: _chosen(name, images, rows, val_id, _partners(name, images, rows, val_id, seed))
+        for name, (images, rows) in sets.items()
+    }
+
+
+def _by_class(images: ImageSet, count: int, seed: int) -> _Rows:
+    order = numpy_generator(seed, "saliency", VAL_ID).permutation(len(images))
+    turn = np.empty(len(images), dtype=np.int64)  # how many of its class come before an image
+    for label in np.unique(images.labels):
+        of_class = order[images.labels[order] == label]
+        turn[of_class] = np.arange(len(of_class))
+    rows: _Rows = np.lexsort((images.labels, turn))[:count]
+    return rows
+
+
+def _partners(name: str, images: ImageSet, rows: _Rows, val_id: ImageSet, seed: int) -> _Rows:
+    generator = numpy_generator(seed, "saliency partners", name)
+    partners = []
+    for position, row in enumerate(rows):
+        allowed = np.ones(len(val_id), dtype=bool)
+        if name == VAL_ID:
+            same = val_id.labels == images.labels[row]
+            alike = same & (np.arange(len(val_id)) != row)
+            allowed = alike if position % 2 == 0 and alike.any() else ~same
+        partners.append(generator.choice(np.flatnonzero(allowed)))
+    return np.array(partners, dtype=np.int64)
+
+
+def _chosen(name: str, images: ImageSet, rows: _Rows, val_id: ImageSet, partners: _Rows) -> Chosen:
+    return Chosen(
+        name,
+        images.pixels[rows],
+        images.labels[rows],
+        images.ids[rows],
+        images.groups[rows],
+        images.classes,
+        val_id.pixels[partners],
+        val_id.labels[partners],
+        val_id.classes,
+    )
+
+
+def class_name(names: tuple[str, ...], label: int) -> str:
+    """What a picture calls a class; empty where there is none."""
+    if label == NO_LABEL:
+        return ""
+    return names[label].replace("_", " ") if names else f"class {label}"

@@ -1,0 +1,105 @@
+"""Balanced energy regularisation (Choi, Jeong and Choi, CVPR 2023, arXiv:2306.10485)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from study.losses.energy import free_energy
+from study.losses.groups import split_groups
+
+
+def class_prior(predictions: Tensor, num_classes: int) -> Tensor:
+    """How the auxiliary images spread over the ID classes, by a trained model's predictions.
+
+    Args:
+        predictions: predicted class of each outlier, int64 in [0, num_classes), shape (N,).
+        num_classes: K >= 1.
+
+    Returns:
+        Share of each class, float32, shape (K,), sums to 1. A class that is never predicted has 0.
+
+    Raises:
+        ValueError: if there is no prediction, or one is outside the range.
+    """
+    if predictions.ndim != 1 or not len(predictions):
+        raise ValueError(f"predictions: shape {tuple(predictions.shape)}, must be (N,), N >= 1")
+    lowest, highest = int(predictions.min()), int(predictions.max())
+    if lowest < 0 or highest >= num_classes:
+        raise ValueError(f"predictions: from {lowest} to {highest}, must be in [0, {num_classes})")
+    counts = torch.bincount(predictions, minlength=num_classes)
+    return counts.to(torch.float32) / len(predictions)
+
+
+def prior_weights(logits: Tensor, prior: Tensor, gamma: float | Tensor) -> Tensor:
+    """Z of each input: its expected prior^gamma; larger where its class is common.
+
+    Z(x) = sum_y p(y | x) prior_y^gamma with p the softmax of the logits.
+
+    Args:
+        logits: class logits, shape (N, K).
+        prior: share of each class among the outliers, shape (K,), see `class_prior`.
+        gamma: >= 0, dimensionless, a float or a tensor; 0 gives every input the weight 1.
+
+    Returns:
+        Weights in [0, 1], shape (N,), without gradient.
+
+    Raises:
+        ValueError: if the shapes do not fit, or ``gamma`` is a float below 0.
+    """
+    if logits.ndim != 2 or prior.shape != logits.shape[1:]:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and prior {tuple(prior.shape)} must be (N, K) and (K,)"
+        )
+    if not isinstance(gamma, Tensor) and gamma < 0:
+        raise ValueError(f"gamma: {gamma} must be at least 0")
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    return (logits.detach().softmax(dim=1) * prior**gamma).sum(dim=1)
+
+
+def balanced_energy_loss(
+    logits: Tensor,
+    num_id: int,
+    *,
+    m_in: float | Tensor,
+    m_out: float | Tensor,
+    prior: Tensor,
+    gamma: float | Tensor,
+    alpha: float | Tensor,
+    temperature: float | Tensor = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """The energy hinges, with outliers of common classes weighted and pushed more.
+
+    mean_ID relu(E(x) - m_in)^2 and mean_OUT Z(x) relu(m_out + alpha Z(x) - E(x))^2 with Z of
+    `prior_weights`. gamma = 0 and alpha = 0 give `study.losses.energy.energy_margin_loss`. The
+    whole objective is CE(ID) + energy_weight * (in_term + out_term).
+
+    What was implemented: the formula as it is known from a description of the paper, not checked
+    against its equations or its code. Z is a constant in the gradient, so that the model cannot
+    lower the loss by renaming outliers; whether the authors' code does so too is not known.
+
+    Args:
+        logits: class logits of one forward over both groups, shape (B, K), the first ``num_id``
+            rows ID, the rest outliers.
+        num_id: number of ID rows, 1 <= num_id < B.
+        m_in: energy in nats that ID images should stay below.
+        m_out: energy in nats that outliers should stay above, where Z is 0.
+        prior: share of each class among the outliers, shape (K,).
+        gamma: power of the prior, >= 0, dimensionless.
+        alpha: nats that the outlier margin moves up per unit of Z.
+        temperature: T > 0 of the energy, dimensionless.
+
+    Returns:
+        (in_term, out_term), each without dimensions, in nats squared, not yet weighted.
+
+    Raises:
+        ValueError: if one of the groups is empty, or as `prior_weights` and
+            `study.losses.energy.free_energy`.
+    """
+    id_energies, out_energies = split_groups(free_energy(logits, temperature), num_id)
+    weights = prior_weights(logits[num_id:], prior, gamma)
+    in_term = functional.relu(id_energies - m_in).square().mean()
+    hinges = functional.relu(m_out + alpha * weights - out_energies).square()
+    return in_term, (weights * hinges).mean()

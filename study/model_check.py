@@ -1,0 +1,125 @@
+"""The network of a space, and what it starts from: names, and settings that would go unused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from study.domains import MarginSearch
+from study.models.names import BACKBONES, PRETRAINED, WITHOUT_DROPOUT
+from study.places import FaultList, nearest
+from study.recipes.catalog import RecipeInfo
+from study.search import Search
+from study.sections import ModelSection
+from study.yamlfile import KeyPath
+
+_INITS = ("random", "cifar10", "imagenet")
+Values = dict[str, dict[str, Any]]
+
+
+def check_model(
+    model: Mapping[str, Any], search: Mapping[str, Search], info: RecipeInfo, faults: FaultList
+) -> None:
+    """The backbone and what only some backbones have.
+
+    Args:
+        model: good values of the section, ``init`` among them.
+        search: the searched parameters; none for an arm of an ablation.
+        info: the recipe.
+        faults: takes every fault.
+    """
+    _backbone(model.get("backbone"), search, faults)
+    _dropout(model, search, faults)
+    _imagenet(model, search, info, faults)
+
+
+def _backbone(name: str | None, search: Mapping[str, Search], faults: FaultList) -> None:
+    if name is not None and name not in BACKBONES:
+        path: KeyPath = ("model", "backbone")
+        faults.add(path, "no backbone has this name", nearest(name, BACKBONES), name)
+    searched = search.get("model.backbone")
+    if searched is None or isinstance(searched, MarginSearch):
+        return
+    for i, value in enumerate(searched.ends()):
+        if value not in BACKBONES:
+            path = ("search", "model.backbone", "choice", i)
+            faults.add(path, "no backbone has this name", nearest(str(value), BACKBONES), value)
+
+
+def _dropout(model: Mapping[str, Any], search: Mapping[str, Search], faults: FaultList) -> None:
+    name = model.get("backbone", ModelSection.model_fields["backbone"].default)
+    searched = search.get("model.backbone")
+    names = [name] if searched is None or isinstance(searched, MarginSearch) else searched.ends()
+    without = [str(name) for name in names if name in WITHOUT_DROPOUT]
+    if not without or not (model.get("dropout") or "model.dropout" in search):
+        return
+    path: KeyPath = (
+        ("search", "model.dropout") if "model.dropout" in search else ("model", "dropout")
+    )
+    shown = [model["dropout"]] if "dropout" in model else []
+    rule = f"{', '.join(without)} has no dropout, so this would go unused"
+    faults.add(path, rule, "Take it out, or choose a CIFAR ResNet or WRN.", *shown)
+
+
+def check_init(init: str, info: RecipeInfo, faults: FaultList, *, check_paths: bool) -> None:
+    """What trials start from must be there, and be of use to the recipe."""
+    path: KeyPath = ("model", "init")
+    if init == "cifar10" and info.base == "none":
+        rule = f"recipe {info.name} trains no base to start from"
+        faults.add(path, rule, "Write random, or the path of a weights file.", init)
+    elif init not in _INITS and check_paths and not _is_file(init):
+        rule = (
+            "must be random, cifar10, imagenet, or the path of a weights file, and there is no "
+            "such file"
+        )
+        faults.add(path, rule, nearest(init, _INITS), init)
+
+
+def _imagenet(
+    model: Mapping[str, Any], search: Mapping[str, Search], info: RecipeInfo, faults: FaultList
+) -> None:
+    """ImageNet's weights are of the backbone alone, and not every backbone has them."""
+    if model["init"] != "imagenet":
+        return
+    path: KeyPath = ("model", "init")
+    if info.base == "start":
+        rule = f"recipe {info.name} starts from a trained classifier, and ImageNet's head is no"
+        way_out = "Train a base on CIFAR-10 first: model.init: cifar10."
+        faults.add(path, f"{rule} head for these classes", way_out, "imagenet")
+        return
+    name = model.get("backbone", ModelSection.model_fields["backbone"].default)
+    searched = search.get("model.backbone")
+    names = [name] if searched is None or isinstance(searched, MarginSearch) else searched.ends()
+    without = [str(one) for one in names if one in BACKBONES and one not in PRETRAINED]
+    if without:
+        rule = f"{', '.join(without)} has no ImageNet weights"
+        faults.add(path, rule, f"These have them: {', '.join(PRETRAINED)}.", "imagenet")
+
+
+def _is_file(name: str) -> bool:
+    return "\0" not in name and len(name) < 4096 and Path(name).is_file()
+
+
+def check_base(
+    data: Mapping[str, Any],
+    values: Values,
+    info: RecipeInfo,
+    search: Mapping[str, Search],
+    faults: FaultList,
+    *,
+    own_base: bool,
+) -> None:
+    """The section ``base`` must have an effect, and a network of its own where it needs one."""
+    if "base" in data and not own_base:
+        reason = "the recipe has no base" if info.base == "none" else "no trial uses one"
+        way_out = "Take the section out, or set model.init: cifar10 with a recipe that has a base."
+        faults.add(("base",), f"the section has no effect here: {reason}", way_out)
+    name = values["base"].get("backbone")
+    given = data.get("base")
+    if isinstance(given, dict) and "backbone" in given and name not in (None, *BACKBONES):
+        path: KeyPath = ("base", "backbone")
+        faults.add(path, "no backbone has this name", nearest(name, BACKBONES), name)
+    if own_base and "model.dropout" in search and values["base"].get("dropout") is None:
+        rule = "one base serves all trials, so with model.dropout searched it needs its own"
+        faults.add(("base", "dropout"), rule, "Add dropout: 0.0 to `base`.")

@@ -1,0 +1,281 @@
+"""NORD-F: classification, similarity behind gradient reversal, and reconstruction.
+
+No paper could be identified; the design is that of the public seed code, on small images and with
+one forward a batch: its images form a chain of pairs, each with the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from study.data.batches import Batch, evaluation_batches
+from study.data.pairs import check_same_share, image_weights, pair_batches
+from study.data.roles import StudyData
+from study.feature_scores import (
+    class_prototypes,
+    combined_score,
+    fit_zscores,
+    knn_score,
+    prototype_score,
+    unit_rows,
+)
+from study.losses.classification import cross_entropy_per_image
+from study.losses.perceptual import PerceptualDistance
+from study.losses.reconstruction import ReconstructionLoss, make_reconstruction
+from study.losses.similarity import Similarity, collapse
+from study.models.classifier import Classifier
+from study.models.frozen_networks import FrozenNetwork, frozen_classifier, imagenet_network
+from study.models.nordf import NordF
+from study.models.registry import build_backbone, seeded
+from study.models.weights import load_part
+from study.recipes.base import Fitted, Moment, Recipe, Scores, TrainingLoss
+from study.recipes.nordf_params import BASE, COMBINED, NordfParams
+from study.reversal_schedules import make_reversal_schedule
+from study.scores import compute_scores
+from study.seeding import numpy_generator, seed_of
+
+_LOGIT_SCORES = ("msp", "max_logit", "energy")
+_BATCH_SIZE = 512
+
+
+class NordfLoss(TrainingLoss):
+    """Weighted sum of cross-entropy, pair similarity and reconstruction over a batch's pairs.
+
+    Terms of images are means over the images of all pairs, as if each pair were passed on its
+    own: an image counts as often as it is in a pair.
+    """
+
+    def __init__(self, params: NordfParams, reconstruction: ReconstructionLoss) -> None:
+        """The recipe's parameters, and the reconstruction loss that they name."""
+        super().__init__()
+        self.params = params
+        self.reconstruction = reconstruction
+        self.similarity = Similarity(params.similarity)
+        self._reversal: float | None = None
+
+    def at(self, moment: Moment) -> None:
+        """Set the weight of the reversed gradient."""
+        params = self.params
+        if params.reversal == "none":
+            return
+        weight = make_reversal_schedule(
+            params.reversal,
+            epochs=moment.epochs,
+            steps_per_epoch=moment.steps_per_epoch,
+            weight=params.reversal_weight,
+            per=params.reversal_step,
+        )
+        self._reversal = weight(moment.epoch - 1, moment.step)
+
+    def forward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, cross_entropy, similarity, reconstruction (unweighted), and what tells.
+
+        ``clamped``, ``different_cosine_sum`` and ``num_different`` are those of `Similarity`.
+        """
+        params, pairs = self.params, batch.pairs
+        if pairs is None:
+            raise TypeError("NORD-F trains on batches with pairs")
+        reconstruct = params.reconstruction_weight > 0
+        told = cast(NordF, model).branches(
+            batch.images, reversal=self._reversal, reconstruct=reconstruct
+        )
+        weights = image_weights(pairs, len(batch.images))
+        classification = cross_entropy_per_image(
+            told.logits, batch.labels, label_smoothing=params.label_smoothing
+        )
+        first, second = pairs.unbind(dim=1)
+        different = batch.labels[first] != batch.labels[second]
+        pair = self.similarity(told.upper[first], told.upper[second], different)
+        terms = {
+            "cross_entropy": (weights * classification).sum(),
+            "similarity": pair["per_pair"].mean(),
+        }
+        loss = params.classification_weight * terms["cross_entropy"]
+        loss = loss + params.similarity_weight * terms["similarity"]
+        if told.reconstruction is not None:
+            distance = self.reconstruction(told.reconstruction, batch.images)
+            terms["reconstruction"] = (weights * distance).sum()
+            loss = loss + params.reconstruction_weight * terms["reconstruction"]
+        if params.similarity == "logit":
+            terms["similarity_scale"] = self.similarity.scale.detach()
+        told_of = ("clamped", "different_cosine_sum", "num_different")
+        return {"loss": loss, **terms, **{name: pair[name] for name in told_of}}
+
+
+class NordfRecipe(Recipe):
+    """Train the three branches together; score by each of them, and by all."""
+
+    # A collapsed upper branch scores every image alike: told, not a failure of the trial.
+    may_be_constant = frozenset({"upper_prototype"})
+    logs_gradients = True
+
+    def build_model(
+        self, backbone: str, num_classes: int, *, dropout: float, image_size: int, seed: int
+    ) -> nn.Module:
+        """A fresh model; the backbone's weights are those of a classifier of that seed."""
+        params: NordfParams = self.params
+        body = build_backbone(
+            backbone, dropout=dropout, image_size=image_size, seed=seed_of(seed, "init")
+        )
+        with seeded(seed_of(seed, "init", "branches")):
+            return NordF(
+                body,
+                num_classes,
+                image_size=image_size,
+                width=params.width,
+                branch_channels=params.branch_channels,
+                decoder_blocks=params.decoder_blocks,
+                dropout=params.head_dropout,
+                norm=params.norm,
+            )
+
+    @property
+    def panel_epochs(self) -> tuple[int, ...]:
+        """As the YAML says."""
+        params: NordfParams = self.params
+        return tuple(params.panel_epochs)
+
+    def check(self, data: StudyData) -> None:
+        """The pairs are possible with these classes, and the perceptual network has its layers."""
+        params: NordfParams = self.params
+        check_same_share(data.train.images.labels, params.same_class_share)
+        if params.perceptual_network is not None:
+            self.perceptual()
+
+    def load_start(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """The backbone's weights and the normalisation; a classifier's own head is left out."""
+        head = {name for name in weights if name.startswith("fc.")}
+        kept = {name: values for name, values in weights.items() if name not in head}
+        load_part(model, kept, ("backbone.", "mean", "std"))
+
+    def loss(self) -> TrainingLoss:
+        """The three losses."""
+        params: NordfParams = self.params
+        distance = self.perceptual() if params.reconstruction == "perceptual" else None
+        reconstruction = make_reconstruction(
+            params.reconstruction,
+            delta=params.huber_delta,
+            charbonnier_eps=params.charbonnier_eps,
+            ssim_weight=params.ssim_weight,
+            perceptual=distance,
+        )
+        return NordfLoss(params, reconstruction)
+
+    def perceptual(self) -> PerceptualDistance:
+        """The distance of two images to the perceptual network.
+
+        Raises:
+            ValueError: for a layer that the network does not have.
+            BadInput: where its weights are not to be had.
+        """
+        params: NordfParams = self.params
+        network = self._network(params)
+        weights = params.perceptual_layer_weights
+        return PerceptualDistance(
+            network, params.perceptual_layers, params.perceptual_inner, weights
+        )
+
+    def _network(self, params: NordfParams) -> FrozenNetwork:
+        if params.perceptual_network == BASE:
+            if self.frozen is None:
+                raise TypeError("the perceptual network is the base, and there is none")
+            return frozen_classifier(cast(Classifier, self.frozen()), params.perceptual_layers)
+        if params.perceptual_network is None:
+            raise TypeError("there is no perceptual network")
+        path = Path(params.perceptual_weights) if params.perceptual_weights else None
+        return imagenet_network(params.perceptual_network, path, params.perceptual_layers)
+
+    def batches(
+        self, data: StudyData, *, seed: int, epoch: int, device: torch.device
+    ) -> Iterator[Batch]:
+        """Chains of pairs of ID images."""
+        params: NordfParams = self.params
+        return pair_batches(
+            data.train.images,
+            params.batch_size,
+            same_share=params.same_class_share,
+            num_images=self.epoch_images(len(data.train.images)),
+            augment=params.augment,
+            seed=seed,
+            epoch=epoch,
+            device=device,
+            channels_last=True,
+        )
+
+    def epoch_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
+        """The cosine of different pairs over the epoch, in place of its parts."""
+        told = dict(means)
+        total, num = told.pop("different_cosine_sum"), told.pop("num_different")
+        return told | {"different_cosine": collapse(total, num)}
+
+    @torch.inference_mode()
+    def fit(self, model: nn.Module, data: StudyData, device: torch.device) -> Fitted:
+        """Class prototypes of both branches' features, and the bank of kNN."""
+        params: NordfParams = self.params
+        images = data.train.images
+        chosen = numpy_generator(0, "feature bank").permutation(len(images))
+        bank = images.take(np.sort(chosen[: params.bank_images]))
+        model.eval()
+        told = [
+            cast(NordF, model).branches(batch, reconstruct=False)
+            for batch in evaluation_batches(bank, _BATCH_SIZE, device, channels_last=True)
+        ]
+        labels = torch.from_numpy(np.array(bank.labels)).to(device)
+        upper = torch.cat([one.upper for one in told])
+        features = torch.cat([one.class_features for one in told])
+        return {
+            "upper.prototypes": class_prototypes(upper, labels, data.num_classes),
+            "class.prototypes": class_prototypes(features, labels, data.num_classes),
+            "knn.bank": unit_rows(torch.cat([one.penultimate for one in told])).float().cpu(),
+        }
+
+    def calibrate(self, id_scores: Mapping[str, NDArray[np.float64]]) -> Fitted:
+        """Mean and deviation of each score on validation ID."""
+        return fit_zscores(id_scores)
+
+    def score(
+        self, model: nn.Module, images: Tensor, fitted: Fitted
+    ) -> tuple[NDArray[np.int64], Scores]:
+        """Every score but the combination."""
+        params: NordfParams = self.params
+        reconstruct = params.reconstruction_weight > 0
+        told = cast(NordF, model).branches(images, reconstruct=reconstruct)
+        scores = compute_scores(told.logits, _LOGIT_SCORES)
+        of_features = {
+            "upper_prototype": prototype_score(told.upper, fitted["upper.prototypes"]),
+            "class_prototype": prototype_score(told.class_features, fitted["class.prototypes"]),
+            "knn": knn_score(
+                told.penultimate,
+                fitted["knn.bank"],
+                min(params.knn_neighbours, len(fitted["knn.bank"])),
+            ),
+        }
+        if told.reconstruction is not None:
+            error = (told.reconstruction - images).square().flatten(1).mean(dim=1)
+            of_features["reconstruction"] = error.double().cpu()
+            if params.perceptual_network is not None:
+                distance = self._scoring_distance(images.device)
+                of_features["perceptual"] = distance(told.reconstruction, images).double().cpu()
+        scores |= {name: values.numpy() for name, values in of_features.items()}
+        return told.logits.argmax(dim=1).cpu().numpy(), scores
+
+    def combine(self, scores: Scores, fitted: Fitted) -> Scores:
+        """The mean of all z-scores, beside the scores themselves, in the order of ``scores``."""
+        combined = combined_score(scores, fitted).numpy()
+        together = {**scores, COMBINED: combined}
+        return {name: together[name] for name in self.scores}
+
+    def _scoring_distance(self, device: torch.device) -> PerceptualDistance:
+        """The perceptual distance, built once for all batches."""
+        if self._distance is None:
+            self._distance = self.perceptual()
+        return self._distance.to(device)
+
+    _distance: PerceptualDistance | None = None

@@ -1,0 +1,201 @@
+"""Parameters of the recipe ``nordf``, and what follows from them, free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from study.recipes.params import Rule, TrainParams
+
+BASE = "base"  # the study's own base model as the perceptual network
+COMBINED = "combined"
+COLLAPSED = 0.99  # mean cosine of the upper features of images of different classes
+
+OwnScore = Literal[
+    "combined",
+    "msp",
+    "max_logit",
+    "energy",
+    "reconstruction",
+    "perceptual",
+    "upper_prototype",
+    "class_prototype",
+    "knn",
+]
+Reconstruction = Literal[
+    "l1", "mse", "huber", "charbonnier", "ssim", "ms_ssim", "l1_ssim", "perceptual"
+]
+Reversal = Literal["none", "constant", "linear", "staircase", "dann"]
+PerceptualNetwork = Literal["base", "vgg16", "resnet50", "efficientnet_b0", "convnext_tiny"]
+
+
+class NordfParams(TrainParams):
+    """NORD-F: classification, similarity behind gradient reversal, and reconstruction.
+
+    Attributes:
+        batch_size: images in a batch, which make one pair fewer.
+        same_class_share: share of the pairs whose images are of one class, in expectation.
+        classification_weight: weight of the cross-entropy.
+        similarity_weight: weight of the similarity of pairs; 0 leaves the upper branch to the
+            reconstruction.
+        reconstruction_weight: weight of the reconstruction; 0 leaves the decoder out.
+        similarity: logits s*(b - cos), or 1 - cos clamped to [0, 1], or to [eps, 1 - eps].
+        reversal: how the weight of the reversed gradient goes over the training; none lets the
+            gradient of the similarity pass as it is.
+        reversal_weight: the weight, or where it ends; the staircase has its own.
+        reversal_step: whether it moves once an epoch or at every batch.
+        reconstruction: the reconstruction loss.
+        huber_delta: where Huber turns from quadratic to linear, in [0, 1] of brightness.
+        charbonnier_eps: smoothing of Charbonnier's, the same unit.
+        ssim_weight: share of SSIM in l1_ssim.
+        perceptual_network: network of the perceptual loss and score: the study's own base model,
+            or one of ImageNet's; null for neither.
+        perceptual_weights: file of its weights; null lets torchvision download them.
+        perceptual_layers: its layers; null for the usual ones.
+        perceptual_inner: distance of feature maps.
+        perceptual_layer_weights: one for each layer; null weighs all alike.
+        width: channels between the backbone and the branches.
+        branch_channels: channels of the upper and of the classification branch.
+        decoder_blocks: residual blocks after each up-sampling.
+        head_dropout: dropout between the linear layers of the classification branch.
+        norm: batch or group norm in branches and decoder.
+        own_score: the score that the study selects by.
+        bank_images: training images whose features the prototypes and kNN keep, at most.
+        knn_neighbours: k of the cosine kNN.
+        panel_epochs: epochs (from 1) whose saliency panels TensorBoard shows.
+    """
+
+    epochs: int = Field(default=10, ge=1, le=100_000)
+    lr: float = Field(default=1e-3, gt=0)
+    batch_size: int = Field(default=64, ge=2)
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    same_class_share: float = Field(default=0.5, gt=0, lt=1)
+    classification_weight: float = Field(default=1.0, ge=0)
+    similarity_weight: float = Field(default=1.0, ge=0)
+    reconstruction_weight: float = Field(default=1.0, ge=0)
+    similarity: Literal["logit", "clamp", "clamp_eps"] = "logit"
+    reversal: Reversal = "dann"
+    reversal_weight: float = Field(default=1.0, gt=0)
+    reversal_step: Literal["epoch", "batch"] = "batch"
+    reconstruction: Reconstruction = "l1"
+    huber_delta: float = Field(default=0.1, gt=0)
+    charbonnier_eps: float = Field(default=1e-3, gt=0)
+    ssim_weight: float = Field(default=0.84, gt=0, lt=1)
+    perceptual_network: PerceptualNetwork | None = "base"
+    perceptual_weights: str | None = None
+    perceptual_layers: Annotated[list[str], Field(min_length=1)] | None = None
+    perceptual_inner: Literal["l1", "mse", "huber"] = "l1"
+    perceptual_layer_weights: Annotated[list[float], Field(min_length=1)] | None = None
+    width: int = Field(default=64, ge=1)
+    branch_channels: int = Field(default=64, ge=1)
+    decoder_blocks: int = Field(default=1, ge=0)
+    head_dropout: float = Field(default=0.5, ge=0, lt=1)
+    norm: Literal["batch", "group"] = "batch"
+    own_score: OwnScore = "combined"
+    bank_images: int = Field(default=2000, ge=10)
+    knn_neighbours: int = Field(default=10, ge=1)
+    panel_epochs: list[Annotated[int, Field(ge=1)]] = Field(default=[])
+
+    unsearchable: ClassVar[frozenset[str]] = frozenset(
+        {"own_score", "perceptual_layers", "perceptual_layer_weights", "panel_epochs"}
+    )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *TrainParams.rules,
+        Rule(
+            ("reconstruction", "perceptual_network"),
+            lambda reconstruction, network: reconstruction != "perceptual" or network is not None,
+            "the perceptual loss needs a perceptual_network",
+            "Write perceptual_network: base, or choose another reconstruction.",
+        ),
+        Rule(
+            ("own_score", "perceptual_network"),
+            lambda own_score, network: own_score != "perceptual" or network is not None,
+            "the perceptual score needs a perceptual_network",
+            "Write perceptual_network: base, or choose another own_score.",
+        ),
+        Rule(
+            ("own_score", "reconstruction_weight"),
+            lambda score, weight: weight > 0 or score not in ("reconstruction", "perceptual"),
+            "without a reconstruction loss there is no reconstruction to score",
+            "Raise reconstruction_weight, or choose another own_score.",
+        ),
+        Rule(
+            ("perceptual_weights", "perceptual_network"),
+            lambda weights, network: weights is None or network not in (None, BASE),
+            "perceptual_weights are those of an ImageNet network",
+            "Name the network, or take perceptual_weights out.",
+        ),
+        Rule(
+            ("perceptual_layers", "perceptual_network"),
+            lambda layers, network: layers is None or network is not None,
+            "perceptual_layers are those of a perceptual_network",
+            "Name the network, or take perceptual_layers out.",
+        ),
+        Rule(
+            ("perceptual_layer_weights", "perceptual_layers"),
+            lambda weights, layers: weights is None or len(weights) == len(layers or ()),
+            "each of perceptual_layers has one of perceptual_layer_weights",
+            "Give as many weights as layers, in their order.",
+        ),
+        Rule(
+            ("knn_neighbours", "bank_images"),
+            lambda neighbours, images: neighbours <= images,
+            "kNN cannot look at more neighbours than it keeps (knn_neighbours <= bank_images)",
+            "Lower knn_neighbours or raise bank_images.",
+        ),
+        Rule(
+            ("reversal_weight", "reversal"),
+            lambda weight, reversal: weight == 1 or reversal not in ("none", "staircase"),
+            "reversal_weight has no effect with reversal: none or staircase",
+            "Take reversal_weight out, or choose another reversal.",
+            has_effect=True,
+        ),
+        Rule(
+            ("huber_delta", "reconstruction"),
+            lambda delta, loss: delta == 0.1 or loss in ("huber", "perceptual"),
+            "huber_delta has no effect without Huber's loss",
+            "Take huber_delta out, or choose reconstruction: huber.",
+            has_effect=True,
+        ),
+        Rule(
+            ("charbonnier_eps", "reconstruction"),
+            lambda eps, loss: eps == 1e-3 or loss == "charbonnier",
+            "charbonnier_eps has no effect without Charbonnier's loss",
+            "Take charbonnier_eps out, or choose reconstruction: charbonnier.",
+            has_effect=True,
+        ),
+        Rule(
+            ("ssim_weight", "reconstruction"),
+            lambda weight, loss: weight == 0.84 or loss == "l1_ssim",
+            "ssim_weight has no effect without reconstruction: l1_ssim",
+            "Take ssim_weight out, or choose reconstruction: l1_ssim.",
+            has_effect=True,
+        ),
+    )
+
+
+def nordf_scores(params: NordfParams) -> tuple[str, ...]:
+    """Every OOD score of a trial with these parameters, the combination last."""
+    scores = ["msp", "max_logit", "energy"]
+    if params.reconstruction_weight > 0:
+        scores.append("reconstruction")
+        if params.perceptual_network is not None:
+            scores.append("perceptual")
+    return (*scores, "upper_prototype", "class_prototype", "knn", COMBINED)
+
+
+def nordf_own_score(train: Mapping[str, Any]) -> str:
+    """The score that the study selects by."""
+    return str(train["own_score"])
+
+
+def nordf_remark(metrics: Mapping[str, float]) -> str:
+    """Whether the upper features have collapsed onto one direction."""
+    cosine = metrics.get("train/different_cosine")
+    if cosine is None or cosine < COLLAPSED:
+        return ""
+    return f"upper features collapsed (mean cosine of different pairs {cosine:.4f})"

@@ -1,0 +1,280 @@
+"""One recorded trial again, from its record alone; every number is compared to the last bit.
+
+Without Ray: the trial runs in this process, on the device and with the threads of the session
+that it was recorded in, from the run's own copy of the base, into a folder that is thrown away.
+Nothing in the run's folder is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from study import run_folder
+from study.assignment import trial_id
+from study.data.leak_report import LeakReport
+from study.data.roles import StudyData
+from study.errors import BadInput, Fault
+from study.ledger import Record, RecordedLedger
+from study.manifest import hardware, versions
+from study.options import ReplayOptions
+from study.progress import Progress
+from study.records import RunFolder, ValidationScores
+from study.searching import search_plan
+from study.setup import Setup, prepare, prepare_data
+from study.spec import StudySpec, load_resolved
+from study.training import Goal
+from study.trial import TrialSetting, run_trial
+from study.tune.decisions import Decisions, TrialRecord
+
+_WALL_CLOCK = ("time_s", "images_per_s")  # of the moment, not of the trial
+_SHOWN = 5
+
+
+@dataclass
+class Agreement:
+    """What a replay found.
+
+    Attributes:
+        trial: its name.
+        differences: of the numbers, the first first; none means the same to the last bit.
+        circumstances: what else is not as it was: versions, machine, threads, data.
+        compared: what was compared, in words.
+    """
+
+    trial: str
+    compared: str = ""
+    differences: list[str] = field(default_factory=list)
+    circumstances: list[str] = field(default_factory=list)
+
+    @property
+    def same(self) -> bool:
+        """Whether every number is the same to the last bit."""
+        return not self.differences
+
+    def text(self) -> str:
+        """The result, for stdout."""
+        if self.same:
+            head = f"Trial {self.trial} repeats bit for bit: {self.compared}."
+        else:
+            head = f"Trial {self.trial} does not repeat; the first difference comes first:"
+        more = len(self.differences) - _SHOWN
+        lines = [head, *(f"  {one}" for one in self.differences[:_SHOWN])]
+        lines += [f"  ... and {more} more"] if more > 0 else []
+        if self.circumstances:
+            lines.append("Not as they were when it was recorded:")
+            lines += [f"  {one}" for one in self.circumstances]
+        elif not self.same:
+            lines.append("Versions, machine, threads and data are as they were.")
+        return "\n".join(lines)
+
+
+def replay(options: ReplayOptions, progress: Progress) -> Agreement:
+    """Repeat a trial and compare.
+
+    Raises:
+        BadInput: where the folder holds no study, the trial is not on its ledger, or a file of
+            the record is damaged.
+    """
+    run = RunFolder(options.directory)
+    run_folder.refuse_missing(run)
+    ledger = RecordedLedger(run.ledger)
+    spec = load_resolved(run.spec)
+    data, leaks = prepare_data(spec, run_folder.recorded_plan(run), progress)
+    changed = _changed_data(run, spec, data, leaks, ledger)
+    session, *others = _sessions_of(ledger, options.trial)
+    device = _device(session["device"])
+    setup = _setup(run, spec, data, leaks, progress, device)
+    record = _record(Decisions(search_plan(setup), ledger), options.trial, run)
+    agreement = Agreement(trial_id(record.number))
+    agreement.circumstances += [*changed, *_changed_machine(run, session, device)]
+    agreement.circumstances += [
+        f"{key}: {session[key]} at first, {other[key]} when it went on"
+        for other in others
+        for key in ("threads", "device")
+        if other[key] != session[key]
+    ]
+    with tempfile.TemporaryDirectory(prefix="replay-") as folder:
+        copy = RunFolder(Path(folder))
+        copy.manifest.touch()  # by which a trial knows its run's folder
+        setting = _setting(copy, setup, int(session["threads"]), device)
+        with progress.stage(f"Replay of trial {agreement.trial}", len(record.epochs)) as stage:
+            for number in _compare_epochs(record, setup, setting, agreement):
+                stage.advance(1, f"epoch {number}")
+        _compare_scores(run, copy, record, agreement)
+    return agreement
+
+
+def _sessions_of(ledger: RecordedLedger, number: int) -> list[Record]:
+    """The sessions that recorded the trial, in order: they say its threads and its device."""
+    sessions: list[Record] = []
+    found: list[Record] = []
+    for record in ledger.records:
+        if record["event"] == "session":
+            sessions.append(record)
+        told = record["event"] in ("result", "failed") and record["number"] == number
+        if told and sessions and sessions[-1] not in found:
+            found.append(sessions[-1])
+    if found:
+        return found
+    known = [record["number"] for record in ledger.events("ask")]
+    rule = "nothing is on record of this trial"
+    if known:
+        rule += f"; the trials are {trial_id(min(known))} to {trial_id(max(known))}"
+    way_out = "Take one that has recorded an epoch: `python -m analysis trials DIR` lists them."
+    raise BadInput(Fault("--replay", "", rule, way_out, trial_id(number)))
+
+
+def _record(decisions: Decisions, number: int, run: RunFolder) -> TrialRecord:
+    record = decisions.trials[number]
+    if not record.epochs and not record.reason:
+        rule = f"no epoch of trial {trial_id(number)} is on record"
+        raise BadInput(Fault(str(run.ledger), "", rule, "Resume the study first."))
+    return record
+
+
+def _setup(
+    run: RunFolder,
+    spec: StudySpec,
+    data: StudyData,
+    leaks: LeakReport,
+    progress: Progress,
+    device: str,
+) -> Setup:
+    """The study's setup with what the run keeps of its start; nothing is trained."""
+    recorded = run_folder.recorded_start(run)
+    if recorded is None:
+        rule = "the manifest does not tell what trials start from"
+        raise BadInput(Fault(str(run.manifest), "initial", rule, "Resume the study first."))
+    plan = run_folder.recorded_plan(run)
+    return prepare(spec, plan, data, leaks, progress=progress, device=device, recorded=recorded)
+
+
+def _device(recorded: str) -> str:
+    return "cuda" if recorded == "cuda" and torch.cuda.is_available() else "cpu"
+
+
+def _setting(copy: RunFolder, setup: Setup, threads: int, device: str) -> TrialSetting:
+    select = setup.spec.select
+    return TrialSetting(
+        recipe=setup.spec.recipe,
+        data=setup.data,
+        starting=setup.starting(),
+        run=copy.path,
+        goal=Goal(select.metric, setup.floor),
+        checkpoint_rule=select.checkpoint,
+        threads=threads,
+        device=device,
+    )
+
+
+def _compare_epochs(
+    record: TrialRecord, setup: Setup, setting: TrialSetting, agreement: Agreement
+) -> Iterator[int]:
+    """Train the recorded epochs again and note what differs; yields each epoch's number."""
+    metrics = {name for epoch in record.epochs for name in epoch} - set(_WALL_CLOCK)
+    epochs = f"{len(record.epochs)} epoch{'s' if len(record.epochs) != 1 else ''}"
+    agreement.compared = f"{epochs}, {len(metrics)} metrics each"
+    messages = run_trial(setup.assign(record), setting)
+    try:
+        for number, recorded in enumerate(record.epochs, start=1):
+            told: dict[str, Any] = json.loads(next(messages))
+            if "failed" in told:
+                agreement.differences.append(f"epoch {number}: failed now: {told['failed']}")
+                return
+            agreement.differences += _metric_differences(number, recorded, told["metrics"])
+            yield number
+        if record.status == "failed" and record.cause in ("diverged", "bug"):
+            _compare_failure(record, json.loads(next(messages, "{}")), agreement)
+    finally:
+        messages.close()  # type: ignore[attr-defined]
+
+
+def _metric_differences(
+    epoch: int, recorded: dict[str, float], now: dict[str, float]
+) -> list[str]:
+    names = [*recorded, *(name for name in now if name not in recorded)]
+    return [
+        f"epoch {epoch}, {name}: {recorded.get(name)!r} on record, {now.get(name)!r} now"
+        for name in names
+        if name not in _WALL_CLOCK and recorded.get(name) != now.get(name)
+    ]
+
+
+def _compare_failure(record: TrialRecord, told: dict[str, Any], agreement: Agreement) -> None:
+    now = told.get("failed", f"epoch {told.get('epoch')} was trained")
+    agreement.compared += ", and the failure"
+    # A value that is not finite is found in a worker, or by whoever takes its message.
+    if ("failed" in told and now != record.reason) or ("failed" not in told and _finite(told)):
+        agreement.differences.append(f"failure: {record.reason!r} on record, {now!r} now")
+
+
+def _finite(told: dict[str, Any]) -> bool:
+    return all(np.isfinite(value) for value in told.get("metrics", {}).values())
+
+
+def _compare_scores(
+    run: RunFolder, copy: RunFolder, record: TrialRecord, agreement: Agreement
+) -> None:
+    """The per-image scores and predictions of every recorded epoch."""
+    name, done = trial_id(record.number), len(record.epochs)
+    if not done or not copy.trial_scores(name).exists():
+        return
+    path = run.trial_scores(name)
+    try:
+        recorded = ValidationScores.load(path).upto(done)
+    except Exception as error:
+        rule = f"cannot be read as a trial's scores ({type(error).__name__}: {error})"
+        raise BadInput(Fault(str(path), "", rule, "Restore it from a copy.")) from error
+    one, two = _arrays(recorded), _arrays(ValidationScores.load(copy.trial_scores(name)))
+    agreement.compared += f", and {sum(values.size for values in one.values()):,} stored values"
+    for key in one | two:
+        if key not in one or key not in two or not _equal(one[key], two[key]):
+            agreement.differences.append(f"{path.name}, {key}: not the values on record")
+
+
+def _equal(one: Any, two: Any) -> bool:
+    return one.shape == two.shape and one.dtype == two.dtype and one.tobytes() == two.tobytes()
+
+
+def _arrays(scores: ValidationScores) -> dict[str, Any]:
+    arrays: dict[str, Any] = {"epochs": scores.epochs}
+    for name, one in scores.sets.items():
+        arrays |= {f"{name}/{score}": values for score, values in one.scores.items()}
+        for part in ("prediction", "label", "image", "group"):
+            arrays[f"{name}/{part}"] = getattr(one, part)
+    return arrays
+
+
+def _changed_data(
+    run: RunFolder, spec: StudySpec, data: StudyData, leaks: LeakReport, ledger: RecordedLedger
+) -> list[str]:
+    """Roles that are not what they were; an edited spec is refused.
+
+    Raises:
+        BadInput: where spec.yaml is not the one that the study was started with.
+    """
+    try:
+        run_folder.refuse_changed(run, spec, data, leaks, ledger)
+    except BadInput as error:
+        if any(fault.key != "the data" for fault in error.faults):
+            raise
+    recorded, now = run_folder.read_manifest(run)["data"]["roles"], data.fingerprints()
+    return [f"data: {name}" for name in recorded | now if recorded.get(name) != now.get(name)]
+
+
+def _changed_machine(run: RunFolder, session: Record, device: str) -> list[str]:
+    """Versions, hardware and device, as "name: then -> now"."""
+    manifest = run_folder.read_manifest(run)
+    pairs = {f"version of {k}": (manifest["versions"].get(k), v) for k, v in versions().items()}
+    then = manifest["hardware"]
+    pairs |= {f"hardware, {k}": (then.get(k), v) for k, v in hardware().items() if k in then}
+    pairs["device"] = (session["device"], device)
+    return [f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if old != new]

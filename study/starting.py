@@ -1,0 +1,66 @@
+"""What the trials of a study start from, or look at, as arrays that travel to workers once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from study.models.registry import build_classifier
+from study.models.weights import load_into
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class BaseWeights:
+    """A trained classifier as plain values.
+
+    Attributes:
+        backbone: name in the registry.
+        dropout: of the backbone.
+        num_classes: K.
+        image_size: side of the images, pixels.
+        weights: its state dict, as (perhaps read-only) arrays.
+    """
+
+    backbone: str
+    dropout: float
+    num_classes: int
+    image_size: int
+    weights: Arrays
+
+    def build(self) -> nn.Module:
+        """The classifier with its weights."""
+        model = build_classifier(
+            self.backbone,
+            self.num_classes,
+            dropout=self.dropout,
+            image_size=self.image_size,
+            seed=0,
+        )
+        load_into(model, tensors(self.weights), "base")
+        return model
+
+
+@dataclass(frozen=True, eq=False)
+class Starting:
+    """What trials start from.
+
+    Attributes:
+        base: the study's base model, which recipes may look at; None without one.
+        weights: backbone -> the weights that a trial with it starts from; without an entry it
+            starts from its fresh initialisation.
+    """
+
+    base: BaseWeights | None = None
+    weights: Mapping[str, Arrays] = field(default_factory=dict)
+
+
+def tensors(arrays: Arrays) -> dict[str, Tensor]:
+    """Writable tensors of arrays that may be shared, read-only memory."""
+    return {name: torch.tensor(values) for name, values in arrays.items()}

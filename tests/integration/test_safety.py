@@ -1,0 +1,160 @@
+"""What others could reach or read back: Ray's sockets, its token, paths in a YAML, pickles."""
+
+from __future__ import annotations
+
+import ast
+import ipaddress
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from study.errors import BadInput
+from study.sections import DataSection
+from study.spec import load_space
+from study.tune.ray_local import mark_session, sweep_sessions
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def listening(ray_running_here: None) -> Iterator[dict[str, str]]:
+    """Address and port -> process, of everything that this Ray listens on."""
+    import ray
+
+    ray.get(ray.remote(lambda: 0).remote())  # a worker is up
+    me = psutil.Process()
+    yield {
+        f"{one.laddr.ip}|{one.laddr.port}": process.name()
+        for process in [me, *me.children(recursive=True)]
+        for one in process.net_connections(kind="inet")
+        if one.status == psutil.CONN_LISTEN
+    }
+
+
+@pytest.mark.ray
+def test_ray_listens_on_loopback_alone(listening: dict[str, str]) -> None:
+    assert any("raylet" in name for name in listening.values())
+    reachable = {}
+    for place, name in listening.items():
+        address = ipaddress.ip_address(place.split("|")[0])
+        mapped = getattr(address, "ipv4_mapped", None)
+        if not (mapped or address).is_loopback:
+            reachable[place] = name
+    assert not reachable
+
+
+@pytest.mark.ray
+def test_ray_has_no_dashboard_and_asks_for_a_token(listening: dict[str, str]) -> None:
+    import ray
+
+    assert not any(place.endswith("|8265") for place in listening)
+    assert not ray._private.worker._global_node.webui_url  # type: ignore[attr-defined]
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_project_never_turns_the_token_off() -> None:
+    for path in [*(PROJECT / "study").rglob("*.py"), *(PROJECT / "analysis").rglob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        assert '"disabled"' not in text, path
+
+
+def _session(root: Path, pid: int, *, marked: bool = True) -> Path:
+    folder = root / f"session_2026-01-01_00-00-00_000000_{pid}"
+    folder.mkdir(parents=True)
+    if marked:
+        (folder / "ood_study").touch()
+    return folder
+
+
+def test_sessions_of_dead_drivers_are_swept_and_nobody_elses(tmp_path: Path) -> None:
+    dead = 2**22 - 1  # above every process number of this kernel's default
+    gone = _session(tmp_path / "a", dead)
+    foreign = _session(tmp_path / "b", dead, marked=False)
+    alive = _session(tmp_path / "c", os.getppid())
+    removed = [sweep_sessions(tmp_path / name) for name in "abc"]
+    assert removed == [1, 0, 0]
+    assert [path.exists() for path in (gone, foreign, alive)] == [False, True, True]
+
+
+@pytest.mark.ray
+def test_running_session_is_marked_and_not_swept(ray_running_here: None) -> None:
+    import ray
+
+    mark_session()
+    folder = Path(ray._private.worker._global_node.get_session_dir_path())  # type: ignore[attr-defined]
+    sweep_sessions(folder.parent)
+    assert (folder / "ood_study").exists()
+
+
+# Modules that read what a YAML names; none of them may write beside it.
+READERS = ("folders", "parquet", "images", "sources")
+
+
+def _calls(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {
+        node.func.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+
+
+@pytest.mark.parametrize("module", READERS)
+def test_what_reads_a_yamls_paths_writes_nothing(module: str) -> None:
+    writing = {"write_text", "write_bytes", "mkdir", "unlink", "rename", "touch", "rmtree"}
+    assert not _calls(PROJECT / "study" / "data" / f"{module}.py") & writing
+
+
+def test_paths_of_a_yaml_are_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file that is opened to be written while a space with such paths is loaded."""
+    from study.data.plan import make_plan
+
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "thesis.png").write_text("years of work")
+    inside = tmp_path / "cwd" / "deep"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path / "cache"))
+    written: list[str] = []
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and isinstance(arguments[2], int):
+            if arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                written.append(str(arguments[0]))
+        elif event in ("os.mkdir", "os.rename", "os.remove", "shutil.rmtree"):
+            written.append(str(arguments[0]))
+
+    sys.addaudithook(hook)  # it cannot be taken back: it only appends to a list of this test
+    for names in (["../../victim"], [str(victim)], ["../../../../etc/passwd"]):
+        with pytest.raises(BadInput):
+            plan = make_plan(DataSection(id="demo", outliers=names), "demo", None)
+            plan.load_study(DataSection(id="demo", outliers=names))
+    with pytest.raises(BadInput):
+        load_space("energy", ["model.init=../../victim/thesis.png"])
+    allowed = (str(tmp_path / "cache"), "/dev/")
+    assert [path for path in written if not path.startswith(allowed)] == []
+    assert (victim / "thesis.png").read_text() == "years of work"
+    assert [path.name for path in victim.iterdir()] == ["thesis.png"]
+
+
+@pytest.mark.parametrize("key", ["out", "cache", "runs", "path", "checkpoints", "tensorboard"])
+def test_no_key_of_a_space_names_a_place_to_write_to(key: str) -> None:
+    with pytest.raises(BadInput):
+        load_space("energy", [f"tune.{key}=../elsewhere"])
+
+
+def test_nothing_of_a_runs_folder_is_unpickled() -> None:
+    """Each reader that could run code is told not to, where it is called."""
+    for path in [*(PROJECT / "study").rglob("*.py"), *(PROJECT / "analysis").rglob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        assert "pickle.load" not in text, path
+        assert "yaml.load(" not in text, path
+        for call in ("np.load(", "torch.load("):
+            for part in text.split(call)[1:]:
+                head = part[:200]
+                assert "allow_pickle=False" in head or "weights_only=True" in head, path
