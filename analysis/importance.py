@@ -38,6 +38,7 @@ SURE = 0.95  # share of resamples in which an important parameter beats every ra
 _TREES = 16  # of fANOVA: its time grows with trees times trials
 _TOP, _TOP_TRIALS = 0.1, 5  # PED-ANOVA's own default, and what its authors want at least
 _SHUFFLES = 3
+_MOST = 200  # trials of one bootstrap: more would take minutes and change little
 
 
 def importance(
@@ -53,8 +54,8 @@ def importance(
     PED-ANOVA (Watanabe, Bansal and Hutter, arXiv:2304.10255) and fANOVA (Hutter, Hoos and
     Leyton-Brown, ICML 2014) are Optuna's, on a study rebuilt from the tables; permutation is the
     error that shuffling a parameter adds to a random forest on the trials left out of its
-    sample. Each runs on ``num_resamples`` bootstraps of trials, each with fresh random
-    parameters. Trials are compared at one budget, see ``analysis.surrogate.space_of``. A
+    sample. Each runs on ``num_resamples`` bootstraps of trials (of at most 200 each),
+    each with fresh random parameters. Trials are compared at one budget, see ``analysis.surrogate.space_of``. A
     searcher that homes in, such as TPE, shows where it looked, not the whole space.
 
     Args:
@@ -103,7 +104,7 @@ def _one_draw(
     rng = numpy_generator(seed, "importance", draw)
     n = len(space.target)
     shuffles = [rng.permutation(n) for _ in space.columns]
-    sample = rng.integers(0, n, n)
+    sample = rng.integers(0, n, min(n, _MOST))
     shadows = [space.codes[order, i] for i, order in enumerate(shuffles)]
     codes = np.column_stack([space.codes, *shadows])
     found: dict[str, Floats] = {}

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from study.domains import MarginSearch
-from study.models.names import BACKBONES, PRETRAINED, WITHOUT_DROPOUT
+from study.models.names import BACKBONES, PRETRAINED, WITHOUT_DROPOUT, size_fault
 from study.places import FaultList, nearest
 from study.recipes.catalog import RecipeInfo
 from study.search import Search
-from study.sections import ModelSection
+from study.sections import DataSection, ModelSection
 from study.yamlfile import KeyPath
 
 _INITS = ("random", "cifar10", "imagenet")
@@ -19,19 +19,24 @@ Values = dict[str, dict[str, Any]]
 
 
 def check_model(
-    model: Mapping[str, Any], search: Mapping[str, Search], info: RecipeInfo, faults: FaultList
+    values: Mapping[str, Mapping[str, Any]],
+    search: Mapping[str, Search],
+    info: RecipeInfo,
+    faults: FaultList,
 ) -> None:
-    """The backbone and what only some backbones have.
+    """The backbone, the images that it takes, and what only some backbones have.
 
     Args:
-        model: good values of the section, ``init`` among them.
+        values: good values by section, ``model.init`` among them.
         search: the searched parameters; none for an arm of an ablation.
         info: the recipe.
         faults: takes every fault.
     """
+    model = values["model"]
     _backbone(model.get("backbone"), search, faults)
     _dropout(model, search, faults)
     _imagenet(model, search, info, faults)
+    _image_size(values, search, info, faults)
 
 
 def _backbone(name: str | None, search: Mapping[str, Search], faults: FaultList) -> None:
@@ -47,11 +52,40 @@ def _backbone(name: str | None, search: Mapping[str, Search], faults: FaultList)
             faults.add(path, "no backbone has this name", nearest(str(value), BACKBONES), value)
 
 
-def _dropout(model: Mapping[str, Any], search: Mapping[str, Search], faults: FaultList) -> None:
-    name = model.get("backbone", ModelSection.model_fields["backbone"].default)
+def _backbones(model: Mapping[str, Any], search: Mapping[str, Search]) -> list[str]:
+    """Every backbone that trials have."""
     searched = search.get("model.backbone")
-    names = [name] if searched is None or isinstance(searched, MarginSearch) else searched.ends()
-    without = [str(name) for name in names if name in WITHOUT_DROPOUT]
+    if searched is not None and not isinstance(searched, MarginSearch):
+        return [str(name) for name in searched.ends()]
+    return [str(model.get("backbone", ModelSection.model_fields["backbone"].default))]
+
+
+def _image_size(
+    values: Mapping[str, Mapping[str, Any]],
+    search: Mapping[str, Search],
+    info: RecipeInfo,
+    faults: FaultList,
+) -> None:
+    """Images that the backbones and the losses can take."""
+    default = DataSection.model_fields["image_size"].default
+    size = int(values["data"].get("image_size", default))
+    path: KeyPath = ("data", "image_size")
+    for name in _backbones(values["model"], search):
+        told = size_fault(name, size, maps=info.needs_maps) if name in BACKBONES else ""
+        if told:
+            faults.add(path, told, "Or choose another backbone.", size)
+    for field, kinds in info.least_image_size.items():
+        searched = search.get(field)
+        chosen = values["train"].get(field, info.params.model_fields[field].default)
+        domain = None if isinstance(searched, MarginSearch) else searched
+        for kind in [chosen] if domain is None else domain.ends():
+            if size < kinds.get(str(kind), 0):
+                rule = f"must be at least {kinds[str(kind)]} pixels for {field}: {kind}"
+                faults.add(path, rule, f"Or choose another {field}.", size)
+
+
+def _dropout(model: Mapping[str, Any], search: Mapping[str, Search], faults: FaultList) -> None:
+    without = [name for name in _backbones(model, search) if name in WITHOUT_DROPOUT]
     if not without or not (model.get("dropout") or "model.dropout" in search):
         return
     path: KeyPath = (
@@ -59,7 +93,8 @@ def _dropout(model: Mapping[str, Any], search: Mapping[str, Search], faults: Fau
     )
     shown = [model["dropout"]] if "dropout" in model else []
     rule = f"{', '.join(without)} has no dropout, so this would go unused"
-    faults.add(path, rule, "Take it out, or choose a CIFAR ResNet or WRN.", *shown)
+    way_out = "Take it out, or choose a CIFAR ResNet, a WRN, densenet121 or vit_tiny."
+    faults.add(path, rule, way_out, *shown)
 
 
 def check_init(init: str, info: RecipeInfo, faults: FaultList, *, check_paths: bool) -> None:
@@ -88,10 +123,8 @@ def _imagenet(
         way_out = "Train a base on CIFAR-10 first: model.init: cifar10."
         faults.add(path, f"{rule} head for these classes", way_out, "imagenet")
         return
-    name = model.get("backbone", ModelSection.model_fields["backbone"].default)
-    searched = search.get("model.backbone")
-    names = [name] if searched is None or isinstance(searched, MarginSearch) else searched.ends()
-    without = [str(one) for one in names if one in BACKBONES and one not in PRETRAINED]
+    names = _backbones(model, search)
+    without = [one for one in names if one in BACKBONES and one not in PRETRAINED]
     if without:
         rule = f"{', '.join(without)} has no ImageNet weights"
         faults.add(path, rule, f"These have them: {', '.join(PRETRAINED)}.", "imagenet")
@@ -119,7 +152,7 @@ def check_base(
     given = data.get("base")
     if isinstance(given, dict) and "backbone" in given and name not in (None, *BACKBONES):
         path: KeyPath = ("base", "backbone")
-        faults.add(path, "no backbone has this name", nearest(name, BACKBONES), name)
+        faults.add(path, "no backbone has this name", nearest(str(name), BACKBONES), name)
     if own_base and "model.dropout" in search and values["base"].get("dropout") is None:
         rule = "one base serves all trials, so with model.dropout searched it needs its own"
         faults.add(("base", "dropout"), rule, "Add dropout: 0.0 to `base`.")

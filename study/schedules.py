@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Scalar = TypeVar("Scalar", float, "Tensor")
 Per = Literal["epoch", "batch"]
 
+_BETAS: Final = "betas"
 _ONECYCLE_START: Final = 1 / 25
 _ONECYCLE_RISE: Final = 0.3
 
@@ -110,6 +111,58 @@ def make_schedule(
     return value
 
 
+def make_transition(
+    name: str,
+    *,
+    total: int,
+    start: float,
+    end: float,
+    rise: int = 0,
+    milestones: Sequence[float] = (0.5, 0.75),
+    decay: float = 0.1,
+) -> Callable[[int], float]:
+    """What else moves in the course of a run: momentum, weight decay. It may rise as well as fall.
+
+    ``end + (start - end) * shape(t)`` with the shapes of `make_schedule`. onecycle goes from
+    ``start`` to ``end`` while a one-cycle rate rises, and back while that falls: the momentum of
+    Smith & Topin 2018 (arXiv:1708.07120), as torch's OneCycleLR has it.
+
+    Args:
+        name: one of `SCHEDULES`.
+        total: number of steps, batches or epochs, whichever the clock counts; >= 1.
+        start: the value at step 0, >= 0.
+        end: the value to go to, >= 0; of constant it plays no part.
+        rise: of onecycle, steps until ``end``; 30 % of ``total`` where that is 0.
+        milestones: of step, fractions of ``total`` in (0, 1).
+        decay: of step, in (0, 1).
+
+    Returns:
+        A function of t, 0 <= t <= ``total``; a ValueError outside that range.
+
+    Raises:
+        ValueError: naming every argument that breaks its rule.
+    """
+    higher = max(start, end) or 1.0
+    _check(name, total, rise, higher, min(start, end), milestones, decay)
+    if name == "onecycle":
+        rise = rise or min(round(_ONECYCLE_RISE * total), total - 1)
+    drops = [math.ceil(milestone * total) for milestone in milestones]
+
+    def shape(t: int) -> float:
+        if name == "step":
+            return float(decay ** sum(t >= drop for drop in drops))
+        if name == "onecycle":
+            return _cosine(t, 0, rise) if t < rise else 1 - _cosine(t, rise, total)
+        return _SHAPES[name](t, 0, total)
+
+    def value(t: int) -> float:
+        if not 0 <= t <= total:
+            raise ValueError(f"step {t} is outside the schedule's 0 to {total}")
+        return end + (start - end) * shape(t)
+
+    return value
+
+
 def factor_of(schedule: Callable[[int], float], base: float) -> Callable[[int], float]:
     """The multiplicative form of ``schedule``: value / ``base``, what LambdaLR takes."""
     return lambda t: schedule(t) / base
@@ -137,15 +190,17 @@ class ScheduleClock:
         per: Per,
         steps_per_epoch: int,
         key: str = "lr",
+        groups: Sequence[int] | None = None,
     ) -> None:
         """Bind a schedule to an optimizer.
 
         Args:
-            optimizer: whose parameter groups are set, all of them alike.
+            optimizer: whose parameter groups are set, alike.
             schedule: over epochs where ``per`` is "epoch", else over all batches of the run.
             per: "epoch" holds the value constant within an epoch.
             steps_per_epoch: optimizer steps an epoch, >= 1.
-            key: what is set: "lr", "weight_decay", "momentum".
+            key: what is set: "lr", "weight_decay", "momentum" (Adam's first beta).
+            groups: which parameter groups are set; None for all.
 
         Raises:
             ValueError: for another ``per``, fewer than one step an epoch, or a ``key`` that the
@@ -155,13 +210,16 @@ class ScheduleClock:
             raise ValueError(f"per: {per!r} must be 'epoch' or 'batch'")
         if steps_per_epoch < 1:
             raise ValueError(f"steps_per_epoch: {steps_per_epoch} must be at least 1")
-        if any(key not in group for group in optimizer.param_groups):
+        every = optimizer.param_groups
+        betas = key == "momentum" and all("betas" in group for group in every)
+        if not betas and any(key not in group for group in every):
             raise ValueError(f"key: {type(optimizer).__name__} has no {key!r}")
         self._optimizer = optimizer
+        self._groups = range(len(every)) if groups is None else groups
         self._schedule = schedule
         self._per = per
         self.steps_per_epoch = steps_per_epoch
-        self._key = key
+        self._key = _BETAS if betas else key
         self._epoch = 0
 
     def start_epoch(self, epoch: int) -> None:
@@ -182,8 +240,9 @@ class ScheduleClock:
         per_epoch = self._per == "epoch"
         t = self._epoch if per_epoch else self._epoch * self.steps_per_epoch + step
         value = self._schedule(t)
-        for group in self._optimizer.param_groups:
-            group[self._key] = value
+        every = self._optimizer.param_groups  # loading a state replaces the groups
+        for group in (every[number] for number in self._groups):
+            group[self._key] = (value, group[_BETAS][1]) if self._key == _BETAS else value
         return value
 
 

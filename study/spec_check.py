@@ -57,7 +57,7 @@ def check_sections(
         own_base: whether the study trains a base.
         check_paths: whether files that the space names must exist.
     """
-    check_model(values["model"], search, info, faults)
+    check_model(values, search, info, faults)
     check_init(values["model"]["init"], info, faults, check_paths=check_paths)
     if faults.under(("model", "init")):
         own_base = info.base != "none"  # what was meant is not known: nothing follows from it
@@ -71,7 +71,7 @@ def check_sections(
 
 def check_arm(values: Values, info: RecipeInfo, faults: FaultList) -> None:
     """One arm of an ablation, which is a space that searches nothing."""
-    check_model(values["model"], {}, info, faults)
+    check_model(values, {}, info, faults)
     _measured(values, info, {}, faults)
     check_together(values, info, {}, faults, effects=False)
 

@@ -30,14 +30,28 @@ import torch
 from torch import Tensor
 
 from study.data.images import ImageSet, Pixels
+from study.data.mixing import OutlierPool
+from study.data.order import OutlierOrder, Rows, epoch_rows, num_batches, outlier_rows
 from study.seeding import numpy_generator
 
+__all__ = [
+    "Augment",
+    "Batch",
+    "DeviceImages",
+    "Draws",
+    "OutlierOrder",
+    "draw",
+    "evaluation_batches",
+    "num_batches",
+    "on_device",
+    "outlier_rows",
+    "to_float",
+    "training_batches",
+]
+
 Augment = Literal["none", "crop_flip"]
-OutlierOrder = Literal["shuffled", "window"]
-Rows = npt.NDArray[np.int64]
 
 PAD = 4
-_MIN_IMAGES = 2
 _UPLOAD_CHUNK = 8192
 _UPLOADS_KEPT = 12  # sets on a GPU; a study has fewer
 
@@ -47,7 +61,8 @@ class Batch:
     """Images of one training step.
 
     Attributes:
-        images: float32 in [0, 1], shape (num_id + outliers, 3, H, W).
+        images: float32 in [0, 1], shape (num_id + outliers, 3, H, W); features, shape
+            (num_id + outliers, D), where the last layer alone is trained.
         labels: int64, shape (num_id,).
         num_id: the first ``num_id`` images are ID, the rest outliers.
         pairs: positions in the batch, int64, shape (P, 2), where a recipe compares images.
@@ -116,27 +131,6 @@ class DeviceImages:
         return torch.from_numpy(self._labels[rows]).to(self.device, non_blocking=True)
 
 
-def num_batches(num_train: int, batch_size: int, num_images: int | None) -> int:
-    """Steps of an epoch.
-
-    Args:
-        num_train: ID images in the training set.
-        batch_size: ID images of a batch.
-        num_images: ID images that an epoch draws; None for all.
-
-    Raises:
-        ValueError: where no batch of at least 2 images is possible.
-    """
-    drawn = num_train if num_images is None else num_images
-    if batch_size < _MIN_IMAGES or not _MIN_IMAGES <= drawn <= num_train:
-        raise ValueError(
-            f"batches of {batch_size} from {drawn} of {num_train} images: a batch and an epoch "
-            f"need at least {_MIN_IMAGES} images, and an epoch no more than there are"
-        )
-    full, rest = divmod(drawn, batch_size)
-    return full + (rest >= _MIN_IMAGES)
-
-
 def training_batches(
     train: ImageSet | DeviceImages,
     batch_size: int,
@@ -146,6 +140,7 @@ def training_batches(
     num_images: int | None = None,
     augment: Augment = "none",
     outlier_order: OutlierOrder = "shuffled",
+    outlier_pool: OutlierPool | None = None,
     seed: int,
     epoch: int,
     device: torch.device | None = None,
@@ -161,6 +156,7 @@ def training_batches(
         num_images: ID images that the epoch draws; None for all.
         augment: "none" or "crop_flip", for ID images and outliers alike.
         outlier_order: "shuffled" or "window".
+        outlier_pool: which outliers are drawn, and how often; None for all of them alike.
         seed: of the trial.
         epoch: number of the epoch; part of every stream's name.
         device: where batches are wanted; the CPU where none is given.
@@ -171,23 +167,27 @@ def training_batches(
     """
     where = device or torch.device("cpu")
     train = on_device(train, where)
-    drawn = train.num_images if num_images is None else num_images
-    steps = num_batches(train.num_images, batch_size, num_images)
-    order = numpy_generator(seed, "order", epoch).permutation(train.num_images)[:drawn]
-    id_draws = draw(order, augment, numpy_generator(seed, "augment", "id", epoch))
+    outliers = on_device(outliers, where) if outliers is not None else None
+    rows = epoch_rows(
+        train.num_images,
+        batch_size,
+        num_images=num_images,
+        num_outliers=outliers.num_images if outliers else 0,
+        outlier_batch_size=outlier_batch_size,
+        outlier_order=outlier_order,
+        pool=outlier_pool,
+        seed=seed,
+        epoch=epoch,
+    )
+    id_draws = draw(rows.id, augment, numpy_generator(seed, "augment", "id", epoch))
     outlier_draws = None
-    if outliers is not None and outlier_batch_size:
-        outliers = on_device(outliers, where)
-        total = steps * outlier_batch_size
-        rows = outlier_rows(
-            outliers.num_images, total, outlier_order, numpy_generator(seed, "outliers", epoch)
-        )
+    if rows.outliers is not None:
         stream = numpy_generator(seed, "augment", "outliers", epoch)
-        outlier_draws = draw(rows, augment, stream)
-    for step in range(steps):
+        outlier_draws = draw(rows.outliers, augment, stream)
+    for step in range(rows.steps):
         of_id = id_draws.part(step * batch_size, (step + 1) * batch_size)
         pixels = train.gather(of_id)
-        if outlier_draws is not None and isinstance(outliers, DeviceImages):
+        if outlier_draws is not None and outliers is not None:
             start = step * outlier_batch_size
             chosen = outlier_draws.part(start, start + outlier_batch_size)
             pixels = torch.cat([pixels, outliers.gather(chosen)])
@@ -213,24 +213,6 @@ def evaluation_batches(
     draws = draw(np.arange(images.num_images), "none", none)
     for start in range(0, images.num_images, batch_size):
         yield to_float(images.gather(draws.part(start, start + batch_size)), channels_last)
-
-
-def outlier_rows(
-    num_outliers: int, total: int, order: OutlierOrder, generator: np.random.Generator
-) -> Rows:
-    """Rows of the outliers that an epoch of ``total`` draws uses, in their order, shape (total,).
-
-    Raises:
-        ValueError: for an unknown order.
-    """
-    if order == "window":
-        offset = int(generator.integers(num_outliers))
-        return np.asarray((offset + np.arange(total)) % num_outliers, dtype=np.int64)
-    if order != "shuffled":
-        raise ValueError(f"outlier_order must be shuffled or window, got {order!r}")
-    rounds = -(-total // num_outliers)
-    shuffles = [generator.permutation(num_outliers) for _ in range(rounds)]
-    return np.concatenate(shuffles)[:total].astype(np.int64)
 
 
 def draw(rows: npt.NDArray[np.int64], augment: Augment, generator: np.random.Generator) -> Draws:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from study.losses.names import SMALLEST_IMAGE
 from study.recipes.nordf_params import (
     NordfParams,
     nordf_own_score,
@@ -48,6 +49,8 @@ class RecipeInfo:
         own_score_of: section ``train:`` -> the OOD score that ``val/fpr95`` and its kin are of.
         scores_of: parameters -> every OOD score that its trials report.
         remark: what metrics of an epoch give cause to say of a trial; empty for nothing.
+        needs_maps: whether the backbone's maps must divide the image, as a decoder needs.
+        least_image_size: parameter -> its value -> the least side of the images, pixels.
         base_parameter: with "optional", the parameter whose value "base" is a look at the base.
     """
 
@@ -59,6 +62,8 @@ class RecipeInfo:
     scores_of: Callable[[Any], tuple[str, ...]]
     remark: Callable[[Mapping[str, float]], str] = _nothing
     base_parameter: str = ""
+    needs_maps: bool = False
+    least_image_size: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 RECIPE_INFOS: dict[str, RecipeInfo] = {
@@ -75,6 +80,8 @@ RECIPE_INFOS: dict[str, RecipeInfo] = {
             nordf_scores,
             nordf_remark,
             base_parameter="perceptual_network",
+            needs_maps=True,
+            least_image_size={"reconstruction": SMALLEST_IMAGE},
         ),
     )
 }

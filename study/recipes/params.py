@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from study.margins import Margin, MeasuredMargin
 
 Schedule = Literal["cosine", "onecycle", "constant", "step", "linear"]
+Weight = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class TrainParams(Section):
         scheduler_step: whether the learning rate moves once an epoch or at every batch.
         min_lr: where the schedule ends.
         warmup_epochs: epochs over which the learning rate rises to ``lr``.
+        momentum_schedule: the same shapes for the momentum, from ``momentum`` to
+            ``momentum_end``; onecycle comes back. It moves when the learning rate does.
+        momentum_end: where that goes, above or below; dimensionless.
+        weight_decay_schedule: the same for the weight decay.
+        weight_decay_end: where that goes, above or below; dimensionless.
         label_smoothing: share of the target spread over all classes.
         augment: random crop (padding 4) and horizontal flip, or none.
         epoch_images: ID images an epoch draws at most; null draws all.
@@ -90,6 +96,10 @@ class TrainParams(Section):
     scheduler_step: Literal["epoch", "batch"] = "batch"
     min_lr: float = Field(default=0.0, ge=0)
     warmup_epochs: int = Field(default=0, ge=0)
+    momentum_schedule: Schedule = "constant"
+    momentum_end: float = Field(default=0.0, ge=0, lt=1)
+    weight_decay_schedule: Schedule = "constant"
+    weight_decay_end: float = Field(default=0.0, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     augment: Literal["none", "crop_flip"] = "crop_flip"
     epoch_images: int | None = Field(default=None, ge=2)
@@ -136,10 +146,70 @@ class TrainParams(Section):
             "Take min_lr out, or choose a schedule that falls.",
             has_effect=True,
         ),
+        Rule(
+            ("momentum_end", "momentum_schedule"),
+            lambda end, schedule: end == 0 or schedule != "constant",
+            "momentum_end has no effect with momentum_schedule: constant",
+            "Take momentum_end out, or choose another momentum_schedule.",
+            has_effect=True,
+        ),
+        Rule(
+            ("momentum_schedule", "momentum", "momentum_end"),
+            lambda schedule, start, end: schedule == "constant" or start != end,
+            "a momentum_schedule from momentum to an equal momentum_end has no effect",
+            "Take it out, or set momentum_end above or below momentum.",
+            has_effect=True,
+        ),
+        Rule(
+            ("weight_decay_end", "weight_decay_schedule"),
+            lambda end, schedule: end == 0 or schedule != "constant",
+            "weight_decay_end has no effect with weight_decay_schedule: constant",
+            "Take weight_decay_end out, or choose another weight_decay_schedule.",
+            has_effect=True,
+        ),
+        Rule(
+            ("weight_decay_schedule", "weight_decay", "weight_decay_end"),
+            lambda schedule, start, end: schedule == "constant" or start != end,
+            "a weight_decay_schedule from weight_decay to an equal weight_decay_end has no effect",
+            "Take it out, or set weight_decay_end above or below weight_decay.",
+            has_effect=True,
+        ),
     )
 
 
-class EnergyParams(TrainParams):
+class ClassifierParams(TrainParams):
+    """Training of a classifier, or of its last layer alone (recipe ``cifar10``).
+
+    Attributes:
+        fine_tune: full: everything is trained. linear: the last layer alone, on features that are
+            computed once; the rest, BatchNorm's statistics too, does not move, and dropout is off.
+        feature_views: of linear, how many augmented views of each image those features are of; an
+            epoch takes one of them at random for each image. Without augmentation there is one.
+    """
+
+    fine_tune: Literal["full", "linear"] = "full"
+    feature_views: int = Field(default=4, ge=1, le=1000)
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *TrainParams.rules,
+        Rule(
+            ("feature_views", "fine_tune"),
+            lambda views, fine_tune: views == 4 or fine_tune == "linear",
+            "feature_views has no effect with fine_tune: full",
+            "Take feature_views out, or set fine_tune: linear.",
+            has_effect=True,
+        ),
+        Rule(
+            ("feature_views", "augment"),
+            lambda views, augment: views == 4 or augment != "none",
+            "feature_views has no effect with augment: none, where all views are one",
+            "Take feature_views out, or set augment: crop_flip.",
+            has_effect=True,
+        ),
+    )
+
+
+class EnergyParams(ClassifierParams):
     """Energy fine-tuning (recipe ``energy``); defaults of Liu et al. 2020 but for the margins.
 
     Attributes:
@@ -149,6 +219,10 @@ class EnergyParams(TrainParams):
         temperature: T of the energy, in loss and score alike.
         outlier_batch_size: outliers in a batch, beside the ID images.
         outlier_order: a fresh shuffle each epoch, or a contiguous window from a random offset.
+        outlier_weights: source -> how often an outlier is drawn from it, against the others; every
+            source of ``data.outliers`` has one. null: all their images alike.
+        max_outliers: so many outliers at most, the same ones in every trial, and of a larger
+            number the smaller are a part; null takes all.
     """
 
     epochs: int = Field(default=10, ge=1, le=100_000)
@@ -159,9 +233,18 @@ class EnergyParams(TrainParams):
     temperature: float = Field(default=1.0, gt=0)
     outlier_batch_size: int = Field(default=256, ge=1)
     outlier_order: Literal["shuffled", "window"] = "shuffled"
+    outlier_weights: Annotated[dict[str, Weight], Field(min_length=1)] | None = None
+    max_outliers: int | None = Field(default=None, ge=1)
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        *TrainParams.rules,
+        *ClassifierParams.rules,
+        Rule(
+            ("max_outliers", "outlier_batch_size"),
+            lambda most, batch_size: most is None or most >= batch_size,
+            "a batch must not be larger than the outliers that there are to be "
+            "(max_outliers >= outlier_batch_size)",
+            "Raise max_outliers or lower outlier_batch_size.",
+        ),
         Rule(
             ("m_in", "m_out"),
             lambda m_in, m_out: (

@@ -48,7 +48,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
     home = tmp_path_factory.mktemp("home")
     (home / ".ray").mkdir()
     (home / ".ray" / "auth_token").write_text("a" * 64)
-    sockets = Path("/tmp") / f"ood-ray-{os.getpid()}"  # noqa: S108 - Unix sockets need short paths
+    sockets = Path("/tmp") / f"ood-ray-{os.getpid()}"
     port = _free_port()
     head = ["start", "--head", "--port", str(port), "--node-ip-address", "127.0.0.1"]
     head += ["--num-cpus", "2", "--include-dashboard=false", "--temp-dir", str(sockets), "--block"]

@@ -38,7 +38,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory, setup: Setup) -> RunFolde
     run.path.mkdir()
     write_bytes(run.spec, setup.spec.dump().encode())
     told = {"roles": setup.data.fingerprints(), "test_fingerprints": {}}
-    write_json(run.manifest, {**made_now("the command"), "data": told, "base": None, "initial": {}})
+    write_json(
+        run.manifest, {**made_now("the command"), "data": told, "base": None, "initial": {}}
+    )
     with Ledger(run.ledger) as ledger:
         ledger.append("started", command="", **hashes(setup.spec, setup.data))
     search_here(run.path, setup)

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,12 @@ def not_a_number(config: dict[str, Any]) -> None:
         _report({"epoch": 1, "metrics": {"val/objective": math.nan, "time_s": 0.0}})
         raise AssertionError("went on after a metric that is not a number")
     _epochs(assignment, EPOCHS)
+
+
+def unhurried(config: dict[str, Any]) -> None:
+    """Take some seconds before the first epoch."""
+    time.sleep(5)
+    _epochs(config["assignment"], EPOCHS)
 
 
 def forgetful(config: dict[str, Any], marks: str) -> None:

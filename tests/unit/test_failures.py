@@ -1,6 +1,9 @@
 """study.failures: each distinct cause once, with the trials that it struck."""
 
-from study.failures import FailedTrial, failure_lines, group_failures, same_cause
+import pytest
+
+from study.errors import TrialFailed
+from study.failures import FailedTrial, cause_of, failure_lines, group_failures, same_cause
 
 TRACE = """\
 Traceback (most recent call last):
@@ -53,3 +56,27 @@ def test_failure_lines_tell_a_traceback_once_and_shorten_it_on_request() -> None
 
 def test_failure_lines_without_any_reason_say_so() -> None:
     assert failure_lines([FailedTrial("00000", "")])[1].endswith("no reason is on record")
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch's and Ray's are."""
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (TrialFailed("loss is nan"), "diverged"),
+        (MemoryError(), "memory"),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), "memory"),
+        (RuntimeError("CUDA error: out of memory"), "memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "memory"),
+        (OSError(28, "No space left on device"), "disk"),
+        (RuntimeError("the memory of the team is long"), "bug"),
+        (ValueError("x"), "bug"),
+    ],
+)
+def test_cause_of_an_error_is_seen_from_its_type_or_its_words(
+    error: Exception, cause: str
+) -> None:
+    assert cause_of(error) == cause

@@ -20,8 +20,8 @@ from study.ledger import Ledger, read_ledger
 from study.models.weights import save_weights
 from study.recipes.registry import make_recipe
 from study.records import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores, write_json
-from study.test_accesses import machine_ledger
 from study.saved_models import load_model
+from study.test_accesses import machine_ledger
 from study.trial import fresh_model
 from tests.toys import toy_images, train_section
 

@@ -12,14 +12,13 @@ from PIL import Image
 
 from study import saliency
 from study.assignment import Assignment
+from study.chosen import Chosen, save_chosen
 from study.data.images import ImageSet
 from study.data.roles import OODValidation, StudyData, ValidationID
 from study.errors import BadInput
 from study.explain import loading
 from study.explain.attribution import METHODS
-
 from study.frozen import seal
-from study.chosen import Chosen, save_chosen
 from study.losses.similarity import Similarity
 from study.models.weights import save_weights
 from study.recipes.registry import make_recipe
