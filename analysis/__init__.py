@@ -5,7 +5,10 @@
     study = analysis.load("runs/energy")
     study.trials, study.epochs          # tidy DataFrames
     study.select()                      # the stated rule, with an interval
+    study.importance()                  # which parameters mattered
     study.plot_trade()                  # matplotlib figures
+
+    analysis.load("runs/energy", "runs/nordf").trials    # several, with a column "study"
 
 Reads what a study left on disk and imports neither torch nor Ray.
 """
@@ -13,27 +16,39 @@ Reads what a study left on disk and imports neither torch nor Ray.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
+    from analysis.joined import Joined
     from analysis.study import Study
 
 __all__ = ["load"]
 
 
-def load(directory: str | Path) -> Study:
-    """Read the records of one study.
+@overload
+def load(directory: str | Path, /) -> Study: ...
+@overload
+def load(directory: str | Path, second: str | Path, /, *more: str | Path) -> Joined: ...
+def load(directory: str | Path, /, *more: str | Path) -> Study | Joined:
+    """Read the records of one study, or of several.
 
     Args:
         directory: the run's folder, such as ``runs/energy``.
+        more: folders of other studies.
 
     Returns:
         The study with ``.trials`` and ``.epochs`` (DataFrames), ``.base``, ``.select()``,
-        ``.pareto()`` and plots.
+        ``.importance()``, ``.pareto()`` and plots. Of several, an object with ``.studies`` and
+        with the joined ``.trials`` and ``.epochs``, whose first column is ``study``; its
+        ``.faults`` say, among others, which studies were validated on different data.
 
     Raises:
         BadInput: naming the folder or the file that is missing or cannot be read.
     """
     from analysis.study import Study  # pandas and matplotlib only once they are needed
 
-    return Study.open(Path(directory))
+    if not more:
+        return Study.open(Path(directory))
+    from analysis.joined import join
+
+    return join([Study.open(Path(one)) for one in (directory, *more)])

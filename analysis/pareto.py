@@ -138,7 +138,8 @@ class Front:
         high: the same.
         accuracy: (G,) a grid of ID accuracy.
         band_low: (G,) 2.5 % quantile of the best detection metric among trials with at least that
-            ID accuracy; NaN where no trial has it in most resamples. Empty without scores.
+            ID accuracy, over the resamples where some trial has it; NaN where that is less than
+            half of them. Empty without scores.
         band_high: (G,) 97.5 % quantile.
         num_resampled: trials whose scores were resampled.
         note: a sentence on what could not be done; empty where all could.
@@ -168,8 +169,8 @@ def front_of(
 
     Images are resampled by source group, ID and OOD apart, the same for all trials, from the
     stored scores; the trials of the first three layers of dominance take part, at most 40. The
-    reference point is FPR95 = 1 (the worst value of the metric), ID accuracy = the floor (0
-    without one), and the longest time of a finished trial.
+    reference point is the worst that there can be: FPR95 = 1 (0 for a metric to be raised), ID
+    accuracy = 0, and the longest time of a finished trial.
 
     Args:
         study: its records.
@@ -185,7 +186,7 @@ def front_of(
     table = pareto(study, (metrics[0], *metrics[2:], ID_ACCURACY))
     table = table[["trial_id", "epoch", *metrics]]
     table["chosen"] = table["trial_id"] == chosen
-    reference = _reference(study, finished, metrics)
+    reference = _reference(finished, metrics)
     volume = _share(_costs(finished, metrics), metrics, reference)
     rows = finished[_near(_costs(finished, metrics))].head(_MOST)
     values, note = _resampled(study, rows, metrics, num_resamples)
@@ -206,13 +207,10 @@ def front_of(
     )  # fmt: skip
 
 
-def _reference(
-    study: Records, finished: pd.DataFrame, metrics: Sequence[str]
-) -> tuple[float, ...]:
+def _reference(finished: pd.DataFrame, metrics: Sequence[str]) -> tuple[float, ...]:
     worst = 1.0 if _signs(metrics[:1])[0] > 0 else 0.0
-    least = study.floor.value if study.floor else 0.0
     longest = (float(finished[TIME].max()) if len(finished) else 1.0,) if TIME in metrics else ()
-    return (worst, least, *longest)
+    return (worst, 0.0, *longest)
 
 
 def _share(costs: Floats, metrics: Sequence[str], reference: tuple[float, ...]) -> float:
@@ -288,7 +286,7 @@ def _band(values: Floats, grid: Floats, signs: Floats) -> tuple[Floats, Floats]:
     detection, accuracy = values[:, :, 0] * signs[0], values[:, :, 1]
     best = np.stack([np.where(accuracy >= x, detection, np.inf).min(axis=1) for x in grid], axis=1)
     told = np.isfinite(best).mean(axis=0) >= 0.5
-    best = np.where(np.isfinite(best), best, signs[0] if signs[0] > 0 else 0.0)
-    low, high = np.quantile(best, [0.025, 0.975], axis=0)
-    first, second = np.where(told, low * signs[0], np.nan), np.where(told, high * signs[0], np.nan)
-    return np.minimum(first, second), np.maximum(first, second)
+    ends = np.full((2, len(grid)), np.nan)
+    finite = np.where(np.isfinite(best), best, np.nan)[:, told]
+    ends[:, told] = np.nanquantile(finite, [0.025, 0.975], axis=0) * signs[0]
+    return ends.min(axis=0), ends.max(axis=0)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.pareto import pareto
+from analysis.pareto import Front, pareto
 from analysis.selection import ID_ACCURACY, NoSelection, rank_candidates
 from analysis.style import (
     BLACK,
@@ -21,6 +21,7 @@ from analysis.style import (
     ORANGE,
     PAGE_IN,
     PALE,
+    SKY,
     STATUS_COLOURS,
     VERMILION,
     metric_label,
@@ -62,8 +63,13 @@ def base_metric(study: Records, metric: str) -> float | None:
     return None if value is None else float(value)
 
 
-def trade(study: Records) -> Figure:
-    """The study's metric against ID accuracy: every trial, the front, the floor, the base."""
+def trade(study: Records, front: Front | None = None) -> Figure:
+    """The study's metric against ID accuracy: every trial, the front, the floor, the base.
+
+    Args:
+        study: its records.
+        front: with a bootstrap band to draw behind the points; from `analysis.pareto.front_of`.
+    """
     metric = study.detection_metric
     rows = measured_trials(study, metric)
     least = _least_accuracy(study, rows)
@@ -87,6 +93,8 @@ def trade(study: Records) -> Figure:
                     label=status,
                     zorder=3,
                 )
+        if front is not None and len(front.accuracy):
+            _draw_band(axes, front, _least_accuracy(study, rows))
         _draw_front(axes, study)
         _draw_references(axes, study)
         axes.set_xlabel(metric_label(ID_ACCURACY))
@@ -104,6 +112,14 @@ def _least_accuracy(study: Records, rows: pd.DataFrame) -> float:
         return 0.0
     wanted = study.floor.value if study.floor else float(rows[ID_ACCURACY].max())
     return wanted - _SHOWN_UNDER_FLOOR
+
+
+def _draw_band(axes: Axes, front: Front, least: float) -> None:
+    shown = front.accuracy >= least
+    ends = front.band_low[shown], front.band_high[shown]
+    axes.fill_between(
+        front.accuracy[shown], *ends, color=SKY, alpha=0.25, lw=0, zorder=1, label="95 % band"
+    )
 
 
 def _draw_front(axes: Axes, study: Records) -> None:

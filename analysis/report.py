@@ -9,7 +9,8 @@ from typing import Any
 
 import jinja2
 
-from analysis import figures, sections
+from analysis import figures, findings, sections
+from analysis.methods import methods_text
 from analysis.selection import NoSelection, Selection, select
 from analysis.tables import Records
 from study.records import write_bytes
@@ -49,8 +50,19 @@ def context(study: Records, now: datetime) -> Mapping[str, Any]:
         selection = select(study)
     except NoSelection as error:
         problem = str(error).removeprefix(f"{study.folder.path}: ")
+    front, front_rows = findings.front_and_rows(study, selection)
+    importance, why_none = findings.importance_of(study)
+    arms = findings.arms(study)
     return {
         "made": f"{now:%d %B %Y, %H:%M} UTC",
+        "methods": methods_text(study),
+        "front": front_rows,
+        "importance": findings.importance_rows(importance),
+        "no_importance": why_none,
+        "arms": arms,
+        "detects": findings.score_rows(study, selection),
+        "remarks": findings.remarks(study),
+        "accesses": findings.accesses(study),
         "problem": problem,
         "faults": study.faults,
         **sections.header(study),
@@ -59,5 +71,7 @@ def context(study: Records, now: datetime) -> Mapping[str, Any]:
         "trials": sections.trials(study, selection),
         "failures": sections.failures(study),
         **sections.provenance(study),
-        **figures.all_figures(study, selection),
+        **figures.all_figures(
+            study, selection, front, importance, arms["effects"] if arms else None
+        ),
     }

@@ -13,17 +13,24 @@ from analysis.style import (
     BLACK,
     BLUE,
     COLUMN_IN,
+    GREEN,
+    GREY,
     ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
     new_figure,
     percent_axis,
     score_label,
     styled,
 )
 from analysis.tables import Records
-from study.metrics import RECALL, fpr_at_recall, threshold_at_recall
+from study.metrics import RECALL, auroc, fpr_at_recall, threshold_at_recall
 from study.records import VAL_ID, SetScores
 
 Floats = NDArray[np.float64]
+_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
+_STYLES = ("-", "--", "-.", ":")
 
 
 def histograms(study: Records, trial_id: str, epoch: int) -> dict[str, Figure]:
@@ -77,3 +84,56 @@ def histogram(id_scores: Floats, ood_scores: Floats, name: str, score: str) -> F
         percent_axis(axes, y=True)
         figure.legend(loc="outside upper left", ncols=2)
     return figure
+
+
+def roc(study: Records, trial_id: str, epoch: int) -> Figure:
+    """ROC curves of a trial on every OOD validation set, ID positive.
+
+    Raises:
+        BadInput: if the trial's per-image scores are missing or broken.
+    """
+    return set_roc(scores_at(study, trial_id, epoch), study.own_score)
+
+
+def set_roc(sets: Mapping[str, SetScores], score: str, id_name: str = VAL_ID) -> Figure:
+    """The same for sets in hand, each with one epoch; a dot marks FPR95 on each curve."""
+    id_scores = sets[id_name].scores[score][0]
+    with styled():
+        figure, axes = new_figure(COLUMN_IN, 3.1)
+        axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":", zorder=1)
+        axes.axhline(RECALL, color=GREY, lw=0.8, ls=(0, (4, 3)), zorder=1)
+        for i, name in enumerate(name for name in sets if name != id_name):
+            ood = sets[name].scores[score][0]
+            accepted, kept = roc_points(id_scores, ood)
+            colour = _COLOURS[i % len(_COLOURS)]
+            style = _STYLES[i % len(_STYLES)]
+            label = f"{name}, AUROC {100 * auroc(id_scores, ood):.1f}"
+            axes.plot(accepted, kept, color=colour, ls=style, lw=1.5, label=label, zorder=2)
+            axes.scatter(fpr_at_recall(id_scores, ood), RECALL, s=18, color=colour, zorder=3)
+        axes.set_aspect("equal")
+        axes.set_xlim(-0.01, 1.01)
+        axes.set_ylim(-0.01, 1.01)
+        axes.set_xlabel("OOD images accepted (%)")
+        axes.set_ylabel("ID images accepted (%)")
+        percent_axis(axes, x=True, y=True)
+        axes.legend(loc="lower right", handlelength=1.8)
+    return figure
+
+
+def roc_points(id_scores: Floats, ood_scores: Floats) -> tuple[Floats, Floats]:
+    """Shares accepted at each threshold, from none to all.
+
+    Args:
+        id_scores: (N,), higher = more OOD.
+        ood_scores: (M,).
+
+    Returns:
+        Share of OOD and share of ID images at or below each distinct score, (T + 1,) each.
+    """
+    cuts = np.unique(np.concatenate([id_scores, ood_scores]))
+    shares = [
+        np.searchsorted(np.sort(values), cuts, side="right") / len(values)
+        for values in (ood_scores, id_scores)
+    ]
+    accepted, kept = (np.concatenate([[0.0], share]) for share in shares)
+    return accepted, kept

@@ -220,7 +220,7 @@ def trials(study: Records, selection: Selection | None) -> Row:
     metrics = [m for m in dict.fromkeys([study.metric, "val/auroc", ID_ACCURACY])]
     metrics = [metric for metric in metrics if metric in study.trials.columns]
     order = study.trials["trial_id"].map(lambda t: _or_last(ranks.get(t)))
-    rows = study.trials.assign(_order=order).sort_values(["_order", "trial_id"])
+    rows = study.trials.loc[order.sort_values(kind="stable").index]  # trial id among equals
     return {
         "columns": [f"{metric_label(m, '').replace(', ID positive', '')}, %" for m in metrics]
         + [parameter_label(column) for column in study.searched],
@@ -267,7 +267,12 @@ def provenance(study: Records) -> Row:
     git = manifest.get("git") or {}
     changed = ", with local changes" if git.get("dirty") else ""
     facts = {
+        "command": manifest.get("command"),
         "commit": f"{git.get('commit') or 'unknown'}{changed}",
+        "code.diff, SHA-256": git.get("diff_sha256") if git.get("dirty") else None,
+        "spec, SHA-256": manifest.get("spec_sha256"),
+        "data, SHA-256": manifest.get("data_sha256"),
+        **{f"seed, {key}": value for key, value in (manifest.get("seeds") or {}).items()},
         "threads": manifest.get("threads"),
         **{f"hardware, {key}": value for key, value in (manifest.get("hardware") or {}).items()},
         **{f"version, {key}": value for key, value in (manifest.get("versions") or {}).items()},
@@ -277,7 +282,7 @@ def provenance(study: Records) -> Row:
         "roles": [{"name": name, **role} for name, role in (data.get("roles") or {}).items()],
         "leaks": list(_flat({k: v for k, v in leaks.items() if k != "collisions"})),
         "collisions": _collisions(leaks),
-        "facts": [(key.replace("_", " "), value_text(v)) for key, v in facts.items() if v],
+        "facts": [(key.replace("_", " "), value_text(v)) for key, v in facts.items() if v or v == 0],
         "base_facts": [(key.replace("_", " "), value_text(value)) for key, value in base.items()],
         "events": [
             {

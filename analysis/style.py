@@ -25,7 +25,7 @@ STATUS_COLOURS = {
     "running": SKY,
 }
 
-COLUMN_IN = 3.5  # width of a journal's column
+COLUMN_IN = 3.3  # width of a journal's column
 PAGE_IN = 7.2
 
 _SETTINGS: dict[str, Any] = {

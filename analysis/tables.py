@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,6 +67,8 @@ class Records:
         manifest: provenance as a plain dict.
         ledger: events in order.
         faults: sentences about records that could not be read and were left out.
+        confirming: rows of trials.parquet that train a candidate anew on a fresh seed; they are
+            no candidates themselves, so ``trials`` and ``epochs`` go without them.
     """
 
     folder: RunFolder
@@ -76,6 +78,7 @@ class Records:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     ledger: list[Record] = field(default_factory=list)
     faults: tuple[str, ...] = ()
+    confirming: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def name(self) -> str:
@@ -211,17 +214,31 @@ def read_records(path: Path) -> Records:
     _check_folder(folder)
     faults: list[str] = []
     trials = read_table(folder.trials)
-    epochs = read_table(folder.epochs) if folder.epochs.exists() else _nothing()
+    epochs = _read_epochs(folder.epochs, faults)
     trials = _without_broken(trials, folder.trials, faults)
+    trials, confirming = _apart(trials)
+    epochs = epochs[~epochs["trial_id"].isin(confirming["trial_id"])]
+    events, good = read_ledger(folder.ledger)
+    if folder.ledger.exists() and good < folder.ledger.stat().st_size:
+        faults.append(f"{folder.ledger.name}: the last line is half-written; left out.")
     return Records(
         folder,
         trials.sort_values("trial_id", ignore_index=True),
         epochs.sort_values(["trial_id", "epoch"], ignore_index=True),
         spec=_read_yaml(folder.spec),
         manifest=_read_json(folder.manifest),
-        ledger=read_ledger(folder.ledger)[0],
+        ledger=events,
         faults=tuple(faults),
+        confirming=confirming.sort_values("trial_id", ignore_index=True),
     )
+
+
+def _apart(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The trials of search or ablation, and those that confirm."""
+    if "confirms" not in trials.columns:
+        return trials, trials.iloc[:0]
+    confirms = trials["confirms"].fillna("") != ""
+    return trials[~confirms], trials[confirms]
 
 
 def _check_folder(folder: RunFolder) -> None:
@@ -272,17 +289,46 @@ def _nothing() -> pd.DataFrame:
     return frame.assign(status=pd.Categorical([], categories=STATUSES))
 
 
+def _read_epochs(path: Path, faults: list[str]) -> pd.DataFrame:
+    """The table of epochs, empty where it is broken: curves are missing then, not the study."""
+    if not path.exists():
+        faults.append(f"{path.name} is missing: no learning curves, no importance.")
+        return _nothing()
+    try:
+        epochs = read_table(path)
+    except BadInput as error:
+        faults.append(f"{error} Read without it: no learning curves, no importance.")
+        return _nothing()
+    wrong = _not_finite(epochs)
+    for index, metrics in wrong.items():
+        place = f"trial {epochs['trial_id'][index]}, epoch {epochs['epoch'][index]}"
+        faults.append(f"{path.name}: {place} has no {', '.join(metrics)}; left out.")
+    return epochs.drop(index=list(wrong))
+
+
+def _not_finite(rows: pd.DataFrame) -> dict[Any, list[str]]:
+    """Index of a row -> its summary metrics that are not numbers; whole rows are not named."""
+    present = [f"val/{name}" for name in SUMMARY if f"val/{name}" in rows.columns]
+    if not present:
+        return {}
+    broken = ~np.isfinite(rows[present].to_numpy(dtype=np.float64))
+    return {
+        rows.index[i]: [name for name, bad in zip(present, broken[i], strict=True) if bad]
+        for i in np.flatnonzero(broken.any(axis=1))
+    }
+
+
 def _without_broken(trials: pd.DataFrame, path: Path, faults: list[str]) -> pd.DataFrame:
-    """Leave out, by name, finished trials whose metrics are not numbers."""
-    broken = []
-    present = [f"val/{name}" for name in SUMMARY if f"val/{name}" in trials.columns]
-    for index, row in trials[trials["status"] == "finished"].iterrows():
-        wrong = [name for name in present if not math.isfinite(row[name])]
-        if wrong:
-            told = f"trial {row['trial_id']} is finished but has no {', '.join(wrong)}"
-            faults.append(f"{path.name}: {told}; left out.")
-            broken.append(index)
-    return trials.drop(index=broken)
+    """Leave out, by name, finished trials whose metrics are not numbers, and double rows."""
+    double = trials["trial_id"].duplicated()
+    for trial_id in trials.loc[double, "trial_id"]:
+        faults.append(f"{path.name}: trial {trial_id} is there twice; the first row counts.")
+    trials = trials[~double]
+    broken = _not_finite(trials[trials["status"] == "finished"])
+    for index, wrong in broken.items():
+        told = f"trial {trials['trial_id'][index]} is finished but has no {', '.join(wrong)}"
+        faults.append(f"{path.name}: {told}; left out.")
+    return trials.drop(index=list(broken))
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:

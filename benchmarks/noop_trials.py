@@ -105,15 +105,15 @@ def our_seconds(folder: Path, trials: int) -> float:
 
     run, setup = RunFolder(folder / "run"), _setup(folder, trials)
     progress = Progress(io.StringIO(), live=False, quiet=False)
-    with Ledger(run.ledger) as ledger, ray_running(None, CPUS) as available:
+    with Ledger(run.ledger) as ledger, ray_running(None, CPUS) as nodes:
         begun = time.perf_counter()
         decisions = Decisions(search_plan(setup), ledger)
-        records = RecordsObserver(run, setup, decisions)
+        records = RecordsObserver(run, setup, decisions, progress.warning)
         board = TensorBoardLog(run.tensorboard, setup.params)
         observers = [ProgressObserver(progress, setup), board, records]
         session = Session(decisions, setup.assign, Limits(trials, None, 5), observers)
         progress.study_started(trials, setup.spec.select.metric)
-        resources = plan_resources(available, cpus=None, gpus=0.0, max_concurrent=None)
+        resources = plan_resources(nodes, cpus=None, gpus=0.0, max_concurrent=None)
         session.max_concurrent = resources.max_concurrent
         run_session(session, noop, {"metrics": _metrics()}, resources, run.path / ".ray")
         board.close()
@@ -165,6 +165,7 @@ def _setup(folder: Path, trials: int) -> Any:
         data=study_data(None, share=0.002),
         leaks=LeakReport((), {}),
         base=base,
+        initial=(),
         floor=0.79,
         device="cpu",
     )

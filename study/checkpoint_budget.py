@@ -21,7 +21,8 @@ class CheckpointBudget:
     A trial that has ended keeps its weights at the epoch of the checkpoint rule. They are needed
     if it is selected, or looked at; its scores, metrics and parameters stay in any case, and
     ``--replay`` brings the weights back. What a paused or running trial resumes from, the
-    base, and the best finished trial (all of them, where several are equal) are never touched.
+    base, the trials of a confirmation, and the best finished trial (all of them, where several
+    are equal) are never touched.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class CheckpointBudget:
 
 
 def losers(trials: Sequence[TrialRecord], rule: str) -> list[TrialRecord]:
-    """Ended trials that may lose their weights: failed, then pruned, then finished; worst first."""
+    """Ended trials that may lose their weights: failed, pruned, then finished; worst first."""
 
     def value(record: TrialRecord) -> float:
         epoch = checkpoint_epoch(record.objectives, rule)
@@ -70,6 +71,7 @@ def losers(trials: Sequence[TrialRecord], rule: str) -> list[TrialRecord]:
     def order(record: TrialRecord) -> tuple[int, float, int]:
         return _LOSE_FIRST.index(record.status), -value(record), record.number
 
+    trials = [record for record in trials if record.confirms is None]
     best = min((value(r) for r in trials if r.status == "finished"), default=None)
     ended = [r for r in trials if r.status in _LOSE_FIRST]
     return sorted((r for r in ended if r.status != "finished" or value(r) != best), key=order)

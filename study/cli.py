@@ -329,6 +329,7 @@ def _more_trials(values: _Values, way: str) -> int:
 def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
     # Here and not above: --help and bad input should not wait for torch and Ray.
     from analysis.conclusion import conclude
+    from analysis.confirmation import choose
     from study import replay, run
     from study.progress import Progress
 
@@ -337,9 +338,9 @@ def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
     with Progress(stream, live=live, quiet=options.quiet) as progress:
         code = DONE
         if isinstance(options, RunOptions):
-            result = run.run_study(options, progress, conclude)
+            result = run.run_study(options, progress, conclude, choose)
         elif isinstance(options, ResumeOptions):
-            result = run.resume_study(options, progress, conclude)
+            result = run.resume_study(options, progress, conclude, choose)
         else:
             agreement = replay.replay(options, progress)
             result, code = agreement.text(), DONE if agreement.same else FAILED

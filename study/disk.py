@@ -11,7 +11,7 @@ from pathlib import Path
 from study.errors import StudyFailed
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# Libraries that keep the text of the operating system and lose its number (Arrow, Ray), and SQLite.
+# Of libraries that keep the system's text and lose its number (Arrow, Ray), and of SQLite.
 _TOLD = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 _UNITS = {"": 1, "B": 1} | {
     f"{letter}{binary}B": (1024 if binary else 1000) ** power
@@ -48,10 +48,12 @@ def parse_bytes(size: int | str) -> int:
         units = {name.lower(): factor for name, factor in _UNITS.items()}
         if match is None or match[2].lower() not in units:
             raise ValueError(f"{size!r} is not a size such as 2 GB, 500 MiB or a number of bytes")
-        size = round(float(match[1]) * units[match[2].lower()])
-    if size <= 0:
+        number = round(float(match[1]) * units[match[2].lower()])
+    else:
+        number = size
+    if number <= 0:
         raise ValueError("a size is above 0 bytes")
-    return size
+    return number
 
 
 def bytes_text(size: int) -> str:

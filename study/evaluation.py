@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,13 @@ from study.recipes.base import Fitted, Recipe
 from study.records import VAL_ID, SetScores, ValidationScores
 
 _BATCH_SIZE = 512
+Read = Callable[[ImageSet, torch.device], Iterator[torch.Tensor]]
+"""A set and a device -> what the model takes of the set, in batches, in the set's order."""
+
+
+def read_images(images: ImageSet, device: torch.device) -> Iterator[torch.Tensor]:
+    """The images themselves, float32 in [0, 1]."""
+    return evaluation_batches(images, _BATCH_SIZE, device, channels_last=True)
 
 
 @dataclass(frozen=True)
@@ -85,18 +92,33 @@ def _record(scored: Scored) -> SetScores:
 
 
 def evaluate(
-    recipe: Recipe, model: nn.Module, data: StudyData, device: torch.device
+    recipe: Recipe,
+    model: nn.Module,
+    data: StudyData,
+    device: torch.device,
+    *,
+    scored: nn.Module | None = None,
+    read: Read = read_images,
 ) -> Evaluation:
     """Score the validation roles; what scores need is measured on train and validation ID.
+
+    Args:
+        recipe: says which scores.
+        model: the whole model.
+        data: the roles.
+        device: where to score.
+        scored: the part of the model that takes what ``read`` gives; None for all of it.
+        read: what is read of a set; the images, where nothing is said.
 
     Raises:
         TrialFailed: where a score is not finite or is the same for every image.
     """
     model.eval()
+    part = model if scored is None else scored.eval()
     fitted = recipe.fit(model, data, device)
-    id_scored = score_images(recipe, model, data.val_id.images, device, fitted)
+    id_scored = score_images(recipe, part, data.val_id.images, device, fitted, read)
     fitted = {**fitted, **recipe.calibrate(id_scored.scores)}
-    return _whole(recipe, model, id_scored, data.ood_val.sets, device, fitted)
+    return _whole(recipe, part, id_scored, data.ood_val.sets, device, fitted, read)
 
 
 def evaluate_sets(
@@ -124,12 +146,13 @@ def _whole(
     ood_sets: Mapping[str, ImageSet],
     device: torch.device,
     fitted: Fitted,
+    read: Read = read_images,
 ) -> Evaluation:
     def finish(scored: Scored) -> Scored:
         return replace(scored, scores=recipe.combine(scored.scores, fitted))
 
     ood = {
-        name: finish(score_images(recipe, model, images, device, fitted))
+        name: finish(score_images(recipe, model, images, device, fitted, read))
         for name, images in ood_sets.items()
     }
     evaluation = Evaluation(finish(id_scored), ood, fitted)
@@ -139,14 +162,19 @@ def _whole(
 
 @torch.inference_mode()
 def score_images(
-    recipe: Recipe, model: nn.Module, images: ImageSet, device: torch.device, fitted: Fitted
+    recipe: Recipe,
+    model: nn.Module,
+    images: ImageSet,
+    device: torch.device,
+    fitted: Fitted,
+    read: Read = read_images,
 ) -> Scored:
     """Scores of one set, before any are combined.
 
     They do not depend on how the set is cut into batches: the model is in evaluation mode.
     """
     predictions, scores = [], []
-    for batch in evaluation_batches(images, _BATCH_SIZE, device, channels_last=True):
+    for batch in read(images, device):
         prediction, one = recipe.score(model, batch, fitted)
         predictions.append(prediction)
         scores.append(one)

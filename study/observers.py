@@ -14,11 +14,12 @@ from study.disk import parse_bytes, sweep_temporaries
 from study.failures import FailedTrial, failure_lines
 from study.progress import Progress
 from study.records import RunFolder, write_bytes
+from study.scoreboard import IMAGES_PER_S
 from study.setup import Setup
 from study.tables import checkpoint_epoch, write_tables
 from study.tune.decisions import Decisions, TrialRecord
 from study.tune.session import Observer
-from study.tune.study_db import StudyDatabase
+from study.tune.study_db import StudyDatabase, confirming
 
 _TABLES_EVERY_S = 10.0
 
@@ -39,7 +40,10 @@ class ProgressObserver(Observer):
         """Show its newest epoch."""
         total = self._setup.num_epochs(record.params)
         done = len(record.epochs)
-        self._progress.epoch(trial_id(record.number), done, total, record.epochs[-1])
+        metrics = record.epochs[-1]
+        if record.confirms is not None:  # it does not compete for the best so far
+            metrics = {IMAGES_PER_S: metrics[IMAGES_PER_S]} if IMAGES_PER_S in metrics else {}
+        self._progress.epoch(trial_id(record.number), done, total, metrics)
 
     @override
     def trial_retried(self, record: TrialRecord, reason: str) -> None:
@@ -49,7 +53,7 @@ class ProgressObserver(Observer):
 
     def trial_ended(self, record: TrialRecord) -> None:
         """Show how it ended."""
-        metrics = chosen_metrics(record, self._setup.spec.select.checkpoint)
+        metrics = standing(record, self._setup.spec.select.checkpoint)
         self._progress.trial_ended(trial_id(record.number), record.status, metrics, record.reason)
 
 
@@ -59,13 +63,25 @@ def chosen_metrics(record: TrialRecord, rule: str) -> dict[str, float]:
     return record.epochs[epoch - 1] if epoch else {}
 
 
+def standing(record: TrialRecord, rule: str) -> dict[str, float]:
+    """The same for the progress view: a confirming trial does not compete for the best."""
+    return {} if record.confirms is not None else chosen_metrics(record, rule)
+
+
 class RecordsObserver(Observer):
     """Keeps tables, study.db and checkpoints in step with the ledger."""
 
     def __init__(
-        self, run: RunFolder, setup: Setup, decisions: Decisions, warn: Callable[[str], None]
+        self,
+        run: RunFolder,
+        setup: Setup,
+        decisions: Decisions,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
-        """Clear what the killed left, open study.db anew from the ledger, write the tables."""
+        """Clear what the killed left, open study.db anew from the ledger, write the tables.
+
+        ``warn`` is told where the budget for checkpoints cannot be kept.
+        """
         self._run = run
         self._setup = setup
         self._decisions = decisions
@@ -82,7 +98,7 @@ class RecordsObserver(Observer):
             self._note_dropped,
         )
         self._database = StudyDatabase(run.study_db, run.path.resolve().name)
-        self._database.update(decisions.frozen)
+        self._update_database()
         self._written = 0.0
         self._write(live=True)
 
@@ -95,10 +111,15 @@ class RecordsObserver(Observer):
     def trial_ended(self, record: TrialRecord) -> None:
         """Free its resumable states, add it to study.db, write the tables if it is time."""
         drop_checkpoints(self._run.trial_checkpoints(trial_id(record.number)))
-        if beyond := self._budget.enforce(self._decisions.trials):
+        beyond = self._budget.enforce(self._decisions.trials)
+        if beyond and self._warn is not None:
             self._warn(beyond)
-        self._database.update(self._decisions.frozen)
+        self._update_database()
         self.epoch(record)
+
+    def flush(self) -> None:
+        """Write the tables now."""
+        self._write(live=True)
 
     @property
     def failures(self) -> list[FailedTrial]:
@@ -117,7 +138,11 @@ class RecordsObserver(Observer):
                 write_bytes(self._run.failures, text.encode())
             self._write(live=False)
         finally:
-            self._database.close(self._decisions.frozen)
+            self._database.close(self._decisions.frozen, confirming(self._decisions))
+
+    def _update_database(self) -> None:
+        self._database.update(self._decisions.frozen)
+        self._database.update_confirming(confirming(self._decisions))
 
     def _note_dropped(self, trials: list[str], size: int) -> None:
         self._decisions.note("weights dropped", trials=trials, bytes=size)

@@ -241,7 +241,9 @@ def _compare_scores(
 
 
 def _equal(one: Any, two: Any) -> bool:
-    return one.shape == two.shape and one.dtype == two.dtype and one.tobytes() == two.tobytes()
+    return bool(
+        one.dtype == two.dtype and one.shape == two.shape and one.tobytes() == two.tobytes()
+    )
 
 
 def _arrays(scores: ValidationScores) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import NoReturn
 import torch
 
 from study import run_folder
+from study.confirm import Choose
 from study.data.leak_report import LeakReport
 from study.data.plan import DataPlan, make_plan
 from study.data.roles import StudyData
@@ -33,8 +34,10 @@ Conclude = Callable[[RunFolder, Ledger], str]
 """Selects, freezes and reports; gives the result for stdout. The analysis package has it."""
 
 
-def run_study(options: RunOptions, progress: Progress, conclude: Conclude) -> str:
-    """A new study, from its space to its report.
+def run_study(
+    options: RunOptions, progress: Progress, conclude: Conclude, choose: Choose | None = None
+) -> str:
+    """A new study, from its space to its report; ``choose`` names candidates to confirm.
 
     Returns:
         The result, for stdout.
@@ -65,12 +68,14 @@ def run_study(options: RunOptions, progress: Progress, conclude: Conclude) -> st
         except BadInput:
             shutil.rmtree(run.path)  # nothing was trained for this study; its name is free again
             raise
-        session = search(run, setup, ledger, progress, machine)
+        session = search(run, setup, ledger, progress, machine, choose)
         return _conclude(run, session, ledger, progress, conclude)
 
 
-def resume_study(options: ResumeOptions, progress: Progress, conclude: Conclude) -> str:
-    """Go on with a study, or extend it, from its ledger.
+def resume_study(
+    options: ResumeOptions, progress: Progress, conclude: Conclude, choose: Choose | None = None
+) -> str:
+    """Go on with a study, or extend it, from its ledger; ``choose`` names candidates to confirm.
 
     Returns:
         The result, for stdout.
@@ -99,7 +104,7 @@ def resume_study(options: ResumeOptions, progress: Progress, conclude: Conclude)
         run_folder.refuse_changed(run, spec, data, leaks, ledger)
         spec = run_folder.with_more_trials(run, spec, ledger, options)
         setup = _prepared(run, spec, plan, data, leaks, progress)
-        session = search(run, setup, ledger, progress, machine)
+        session = search(run, setup, ledger, progress, machine, choose)
         return _conclude(run, session, ledger, progress, conclude)
 
 

@@ -274,6 +274,10 @@ def with_more_trials(
     if not options.more_trials:
         ledger.append("resumed", command=options.command)
         return spec
+    if spec.ablate is not None:
+        rule = "an ablation ends with its arms and seeds"
+        way_out = "Start another study with more of them, in another --out."
+        raise BadInput(Fault("--num-trials", "", rule, way_out))
     total = spec.tune.num_trials + options.more_trials
     if spec.tune.searcher == "grid" and total > len(grid(spec)):
         rule = f"the grid has {len(grid(spec))} points, the study would have {total} trials"

@@ -10,8 +10,9 @@ import torch
 
 from study.ablation import ARM, SEED
 from study.assignment import trial_id
+from study.confirm import Choose, Confirmation
 from study.ledger import Ledger
-from study.observers import ProgressObserver, RecordsObserver, chosen_metrics
+from study.observers import ProgressObserver, RecordsObserver, standing
 from study.progress import Progress
 from study.records import RunFolder
 from study.setup import Setup
@@ -89,12 +90,18 @@ def search_plan(setup: Setup) -> SearchPlan:
 
 
 def search(
-    run: RunFolder, setup: Setup, ledger: Ledger, progress: Progress, machine: Machine
+    run: RunFolder,
+    setup: Setup,
+    ledger: Ledger,
+    progress: Progress,
+    machine: Machine,
+    choose: Choose | None = None,
 ) -> Session:
     """Run trials until the study is done or stopped; the session tells which.
 
     Tables, study.db and TensorBoard are whole when this returns. A fatal error is left in
-    ``Session.error``.
+    ``Session.error``. ``choose`` names the candidates of a confirmation; without it there is
+    none, whatever the spec says.
 
     Raises:
         BadInput: where no trial fits the machine, or no cluster answers.
@@ -103,7 +110,6 @@ def search(
     tune = setup.spec.tune
     records = RecordsObserver(run, setup, decisions, progress.warning)
     board = TensorBoardLog(run.tensorboard, lambda record: _told(setup, record), run.panel)
-    rule = setup.spec.select.checkpoint
     limits = Limits(
         num_trials=tune.num_trials,
         time_budget_s=machine.time_budget_s,
@@ -112,13 +118,9 @@ def search(
     session = Session(
         decisions, setup.assign, limits, [ProgressObserver(progress, setup), board, records]
     )
-    ended = [r for r in decisions.trials if r.status != "running"]
-    progress.study_started(
-        tune.num_trials,
-        setup.spec.select.metric,
-        time_budget_s=machine.time_budget_s,
-        recorded=[(trial_id(r.number), r.status, chosen_metrics(r, rule)) for r in ended],
-    )
+    if choose is not None:
+        session.confirmation = _confirmation(run, setup, records, decisions, progress, choose)
+    _tell_start(progress, setup, decisions, machine)
     try:
         if not session.exhausted:
             _run_on_ray(run, setup, session, machine)
@@ -132,9 +134,46 @@ def search(
     return session
 
 
+def _confirmation(
+    run: RunFolder,
+    setup: Setup,
+    records: RecordsObserver,
+    decisions: Decisions,
+    progress: Progress,
+    choose: Choose,
+) -> Confirmation | None:
+    rule = setup.spec.select.confirm
+    if rule is None:
+        return None
+
+    def chosen() -> list[int]:
+        records.flush()  # what is chosen from is the tables
+        candidates = list(choose(run, rule.top))
+        names = ", ".join(trial_id(number) for number in candidates)
+        progress.note(f"Confirmation: {names or 'no candidate'}, {rule.seeds} fresh seeds each")
+        return candidates
+
+    return Confirmation(decisions, rule, chosen)
+
+
+def _tell_start(progress: Progress, setup: Setup, decisions: Decisions, machine: Machine) -> None:
+    """How many trials there will be, and how those on record ended."""
+    select = setup.spec.select
+    confirming = select.confirm.top * select.confirm.seeds if select.confirm else 0
+    ended = [record for record in decisions.trials if record.status != "running"]
+    progress.study_started(
+        setup.spec.tune.num_trials + confirming,
+        select.metric,
+        time_budget_s=machine.time_budget_s,
+        recorded=[(trial_id(r.number), r.status, standing(r, select.checkpoint)) for r in ended],
+    )
+
+
 def _told(setup: Setup, record: TrialRecord) -> dict[str, Any]:
     """Parameters of a trial for TensorBoard, arm and seed of an ablation among them."""
-    arm = {ARM: record.arm, SEED: record.seed} if setup.spec.ablate else {}
+    arm: dict[str, Any] = {ARM: record.arm, SEED: record.seed} if setup.spec.ablate else {}
+    if record.confirms is not None:
+        arm = {ARM: record.arm, SEED: record.seed, "confirms": trial_id(record.confirms)}
     return arm | setup.params(record)
 
 

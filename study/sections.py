@@ -16,6 +16,8 @@ from study.recipes.params import Section, TrainParams
 
 FloorKind = Literal["below_base", "at_least"]
 _FLOOR_FORM = "{id_accuracy: {below_base: 0.01}} or {id_accuracy: {at_least: 0.9}}"
+_CONFIRM_FORM = "{top: 3, seeds: 3}"
+_MOST_CONFIRMED = 1000
 
 
 def _fault(rule: str, way_out: str) -> PydanticCustomError:
@@ -78,6 +80,41 @@ def _parse_floor(raw: Any) -> Floor | None:
     if not 0 <= value <= 1:
         raise _fault("accuracies are fractions in [0, 1]", f"Not percent: write {_FLOOR_FORM}.")
     return Floor(cast(FloorKind, kind), float(value))
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """How the best candidates are trained anew.
+
+    Attributes:
+        top: so many candidates, the best by the stated rule.
+        seeds: fresh seeds of each.
+    """
+
+    top: int
+    seeds: int
+
+    def plain(self) -> dict[str, Any]:
+        """The form of the YAML."""
+        return {"top": self.top, "seeds": self.seeds}
+
+
+def _parse_confirm(raw: Any) -> Confirm | None:
+    if raw is None or isinstance(raw, Confirm):
+        return raw
+    way_out = f"Write {_CONFIRM_FORM}, or null for none."
+    if not isinstance(raw, dict) or raw.keys() != {"top", "seeds"}:
+        raise _fault("a confirmation has a number of candidates and of fresh seeds", way_out)
+    for name, value in raw.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise _fault(f"{name} must be a whole number", way_out)
+        if not 1 <= value <= _MOST_CONFIRMED:
+            raise _fault(f"{name} must be from 1 to {_MOST_CONFIRMED}", way_out)
+    return Confirm(raw["top"], raw["seeds"])
+
+
+def _plain_confirm(confirm: Confirm | None) -> dict[str, Any] | None:
+    return None if confirm is None else confirm.plain()
 
 
 def _plain_floor(floor: Floor | None) -> dict[str, Any] | None:
@@ -210,6 +247,8 @@ class SelectSection(Section):
         metric: a validation metric; searcher and selection go by it.
         floor: a constraint on validation ID accuracy; null only where ID accuracy is the metric.
         checkpoint: the epoch of the best objective, or the last one.
+        confirm: train the best candidates anew, such as {top: 3, seeds: 3}; the winner is then
+            the best mean over the fresh seeds. Null: the search's own numbers decide.
     """
 
     metric: str = "val/fpr95"
@@ -217,6 +256,9 @@ class SelectSection(Section):
         None
     )
     checkpoint: Literal["best", "last"] = "best"
+    confirm: Annotated[
+        Confirm | None, PlainValidator(_parse_confirm), PlainSerializer(_plain_confirm)
+    ] = None
 
 
 SECTIONS: Mapping[str, type[Section]] = {

@@ -182,7 +182,7 @@ def prepare(
     for temperature in _temperatures(spec):
         stats = base.energy_stats(temperature) if base else None
         if stats is not None:
-            check_against_base(spec, stats)
+            check_against_base(spec, stats, temperature)
     return setup
 
 
@@ -205,10 +205,8 @@ def _check_recipes(setup: Setup) -> None:
 
 
 def _temperatures(spec: StudySpec) -> list[float]:
-    """The temperatures at which margins are measured: the fixed one, or the searched ends."""
-    domain = flat(spec).get("train.temperature")
-    ends = [spec.train.get("temperature")] if domain is None else domain.ends()
-    return [float(value) for value in ends if value is not None]
+    """The temperatures at which margins are measured: the fixed one, searched ends, or arms'."""
+    return [float(value) for value in values_of(spec, "temperature") if value is not None]
 
 
 def base_spec(spec: StudySpec) -> BaseSpec:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -19,12 +19,13 @@ from torch import nn
 from study.data.batches import Batch, num_batches
 from study.data.roles import StudyData
 from study.errors import TrialFailed
-from study.evaluation import evaluate
+from study.evaluation import Evaluation, evaluate
+from study.linear import LinearTraining
 from study.objective import OBJECTIVE, objective
 from study.optimizers import make_optimizer
 from study.recipes.base import Fitted, Moment, Recipe, TrainingLoss
 from study.records import ValidationScores
-from study.schedules import ScheduleClock, make_schedule
+from study.schedules import ScheduleClock, make_schedule, make_transition
 from study.seeding import seed_of
 
 _CHECK_EVERY_STEPS = 50
@@ -101,30 +102,70 @@ def train(
     params = recipe.params
     loss = recipe.loss().to(device)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = _optimizer(recipe, model, loss)
+    loss.begin(model, data, device)
+    setting = _setting(recipe, model, data, seed, device)
+    optimizer = _optimizer(recipe, setting.module, loss)
     first_epoch = 1
     if start is not None:
         model.load_state_dict(start.model)
         loss.load_state_dict(start.loss)
         optimizer.load_state_dict(start.optimizer)
         first_epoch = start.epoch + 1
-    clock = _clock(recipe, optimizer, len(data.train.images))
+    clocks = _clocks(recipe, optimizer, len(data.train.images))
     for epoch in range(first_epoch, params.epochs + 1):
         begun = time.perf_counter()
         torch.manual_seed(seed_of(seed, "dropout", epoch))  # dropout has no generator argument
-        clock.start_epoch(epoch - 1)
-        batches = recipe.batches(data, seed=seed, epoch=epoch, device=device)
-        metrics = _train_epoch(recipe, model, loss, optimizer, clock, batches, epoch)
+        for clock in clocks:
+            clock.start_epoch(epoch - 1)
+        batches = setting.batches(epoch)
+        metrics = _train_epoch(recipe, setting.module, loss, optimizer, clocks, batches, epoch)
         try:
-            validated = evaluate(recipe, model, data, device)
+            validated = setting.evaluate()
         except TrialFailed as error:
             raise TrialFailed(f"epoch {epoch}: {error}") from error
-        scores = validated.as_epoch(epoch)
         metrics |= validated.metrics(recipe.own_score)
         metrics[OBJECTIVE] = objective(metrics, goal.metric, goal.floor)
         metrics["time_s"] = time.perf_counter() - begun
         state = _state(epoch, model, loss, optimizer)
-        yield EpochResult(epoch, metrics, scores, state, validated.fitted)
+        yield EpochResult(epoch, metrics, validated.as_epoch(epoch), state, validated.fitted)
+
+
+class _Setting(Protocol):
+    """What is trained, on what, and how it is evaluated."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What the loss is called with, and whose parameters are trained."""
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """The batches of one epoch (1-based)."""
+
+    def evaluate(self) -> Evaluation:
+        """The validation roles, scored."""
+
+
+@dataclass(frozen=True)
+class _WholeModel:
+    """Everything is trained, on images."""
+
+    recipe: Recipe
+    module: nn.Module
+    data: StudyData
+    seed: int
+    device: torch.device
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        return self.recipe.batches(self.data, seed=self.seed, epoch=epoch, device=self.device)
+
+    def evaluate(self) -> Evaluation:
+        return evaluate(self.recipe, self.module, self.data, self.device)
+
+
+def _setting(
+    recipe: Recipe, model: nn.Module, data: StudyData, seed: int, device: torch.device
+) -> _Setting:
+    kind = LinearTraining if recipe.linear else _WholeModel
+    return kind(recipe, model, data, seed, device)
 
 
 def _optimizer(recipe: Recipe, model: nn.Module, loss: TrainingLoss) -> torch.optim.Optimizer:
@@ -142,7 +183,10 @@ def _optimizer(recipe: Recipe, model: nn.Module, loss: TrainingLoss) -> torch.op
     )
 
 
-def _clock(recipe: Recipe, optimizer: torch.optim.Optimizer, num_train: int) -> ScheduleClock:
+def _clocks(
+    recipe: Recipe, optimizer: torch.optim.Optimizer, num_train: int
+) -> list[ScheduleClock]:
+    """The learning rate's clock, then those of momentum and weight decay where they move."""
     params = recipe.params
     steps = num_batches(num_train, params.batch_size, recipe.epoch_images(num_train))
     unit = steps if params.scheduler_step == "batch" else 1
@@ -153,7 +197,27 @@ def _clock(recipe: Recipe, optimizer: torch.optim.Optimizer, num_train: int) -> 
         base=params.lr,
         floor=params.min_lr,
     )
-    return ScheduleClock(optimizer, schedule, per=params.scheduler_step, steps_per_epoch=steps)
+    per = params.scheduler_step
+    clocks = [ScheduleClock(optimizer, schedule, per=per, steps_per_epoch=steps)]
+    for key in ("momentum", "weight_decay"):
+        shape = getattr(params, f"{key}_schedule")
+        if shape == "constant":
+            continue
+        moving = make_transition(
+            shape,
+            total=params.epochs * unit,
+            start=getattr(params, key),
+            end=getattr(params, f"{key}_end"),
+            rise=round(params.warmup_epochs * unit) if shape == "onecycle" else 0,
+        )
+        # The loss's own parameters, in the second group, have no decay.
+        groups = [0] if key == "weight_decay" else None
+        clocks.append(
+            ScheduleClock(
+                optimizer, moving, per=per, steps_per_epoch=steps, key=key, groups=groups
+            )
+        )
+    return clocks
 
 
 def _train_epoch(
@@ -161,7 +225,7 @@ def _train_epoch(
     model: nn.Module,
     loss: TrainingLoss,
     optimizer: torch.optim.Optimizer,
-    clock: ScheduleClock,
+    clocks: Sequence[ScheduleClock],
     batches: Iterator[Batch],
     epoch: int,
 ) -> dict[str, float]:
@@ -175,8 +239,8 @@ def _train_epoch(
     num_images = step = 0
     rate = math.nan
     for step, batch in enumerate(batches, start=1):
-        rate = clock.before_step(step - 1)
-        loss.at(Moment(epoch, step - 1, clock.steps_per_epoch, recipe.params.epochs))
+        rate, *_ = (clock.before_step(step - 1) for clock in clocks)
+        loss.at(Moment(epoch, step - 1, clocks[0].steps_per_epoch, recipe.params.epochs))
         terms = loss(model, batch)
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()

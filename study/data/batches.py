@@ -40,6 +40,7 @@ __all__ = [
     "DeviceImages",
     "Draws",
     "OutlierOrder",
+    "Rows",
     "draw",
     "evaluation_batches",
     "num_batches",
@@ -103,6 +104,10 @@ class Draws:
             self.augmented,
         )
 
+    def batch(self, step: int, size: int) -> Draws:
+        """The draws of one batch of an epoch."""
+        return self.part(step * size, (step + 1) * size)
+
 
 class DeviceImages:
     """A set where batches are made: shared NumPy memory on the CPU, a uint8 tensor on a GPU."""
@@ -165,9 +170,9 @@ def training_batches(
     Raises:
         ValueError: for sizes that allow no batch, or an unknown ``augment`` or ``outlier_order``.
     """
-    where = device or torch.device("cpu")
-    train = on_device(train, where)
-    outliers = on_device(outliers, where) if outliers is not None else None
+    device = device or torch.device("cpu")
+    train = on_device(train, device)
+    outliers = on_device(outliers, device) if outliers and outlier_batch_size else None
     rows = epoch_rows(
         train.num_images,
         batch_size,
@@ -180,19 +185,18 @@ def training_batches(
         epoch=epoch,
     )
     id_draws = draw(rows.id, augment, numpy_generator(seed, "augment", "id", epoch))
-    outlier_draws = None
+    out_draws = None
     if rows.outliers is not None:
         stream = numpy_generator(seed, "augment", "outliers", epoch)
-        outlier_draws = draw(rows.outliers, augment, stream)
+        out_draws = draw(rows.outliers, augment, stream)
     for step in range(rows.steps):
-        of_id = id_draws.part(step * batch_size, (step + 1) * batch_size)
+        of_id = id_draws.batch(step, batch_size)
         pixels = train.gather(of_id)
-        if outlier_draws is not None and outliers is not None:
-            start = step * outlier_batch_size
-            chosen = outlier_draws.part(start, start + outlier_batch_size)
-            pixels = torch.cat([pixels, outliers.gather(chosen)])
-        images = to_float(pixels, channels_last)
-        yield Batch(images, train.labels(of_id.rows), len(of_id.rows))
+        if out_draws is not None and outliers is not None:
+            of_out = outliers.gather(out_draws.batch(step, outlier_batch_size))
+            pixels = torch.cat([pixels, of_out])
+        labels = train.labels(of_id.rows)
+        yield Batch(to_float(pixels, channels_last), labels, len(of_id.rows))
 
 
 def evaluation_batches(

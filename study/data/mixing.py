@@ -21,7 +21,7 @@ from study.data.images import ImageSet
 from study.data.order import OutlierOrder, Rows, outlier_rows
 from study.seeding import numpy_generator
 
-_MAX_NAMED = 8
+_MAX_SOURCES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +87,8 @@ def _check_names(found: set[bytes], weights: Mapping[str, float]) -> None:
     there = sorted(name.decode() for name in found)
     if set(there) == set(weights):
         return
-    shown = ", ".join(there[:_MAX_NAMED]) + (", ..." if len(there) > _MAX_NAMED else "")
-    told = f"the sources of data.outliers are {shown}" if len(there) > 1 else "there is one source"
-    if len(there) > _MAX_NAMED * 10:  # ids of a single set, which name no source
+    told = f"the sources of data.outliers are {', '.join(there)}"
+    if not 1 < len(there) <= _MAX_SOURCES:  # ids of a single set name no source
         told = "data.outliers is a single set"
     raise ValueError(
         f"outlier_weights names {', '.join(weights)}, and {told}; give each source one weight, or "

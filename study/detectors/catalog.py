@@ -100,12 +100,12 @@ _LAYER: Final = Parameter(
 )  # fmt: skip
 
 CATALOG: Final[dict[str, Entry]] = {
-    "max_softmax": Entry(
+    "msp": Entry(
         ("logits",), False, "Hendrycks and Gimpel 2017, arXiv:1610.02136",
         {"temperature": _temperature(1.0)},
     ),
     "max_logit": Entry(("logits",), False, "Hendrycks et al. 2022, arXiv:1911.11132", {}),
-    "energy_based": Entry(
+    "energy": Entry(
         ("logits",), False, "Liu et al. 2020, arXiv:2010.03759",
         {"temperature": _temperature(1.0)},
     ),

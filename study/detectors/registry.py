@@ -20,9 +20,9 @@ from study.detectors.base import Detector
 from study.detectors.catalog import CATALOG
 
 DETECTORS: Final[dict[str, type[Detector]]] = {
-    "max_softmax": from_logits.MaxSoftmax,
+    "msp": from_logits.MaxSoftmax,
     "max_logit": from_logits.MaxLogit,
-    "energy_based": from_logits.EnergyBased,
+    "energy": from_logits.EnergyBased,
     "gen": from_logits.GEN,
     "odin": from_logits.ODIN,
     "mahalanobis": from_features.Mahalanobis,

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from study.data.batches import Batch, training_batches
+from study.data.mixing import OutlierPool
+from study.data.order import OutlierOrder
 from study.data.roles import StudyData
 from study.models.registry import build_classifier
 from study.models.weights import load_into
@@ -47,6 +49,15 @@ class TrainingLoss(nn.Module):
 
     ``"loss"`` is the one to minimise. Parameters of its own join the optimizer's.
     """
+
+    def begin(self, model: nn.Module, data: StudyData, device: torch.device) -> None:
+        """Measure what the loss needs of the model that training starts from; often nothing.
+
+        Args:
+            model: with the weights that training starts from, also where a run is resumed.
+            data: the roles that training may see.
+            device: of the model.
+        """
 
     def at(self, moment: Moment) -> None:
         """Set what changes in the course of a run; nothing, where nothing does."""
@@ -100,6 +111,30 @@ class Recipe:
         return min(num_train, self.params.epoch_images or num_train)
 
     @property
+    def linear(self) -> bool:
+        """Whether the last layer alone is trained, on features that are computed once."""
+        return False
+
+    @property
+    def outlier_batch_size(self) -> int:
+        """Outliers of a batch; 0 where the recipe trains on none."""
+        return 0
+
+    @property
+    def outlier_order(self) -> OutlierOrder:
+        """In which order outliers are drawn."""
+        return "shuffled"
+
+    def outlier_pool(self, data: StudyData) -> OutlierPool | None:
+        """Which outliers are drawn, and how often; None for all of them alike.
+
+        Raises:
+            ValueError: saying why the parameters do not fit the outliers that there are.
+        """
+        del data
+        return None
+
+    @property
     def panel_epochs(self) -> tuple[int, ...]:
         """Epochs (1-based) after which a saliency panel is drawn."""
         return ()
@@ -131,11 +166,12 @@ class Recipe:
         return training_batches(
             data.train.images,
             params.batch_size,
-            outliers=None,
-            outlier_batch_size=0,
+            outliers=data.outliers.images if data.outliers else None,
+            outlier_batch_size=self.outlier_batch_size,
             num_images=self.epoch_images(len(data.train.images)),
             augment=params.augment,
-            outlier_order="shuffled",
+            outlier_order=self.outlier_order,
+            outlier_pool=self.outlier_pool(data),
             seed=seed,
             epoch=epoch,
             device=device,

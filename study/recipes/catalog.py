@@ -13,7 +13,8 @@ from study.recipes.nordf_params import (
     nordf_remark,
     nordf_scores,
 )
-from study.recipes.params import EnergyParams, TrainParams
+from study.recipes.outlier_params import OutlierParams, outlier_own_score, outlier_scores
+from study.recipes.params import ClassifierParams, EnergyParams, TrainParams
 
 
 def _nothing(metrics: Mapping[str, float]) -> str:
@@ -69,8 +70,9 @@ class RecipeInfo:
 RECIPE_INFOS: dict[str, RecipeInfo] = {
     info.name: info
     for info in (
-        RecipeInfo("cifar10", TrainParams, False, "none", _msp, _of_logits),
+        RecipeInfo("cifar10", ClassifierParams, False, "none", _msp, _of_logits),
         RecipeInfo("energy", EnergyParams, True, "start", _energy, _of_logits),
+        RecipeInfo("outliers", OutlierParams, True, "start", outlier_own_score, outlier_scores),
         RecipeInfo(
             "nordf",
             NordfParams,

@@ -27,7 +27,12 @@ class ClassificationLoss(TrainingLoss):
 
 
 class Cifar10Recipe(Recipe):
-    """Train the classifier from scratch."""
+    """Train the classifier: all of it, or its last layer alone."""
+
+    @property
+    def linear(self) -> bool:
+        """Whether ``fine_tune`` says so."""
+        return bool(self.params.fine_tune == "linear")
 
     def loss(self) -> TrainingLoss:
         """Cross-entropy."""

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from study.data.batches import Batch, training_batches
+from study.data.batches import Batch
+from study.data.mixing import OutlierPool, make_pool
+from study.data.order import OutlierOrder
 from study.data.roles import StudyData
 from study.losses.classification import cross_entropy
 from study.losses.energy import energy_margin_loss
-from study.recipes.base import Recipe, TrainingLoss
+from study.recipes.base import TrainingLoss
+from study.recipes.cifar10 import Cifar10Recipe
 from study.recipes.params import EnergyParams
 
 
@@ -51,7 +54,7 @@ class EnergyLoss(TrainingLoss):
         }
 
 
-class EnergyRecipe(Recipe):
+class EnergyRecipe(Cifar10Recipe):
     """Fine-tune a classifier so that ID and outlier energies part at the margins."""
 
     @property
@@ -59,30 +62,56 @@ class EnergyRecipe(Recipe):
         """The loss's temperature is the score's."""
         return float(self.params.temperature)
 
-    def loss(self) -> TrainingLoss:
-        """The margin loss; the margins must have been resolved to numbers."""
+    @property
+    def outlier_batch_size(self) -> int:
+        """Outliers beside the ID images of a batch."""
+        return int(self.params.outlier_batch_size)
+
+    @property
+    def outlier_order(self) -> OutlierOrder:
+        """Shuffled, or a window."""
+        params: EnergyParams = self.params
+        return params.outlier_order
+
+    def outlier_pool(self, data: StudyData) -> OutlierPool | None:
+        """What ``max_outliers`` and ``outlier_weights`` leave."""
+        params: EnergyParams = self.params
+        if data.outliers is None or (params.max_outliers, params.outlier_weights) == (None, None):
+            return None
+        images = data.outliers.images
+        if self._pool is None or self._pool[0] != images.fingerprint:
+            pool = make_pool(
+                images, max_outliers=params.max_outliers, weights=params.outlier_weights
+            )
+            self._pool = images.fingerprint, pool
+        return self._pool[1]
+
+    def check(self, data: StudyData) -> None:
+        """Whether the outliers are what the parameters name."""
+        super().check(data)
+        self.outlier_pool(data)
+
+    def margins(self) -> tuple[float, float]:
+        """``m_in`` and ``m_out`` in nats.
+
+        Raises:
+            TypeError: where they have not been resolved to numbers.
+        """
         params: EnergyParams = self.params
         if not isinstance(params.m_in, float) or not isinstance(params.m_out, float):
             raise TypeError("margins must be resolved against the base before training")
-        return EnergyLoss(params, params.m_in, params.m_out)
+        return params.m_in, params.m_out
+
+    def loss(self) -> TrainingLoss:
+        """The margin loss; the margins must have been resolved to numbers."""
+        return EnergyLoss(self.params, *self.margins())
 
     def batches(
         self, data: StudyData, *, seed: int, epoch: int, device: torch.device
     ) -> Iterator[Batch]:
         """ID images and outliers side by side in each batch."""
-        params: EnergyParams = self.params
         if data.outliers is None:
-            raise TypeError("energy fine-tuning needs outliers")
-        return training_batches(
-            data.train.images,
-            params.batch_size,
-            outliers=data.outliers.images,
-            outlier_batch_size=params.outlier_batch_size,
-            num_images=self.epoch_images(len(data.train.images)),
-            augment=params.augment,
-            outlier_order=params.outlier_order,
-            seed=seed,
-            epoch=epoch,
-            device=device,
-            channels_last=True,
-        )
+            raise TypeError("fine-tuning against outliers needs outliers")
+        return super().batches(data, seed=seed, epoch=epoch, device=device)
+
+    _pool: tuple[str, OutlierPool | None] | None = None

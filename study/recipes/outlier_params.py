@@ -104,7 +104,6 @@ class OutlierParams(EnergyParams):
     )
 
 
-
 def outlier_own_score(train: Mapping[str, Any]) -> str:
     """The score that the study selects by."""
     return str(train["own_score"])

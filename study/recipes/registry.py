@@ -9,10 +9,12 @@ from study.recipes.catalog import get_recipe_info
 from study.recipes.cifar10 import Cifar10Recipe
 from study.recipes.energy import EnergyRecipe
 from study.recipes.nordf import NordfRecipe
+from study.recipes.outliers import OutliersRecipe
 
 RECIPES: dict[str, type[Recipe]] = {
     "cifar10": Cifar10Recipe,
     "energy": EnergyRecipe,
+    "outliers": OutliersRecipe,
     "nordf": NordfRecipe,
 }
 

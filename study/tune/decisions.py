@@ -5,7 +5,8 @@ code that wrote it. Nothing of Ray is needed to decide, and nothing of Ray's sta
 
 Events: ``ask`` {number, seed, params}, ``result`` {number, epoch, metrics, decision},
 ``failed`` {number, epoch, reason, cause, traceback}, ``lost`` {number, cause},
-``retried`` {number, epoch, reason, cause}.
+``retried`` {number, epoch, reason, cause}. A confirming trial's ``ask`` has ``confirms``, the
+number of its candidate; Optuna is never told of it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import optuna
 from optuna.trial import TrialState
 
 from study.ablation import ARM, SEED
+from study.assignment import trial_id
 from study.errors import BadInput, Fault
 from study.ledger import Ledger, Record
 from study.objective import OBJECTIVE
+from study.records import CONFIRM
 from study.tune.sampler import Distributions, LedgerSampler, Point, make_study
 
 CONTINUE, PRUNED, FINISHED = "continue", "pruned", "finished"
@@ -41,6 +44,7 @@ class TrialRecord:
         traceback: of a failure in code.
         lost: how often its worker died under it.
         retried: how often it was out of memory and put back, to go on alone.
+        confirms: number of the candidate whose parameters it trains anew; None in the search.
     """
 
     number: int
@@ -53,10 +57,13 @@ class TrialRecord:
     traceback: str = ""
     lost: int = 0
     retried: int = 0
+    confirms: int | None = None
 
     @property
     def arm(self) -> str:
-        """The arm of an ablation; "search" where parameters are searched."""
+        """The arm of an ablation; "search" where parameters are searched, else "confirm"."""
+        if self.confirms is not None:
+            return CONFIRM
         return str(self.params.get(ARM, "search"))
 
     @property
@@ -116,22 +123,37 @@ class Decisions:
         self._study = make_study(
             self._sampler, plan.scheduler, plan.grace_epochs, plan.reduction_factor
         )
-        self._live: list[optuna.Trial] = []
+        self._live: dict[int, optuna.Trial] = {}
         for line, record in enumerate(ledger.records, start=1):
             self._replay(record, line)
 
     def ask(self) -> TrialRecord | None:
         """Parameters of the next trial, on the ledger; None where a grid has no more points."""
         number = len(self.trials)
-        if self.plan.grid and number >= len(self.plan.grid):
+        if self.plan.grid and self.num_searched >= len(self.plan.grid):
             return None
         trial = self._study.ask(fixed_distributions=dict(self.plan.distributions))
         params = dict(trial.params)
         record = TrialRecord(number, params.get(SEED, self.plan.seed), params)
         self._ledger.append("ask", number=number, seed=record.seed, params=record.params)
-        self._live.append(trial)
-        self.trials.append(record)
+        self._begin(record, trial)
         return record
+
+    def ask_again(self, candidate: int, seed: int) -> TrialRecord:
+        """A trial with the parameters of ``candidate`` and another seed, on the ledger."""
+        params = self.trials[candidate].params
+        record = TrialRecord(len(self.trials), seed, params, confirms=candidate)
+        fields = {"number": record.number, "seed": seed, "params": params}
+        self._ledger.append("ask", **fields, arm=CONFIRM, confirms=candidate)
+        self._begin(record, None)
+        return record
+
+    def _begin(self, record: TrialRecord, trial: optuna.Trial | None) -> None:
+        """Take in a trial that is on the ledger; Optuna numbers those of the search alone."""
+        self.trials.append(record)
+        if trial is not None:
+            trial.set_user_attr("trial_id", trial_id(record.number))
+            self._live[record.number] = trial
 
     def result(self, number: int, epoch: int, metrics: dict[str, float]) -> str:
         """Record an epoch and decide; an epoch on record keeps its recorded decision.
@@ -158,9 +180,9 @@ class Decisions:
         self._ledger.append("failed", number=number, epoch=len(record.epochs), **fields)
         self._apply_failure(record, fields)
 
-    def note(self, event: str, **fields: Any) -> None:
-        """Put something on the ledger that decides nothing."""
-        self._ledger.append(event, **fields)
+    def note(self, event: str, **fields: Any) -> Record:
+        """Put something on the ledger that the search does not go by, and give its record."""
+        return self._ledger.append(event, **fields)
 
     def lost(self, number: int, cause: str) -> None:
         """Record that a trial's worker died; the trial goes on from its last recorded epoch."""
@@ -180,45 +202,61 @@ class Decisions:
         return [record for record in self.trials if record.status == "running"]
 
     @property
+    def num_searched(self) -> int:
+        """Number of trials that the search has asked for."""
+        return len(self._live)
+
+    @property
     def frozen(self) -> list[optuna.trial.FrozenTrial]:
-        """The trials as Optuna sees them, in number order."""
+        """The trials of the search as Optuna sees them, in number order."""
         return self._study.get_trials(deepcopy=False)
 
+    def value(self, record: TrialRecord) -> float:
+        """The objective of the epoch that the checkpoint rule picks, of an ended trial."""
+        last = self.plan.checkpoint_rule == "last"
+        return record.objectives[-1] if last else min(record.objectives)
+
+    def events(self, name: str) -> list[Record]:
+        """The ledger's records of an event, in order."""
+        return self._ledger.events(name)
+
     def _decide(self, record: TrialRecord, epoch: int, metrics: dict[str, float]) -> str:
-        trial = self._live[record.number]
-        trial.report(metrics[OBJECTIVE], step=epoch)
+        trial = self._live.get(record.number)
+        if trial is not None:
+            trial.report(metrics[OBJECTIVE], step=epoch)
         if epoch >= self.plan.num_epochs(record.params):
             return FINISHED
-        return PRUNED if trial.should_prune() else CONTINUE
+        return PRUNED if trial is not None and trial.should_prune() else CONTINUE
 
     def _apply(self, record: TrialRecord, metrics: dict[str, float], decision: str) -> None:
         record.epochs.append(metrics)
         if decision == CONTINUE:
             return
         record.status = decision
-        trial = self._live[record.number]
+        trial = self._live.get(record.number)
         if decision == PRUNED:
             record.reason = f"pruned by {self.plan.scheduler} after epoch {len(record.epochs)}"
-            self._study.tell(trial, state=TrialState.PRUNED)
         else:
             remark = self.plan.remark(metrics)
             record.reason = "all epochs trained" + (f"; {remark}" if remark else "")
-            last = self.plan.checkpoint_rule == "last"
-            value = record.objectives[-1] if last else min(record.objectives)
-            self._study.tell(trial, value)
+        if trial is None:
+            return
+        if decision == PRUNED:
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self._study.tell(trial, self.value(record))
 
     def _apply_failure(self, record: TrialRecord, fields: dict[str, str]) -> None:
         record.status = "failed"
         record.reason, record.cause = fields["reason"], fields["cause"]
         record.traceback = fields["traceback"]
-        self._study.tell(self._live[record.number], state=TrialState.FAIL)
+        if record.number in self._live:
+            self._study.tell(self._live[record.number], state=TrialState.FAIL)
 
     def _replay(self, event: Record, line: int) -> None:
         kind = event["event"]
         if kind == "ask":
-            self._sampler.recorded[event["number"]] = event["params"]
-            self._live.append(self._study.ask(fixed_distributions=dict(self.plan.distributions)))
-            self.trials.append(TrialRecord(event["number"], event["seed"], event["params"]))
+            self._replay_ask(event)
         elif kind == "result":
             record = self.trials[event["number"]]
             decision = self._decide(record, event["epoch"], event["metrics"])
@@ -231,6 +269,15 @@ class Decisions:
             self.trials[event["number"]].lost += 1
         elif kind == "retried":
             self.trials[event["number"]].retried += 1
+
+    def _replay_ask(self, event: Record) -> None:
+        confirms = event.get("confirms")
+        record = TrialRecord(event["number"], event["seed"], event["params"], confirms=confirms)
+        trial = None
+        if confirms is None:
+            self._sampler.recorded[self.num_searched] = event["params"]
+            trial = self._study.ask(fixed_distributions=dict(self.plan.distributions))
+        self._begin(record, trial)
 
 
 def _contradiction(ledger: Ledger, line: int, event: Record, decision: str) -> Fault:

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _MARK = "ood_study"
 # Without it Ray replaces 127.0.0.1 by the machine's address and listens on all of them.
@@ -37,8 +38,9 @@ def kept_local(address: str | None) -> Iterator[None]:
 
 def mark_session() -> None:
     """Mark the folder of the running local Ray as ours; a cluster's is not."""
-    from ray._private.worker import _global_node as node
+    from ray._private import worker
 
+    node: Any = worker._global_node
     folder = None if node is None else Path(node.get_session_dir_path())
     if folder is not None and _driver(folder) == os.getpid():
         (folder / _MARK).touch()
@@ -56,7 +58,7 @@ def sweep_sessions(root: Path | None = None) -> int:
     import ray
     from ray._common.utils import get_default_ray_temp_dir
 
-    root = root or Path(get_default_ray_temp_dir())
+    root = root or Path(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]
     removed = 0
     for mark in root.glob(f"session_*/{_MARK}"):
         folder, pid = mark.parent, _driver(mark.parent)

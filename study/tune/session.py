@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Any
 
 from study.assignment import Assignment, trial_id
+from study.confirm import Confirmation
 from study.disk import is_disk_full
 from study.errors import BadInput, Fault, StudyFailed
 from study.failures import DISK, DIVERGED, FILE, LOST, MEMORY
@@ -65,6 +66,7 @@ class Session:
         disk_full: what could not be written; nothing is recorded after that, since what could
             not be is known to this process alone.
         max_concurrent: trials at a time; set once the machine's resources are known.
+        confirmation: gives out trials once the search has ended; None without one.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Session:
         self.stopping = ""
         self.disk_full = ""
         self.max_concurrent = 1
+        self.confirmation: Confirmation | None = None
         self._assign = assign
         self._limits = limits
         self._observers = observers
@@ -116,19 +119,18 @@ class Session:
         record = next((r for r in self.decisions.unfinished if r.number not in self._live), None)
         if record is not None:
             return None if record.retried and self._live else record
-        return self.decisions.ask() if len(trials) < self._limits.num_trials else None
+        more = self.decisions.num_searched < self._limits.num_trials
+        record = self.decisions.ask() if more else None
+        if record is None and self.confirmation is not None:
+            record = self.confirmation.next_trial()
+        return record
 
-    @contextmanager
-    def pausing_on_full_disk(self) -> Iterator[None]:
-        """Where what is done inside finds the disk full, the session pauses."""
-        try:
-            yield
-        except Exception as error:
-            if not is_disk_full(error):
-                raise
-            self._pause_on_full_disk(str(error))
+    def pausing_on_full_disk(self) -> _FullDiskPauses:
+        """Where what is done inside finds the disk full, the session pauses and goes on after."""
+        return _FullDiskPauses(self)
 
-    def _pause_on_full_disk(self, told: str) -> None:
+    def pause_on_full_disk(self, told: str) -> None:
+        """Give out and record nothing any more; ``told`` says what could not be written."""
         self.disk_full = self.disk_full or told
         self.stopping = self.stopping or DISK_FULL
 
@@ -142,7 +144,9 @@ class Session:
         decisions = self.decisions
         grid = decisions.plan.grid
         wanted = min(self._limits.num_trials, len(grid) or self._limits.num_trials)
-        return not decisions.unfinished and len(decisions.trials) >= wanted
+        if decisions.unfinished or decisions.num_searched < wanted:
+            return False
+        return self.confirmation is None or self.confirmation.asked
 
     def told(self, number: int, message: str) -> bool:
         """Take a trial's message; True where the trial is to stop."""
@@ -166,7 +170,7 @@ class Session:
     def _told_of_failure(self, record: TrialRecord, told: dict[str, str]) -> bool:
         reason, cause = told["failed"], told["cause"]
         if cause == DISK:
-            self._pause_on_full_disk(reason)
+            self.pause_on_full_disk(reason)
             return True
         if cause == FILE:  # the trial goes on once the file is mended or removed
             fault = Fault(f"trial {trial_id(record.number)}", "", reason)
@@ -212,6 +216,24 @@ class Session:
         budget = self._limits.time_budget_s
         if budget is not None and time.monotonic() - self._began > budget:
             self.stop(TIME_BUDGET)
+
+
+class _FullDiskPauses:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, Exception) or not is_disk_full(error):
+            return False
+        self._session.pause_on_full_disk(str(error))
+        return True
 
 
 def _checked(told: dict[str, Any]) -> dict[str, Any]:

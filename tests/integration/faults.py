@@ -61,7 +61,9 @@ def toy_setup(*overrides: str) -> Setup:
 Meddle = Callable[[Session, int, str], str]
 
 
-def search_here(folder: Path, setup: Setup, meddle: Meddle | None = None) -> Session:
+def search_here(
+    folder: Path, setup: Setup, meddle: Meddle | None = None, progress: Progress | None = None
+) -> Session:
     """Search to the end, one trial at a time, without Ray.
 
     ``meddle(session, number, message)`` may change what trials tell, or stop the session.
@@ -88,8 +90,8 @@ def search_here(folder: Path, setup: Setup, meddle: Meddle | None = None) -> Ses
         folder.mkdir(exist_ok=True)
         run.manifest.touch()
         machine = Machine(None, 1, None, None, None)
-        with Ledger(run.ledger) as ledger, _quiet() as progress:
-            return search(run, setup, ledger, progress, machine)
+        with Ledger(run.ledger) as ledger, progress or _quiet() as telling:
+            return search(run, setup, ledger, telling, machine)
     finally:
         searching._run_on_ray = whole
 
@@ -119,7 +121,7 @@ class Faults:
         write, fsync, rename, replace = os.write, os.fsync, os.rename, os.replace
 
         def ours(descriptor: int) -> str:
-            path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
             return self._name(path)
 
         def do_write(descriptor: int, content: bytes) -> int:

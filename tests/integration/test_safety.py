@@ -6,7 +6,6 @@ import ast
 import ipaddress
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -21,13 +20,13 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def listening(ray_running_here: None) -> Iterator[dict[str, str]]:
+def listening(ray_running_here: None) -> dict[str, str]:
     """Address and port -> process, of everything that this Ray listens on."""
     import ray
 
     ray.get(ray.remote(lambda: 0).remote())  # a worker is up
     me = psutil.Process()
-    yield {
+    return {
         f"{one.laddr.ip}|{one.laddr.port}": process.name()
         for process in [me, *me.children(recursive=True)]
         for one in process.net_connections(kind="inet")
@@ -131,9 +130,9 @@ def test_paths_of_a_yaml_are_only_read(tmp_path: Path, monkeypatch: pytest.Monke
 
     sys.addaudithook(hook)  # it cannot be taken back: it only appends to a list of this test
     for names in (["../../victim"], [str(victim)], ["../../../../etc/passwd"]):
+        section = DataSection(id="demo", outliers=names)
         with pytest.raises(BadInput):
-            plan = make_plan(DataSection(id="demo", outliers=names), "demo", None)
-            plan.load_study(DataSection(id="demo", outliers=names))
+            make_plan(section, "demo", None).load_study(section)
     with pytest.raises(BadInput):
         load_space("energy", ["model.init=../../victim/thesis.png"])
     allowed = (str(tmp_path / "cache"), "/dev/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,10 @@ import pytest
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from analysis.sections import failures
+from analysis.study import Study
 from study.errors import StudyFailed
+from study.progress import Progress
 from study.records import RunFolder
 from study.tensorboard import STATUS_TAG
 from study.tune.session import INTERRUPT, TIME_BUDGET, Session
@@ -128,3 +132,25 @@ def test_trial_that_was_out_of_memory_resumes_from_its_checkpoint_to_the_same_nu
     ]
     assert numbers[0] == numbers[1]
     assert [record.retried for record in session.decisions.trials] == [1, 0, 0, 0]
+
+
+def test_traceback_that_two_trials_share_stands_once_in_terminal_file_and_report(
+    tmp_path: Path,
+) -> None:
+    trace = 'Traceback (most recent call last):\n  File "a.py", line 3, in f\nKeyError: {}'
+
+    def fail(session: Session, number: int, message: str) -> str:
+        text = trace.format(number)
+        return json.dumps({"failed": f"KeyError: {number}", "cause": "bug", "traceback": text})
+
+    terminal = io.StringIO()
+    with Progress(terminal, live=False, quiet=True) as progress:
+        search_here(tmp_path / "run", toy_setup(), fail, progress)
+    run = RunFolder(tmp_path / "run")
+    run.manifest.write_text("{}")
+    run.spec.write_text("recipe: cifar10\n")
+    report = failures(Study.open(run.path))
+    assert [cause["trials"] for cause in report["causes"]] == [[f"0000{n}" for n in range(4)]]
+    for text in (terminal.getvalue(), run.failures.read_text(), report["text"]):
+        assert text.count("in f\n") == 1
+        assert "00000, 00001, 00002, 00003" in text

@@ -93,9 +93,9 @@ def direct(name):
     ood = library.pytorch_ood()
     net, features, fc = model(), model().features, model().fc
     return {
-        "max_softmax": lambda: ood.MaxSoftmax(net),
+        "msp": lambda: ood.MaxSoftmax(net),
         "max_logit": lambda: ood.MaxLogit(net),
-        "energy_based": lambda: ood.EnergyBased(net),
+        "energy": lambda: ood.EnergyBased(net),
         "gen": lambda: ood.GEN(net, M=2),
         "odin": lambda: ood.ODIN(net, eps=0.02),
         "mahalanobis": lambda: ood.Mahalanobis(features),
@@ -206,12 +206,12 @@ def test_logit_detectors_are_the_scores_of_the_study():
     images, _ = images_of(1)
     with torch.no_grad():
         scores = compute_scores(model()(images))
-    for name, score in (("max_logit", "max_logit"), ("energy_based", "energy")):
+    for name, score in (("max_logit", "max_logit"), ("energy", "energy")):
         np.testing.assert_allclose(
             fitted(name).score(model(), images), scores[score], rtol=1e-12, atol=1e-12
         )
     # The study's MSP is log(1 - p).
-    ours = fitted("max_softmax").score(model(), images)
+    ours = fitted("msp").score(model(), images)
     np.testing.assert_allclose(ours, np.expm1(scores["msp"]), rtol=1e-9)
 
 
@@ -247,7 +247,7 @@ def test_detector_on_a_model_without_features_is_refused_by_name(name):
 
 def test_served_by_a_model_with_logits_alone_is_the_logit_detectors():
     served = served_by(LogitsOnly())
-    assert served == ["max_softmax", "max_logit", "energy_based", "gen", "odin"]
+    assert served == ["msp", "max_logit", "energy", "gen", "odin"]
     assert served_by(model()) == list(DETECTORS)
 
 

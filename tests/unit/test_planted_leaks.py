@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from study.data import availability, leak_step
 from study.data.images import ImageSet
@@ -18,7 +19,7 @@ from study.data.roles import OODValidation, Outliers, StudyData, TrainID, Valida
 from study.data.test_access import TestData
 from study.errors import BadInput
 from study.models.weights import save_weights
-from study.spec import load_space
+from study.spec import SPACES, load_space
 from tests.fake_data import section, write_root
 from tests.pictures import photographs
 
@@ -127,8 +128,12 @@ def test_base_that_may_have_seen_the_validation_images_is_no_reference(tmp_path:
     """No floor below its accuracy, which its own training set may flatter; one of its own, yes."""
     path = tmp_path / "base.safetensors"
     save_weights({}, path)
-    given = f"model.init={path}"
+    plain = yaml.safe_load((SPACES / "energy.yaml").read_text(encoding="utf-8"))
+    del plain["base"]
+    plain["model"]["init"] = str(path)
+    space = tmp_path / "own.yaml"
+    space.write_text(yaml.safe_dump(plain), encoding="utf-8")
     with pytest.raises(BadInput, match="below_base needs a base that this study trains"):
-        load_space("energy", [given])
+        load_space(str(space))
     absolute = "select.floor={id_accuracy: {at_least: 0.8}}"
-    assert load_space("energy", [given, absolute]).base is None
+    assert load_space(str(space), [absolute]).base is None

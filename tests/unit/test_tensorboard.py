@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -41,3 +42,20 @@ def test_resumed_trial_has_one_event_file_with_every_epoch_once(tmp_path: Path) 
     assert len(list((tmp_path / "00003").iterdir())) == 1
     values = _read(tmp_path / "00003").Scalars("val/fpr95")
     assert [(event.step, event.value) for event in values] == [(1, 0.5), (2, 0.25)]
+
+
+def test_epoch_with_a_panel_shows_it_also_after_a_resume(tmp_path: Path) -> None:
+    def panel(trial: str, epoch: int) -> Path:
+        return tmp_path / "panels" / trial / f"{epoch}.png"
+
+    panel("00000", 1).parent.mkdir(parents=True)
+    Image.new("RGB", (7, 5), (10, 20, 30)).save(panel("00000", 1))
+    record = TrialRecord(0, 0, {})
+    for _ in range(2):
+        log = TensorBoardLog(tmp_path / "tb", lambda record: {}, panel)
+        log.trial_started(record)
+        record.epochs.append({"val/fpr95": 0.5})
+        log.epoch(record)
+        log.close()
+    (picture,) = _read(tmp_path / "tb" / "00000").Images("saliency")
+    assert (picture.step, picture.width, picture.height) == (1, 7, 5)

@@ -1,0 +1,276 @@
+"""Confirmation: which candidates are trained anew on fresh seeds, and who wins by them.
+
+The best trial of a search is in part its luckiest; a mean over seeds that the search never used
+is not. The seed of the discovery is left out of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.numbers import number
+from analysis.selection import ID_ACCURACY, NoSelection, Selection, rank_candidates, scores_at
+from analysis.tables import Records, direction_of, read_records
+from study.frozen import file_hash
+from study.ledger import Record
+from study.metrics import RECALL, threshold_at_recall
+from study.records import CONFIRM, VAL_ID, WEIGHTS, RunFolder
+
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A candidate beside its runs on fresh seeds.
+
+    Attributes:
+        trial_id: the candidate.
+        discovery: its value in the search, of the study's metric.
+        runs: one row a fresh seed: trial_id, seed, status, checkpoint_epoch, and the metrics.
+        mean: of the metric over the finished runs, NaN where there is none.
+        interval: t-interval of the mean over the seeds, 95 %; None below two finished runs.
+        id_accuracy: mean over the finished runs.
+        passes: whether every run finished and the mean accuracy reaches the floor.
+        why: why it does not pass; empty where it does.
+    """
+
+    trial_id: str
+    discovery: float
+    runs: pd.DataFrame
+    mean: float
+    interval: tuple[float, float] | None
+    id_accuracy: float
+    passes: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What a study's own re-runs say.
+
+    Attributes:
+        num_searched: trials that the search had when the candidates were chosen.
+        num_seeds: fresh seeds of each candidate.
+        candidates: best of the search first.
+        winner: the candidate that wins; None where none passes.
+        exported: of the winner's runs the one of the median value, which stands for it.
+    """
+
+    num_searched: int
+    num_seeds: int
+    candidates: tuple[Confirmed, ...]
+    winner: Confirmed | None
+    exported: pd.Series | None
+
+
+def choose(run: RunFolder, top: int) -> list[int]:
+    """Numbers of the best candidates above the floor, at most ``top``, best first.
+
+    None where no trial may be selected: there is nothing to confirm then.
+    """
+    try:
+        ranked = rank_candidates(read_records(run.path))
+    except NoSelection:
+        return []
+    return [int(name) for name in ranked.loc[ranked["passes_floor"], "trial_id"].head(top)]
+
+
+def confirmation(study: Records) -> Confirmation | None:
+    """The newest choice whose runs have all ended; None where there is none.
+
+    Rule: the best mean of the metric over the fresh seeds, among candidates whose runs all
+    finished and whose mean ID accuracy reaches the floor; ties go to the better discovery. Of
+    the winner's runs the median one is exported, of an even number the worse of the middle two.
+    """
+    for event in reversed([one for one in study.ledger if one["event"] == CONFIRM]):
+        if event["candidates"] and _ended(study, event):
+            return _judged(study, event)
+    return None
+
+
+def _ended(study: Records, event: Record) -> bool:
+    if "confirms" not in study.confirming.columns:
+        return False
+    rows = study.confirming[study.confirming["status"].isin(("finished", "failed"))]
+    counts = rows["confirms"].value_counts()
+    return all(counts.get(f"{one:05d}", 0) >= event["seeds"] for one in event["candidates"])
+
+
+def _judged(study: Records, event: Record) -> Confirmation:
+    candidates = tuple(_confirmed(study, f"{one:05d}") for one in event["candidates"])
+    sign = 1.0 if direction_of(study.metric) == "min" else -1.0
+    passing = [one for one in candidates if one.passes]
+    winner = min(passing, key=lambda one: sign * one.mean, default=None)
+    exported = None
+    if winner is not None:
+        order = (sign * winner.runs[study.metric]).argsort(kind="stable")
+        exported = winner.runs.iloc[order.iloc[len(order) // 2]]
+    return Confirmation(event["num_searched"], event["seeds"], candidates, winner, exported)
+
+
+def _confirmed(study: Records, trial_id: str) -> Confirmed:
+    runs = study.confirming[study.confirming["confirms"] == trial_id].reset_index(drop=True)
+    finished = runs[runs["status"] == "finished"]
+    values = finished[study.metric].to_numpy(dtype=np.float64)
+    accuracy = float(finished[ID_ACCURACY].mean())
+    floor = study.floor
+    failed, why = len(runs) - len(finished), ""
+    if failed:
+        why = f"{failed} of {len(runs)} runs failed"
+    elif floor is not None and accuracy < floor.value:
+        why = f"mean ID accuracy {accuracy:.4f} is below the floor, {floor.value:.4f}"
+    discovery = study.trials.set_index("trial_id").at[trial_id, study.metric]
+    return Confirmed(
+        trial_id=trial_id,
+        discovery=float(discovery),
+        runs=runs,
+        mean=float(values.mean()) if len(values) else float("nan"),
+        interval=seed_interval(values),
+        id_accuracy=accuracy,
+        passes=not why,
+        why=why,
+    )
+
+
+def seed_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float] | None:
+    """95 % t-interval of the mean of values in [0, 1], one a seed; None below two."""
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2:
+        return None
+    half = stats.t.ppf((1 + _LEVEL) / 2, len(values) - 1) * stats.sem(values)
+    return max(0.0, float(values.mean() - half)), min(1.0, float(values.mean() + half))
+
+
+def frozen_part(study: Records, selection: Selection) -> dict[str, Any]:
+    """What selection.json says of the confirmation, and of who goes to the final test.
+
+    Returns:
+        Keys confirmation (null without one) and confirmation_note; winner (trial id), and that
+        trial's winner_epoch, weights_sha256 and threshold.
+
+    Raises:
+        NoSelection: where candidates were trained anew and none of them passes.
+    """
+    found = confirmation(study)
+    if found is None:
+        asked = (study.spec.get("select") or {}).get("confirm")
+        note = "not finished; resume the study" if asked else "not re-run on fresh seeds"
+        winner, epoch, threshold = selection.trial_id, selection.epoch, selection.threshold
+        plain = None
+    else:
+        if found.winner is None or found.exported is None:
+            raise NoSelection(_nobody(study, found))
+        note = _rule(study, found)
+        winner, epoch = found.exported["trial_id"], int(found.exported["checkpoint_epoch"])
+        threshold = _threshold(study, winner, epoch)
+        plain = _plain(study, found)
+    return {
+        "confirmation": plain,
+        "confirmation_note": note,
+        "winner": winner,
+        "winner_epoch": epoch,
+        "weights_sha256": _weights_hash(study, winner),
+        "threshold": threshold,
+    }
+
+
+def _weights_hash(study: Records, trial_id: str) -> str | None:
+    return file_hash(study.folder.trial_checkpoints(trial_id) / WEIGHTS)
+
+
+def _threshold(study: Records, trial_id: str, epoch: int) -> float | None:
+    if not study.has_scores(trial_id):
+        return None
+    scores = scores_at(study, trial_id, epoch)[VAL_ID].scores[study.own_score][0]
+    return float(threshold_at_recall(scores, RECALL))
+
+
+def _rule(study: Records, found: Confirmation) -> str:
+    extreme = "lowest" if direction_of(study.metric) == "min" else "highest"
+    floor = " whose mean accuracy reaches the floor" if study.floor else ""
+    return (
+        f"The {len(found.candidates)} best candidates of {found.num_searched} trials were trained "
+        f"anew on {found.num_seeds} fresh seeds each; the winner has the {extreme} mean "
+        f"{study.metric} over them{floor}, the seed of the search left out. All its seeds go to "
+        "the final test; the trial of the median value is exported."
+    )
+
+
+def _nobody(study: Records, found: Confirmation) -> str:
+    told = "; ".join(f"{one.trial_id}: {one.why}" for one in found.candidates)
+    return (
+        f"{study.folder.path}: none of the {len(found.candidates)} candidates was confirmed on "
+        f"{found.num_seeds} fresh seeds ({told}). Extend the study by --extend, start one with a "
+        "larger select.confirm.top, or lower the floor on purpose."
+    )
+
+
+def _plain(study: Records, found: Confirmation) -> dict[str, Any]:
+    winner, exported = found.winner, found.exported
+    assert winner is not None, "nobody is told before"
+    assert exported is not None, "a winner has a median"
+    others = [name for name in winner.runs["trial_id"] if name != exported["trial_id"]]
+    return {
+        "num_searched": found.num_searched,
+        "num_seeds": found.num_seeds,
+        "candidate": winner.trial_id,
+        "mean": winner.mean,
+        "interval": list(winner.interval) if winner.interval else None,
+        "interval_of": "t-interval of the mean over the fresh seeds, 95 %",
+        "tested": {
+            name: _weights_hash(study, name) for name in [exported["trial_id"], *others]
+        },
+        "candidates": [_plain_candidate(study, one) for one in found.candidates],
+    }
+
+
+def _plain_candidate(study: Records, one: Confirmed) -> dict[str, Any]:
+    runs = [
+        {
+            "trial_id": row["trial_id"],
+            "seed": int(row["seed"]),
+            "status": row["status"],
+            "value": _number(row[study.metric]),
+            "id_accuracy": _number(row[ID_ACCURACY]),
+        }
+        for _, row in one.runs.iterrows()
+    ]
+    return {
+        "trial_id": one.trial_id,
+        "discovery": one.discovery,
+        "runs": runs,
+        "mean": _number(one.mean),
+        "interval": list(one.interval) if one.interval else None,
+        "id_accuracy": _number(one.id_accuracy),
+        "passes": one.passes,
+        "why": one.why,
+    }
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def confirmation_lines(study: Records) -> list[str]:
+    """The candidates beside their runs, one line each, for a terminal; none without them."""
+    found = confirmation(study)
+    if found is None:
+        return []
+    lines = [f"Confirmed on {found.num_seeds} fresh seeds each ({study.metric}):"]
+    for one in found.candidates:
+        interval = f" [{one.interval[0]:.3f}, {one.interval[1]:.3f}]" if one.interval else ""
+        each = ", ".join(number(value) for value in one.runs[study.metric])
+        mark = " <- winner" if one is found.winner else f"   {one.why}" if one.why else ""
+        lines.append(
+            f"  {one.trial_id}: found {one.discovery:.3f}, mean {one.mean:.3f}{interval} "
+            f"({each}){mark}"
+        )
+    if found.exported is not None:
+        lines.append(f"  exported: trial {found.exported['trial_id']}, its median seed")
+    return lines
