@@ -60,6 +60,20 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--again", metavar="WHY", type=_reason, help="the reason to open the test again"
             )
+        if name == "select":
+            command.add_argument(
+                "--alternatives",
+                action="store_true",
+                help="other ways to choose, each judged on halves of validation held back",
+            )
+        if name == "report":
+            command.add_argument(
+                "--latex", action="store_true", help="print the main results as LaTeX tables"
+            )
+        if name == "importance":
+            command.add_argument(
+                "--metric", metavar="METRIC", help="to explain; val/objective if not given"
+            )
         if name == "ablation":
             command.add_argument(
                 "--metric", metavar="METRIC", action="append", help="such as val/auroc; may repeat"

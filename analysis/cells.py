@@ -7,7 +7,7 @@ configuration; a search has one trial a configuration, an ablation has one a see
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.tables import BASE, Records
 from analysis.weighted import Weights, ood_metric
-from study.errors import BadInput
+from study.errors import BadInput, StudyFailed
 from study.metrics import METRICS
 from study.records import VAL_ID, SetScores, ValidationScores
 
@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 
-class NoScores(Exception):
-    """The per-image scores do not allow it; the message is a sentence that says why."""
+class NoScores(StudyFailed):
+    """The per-image scores do not allow it; the message says why. Exit code 1."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,20 @@ class Cells:
     def trials_of(self, config: int) -> Rows:
         """Numbers of the trials of a configuration."""
         return np.flatnonzero(self.config == config)
+
+    def only(self, which: Rows) -> Cells:
+        """The same with some of the cells; every trial must keep one."""
+        return replace(
+            self,
+            trial=self.trial[which],
+            epoch=self.epoch[which],
+            scores={name: scores[which] for name, scores in self.scores.items()},
+            correct=self.correct[which],
+        )
+
+    def without(self, ood_set: str) -> Cells:
+        """The same without an OOD validation set."""
+        return replace(self, scores={n: s for n, s in self.scores.items() if n != ood_set})
 
     def sign(self, metric: str | None = None) -> float:
         """1 where lower is better, else -1."""
@@ -129,7 +143,8 @@ def floors(cells: Cells, weights: Mapping[str, Weights]) -> Floats:
         return np.full(weights[VAL_ID].num, -np.inf)
     if cells.base_correct is None:
         return np.full(weights[VAL_ID].num, cells.floor)
-    return accuracies(cells.base_correct[None], weights[VAL_ID])[0] - cells.below_base
+    base = accuracies(cells.base_correct[None], weights[VAL_ID])[0]
+    return np.asarray(base - cells.below_base, dtype=np.float64)
 
 
 def accuracies(correct: NDArray[np.bool_], weights: Weights) -> Floats:
@@ -154,7 +169,7 @@ def set_costs(
             for cell in which
         ]
     )
-    return values if cells.sign(metric) > 0 else 1.0 - values
+    return np.asarray(values if cells.sign(metric) > 0 else 1.0 - values, dtype=np.float64)
 
 
 def configurations(study: Records, trials: pd.DataFrame) -> list[Hashable]:

@@ -13,15 +13,24 @@ from analysis.compare import DIFFERENCE, MEAN
 from analysis.effects import effects
 from analysis.effects_view import effect_notes, effect_tables
 from analysis.final_test import results_path, run_final_test
-from analysis.frozen import freeze_choice
+from analysis.frozen import corrected_of, corrected_text, freeze_choice, wins_text
+from analysis.importance import METHOD_LABELS, importance_notes
+from analysis.latex import effects_table, results_table
 from analysis.margins import margin_table, measured_energies
 from analysis.numbers import number, percent, points, value_text, with_interval
-from analysis.report import write_report
+from analysis.report import make_report, write_made, write_report
 from analysis.sections import MODEL_LABELS
 from analysis.selection import ID_ACCURACY, Selection, select, summary_row
+from analysis.selection_view import (
+    alternative_lines,
+    alternative_tables,
+    candidate_table,
+    chosen_line,
+)
 from analysis.study import Study
 from analysis.style import metric_label, parameter_label, score_label
 from study.ledger import Ledger
+from study.objective import OBJECTIVE
 
 
 @dataclass(frozen=True)
@@ -79,23 +88,21 @@ def margins(study: Study, _: Namespace) -> Result:
     return Result({"energies": energies, "trials": table}, {title: told, "Margins, nats": shown})
 
 
-def selection(study: Study, _: Namespace) -> Result:
+def selection(study: Study, options: Namespace) -> Result:
     """The trial that the stated rule chooses, with its interval; frozen in selection.json."""
     chosen = select(study)
-    lines = [chosen.rule, _freeze_once(study, chosen)]
-    table = chosen.candidates
-    shown = pd.DataFrame({"rank": table["rank"].map(value_text), "trial": table["trial_id"]})
-    shown["epoch"] = table["epoch"].map(value_text)
-    for metric in dict.fromkeys([study.metric, "val/auroc", ID_ACCURACY]):
-        shown[metric_label(metric)] = table[metric].map(_form(metric))
-    shown["floor"] = ["holds" if holds else "missed" for holds in table["passes_floor"]]
-    form = _form(study.metric)
-    value = f"{metric_label(study.metric)} {form(chosen.value)}"
-    if chosen.interval:
-        value += f", 95 % interval [{form(chosen.interval.low)}, {form(chosen.interval.high)}]"
-    lines.insert(0, f"Trial {chosen.trial_id}, epoch {chosen.epoch}: {value}")
-    content = {**summary_row(chosen), "candidates": table}
-    return Result(content, {f"{study.name}: candidates": shown}, lines)
+    frozen = _freeze_once(study, chosen)
+    part = corrected_of(study, chosen)
+    lines = [chosen_line(chosen), corrected_text(part, chosen.metric), wins_text(part)]
+    lines = [line for line in [*lines, chosen.rule, frozen] if line]
+    tables = {f"{study.name}: candidates": candidate_table(study, chosen)}
+    content = {**summary_row(chosen), **part, "candidates": chosen.candidates}
+    if options.alternatives:
+        table, stable = study.alternatives(), study.stability()
+        tables |= alternative_tables(study, table, stable)
+        lines += alternative_lines(stable)
+        content |= {"alternatives": table, "stability": stable}
+    return Result(content, tables, lines)
 
 
 def _freeze_once(study: Study, chosen: Selection) -> str:
@@ -111,10 +118,38 @@ def ablation(study: Study, options: Namespace) -> Result:
     return Result(table, effect_tables(study, table), effect_notes(study, table))
 
 
-def report(study: Study, _: Namespace) -> Result:
-    """Write report.html, one file that needs no network."""
-    path = write_report(study)
-    return Result({"report": str(path)}, lines=[str(path)])
+def importance(study: Study, options: Namespace) -> Result:
+    """Which searched parameters mattered, by three methods, beside what noise would give."""
+    table = study.importance(options.metric or OBJECTIVE)
+    methods = list(dict.fromkeys(table["method"]))
+    shown = pd.DataFrame({"parameter": list(dict.fromkeys(table["parameter"]))})
+    for method in methods:
+        rows = table[table["method"] == method]
+        shown[f"{METHOD_LABELS[method]}, %"] = [
+            f"{percent(row['importance'])} [{percent(row['low'])}, {percent(row['high'])}]"
+            + (" *" if row["important"] else "")
+            for _, row in rows.iterrows()
+        ]
+    shown["parameter"] = shown["parameter"].map(parameter_label)
+    notes = importance_notes(table)
+    notes.append("*: beats every random parameter in 95 % of the bootstraps.")
+    return Result(
+        {"importance": table, "notes": notes}, {f"{study.name}: importance": shown}, notes
+    )
+
+
+def report(study: Study, options: Namespace) -> Result:
+    """Write report.html, one file that needs no network; print its numbers or LaTeX tables."""
+    made = make_report(study)
+    path = write_made(study, made)
+    content = {"report": str(path), **made.content}
+    if not options.latex:
+        return Result(content, lines=[str(path)])
+    tables = [results_table(study, content["validation"])]
+    if content["effects"] is not None:
+        tables.insert(0, effects_table(study, content["effects"]))
+    told = "\n".join(table for table in tables if table)
+    return Result(content, lines=[told or f"% {study.name}: no results to tabulate yet"])
 
 
 def test(study: Study, options: Namespace) -> Result:
@@ -148,6 +183,7 @@ COMMANDS: dict[str, Callable[[Study, Namespace], Result]] = {
     "margins": margins,
     "select": selection,
     "ablation": ablation,
+    "importance": importance,
     "report": report,
     "test": test,
 }

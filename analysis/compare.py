@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from analysis.tables import BASE
 from study.errors import BadInput, Fault
 from study.metrics import OOD_METRICS, ood_metrics
 from study.records import VAL_ID, SetScores
+from study.seeding import numpy_generator
 
 WINNER = "winner"
 DIFFERENCE = "winner - base"
@@ -37,6 +39,7 @@ def compare(
     id_name: str = VAL_ID,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
+    seeds: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Every model on every OOD set with every score that all have, with 95 % intervals.
 
@@ -48,6 +51,8 @@ def compare(
         id_name: which of the sets is ID.
         num_resamples: of the bootstrap.
         seed: of its draws.
+        seeds: models that are one configuration trained on several seeds; "winner" is then
+            their mean, and its intervals are over images and seeds, see ``over_seeds``.
 
     Returns:
         One row a model ("winner", "base", "winner - base"), score and dataset (each OOD
@@ -68,6 +73,9 @@ def compare(
             for dataset in point[model]:
                 point[model][dataset]["id_accuracy"] = float(right.mean())
                 drawn[model][dataset]["id_accuracy"] = accuracy[model]
+        if seeds:
+            point = {WINNER: _pooled(point, seeds, _mean), **point}
+            drawn = {WINNER: _pooled(drawn, seeds, partial(over_seeds, seed=seed)), **drawn}
         rows += _rows(score, point, drawn)
     sizes = [_sizes(models, resampler, id_name, row["dataset"]) for row in rows]
     return _with_sizes(pd.DataFrame(rows), pd.DataFrame(sizes))
@@ -136,6 +144,42 @@ def _difference(models: Any) -> Any:
     """Metric by metric, for points and for arrays of resamples alike."""
     ours, theirs = models[WINNER], models[BASE]
     return {s: {x: one[x] - theirs[s][x] for x in RESULT_METRICS} for s, one in ours.items()}
+
+
+def _pooled(models: Any, names: Sequence[str], combine: Callable[[Any], Any]) -> Any:
+    """Metric by metric, the models ``names`` as one."""
+    return {
+        dataset: {x: combine([models[name][dataset][x] for name in names]) for x in by_metric}
+        for dataset, by_metric in models[names[0]].items()
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def over_seeds(drawn: Sequence[Floats], seed: int) -> Floats:
+    """Resamples of a mean over seeds: images and seeds are drawn apart, crossed.
+
+    Each resample of the images has its own resample of the seeds. A bootstrap of S values has
+    (S - 1) / S of their variance, much too little for few seeds, so what the draw of the seeds
+    adds is widened by the root of S / (S - 1).
+
+    Args:
+        drawn: of each seed's model the values (B,) on the same resamples of the images.
+        seed: of the draws.
+
+    Returns:
+        (B,) values.
+    """
+    values = np.stack(drawn)
+    num, resamples = values.shape
+    mean = values.mean(axis=0)
+    if num == 1:
+        return np.asarray(mean)
+    rng = numpy_generator(seed, "bootstrap", "seeds")
+    weights = rng.multinomial(num, np.full(num, 1 / num), size=resamples).T / num
+    return np.asarray(mean + np.sqrt(num / (num - 1)) * ((weights * values).sum(axis=0) - mean))
 
 
 def _sizes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.confirmation import confirmation_lines
 from analysis.frozen import freeze_choice
 from analysis.report import write_report
 from analysis.selection import Selection
@@ -23,10 +24,10 @@ def conclude(run: RunFolder, ledger: Ledger) -> str:
     study = Study.open(run.path)
     try:
         selection = study.select()
+        told = freeze_choice(study, selection, ledger)
     except StudyFailed as error:
         write_report(study)
         raise StudyFailed(f"{error} The report says more: {run.report}") from error
-    told = freeze_choice(study, selection, ledger)
     write_report(Study.open(run.path))
     return _text(study, selection, told)
 
@@ -41,17 +42,19 @@ def _text(study: Study, selection: Selection, frozen: str) -> str:
         lines.append("EMBEDDED DEMO, not CIFAR-10: these numbers show that the study works.")
     counts = ", ".join(f"{count} {status}" for status, count in study.status_counts().items())
     lines.append(f"Selected trial {selection.trial_id}, epoch {selection.epoch} ({counts})")
-    lines.append(f"  {selection.metric:<18} {selection.value:.3f}{sure}")
+    names = {c: c.removeprefix("param/").removeprefix("train.") for c in study.searched}
+    wide = max(len(name) for name in (selection.metric, "val/id_accuracy", *names.values()))
+    lines.append(f"  {selection.metric:<{wide}} {selection.value:.3f}{sure}")
     if selection.metric != "val/id_accuracy":
-        lines.append(f"  {'val/id_accuracy':<18} {row['val/id_accuracy']:.3f}")
+        lines.append(f"  {'val/id_accuracy':<{wide}} {row['val/id_accuracy']:.3f}")
     base = study.base.get("metrics") or {}
     if selection.metric in base:
         value, accuracy = base[selection.metric], base["val/id_accuracy"]
-        lines.append(f"  {'base model':<18} {value:.3f} at ID accuracy {accuracy:.3f}")
-    for column in study.searched:
-        name = column.removeprefix("param/").removeprefix("train.")
-        lines.append(f"  {name:<18} {_short(row[column])}")
+        lines.append(f"  {'base model':<{wide}} {value:.3f} at ID accuracy {accuracy:.3f}")
+    for column, name in names.items():
+        lines.append(f"  {name:<{wide}} {_short(row[column])}")
     folder = study.folder
+    lines += confirmation_lines(study)
     lines += [
         frozen,
         f"Report       {folder.report}",

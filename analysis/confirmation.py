@@ -125,7 +125,7 @@ def _confirmed(study: Records, trial_id: str) -> Confirmed:
         why = f"{failed} of {len(runs)} runs failed"
     elif floor is not None and accuracy < floor.value:
         why = f"mean ID accuracy {accuracy:.4f} is below the floor, {floor.value:.4f}"
-    discovery = study.trials.set_index("trial_id").at[trial_id, study.metric]
+    discovery = study.trials.loc[study.trials["trial_id"] == trial_id, study.metric].iloc[0]
     return Confirmed(
         trial_id=trial_id,
         discovery=float(discovery),
@@ -223,9 +223,7 @@ def _plain(study: Records, found: Confirmation) -> dict[str, Any]:
         "mean": winner.mean,
         "interval": list(winner.interval) if winner.interval else None,
         "interval_of": "t-interval of the mean over the fresh seeds, 95 %",
-        "tested": {
-            name: _weights_hash(study, name) for name in [exported["trial_id"], *others]
-        },
+        "tested": {name: _weights_hash(study, name) for name in [exported["trial_id"], *others]},
         "candidates": [_plain_candidate(study, one) for one in found.candidates],
     }
 

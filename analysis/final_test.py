@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,7 +19,7 @@ from analysis.compare import WINNER, Sets, compare
 from analysis.selection import one_epoch, study_seed
 from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
-from study.frozen import read_frozen
+from study.frozen import frozen_models, read_frozen
 from study.ledger import Record
 from study.records import TEST_ID, TEST_OPENED, RunFolder, ValidationScores, replacing
 
@@ -37,7 +39,9 @@ def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
         again: the reason for another opening; the ledger keeps it.
 
     Returns:
-        See ``analysis.compare.compare``; also written to final_test/results.parquet.
+        See ``analysis.compare.compare``, with trial_id and seed (missing for the base, and for
+        the mean over a confirmation's seeds, which then is the winner). Also written to
+        final_test/results.parquet, which has a row for each of these seeds too, ``per_seed``.
 
     Raises:
         BadInput: if there is no intact frozen choice, or the test was done and ``again`` is
@@ -52,20 +56,55 @@ def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
         way = 'Read them in the report; or give --again "why", which the ledger keeps.'
         raise BadInput(Fault(str(path), "", rule, way))
     # Scores without a table: the test was opened, then cut short. Nothing is opened again.
-    if again is not None or not _is_scored(study, frozen["sha256"]):
+    if again is not None or not _is_scored(study, frozen):
         _open_test(study.folder.path, again)
-    table = compare(_load_models(study.folder), id_name=TEST_ID, seed=study_seed(study))
+    table = _table(study, list(frozen_models(frozen)))
     with replacing(path) as file:
         table.to_parquet(file, index=False)
-    return table
+    return _summary(table)
 
 
-def _is_scored(study: Records, seal: str) -> bool:
+def _table(study: Records, tested: list[str]) -> pd.DataFrame:
+    """Winner, base and difference; of a confirmed winner also a row for each of its seeds."""
+    models = _load_models(study.folder, tested)
+    several = tested if len(tested) > 1 else []
+    resampling_seed = study_seed(study)
+    table = compare(models, id_name=TEST_ID, seed=resampling_seed, seeds=several)
+    per_seed = table["model"].isin(several)
+    trial_ids = table["model"].where(per_seed)
+    if not several:
+        trial_ids = trial_ids.mask(table["model"] == WINNER, tested[0])
+    trials = pd.concat([study.trials, study.confirming])
+    seeds = trials.drop_duplicates("trial_id").set_index("trial_id")["seed"]
+    return table.assign(
+        model=table["model"].mask(per_seed, WINNER),
+        trial_id=trial_ids,
+        seed=trial_ids.map(seeds).astype("Int64"),
+        per_seed=per_seed,
+    )
+
+
+def _summary(table: pd.DataFrame) -> pd.DataFrame:
+    if "per_seed" not in table.columns:
+        return table
+    return table[~table["per_seed"].astype(bool)].reset_index(drop=True)
+
+
+def _is_scored(study: Records, frozen: Mapping[str, Any]) -> bool:
     """Whether the scores of this very choice, and of its base, are already there."""
     opened = openings(study)
-    names = [WINNER, BASE] if study.base else [WINNER]
-    there = all((study.folder.final_test / f"{name}.npz").exists() for name in names)
-    return there and bool(opened) and opened[-1].get("selection") == seal
+    paths = list(_paths(study.folder, list(frozen_models(frozen))).values())
+    if study.base:
+        paths.append(study.folder.final_test / f"{BASE}.npz")
+    there = all(path.exists() for path in paths)
+    return there and bool(opened) and opened[-1].get("selection") == frozen["sha256"]
+
+
+def _paths(folder: RunFolder, tested: list[str]) -> dict[str, Path]:
+    """Scores of the winner under that name; of several seeds, the exported first, each its own."""
+    exported, *others = tested
+    paths = {exported if others else WINNER: folder.final_test / f"{WINNER}.npz"}
+    return paths | {name: folder.final_test / f"{WINNER}_{name}.npz" for name in others}
 
 
 def openings(study: Records) -> list[Record]:
@@ -103,10 +142,10 @@ def _open_test(folder: Path, again: str | None) -> None:
         raise StudyFailed(f"{folder}: the final test failed with exit code {code}; see above.")
 
 
-def _load_models(folder: RunFolder) -> dict[str, Sets]:
+def _load_models(folder: RunFolder, tested: list[str]) -> dict[str, Sets]:
     models: dict[str, Sets] = {}
-    for model in (WINNER, BASE):
-        path = folder.final_test / f"{model}.npz"
+    paths = _paths(folder, tested) | {BASE: folder.final_test / f"{BASE}.npz"}
+    for model, path in paths.items():
         if model == BASE and not path.exists():
             continue  # a recipe that starts from nothing has no base
         try:
@@ -121,6 +160,15 @@ def _load_models(folder: RunFolder) -> dict[str, Sets]:
 
 
 def load_results(folder: RunFolder) -> pd.DataFrame | None:
-    """The table of the final test, None where it was not done."""
+    """The table of the final test without the rows of single seeds; None where it was not done."""
     path = results_path(folder)
-    return pd.read_parquet(path) if path.exists() else None
+    return _summary(pd.read_parquet(path)) if path.exists() else None
+
+
+def load_seeds(folder: RunFolder) -> pd.DataFrame | None:
+    """The final test of each seed of a confirmed winner; None without test or confirmation."""
+    path = results_path(folder)
+    table = pd.read_parquet(path) if path.exists() else pd.DataFrame()
+    if "per_seed" not in table.columns or not table["per_seed"].any():
+        return None
+    return table[table["per_seed"]].reset_index(drop=True)

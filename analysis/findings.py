@@ -89,12 +89,19 @@ def front_and_rows(study: Records, selection: Selection | None) -> tuple[Front |
         "rows": rows,
         "volume": percent(front.hypervolume),
         "volume_interval": _ends(front.low, front.high),
-        "reference": f"{metric_label(metric, '')} {percent(front.reference[0])} %, ID accuracy 0 %",
+        "reference": f"{metric_label(metric, '')} {percent(front.reference[0])} %, accuracy 0 %",
         "dominated_by": ", ".join(better),
         "chosen": chosen,
         "note": front.note,
         "num_resampled": front.num_resampled,
     }
+
+
+def volume(front: Front) -> Row:
+    """The hypervolume with its interval and its reference point, for ``--json``."""
+    reference = dict(zip(front.metrics, front.reference, strict=True))
+    ends = {"low": front.low, "high": front.high}
+    return {"value": front.hypervolume, **ends, "reference": reference, "note": front.note}
 
 
 def _cell(row: Mapping[Any, Any], metric: str) -> Row:
@@ -120,7 +127,7 @@ def score_rows(study: Records, selection: Selection | None) -> Row | None:
     if len(next(iter(sets.values())).scores) <= _WIDE:
         return None
     table = compare({WINNER: sets}, seed=selection.seed)
-    index = {(r["score"], r["dataset"]): r for r in table.to_dict("records")}
+    index = {(r["score"], r["dataset"]): r for _, r in table.iterrows()}
     names = list(dict.fromkeys(table["dataset"]))
     rows = []
     for score in dict.fromkeys(table["score"]):
@@ -140,7 +147,7 @@ def score_rows(study: Records, selection: Selection | None) -> Row | None:
     return {"sets": shown, "rows": rows}
 
 
-def _is_chance(row: Mapping[Any, Any]) -> bool:
+def _is_chance(row: pd.Series) -> bool:
     return bool(row["auroc_low"] <= 0.5 <= row["auroc_high"])
 
 

@@ -35,7 +35,7 @@ METHODS = (PED_ANOVA, FANOVA, PERMUTATION)
 METHOD_LABELS = {PED_ANOVA: "PED-ANOVA", FANOVA: "fANOVA", PERMUTATION: "Permutation"}
 NUM_RESAMPLES = 30
 SURE = 0.95  # share of resamples in which an important parameter beats every random one
-_TREES = 16  # of fANOVA: its time grows with trees times trials
+_TREES = 16  # of one bootstrap's forest: many small ones tell the spread, not one large one
 _TOP, _TOP_TRIALS = 0.1, 5  # PED-ANOVA's own default, and what its authors want at least
 _SHUFFLES = 3
 _MOST = 200  # trials of one bootstrap: more would take minutes and change little
@@ -55,8 +55,9 @@ def importance(
     Leyton-Brown, ICML 2014) are Optuna's, on a study rebuilt from the tables; permutation is the
     error that shuffling a parameter adds to a random forest on the trials left out of its
     sample. Each runs on ``num_resamples`` bootstraps of trials (of at most 200 each),
-    each with fresh random parameters. Trials are compared at one budget, see ``analysis.surrogate.space_of``. A
-    searcher that homes in, such as TPE, shows where it looked, not the whole space.
+    each with fresh random parameters. Trials are compared at one budget, see
+    ``analysis.surrogate.space_of``. A searcher that homes in, such as TPE, shows where it
+    looked, not the whole space.
 
     Args:
         study: its records.
@@ -75,7 +76,7 @@ def importance(
         (n >= 10 a parameter and >= 30).
 
     Raises:
-        BadInput: where nothing was searched, a method or the metric is unknown, or fewer than 8
+        BadInput: where nothing was searched, a method or the metric is unknown, or fewer than 12
             trials can be compared.
     """
     unknown = [method for method in methods if method not in METHODS]
@@ -131,7 +132,7 @@ def _permutation(
     outside = np.setdiff1d(np.arange(len(cost)), sample)
     if len(outside) < 2:
         return np.zeros(codes.shape[1])
-    forest = fit_forest(codes[sample], cost[sample], int(rng.integers(2**31)))
+    forest = fit_forest(codes[sample], cost[sample], int(rng.integers(2**31)), _TREES)
     held, truth = codes[outside], cost[outside]
     batches = [held]
     for column in range(codes.shape[1]):

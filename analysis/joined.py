@@ -64,9 +64,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
         f"{path.resolve().parent.name}/{name}" if plain.count(name) > 1 else name
         for path, name in zip(paths, plain, strict=True)
     ]
-    return [
-        f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)
-    ]
+    return [f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
 def _differences(one: Records, two: Records) -> list[str]:
@@ -75,9 +73,7 @@ def _differences(one: Records, two: Records) -> list[str]:
     if not first or not second:
         return ["a manifest without fingerprints"]
     return [
-        role
-        for role in dict.fromkeys([*first, *second])
-        if first.get(role) != second.get(role)
+        role for role in dict.fromkeys([*first, *second]) if first.get(role) != second.get(role)
     ]
 
 

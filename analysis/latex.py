@@ -54,8 +54,9 @@ def results_table(study: Records, validation: pd.DataFrame | None = None) -> str
         body += _set_rows(rows[rows["dataset"] == dataset], str(dataset))
     where = "Final test" if is_test else "Validation (selection was made on these sets)"
     demo = r" \textbf{Embedded demo data, not CIFAR-10.}" if study.is_demo else ""
+    name = escape(score_label(str(score)))
     caption = (
-        f"{where}, {escape(study.name)}, {escape(score_label(str(score)).lower())} score: percent, "
+        f"{where}, {escape(study.name)}, score: {name}. Percent, "
         f"differences in points. {n_id:,} ID images; $n$: OOD images (sources). FPR95: OOD "
         "accepted at 95\\,\\% ID recall. Brackets: 95\\,\\% bootstrap intervals over images, by "
         f"source.{demo}"

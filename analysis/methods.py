@@ -124,9 +124,7 @@ def _search(study: Records) -> str:
     how = _SEARCHERS.get(str(tune.get("searcher")), f"the searcher {tune.get('searcher')}")
     stop = _STOPPING.get(str(tune.get("scheduler")), f"under {tune.get('scheduler')}")
     seeded = f", seed {seed}" if seed is not None else ""
-    return (
-        f"We searched {names} in {len(study.trials)} trials ({ended}) by {how} {stop}{seeded}."
-    )
+    return f"We searched {names} in {len(study.trials)} trials ({ended}) by {how} {stop}{seeded}."
 
 
 def _selection(study: Records) -> str:
@@ -134,7 +132,9 @@ def _selection(study: Records) -> str:
     extreme = "lowest" if direction_of(study.metric) == "min" else "highest"
     over = ""
     if study.metric.count("/") == 1 and study.metric != ID_ACCURACY and len(study.trials):
-        over = f" ({_lower(score_label(study.own_score))} score, mean over the OOD validation sets)"
+        over = (
+            f" ({_lower(score_label(study.own_score))} score, mean over the OOD validation sets)"
+        )
     floor = ""
     if study.floor:
         how = f" ({study.floor.how})" if study.floor.how else ""

@@ -55,8 +55,10 @@ def _finished(study: Records, metrics: Sequence[str]) -> pd.DataFrame:
     if missing or not len(study.trials):
         columns = ["trial_id", "checkpoint_epoch", *metrics]
         return pd.DataFrame(columns=columns).astype(dict.fromkeys(metrics, "float64"))
-    rows = study.trials[study.trials["status"] == "finished"]
-    return rows[np.isfinite(rows[list(metrics)].astype("float64")).all(axis=1)]
+    rows: pd.DataFrame = study.trials[study.trials["status"] == "finished"]
+    whole = np.isfinite(rows[list(metrics)].to_numpy(dtype=np.float64)).all(axis=1)
+    whole_rows: pd.DataFrame = rows.loc[whole]
+    return whole_rows
 
 
 def _signs(metrics: Sequence[str]) -> Floats:

@@ -16,7 +16,8 @@ from analysis.cells import Cells, Values
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
-TieBreak = Callable[[Rows, Rows], Floats]
+CostAt = Callable[[Rows, Rows], Floats]
+"""(cells, weightings) -> the cost of each pair, all of shape (n,)."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def pick(
     *,
     checkpoint: str | None = None,
     seed_weights: Floats | None = None,
-    tie_break: TieBreak | None = None,
+    tie_cost: CostAt | None = None,
 ) -> Picks:
     """Apply the rule to every weighting.
 
@@ -53,8 +54,7 @@ def pick(
         values: what they are worth, (C, B).
         checkpoint: ``best`` or ``last``, the cells' own where None.
         seed_weights: how often each trial counts in its configuration, (T, B); once where None.
-        tie_break: (configurations, weightings) -> cost that decides among equals, each argument
-            and the result of shape (n,).
+        tie_cost: decides among equals; the first trial does where None.
 
     Returns:
         The picks. Where no configuration holds the floor, the nearest to it wins.
@@ -63,7 +63,26 @@ def pick(
     cost = mean_over_trials(cells, taken(values.cost, cell), seed_weights)
     accuracy = mean_over_trials(cells, taken(values.accuracy, cell), seed_weights)
     eligible = accuracy >= values.floor
-    return Picks(cell, cost, accuracy, eligible, best(cost, accuracy, eligible, tie_break))
+    # A configuration under the floor is behind all above it, the nearest miss first.
+    keys = np.where(eligible, cost, 2.0 - accuracy)
+    winner = np.argmin(keys, axis=0)
+    if tie_cost is not None:
+        _break_ties(cells, winner, (keys == keys.min(axis=0)) & eligible, cell, tie_cost)
+    return Picks(cell, cost, accuracy, eligible, winner)
+
+
+def _break_ties(
+    cells: Cells, winner: Rows, tied: NDArray[np.bool_], cell: Rows, tie_cost: CostAt
+) -> None:
+    """Let the lower ``tie_cost`` win among the configurations that are ``tied`` (K, B)."""
+    several = np.flatnonzero(tied.sum(axis=0) > 1)
+    if not several.size:
+        return
+    in_tie = tied[cells.config][:, several]
+    trials, columns = np.nonzero(in_tie)
+    second = np.full(in_tie.shape, np.inf)
+    second[trials, columns] = tie_cost(cell[trials, several[columns]], several[columns])
+    winner[several] = np.argmin(mean_over_trials(cells, second), axis=0)
 
 
 def epochs(cells: Cells, objective: Floats, checkpoint: str) -> Rows:
@@ -92,25 +111,3 @@ def mean_over_trials(cells: Cells, values: Floats, weights: Floats | None = None
             values[own], axis=0, weights=None if weights is None else weights[own]
         )
     return means
-
-
-def best(
-    cost: Floats,
-    accuracy: Floats,
-    eligible: NDArray[np.bool_],
-    tie_break: TieBreak | None = None,
-) -> Rows:
-    """The winning configuration of each weighting, (B,)."""
-    # A configuration under the floor is behind all above it, the nearest miss first.
-    keys = np.where(eligible, cost, 2.0 - accuracy)
-    lowest = keys.min(axis=0)
-    winner = np.argmin(keys, axis=0)
-    tied = (keys == lowest) & eligible
-    several = np.flatnonzero(tied.sum(axis=0) > 1)
-    if tie_break is None or not several.size:
-        return winner
-    configs, columns = np.nonzero(tied[:, several])
-    second = np.full((len(cost), several.size), np.inf)
-    second[configs, columns] = tie_break(configs, several[columns])
-    winner[several] = np.argmin(second, axis=0)
-    return winner

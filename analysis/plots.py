@@ -24,6 +24,7 @@ from analysis.style import (
     SKY,
     STATUS_COLOURS,
     VERMILION,
+    log_axis,
     metric_label,
     new_figure,
     parameter_label,
@@ -35,6 +36,9 @@ from study.errors import BadInput, Fault
 from study.objective import OBJECTIVE
 
 _SHOWN_UNDER_FLOOR = 0.08  # accuracy, a fraction: trials below it are drawn at the edge
+
+
+_LONG = 12  # characters that a name above one of several axes may have
 
 
 def best_trial(study: Records) -> str | None:
@@ -179,7 +183,7 @@ def slice_of(study: Records, column: str, metric: str = OBJECTIVE) -> Figure:
             axes.set_xlim(-0.5, len(ticks) - 0.5)
             places = places + _spread(rows[metric], places)
         elif study.is_log(column):
-            axes.set_xscale("log")
+            log_axis(axes, x=True)
         heights, under = _capped(rows[metric], metric)
         colours = np.where(rows["status"] == "finished", BLUE, PALE)
         draw: dict[str, Any] = {"s": 20, "linewidths": 0.4, "edgecolors": GREY}
@@ -273,11 +277,16 @@ def parallel(study: Records, metric: str = OBJECTIVE) -> Figure:
                 lw=2.2 if is_best else 1.0,
                 zorder=3 if is_best else 2,
             )
-        names = [parameter_label(c) for c in columns] + [metric_label(metric, "")]
+        names = [_wrapped(parameter_label(c)) for c in columns] + [metric_label(metric, "")]
         axes.set_xticks(xs, names)
         axes.xaxis.set_ticks_position("top")
         _strip(axes, len(columns))
     return figure
+
+
+def _wrapped(name: str) -> str:
+    """A long name on several lines, broken after underscores: neighbours must not touch."""
+    return name if len(name) <= _LONG else name.replace("_", "_\n")
 
 
 def _goodness(values: pd.Series, direction: str) -> list[float]:
@@ -306,7 +315,8 @@ def _axis(axes: Axes, x: int, values: pd.Series, *, log: bool = False) -> NDArra
     else:
         inside = np.linspace(low, high, 4) if high > low else np.array([low])
         ticks = (inside - low) / width if high > low else np.array([0.5])
-        names = [f"{10**v if log else v:.2g}" for v in inside]
+        digits = 2 if log or width > 0.2 * max(abs(low), abs(high)) else 4
+        names = [f"{10**v if log else v:.{digits}g}" for v in inside]
     axes.axvline(x, color=GREY, lw=0.8, zorder=1)
     for tick, name in zip(ticks, names, strict=True):
         axes.annotate(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from analysis.importance import METHOD_LABELS
 from analysis.plots import best_trial, measured_trials
@@ -22,6 +22,7 @@ from analysis.style import (
     ORANGE,
     PALE,
     VERMILION,
+    log_axis,
     metric_label,
     new_figure,
     parameter_label,
@@ -146,9 +147,7 @@ def contour(study: Records, x: str, y: str, metric: str = OBJECTIVE) -> Figure:
             raise BadInput(Fault(str(study.folder.trials), column, rule))
     i, j = space.columns.index(x), space.columns.index(y)
     forest = fit_forest(space.codes, space.cost, seed=0, num_trees=128)
-    xs, ys = (
-        np.linspace(space.codes[:, k].min(), space.codes[:, k].max(), _GRID) for k in (i, j)
-    )
+    xs, ys = (np.linspace(space.codes[:, k].min(), space.codes[:, k].max(), _GRID) for k in (i, j))
     surface = _averaged(forest, space.codes, i, j, xs, ys)
     with styled():
         figure, axes = new_figure(COLUMN_IN, 2.8)
@@ -162,27 +161,15 @@ def contour(study: Records, x: str, y: str, metric: str = OBJECTIVE) -> Figure:
         if best in space.trial_id:
             k = space.trial_id.index(best)
             axes.scatter(px[k], py[k], s=60, marker="*", c=VERMILION, ec="white", zorder=4)
-        _scales(axes, study.is_log(x), study.is_log(y))
+        log_axis(axes, x=study.is_log(x), y=study.is_log(y))
         axes.grid(visible=False)
         axes.set_xlabel(parameter_label(x))
         axes.set_ylabel(parameter_label(y))
         bar = figure.colorbar(drawn, ax=axes, pad=0.02)
         bar.set_label("Rank (0 = best)", fontsize=8)
         bar.ax.yaxis.set_major_locator(MaxNLocator(5))
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
     return figure
-
-
-def _scales(axes: Axes, log_x: bool, log_y: bool) -> None:
-    """Logarithmic axes with few labels: a short range would put one on every minor tick."""
-    for axis, set_scale, is_log in (
-        (axes.xaxis, axes.set_xscale, log_x), (axes.yaxis, axes.set_yscale, log_y)
-    ):  # fmt: skip
-        if is_log:
-            set_scale("log")
-            axis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=8))
-            axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.3g}"))
-            axis.set_minor_formatter(NullFormatter())
 
 
 def _averaged(forest: Any, codes: Any, i: int, j: int, xs: Any, ys: Any) -> Any:

@@ -67,6 +67,7 @@ def histogram(id_scores: Floats, ood_scores: Floats, name: str, score: str) -> F
             share = np.histogram(np.clip(values, low, high), edges)[0] / len(values)
             axes.stairs(share, edges, fill=True, color=colour, alpha=0.3)
             axes.stairs(share, edges, color=colour, lw=1.2, label=f"{label}, n = {len(values):,}")
+        axes.set_ylim(0, 1.25 * axes.dataLim.ymax)  # room for the words above the bars
         axes.axvline(threshold, color=BLACK, lw=1, ls=(0, (4, 3)))
         axes.annotate(
             f"95 % of ID below\n{100 * fpr:.1f} % of OOD too",
@@ -99,7 +100,7 @@ def set_roc(sets: Mapping[str, SetScores], score: str, id_name: str = VAL_ID) ->
     """The same for sets in hand, each with one epoch; a dot marks FPR95 on each curve."""
     id_scores = sets[id_name].scores[score][0]
     with styled():
-        figure, axes = new_figure(COLUMN_IN, 3.1)
+        figure, axes = new_figure(COLUMN_IN, 3.4)
         axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":", zorder=1)
         axes.axhline(RECALL, color=GREY, lw=0.8, ls=(0, (4, 3)), zorder=1)
         for i, name in enumerate(name for name in sets if name != id_name):
@@ -116,7 +117,7 @@ def set_roc(sets: Mapping[str, SetScores], score: str, id_name: str = VAL_ID) ->
         axes.set_xlabel("OOD images accepted (%)")
         axes.set_ylabel("ID images accepted (%)")
         percent_axis(axes, x=True, y=True)
-        axes.legend(loc="lower right", handlelength=1.8)
+        figure.legend(loc="outside upper left", handlelength=1.8)
     return figure
 
 

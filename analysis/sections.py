@@ -38,13 +38,22 @@ def header(study: Records) -> Row:
         "counts": study.status_counts(),
         "num_trials": len(study.trials),
         "hours": f"{time_s / 3600:.1f} h" if time_s >= 3600 else f"{time_s / 60:.1f} min",
-        "searcher": spec.get("tune", {}).get("searcher", ""),
-        "scheduler": spec.get("tune", {}).get("scheduler", ""),
+        "searcher": _how(spec),
+        "scheduler": "" if spec.get("ablate") else spec.get("tune", {}).get("scheduler", ""),
         "seed": spec.get("tune", {}).get("seed", ""),
     }
 
 
-def choice(study: Records, selection: Selection | None) -> Row:
+def _how(spec: Mapping[str, Any]) -> str:
+    design = (spec.get("ablate") or {}).get("design")
+    return (
+        f"{design} ablation".replace("_", "-")
+        if design
+        else str(spec.get("tune", {}).get("searcher", ""))
+    )
+
+
+def choice(study: Records, selection: Selection | None, compared: pd.DataFrame | None) -> Row:
     """The chosen trial, its numbers beside the base's, and its parameters."""
     if selection is None:
         return {"choice": None, "comparison": None, "per_set": None}
@@ -56,7 +65,6 @@ def choice(study: Records, selection: Selection | None) -> Row:
         if c.endswith(".value") and c not in study.searched
     ]
     interval = list(selection.interval) if selection.interval else None
-    compared = _comparison(study, selection)
     return {
         "choice": {
             "trial_id": selection.trial_id,
@@ -91,8 +99,8 @@ def _seal(study: Records) -> str:
         return ""
 
 
-def _comparison(study: Records, selection: Selection) -> pd.DataFrame | None:
-    """Chosen and base on the validation sets; None where scores are missing."""
+def comparison(study: Records, selection: Selection) -> pd.DataFrame | None:
+    """Chosen and base on the validation sets, as ``compare`` gives; None without scores."""
     if not study.has_scores(selection.trial_id):
         return None
     chosen = scores_at(study, selection.trial_id, selection.epoch)
@@ -282,7 +290,9 @@ def provenance(study: Records) -> Row:
         "roles": [{"name": name, **role} for name, role in (data.get("roles") or {}).items()],
         "leaks": list(_flat({k: v for k, v in leaks.items() if k != "collisions"})),
         "collisions": _collisions(leaks),
-        "facts": [(key.replace("_", " "), value_text(v)) for key, v in facts.items() if v or v == 0],
+        "facts": [
+            (key.replace("_", " "), value_text(v)) for key, v in facts.items() if v or v == 0
+        ],
         "base_facts": [(key.replace("_", " "), value_text(value)) for key, value in base.items()],
         "events": [
             {

@@ -16,6 +16,8 @@ from analysis.bootstrap import (
     resampled_accuracy,
     resampled_metrics,
 )
+from analysis.cells import NoScores, cells_of_study, configurations, numbered
+from analysis.corrected import mean_interval
 from analysis.tables import BASE, Records, direction_of
 from study.errors import BadInput, Fault, StudyFailed
 from study.metrics import OOD_METRICS, RECALL, threshold_at_recall
@@ -34,20 +36,19 @@ class Selection:
     """A choice, and the numbers behind it.
 
     Attributes:
-        trial_id: the chosen trial.
+        trial_id: the chosen trial; of a configuration with several seeds its median one.
         epoch: its epoch, by the checkpoint rule.
         rule: the rule as one sentence.
         metric: what was ranked by, such as ``val/fpr95``.
-        value: the chosen trial's value, a fraction.
+        value: the chosen trial's value, a fraction; the mean over ``seed_trials``.
         interval: of ``value``, over images by source group; None where the per-image scores are
             missing or the metric is none that follows from them.
         score: name of the OOD score.
         threshold: of the score, at 95 % ID recall on validation ID; None without scores.
-        candidates: finished trials, best first; columns trial_id, epoch, the metric, val/auroc,
-            val/id_accuracy (fractions), passes_floor (bool), rank (1 = chosen; missing under
-            the floor).
+        candidates: see ``rank_candidates``.
         num_resamples: of the bootstrap.
         seed: of the bootstrap.
+        seed_trials: finished trials of the chosen configuration, itself among them.
     """
 
     trial_id: str
@@ -61,6 +62,12 @@ class Selection:
     candidates: pd.DataFrame
     num_resamples: int
     seed: int
+    seed_trials: tuple[str, ...] = ()
+
+    @property
+    def compared(self) -> list[str]:
+        """Every trial that had a part in the selection."""
+        return sorted(name for names in self.candidates["seed_trials"] for name in names)
 
 
 def select(
@@ -68,7 +75,9 @@ def select(
 ) -> Selection:
     """Choose a trial by the study's own rule.
 
-    Finished trials above the floor are ranked by the metric, then AUROC, then trial id.
+    Finished trials above the floor are ranked by the metric, then AUROC, then trial id. Trials
+    with the same parameters and other seeds are one candidate, with the means over its seeds:
+    the luckiest seed wins nothing, and the median one is exported.
 
     Args:
         study: its records.
@@ -86,9 +95,13 @@ def select(
     seed = study_seed(study) if seed is None else seed
     trial_id, epoch = str(best["trial_id"]), int(best["epoch"])
     interval = threshold = None
+    seed_trials = tuple(best["seed_trials"])
     if study.has_scores(trial_id):
         scores = scores_at(study, trial_id, epoch)
-        interval = metric_interval(study, scores, study.metric, num_resamples, seed)
+        if len(seed_trials) > 1:
+            interval = _mean_interval(study, seed_trials, num_resamples, seed)
+        else:
+            interval = metric_interval(study, scores, study.metric, num_resamples, seed)
         threshold = float(threshold_at_recall(scores[VAL_ID].scores[study.own_score][0], RECALL))
     return Selection(
         trial_id=trial_id,
@@ -102,7 +115,22 @@ def select(
         candidates=candidates,
         num_resamples=num_resamples,
         seed=seed,
+        seed_trials=seed_trials,
     )
+
+
+def _mean_interval(
+    study: Records, trial_ids: tuple[str, ...], num_resamples: int, seed: int
+) -> Interval | None:
+    """Of the mean over the seeds; None where their scores do not allow it."""
+    try:
+        cells = cells_of_study(study, trial_ids)
+    except NoScores:
+        return None
+    epochs = study.trials.set_index("trial_id")["checkpoint_epoch"]
+    picked = np.array([int(epochs[name]) for name in cells.trial_ids])
+    one = cells.only(np.flatnonzero(cells.epoch == picked[cells.trial]))
+    return mean_interval(one, num_resamples=num_resamples, seed=seed)
 
 
 def study_seed(study: Records) -> int:
@@ -123,30 +151,37 @@ def describe_rule(study: Records) -> str:
         if study.checkpoint_rule == "last"
         else "the epoch with the lowest val/objective, the earliest of equals"
     )
-    return (
-        f"The {extreme} {study.metric} among finished trials{where}, each taken at {epoch}; "
+    who = "among finished trials"
+    if study.spec.get("ablate"):
+        who = "of the means over seeds, among arms that finished at more than half of their seeds,"
+    told = (
+        f"The {extreme} {study.metric} {who}{where}, each taken at {epoch}; "
         f"ties go to the higher {TIE_BREAK}, then to the smaller trial id."
     )
+    if study.spec.get("ablate"):
+        told += " The arm's median seed is exported, among its seeds that hold the floor."
+    return told
 
 
 def rank_candidates(study: Records) -> pd.DataFrame:
     """Finished trials, best first by the study's rule.
 
     Returns:
-        trial_id, epoch (int), the metric, val/auroc, val/id_accuracy (fractions), passes_floor
-        (bool), rank (Int64, missing under the floor).
+        One row a configuration: trial_id (of several seeds the median one's), epoch (int), the
+        metric, val/auroc, val/id_accuracy (fractions, means over its seeds), passes_floor (of
+        the mean, bool), rank (Int64, missing under the floor), num_seeds, seed_trials (tuple of
+        trial ids), arm (of an ablation, else missing).
 
     Raises:
-        NoSelection: if no trial finished.
+        NoSelection: if no trial finished, or no arm at more than half of its seeds.
         BadInput: if the metric is unknown or absent.
     """
     sign = 1.0 if direction_of(study.metric) == "min" else -1.0
     finished = _finished(study)
     columns = list(dict.fromkeys([study.metric, TIE_BREAK, ID_ACCURACY]))
-    _require_columns(study, columns)
-    table = finished[["trial_id", "checkpoint_epoch", *columns]].copy()
-    table = table.rename(columns={"checkpoint_epoch": "epoch"})
+    _require_columns(study, [*columns, "checkpoint_epoch"])
     floor = study.floor
+    table = _by_configuration(study, _with_numbers(study, finished, columns), columns, sign)
     table["passes_floor"] = table[ID_ACCURACY] >= (floor.value if floor else -np.inf)
     keys = pd.DataFrame(
         {
@@ -162,7 +197,57 @@ def rank_candidates(study: Records) -> pd.DataFrame:
     table = table.reset_index(drop=True)
     table["rank"] = pd.Series(range(1, len(table) + 1), dtype="Int64")
     table.loc[~table["passes_floor"], "rank"] = pd.NA
-    return table
+    last = ["passes_floor", "rank", "num_seeds", "seed_trials", "arm"]
+    return table[["trial_id", "epoch", *columns, *last]]
+
+
+def _with_numbers(study: Records, finished: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Without the trials that lack a number to be ranked by."""
+    whole = np.isfinite(finished[columns].to_numpy(dtype=np.float64)).all(axis=1)
+    whole &= finished["checkpoint_epoch"].notna().to_numpy(dtype=bool)
+    if not whole.any():
+        raise NoSelection(
+            f"{study.folder.path}: none of the {len(finished)} finished trials has numbers for "
+            f"{', '.join(columns)}, so nothing to choose."
+        )
+    kept: pd.DataFrame = finished.loc[whole]
+    return kept
+
+
+def _by_configuration(
+    study: Records, finished: pd.DataFrame, columns: list[str], sign: float
+) -> pd.DataFrame:
+    """One row for all trials that differ in their seed alone."""
+    planned = len((study.spec.get("ablate") or {}).get("seeds") or ())
+    rows = []
+    for _, group in finished.groupby(numbered(configurations(study, finished)), sort=True):
+        if 2 * len(group) <= planned:
+            continue  # the mean of few seeds is lucky more easily than that of many
+        one = _median_seed(study, group, sign)
+        arm = one["arm"] if planned and "arm" in group.columns else None
+        means = {name: float(group[name].mean()) for name in columns}
+        kept = {"num_seeds": len(group), "seed_trials": tuple(group["trial_id"]), "arm": arm}
+        rows.append(
+            {"trial_id": one["trial_id"], "epoch": int(one["checkpoint_epoch"]), **means, **kept}
+        )
+    if not rows:
+        raise NoSelection(
+            f"{study.folder.path}: no arm finished at more than half of its {planned} seeds, so "
+            "nothing to choose. Go on with it: run_study.py --resume."
+        )
+    return pd.DataFrame(rows)
+
+
+def _median_seed(study: Records, group: pd.DataFrame, sign: float) -> pd.Series:
+    """The trial of the median metric, of an even number the worse of the middle two.
+
+    Among those that hold the floor, where any does: no trial under it is ever exported.
+    """
+    floor = study.floor
+    above = group[group[ID_ACCURACY] >= floor.value] if floor else group
+    group = group if above.empty else above
+    order = (sign * group[study.metric]).argsort(kind="stable")
+    return group.iloc[int(order.iloc[len(order) // 2])]
 
 
 def _finished(study: Records) -> pd.DataFrame:
@@ -198,8 +283,9 @@ def _shortfall(study: Records, candidates: pd.DataFrame) -> str:
     best, floor = candidates.iloc[0], study.floor
     assert floor is not None, "only a floor can fail a candidate"
     points = 100 * (floor.value - best[ID_ACCURACY])
+    what = "arms" if study.spec.get("ablate") else "finished trials"
     return (
-        f"{study.folder.path}: none of the {len(candidates)} finished trials reaches the floor on "
+        f"{study.folder.path}: none of the {len(candidates)} {what} reaches the floor on "
         f"ID accuracy, {floor.value:.4f}{f' ({floor.how})' if floor.how else ''}. "
         f"The nearest is trial {best['trial_id']} with {best[ID_ACCURACY]:.4f}, {points:.2f} "
         "points short. Run more trials, search gentler margins, or lower the floor on purpose."
@@ -218,7 +304,14 @@ def scores_at(study: Records, trial_id: str, epoch: int) -> dict[str, SetScores]
     except KeyError as error:
         place = str(study.folder.trial_scores(trial_id))
         raise BadInput(Fault(place, "epochs", str(error.args[0]))) from error
-    return one_epoch(scores, row)
+    cut = one_epoch(scores, row)
+    for name, one in cut.items():
+        for score, values in one.scores.items():
+            if bad := int((~np.isfinite(values)).sum()):
+                rule = f"epoch {epoch}: {bad} of {values.size} scores of {name} are no numbers"
+                place = str(study.folder.trial_scores(trial_id))
+                raise BadInput(Fault(place, score, rule, "Restore the file."))
+    return cut
 
 
 def one_epoch(scores: ValidationScores, row: int) -> dict[str, SetScores]:
@@ -287,4 +380,5 @@ def summary_row(selection: Selection) -> dict[str, Any]:
         "interval": low_high,
         "score": selection.score,
         "threshold": selection.threshold,
+        "seed_trials": list(selection.seed_trials),
     }

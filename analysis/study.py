@@ -9,14 +9,21 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import plots, score_plots
+from analysis import margin_plots, plots, plots_search, score_plots
+from analysis.alternatives import NUM_SPLITS, alternatives
 from analysis.bootstrap import NUM_RESAMPLES
+from analysis.cells import cells_of_study
+from analysis.corrected import Correction, correct_study
 from analysis.effects import effects
+from analysis.importance import NUM_RESAMPLES as NUM_BOOTSTRAPS
+from analysis.importance import importance
 from analysis.margins import margin_table
-from analysis.pareto import pareto
+from analysis.pareto import Front, front_of, pareto
 from analysis.plots_ablation import forest
 from analysis.selection import Selection, select
+from analysis.stability import stability
 from analysis.tables import Records, read_records
+from study.objective import OBJECTIVE
 
 
 @dataclass(frozen=True)
@@ -33,9 +40,35 @@ class Study(Records):
         """The trial that the stated rule chooses, see ``analysis.selection.select``."""
         return select(self, num_resamples=num_resamples)
 
-    def pareto(self) -> pd.DataFrame:
+    def correct(self, num_resamples: int | None = None) -> Correction:
+        """The chosen value, corrected for its being the best; see ``analysis.corrected``."""
+        chosen = select(self, num_resamples=1)
+        return correct_study(self, chosen.compared, num_resamples=num_resamples, seed=chosen.seed)
+
+    def alternatives(self, num_splits: int = NUM_SPLITS) -> pd.DataFrame:
+        """Other ways to choose and their regrets, see ``analysis.alternatives.alternatives``."""
+        chosen = select(self, num_resamples=1)
+        cells = cells_of_study(self, chosen.compared)
+        return alternatives(cells, num_splits=num_splits, seed=chosen.seed)
+
+    def stability(self) -> pd.DataFrame:
+        """The choice without each OOD validation set, see ``analysis.stability.stability``."""
+        chosen = select(self, num_resamples=1)
+        return stability(cells_of_study(self, chosen.compared), seed=chosen.seed)
+
+    def pareto(self, metrics: tuple[str, ...] | None = None) -> pd.DataFrame:
         """The front of the metric against ID accuracy, see ``analysis.pareto.pareto``."""
-        return pareto(self)
+        return pareto(self, metrics)
+
+    def front(self, *, with_time: bool = False) -> Front:
+        """The front with its bootstrap band and hypervolume, see ``analysis.pareto.front_of``."""
+        return front_of(self, with_time=with_time, chosen=plots.best_trial(self))
+
+    def importance(
+        self, metric: str = OBJECTIVE, num_resamples: int = NUM_BOOTSTRAPS
+    ) -> pd.DataFrame:
+        """What mattered, with its spread, see ``analysis.importance.importance``."""
+        return importance(self, metric, num_resamples=num_resamples)
 
     def effects(self, metrics: str | Sequence[str] | None = None) -> pd.DataFrame:
         """Effects of an ablation's arms, see ``analysis.effects.effects``."""
@@ -46,8 +79,37 @@ class Study(Records):
         return margin_table(self)
 
     def plot_trade(self) -> Figure:
-        """The metric against ID accuracy, with floor, base and front."""
-        return plots.trade(self)
+        """The metric against ID accuracy, with floor, base, front and its bootstrap band."""
+        plots.measured_trials(self, self.detection_metric)
+        return plots.trade(self, self.front())
+
+    def plot_importance(self, table: pd.DataFrame | None = None) -> Figure:
+        """Importance with its spread, of ``importance()`` or of a table in hand."""
+        return plots_search.importance_bars(self.importance() if table is None else table)
+
+    def plot_contour(self, x: str, y: str, metric: str = OBJECTIVE) -> Figure:
+        """The metric's rank over two parameters, see ``analysis.plots_search.contour``."""
+        return plots_search.contour(self, x, y, metric)
+
+    def plot_rungs(self, metric: str | None = None) -> Figure:
+        """All learning curves and the survivors of each rung."""
+        return plots_search.rungs(self, metric)
+
+    def plot_times(self) -> Figure:
+        """The metric over training time."""
+        return plots_search.times(self)
+
+    def plot_roc(self, trial_id: str, epoch: int) -> Figure:
+        """ROC on every OOD validation set."""
+        return score_plots.roc(self, trial_id, epoch)
+
+    def plot_energies(self, trial_id: str, epoch: int) -> Figure:
+        """Energies before and after, with the trial's margins."""
+        return margin_plots.energies(self, trial_id, epoch)
+
+    def plot_calibration(self) -> Figure:
+        """Energies that were reached over the margins that were given."""
+        return margin_plots.calibration(self)
 
     def plot_effects(self, metric: str | None = None) -> Figure:
         """Effects of an ablation with their intervals, see ``analysis.plots_ablation.forest``."""

@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 # Okabe and Ito's palette, https://jfly.uni-koeln.de/color/
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -80,6 +80,19 @@ def percent_axis(axes: Axes, *, x: bool = False, y: bool = False) -> None:
             axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
 
+def log_axis(axes: Axes, *, x: bool = False, y: bool = False) -> None:
+    """Logarithmic axes with few plain labels: a short range would label every minor tick."""
+    for axis, set_scale, wanted in (
+        (axes.xaxis, axes.set_xscale, x),
+        (axes.yaxis, axes.set_yscale, y),
+    ):
+        if wanted:
+            set_scale("log")
+            axis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=8))
+            axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.3g}"))
+            axis.set_minor_formatter(NullFormatter())
+
+
 LABELS = {
     "fpr95": "FPR95, ID positive",
     "fpr95_ood_positive": "FPR95, OOD positive",
@@ -89,7 +102,7 @@ LABELS = {
     "id_accuracy": "ID accuracy",
     "objective": "Objective",
 }
-SCORE_LABELS = {"msp": "MSP", "max_logit": "Max logit", "energy": "Energy"}
+SCORE_LABELS = {"msp": "MSP", "max_logit": "Max logit", "energy": "Energy", "knn": "kNN"}
 
 
 def metric_label(metric: str, unit: str = " (%)") -> str:

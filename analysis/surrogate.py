@@ -14,7 +14,7 @@ from study.errors import BadInput, Fault
 from study.objective import OBJECTIVE
 
 Floats = NDArray[np.float64]
-FEWEST = 8  # trials under which nothing is fitted at all
+FEWEST = 12  # trials under which nothing is fitted at all
 _PER_PARAMETER, _ENOUGH = 10, 30
 _FEW_LEVELS = 5  # a number with at most so many values is a category to Optuna
 NOT_USED = "not used"  # level of a parameter that a trial did not have
@@ -125,7 +125,7 @@ def encode(values: pd.Series, *, log: bool = False) -> Floats:
     if is_bool or numeric.notna().sum() != values.notna().sum():
         levels = {level: float(i) for i, level in enumerate(sorted(set(map(_level, values))))}
         return np.array([levels[_level(value)] for value in values])
-    codes = np.log10(numeric) if log else numeric
+    codes = pd.Series(np.log10(numeric.to_numpy())) if log else numeric
     return np.asarray(codes.fillna((codes.min() if codes.notna().any() else 0.0) - 1.0))
 
 

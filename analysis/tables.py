@@ -214,7 +214,7 @@ def read_records(path: Path) -> Records:
     _check_folder(folder)
     faults: list[str] = []
     trials = read_table(folder.trials)
-    epochs = _read_epochs(folder.epochs, faults)
+    epochs = _read_epochs(folder.epochs, faults) if len(trials) else _nothing()
     trials = _without_broken(trials, folder.trials, faults)
     trials, confirming = _apart(trials)
     epochs = epochs[~epochs["trial_id"].isin(confirming["trial_id"])]
@@ -314,7 +314,7 @@ def _not_finite(rows: pd.DataFrame) -> dict[Any, list[str]]:
     broken = ~np.isfinite(rows[present].to_numpy(dtype=np.float64))
     return {
         rows.index[i]: [name for name, bad in zip(present, broken[i], strict=True) if bad]
-        for i in np.flatnonzero(broken.any(axis=1))
+        for i in map(int, np.flatnonzero(broken.any(axis=1)))
     }
 
 

@@ -112,7 +112,7 @@ class Ranked:
         np.cumsum(negatives.rows[self.negative_order], axis=0, out=sums[1:])
         lost = sums[self.accepted]
         if not np.array_equal(self.accepted, self.below):
-            lost = (lost + sums[self.below]) / 2
+            lost = (lost + sums[self.below]) * np.float32(0.5)
         own = positives.rows[self.worst_first]
         pairs = np.einsum("nb,nb->b", own, lost, dtype=np.float64)
         return np.asarray(1.0 - pairs / (positives.totals * negatives.totals), dtype=np.float64)

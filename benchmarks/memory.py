@@ -39,10 +39,9 @@ from study.tune.resources import Resources
 from study.tune.session import Limits, Session
 
 if TYPE_CHECKING:
-    from study.recipes.base import TrainingLoss
-    from torch import nn
 
     from study.data.batches import Batch
+    from study.recipes.base import TrainingLoss
     from study.trial import TrialSetting
 
 TARGET_MB = 60.0

@@ -30,9 +30,11 @@ from study.checkpoint import (
 from study.data.batches import evaluation_batches
 from study.data.images import ImageSet
 from study.data.roles import StudyData
+from study.disk import sweep_temporaries
 from study.evaluation import evaluate
 from study.frozen import file_hash
 from study.margins import EnergyStats
+from study.models.names import DEFAULT_NETWORK, Network
 from study.models.registry import source_file
 from study.models.weights import load_into, load_weights, save_weights
 from study.progress import Progress
@@ -44,6 +46,7 @@ from study.training import Goal, train
 
 _CODE = (
     "data/batches.py",
+    "data/order.py",
     "losses/classification.py",
     "models/classifier.py",
     "optimizers.py",
@@ -69,18 +72,26 @@ class BaseSpec:
         dropout: of the backbone.
         train: the cifar10 recipe's parameters, all of them.
         seed: names its random streams.
+        network: its stem and its normalisation.
+        init: what its training starts from: random, imagenet, or the path of a weights file.
     """
 
     backbone: str
     dropout: float
     train: dict[str, Any]
     seed: int
+    network: Network = DEFAULT_NETWORK
+    init: str = "random"
 
     def key(self, data: StudyData) -> str:
         """Name in the cache: a hash of this spec, the ID data and the training code."""
         roles = [data.train.images.fingerprint, data.val_id.images.fingerprint]
         code = code_version(self.backbone)
         parts = [self.backbone, self.dropout, self.train, self.seed, roles, code]
+        if self.network != DEFAULT_NETWORK or self.init != "random":
+            file = self.init not in ("random", "imagenet")
+            start = file_hash(Path(self.init)) if file else self.init
+            parts += [asdict(self.network), start]
         text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -161,6 +172,7 @@ def trained_base(
     device: torch.device,
     progress: Progress,
     scored_by: Recipe,
+    start: Mapping[str, NDArray[Any]] | None = None,
 ) -> BaseModel:
     """The base of ``spec``, from the cache or trained into it.
 
@@ -171,6 +183,7 @@ def trained_base(
         device: where to train.
         progress: is told of epochs.
         scored_by: the study's recipe, whose scores the base is measured with.
+        start: the weights that ``spec.init`` names; None for fresh ones.
 
     Raises:
         TrialFailed: where training diverges.
@@ -179,7 +192,10 @@ def trained_base(
     folder = cache / key
     recipe = make_recipe(BASE_RECIPE, spec.train)
     model = _fresh(recipe, spec, data)
+    if start is not None:
+        recipe.load_start(model, {name: torch.tensor(one) for name, one in start.items()})
     with _alone(folder, progress):
+        sweep_temporaries(folder)
         trained_now = not _is_whole(folder, progress)
         if trained_now:
             _train(recipe, model, spec, data, folder, device, progress)
@@ -254,6 +270,7 @@ def _fresh(recipe: Recipe, spec: BaseSpec, data: StudyData) -> nn.Module:
         dropout=spec.dropout,
         image_size=data.train.images.pixels.shape[1],
         seed=spec.seed,
+        network=spec.network,
     )
 
 

@@ -36,7 +36,7 @@ exit codes: 0 done, 1 the study failed, 2 bad input, 130 interrupted
 """
 # What an existing study does not let one choose anew: it would change its numbers.
 _ON_RECORD = (
-    "data", "data_root", "out", "seed", "set", "smoke", "dry_run", "cpus_per_trial",
+    "data", "data_root", "out", "seed", "warm_start", "set", "smoke", "dry_run", "cpus_per_trial",
     "gpus_per_trial",
 )  # fmt: skip
 
@@ -88,6 +88,7 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
     _option(group, "--num-trials", "N", "trials of the study; +N with --extend")
     _option(group, "--time-budget", "S", "seconds for the search")
     _option(group, "--seed", "N", "seed of the study")
+    _option(group, "--warm-start", "DIR", "tell the searcher another study's finished trials")
     group.add_argument(
         "--set",
         metavar="SECTION.KEY=VALUE",
@@ -265,6 +266,7 @@ def _run(values: _Values, command: str) -> RunOptions:
         time_budget_s=values.positive("time_budget", "seconds"),
         seed=values.whole("seed", at_least=0),
         overrides=values.texts("set"),
+        warm_start=values.folder("warm_start"),
         smoke=values.flag("smoke"),
         dry_run=values.flag("dry_run"),
         max_concurrent=values.whole("max_concurrent", at_least=1),

@@ -13,7 +13,7 @@ from study.errors import StudyFailed
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # Of libraries that keep the system's text and lose its number (Arrow, Ray), and of SQLite.
 _TOLD = ("No space left on device", "Disk quota exceeded", "database or disk is full")
-_UNITS = {"": 1, "B": 1} | {
+_UNITS: dict[str, int] = {"": 1, "B": 1} | {
     f"{letter}{binary}B": (1024 if binary else 1000) ** power
     for power, letter in enumerate("kMGT", start=1)
     for binary in ("", "i")
@@ -48,7 +48,7 @@ def parse_bytes(size: int | str) -> int:
         units = {name.lower(): factor for name, factor in _UNITS.items()}
         if match is None or match[2].lower() not in units:
             raise ValueError(f"{size!r} is not a size such as 2 GB, 500 MiB or a number of bytes")
-        number = round(float(match[1]) * units[match[2].lower()])
+        number = int(float(match[1]) * units[match[2].lower()])
     else:
         number = size
     if number <= 0:

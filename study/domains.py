@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from study.conditions import When
 from study.margins import MarginRange, Reference, Relation
-from study.places import FaultList, nearest
+from study.places import FaultList, nearest, same_value
 from study.yamlfile import KeyPath
 
 Scalar = bool | int | float | str | None
@@ -17,8 +18,22 @@ FORMS = "{uniform: [0, 1]}, {loguniform: [1.0e-4, 1.0e-2]}, {int: [1, 8]} or {ch
 MAX_GRID = 100_000
 
 
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """What all that is searched has.
+
+    Attributes:
+        when: under which values of others it exists; None: always.
+    """
+
+    when: When | None = None
+
+    def _plain(self, form: dict[str, Any]) -> dict[str, Any]:
+        return form if self.when is None else {**form, "when": self.when.plain()}
+
+
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(Searched):
     """Floats between two ends, both included; on multiples of ``step`` where there is one."""
 
     low: float
@@ -47,11 +62,11 @@ class Uniform:
     def plain(self) -> dict[str, Any]:
         """The form of the YAML."""
         step = {} if self.step is None else {"step": self.step}
-        return {"uniform": [self.low, self.high], **step}
+        return self._plain({"uniform": [self.low, self.high], **step})
 
 
 @dataclass(frozen=True)
-class LogUniform:
+class LogUniform(Searched):
     """Floats between two positive ends, uniform in the logarithm."""
 
     low: float
@@ -71,11 +86,11 @@ class LogUniform:
 
     def plain(self) -> dict[str, Any]:
         """The form of the YAML."""
-        return {"loguniform": [self.low, self.high]}
+        return self._plain({"loguniform": [self.low, self.high]})
 
 
 @dataclass(frozen=True)
-class IntUniform:
+class IntUniform(Searched):
     """Whole numbers between two ends, both included, ``step`` apart."""
 
     low: int
@@ -97,11 +112,11 @@ class IntUniform:
     def plain(self) -> dict[str, Any]:
         """The form of the YAML."""
         step = {} if self.step == 1 else {"step": self.step}
-        return {"int": [self.low, self.high], **step}
+        return self._plain({"int": [self.low, self.high], **step})
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Searched):
     """One of several values, without order."""
 
     values: tuple[Scalar, ...]
@@ -120,15 +135,32 @@ class Choice:
 
     def plain(self) -> dict[str, Any]:
         """The form of the YAML."""
-        return {"choice": list(self.values)}
+        return self._plain({"choice": list(self.values)})
 
 
 Domain = Uniform | LogUniform | IntUniform | Choice
+
+
+def contains(domain: Domain, value: Any) -> bool:
+    """Whether a value, of another study say, is one of the domain's."""
+    if isinstance(domain, Choice):
+        return any(same_value(value, one) for one in domain.values)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if not domain.low <= value <= domain.high:
+        return False
+    if isinstance(domain, LogUniform) or domain.step is None:
+        return True
+    if isinstance(domain, IntUniform):
+        return isinstance(value, int) and (value - domain.low) % domain.step == 0
+    return any(math.isclose(value, float(one or 0), abs_tol=1e-12) for one in domain.points())
+
+
 _KINDS = ("uniform", "loguniform", "int", "choice")
 
 
 @dataclass(frozen=True)
-class MarginSearch:
+class MarginSearch(Searched):
     """A searched margin: nats, or a searched number of the base's standard deviations.
 
     Attributes:
@@ -154,8 +186,8 @@ class MarginSearch:
     def plain(self) -> dict[str, Any]:
         """The form of the YAML."""
         if self.relation is None:
-            return {"absolute": self.domain.plain()}
-        return {self.relation: self.reference, "sd": self.domain.plain()}
+            return self._plain({"absolute": self.domain.plain()})
+        return self._plain({self.relation: self.reference, "sd": self.domain.plain()})
 
 
 def parse_domain(raw: Any, path: KeyPath, faults: FaultList) -> Domain | None:
@@ -229,14 +261,10 @@ def _choice(raw: Any, path: KeyPath, faults: FaultList) -> Choice | None:
             rule = "a choice is among plain values"
             faults.add((*path, i), rule, "Write numbers, words, true/false or null.", value)
             good = False
-        elif any(_same(value, other) for other in raw[:i]):
+        elif any(same_value(value, other) for other in raw[:i]):
             faults.add((*path, i), "a choice lists each value once", "Take it out.", value)
             good = False
     return Choice(tuple(raw)) if good else None
-
-
-def _same(a: Any, b: Any) -> bool:
-    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
 
 
 def _ends(

@@ -14,7 +14,7 @@ from study.data.batches import evaluation_batches
 from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.errors import TrialFailed
-from study.metrics import OOD_METRICS, ood_metrics
+from study.metrics import OOD_METRICS, auroc, ood_metrics
 from study.recipes.base import Fitted, Recipe
 from study.records import VAL_ID, SetScores, ValidationScores
 
@@ -63,7 +63,7 @@ class Evaluation:
 
     def metrics(self, own_score: str) -> dict[str, float]:
         """``val/...`` metrics of the contract; means over the OOD sets are of ``own_score``."""
-        metrics = {"val/id_accuracy": self.id_accuracy()}
+        metrics = {"val/id_accuracy": self.id_accuracy(), **self.error_detection()}
         for set_name, scored in self.ood.items():
             for score, values in scored.scores.items():
                 one = ood_metrics(self.id.scores[score], values)
@@ -73,6 +73,18 @@ class Evaluation:
                 per_set = [metrics[f"val/{one}/{own_score}/{name}"] for one in self.ood]
                 metrics[f"val/{name}"] = float(np.mean(per_set))
         return metrics
+
+    def error_detection(self) -> dict[str, float]:
+        """``val/<score>/error_auroc``: whether a score tells a wrong prediction from a right one.
+
+        The probability that a wrongly predicted ID image scores above a rightly predicted one,
+        ties counted half. Empty where all predictions are right, or all wrong.
+        """
+        right = self.id.prediction == self.id.images.labels
+        if right.all() or not right.any():
+            return {}
+        scores = self.id.scores.items()
+        return {f"val/{name}/error_auroc": auroc(one[right], one[~right]) for name, one in scores}
 
     def as_epoch(self, epoch: int, id_name: str = VAL_ID) -> ValidationScores:
         """The scores as the one-epoch record that is kept on disk."""

@@ -89,6 +89,7 @@ class Frozen:
         sources = [Path(str(module.__file__)).read_bytes() for module in code if module]
         parts = [
             _LAYOUT,
+            repr(self.model),  # pooling and stem have no weights of their own
             self._weights,
             images.fingerprint,
             augment,
@@ -109,6 +110,7 @@ class Frozen:
             self._compute(on_device(images, self._device), augment, array)
             array.flush()
             del array
+            _digest_of(path).write_text(_digest(temporary))
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -141,9 +143,20 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
+def _digest_of(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _read(path: Path, shape: tuple[int, int, int]) -> Features | None:
     """The file, mapped; None where there is none, or a damaged one."""
     try:
+        if _digest(path) != _digest_of(path).read_text():
+            return None
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None

@@ -18,7 +18,7 @@ import torch
 from study.data.test_access import TestData, open_test
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
 from study.evaluation import evaluate_sets
-from study.frozen import SELECTED, file_hash, read_frozen
+from study.frozen import SELECTED, file_hash, frozen_models, read_frozen
 from study.ledger import Ledger
 from study.records import (
     BASE,
@@ -34,11 +34,12 @@ from study.test_accesses import note_access
 
 
 def final_test(folder: Path, again: str | None, command: str) -> None:
-    """Score the test sets with the frozen winner and its base.
+    """Score the test sets with the frozen winner, all its fresh seeds, and its base.
 
-    Leaves final_test/winner.npz, base.npz and access.json, and a line in the run's ledger and in
-    the machine's. The line is written once everything that can be refused has been looked at,
-    and before the first image is scored; a test that was cut off after it goes on.
+    Leaves final_test/winner.npz (the exported seed), winner_<trial>.npz (each other one),
+    base.npz and access.json, and a line in the run's ledger and in the machine's. The line is
+    written once everything that can be refused has been looked at, and before the first image is
+    scored; a test that was cut off after it goes on.
 
     Args:
         folder: of the run.
@@ -69,7 +70,10 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
             write_json(run.final_test / "access.json", access)
         if (run.trial_checkpoints(BASE) / WEIGHTS).exists():
             _score(run, BASE, "base", test)
-        _score(run, frozen["winner"], "winner", test)  # last: its file says that all is there
+        winner, *others = frozen_models(frozen)
+        for trial in others:
+            _score(run, trial, f"winner_{trial}", test)
+        _score(run, winner, "winner", test)  # last: its file says that all is there
 
 
 def _refuse_unfrozen(run: RunFolder, frozen: dict[str, Any], ledger: Ledger) -> None:
@@ -79,10 +83,11 @@ def _refuse_unfrozen(run: RunFolder, frozen: dict[str, Any], ledger: Ledger) -> 
     if not selected or selected[-1]["sha256"] != frozen["sha256"]:
         rule = "this is not the choice that the ledger tells of"
         raise BadInput(Fault(str(run.selection), "sha256", rule, way_out))
-    weights = run.trial_checkpoints(frozen["winner"]) / WEIGHTS
-    if file_hash(weights) != frozen["weights_sha256"]:
-        rule = "these are not the weights that were chosen"
-        raise BadInput(Fault(str(weights), "", rule, way_out))
+    for trial, sha256 in frozen_models(frozen).items():
+        weights = run.trial_checkpoints(trial) / WEIGHTS
+        if file_hash(weights) != sha256:
+            rule = "these are not the weights that were chosen"
+            raise BadInput(Fault(str(weights), "", rule, way_out))
 
 
 def _score(run: RunFolder, trial: str, name: str, test: TestData) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from study.conditions import existing
 from study.data.decode import cache_folder
+from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.disk import bytes_text, parse_bytes
-from study.evaluation import score_images
+from study.evaluation import read_images, score_images
 from study.models.registry import build_classifier
 from study.progress import Progress
 from study.recipes.base import Recipe
@@ -20,9 +22,11 @@ from study.recipes.registry import make_recipe
 from study.records import WEIGHTS
 from study.searching import machine_of, this_machine
 from study.setup import base_spec
-from study.space import flat, grid, substitute
+from study.space import conditions, flat, grid, substitute
 from study.spec import StudySpec
+from study.starting import network_of
 from study.tune.resources import Resources, plan_resources
+from study.tune_check import NAMES
 
 _PROBE_S = 3.0
 _WARM_UP_STEPS = 2
@@ -69,14 +73,18 @@ def _rows(
     spec: StudySpec, data: StudyData, train: dict[str, Any], resources: Resources, speed: Speed
 ) -> list[tuple[str, str]]:
     """The forecast's lines, as name and text."""
-    id_images = min(train["epoch_images"] or len(data.train.images), len(data.train.images))
-    ratio = train.get("outlier_batch_size", 0) / train["batch_size"]
+    id_images = min(train.get("epoch_images") or 10**9, len(data.train.images))
+    ratio = _outliers_an_image(train)
     epoch_images = round(id_images * (1 + ratio))
     validated = len(data.val_id.images) + sum(len(one) for one in data.ood_val.sets.values())
     num_trials, epochs = spec.tune.num_trials, train["epochs"]
     at_a_time = min(resources.max_concurrent, num_trials)
     trial_s = epochs * (epoch_images / speed.training + validated / speed.validation)
-    early = ", less what ASHA stops early" if spec.tune.scheduler == "asha" else ""
+    early = (
+        f", less what {NAMES[stops]} stops early"
+        if (stops := spec.tune.scheduler) in NAMES
+        else ""
+    )
     disk_mib = _disk(spec, epochs, validated, at_a_time, speed) / 2**20
     return [
         (
@@ -87,11 +95,31 @@ def _rows(
         ("epochs a trial", f"{epochs}"),
         ("images an epoch", f"{epoch_images:,} ({id_images:,} ID, the rest outliers)"),
         ("images in all", f"{num_trials * epochs * epoch_images:,}{early}"),
-        ("speed, probed", f"{speed.training:,.0f} images/s in training, one trial alone"),
+        ("speed, probed", f"{speed.training:,.0f} images/s{_doing(spec)}, one trial alone"),
         ("base model", _base_text(spec, data, speed.training)),
         ("search", f"about {_time(num_trials * trial_s / at_a_time)}{early}"),
+        *_confirmation(spec, trial_s / at_a_time),
         ("disk", f"about {disk_mib:,.0f} MiB, checkpoints within {_budget(spec)}"),
     ]
+
+
+def _confirmation(spec: StudySpec, seconds: float) -> list[tuple[str, str]]:
+    confirm = spec.select.confirm
+    if confirm is None:
+        return []
+    num = confirm.top * confirm.seeds
+    each = f"{confirm.top} candidates x {confirm.seeds} fresh seeds"
+    return [("confirmation", f"about {_time(num * seconds)}, {each}")]
+
+
+def _doing(spec: StudySpec) -> str:
+    return " in training" if spec.info.trains else ", nothing is trained"
+
+
+def _outliers_an_image(train: dict[str, Any]) -> float:
+    """Outliers for each ID image of a batch."""
+    outliers: int = train.get("outlier_batch_size", 0)
+    return outliers / train["batch_size"] if outliers else 0.0
 
 
 def _arms(spec: StudySpec) -> str:
@@ -112,14 +140,13 @@ def _costliest(spec: StudySpec) -> dict[str, Any]:
         numbers = [end for end in domain.ends() if isinstance(end, (int, float))]
         smallest = name == "train.batch_size" or not numbers
         point[name] = domain.ends()[0] if smallest else max(numbers)
-    return point
+    return existing(point, conditions(spec))
 
 
 def _images(train: dict[str, Any]) -> float:
     """Images of a trial, to compare arms; a training set that is drawn whole is very large."""
-    images = train["epoch_images"] or 10**9
-    outliers = train.get("outlier_batch_size", 0) / train["batch_size"]
-    return float(images * train["epochs"] * (1 + outliers))
+    images = train.get("epoch_images") or 10**9
+    return float(images * train["epochs"] * (1 + _outliers_an_image(train)))
 
 
 def _probe(
@@ -135,7 +162,12 @@ def _probe(
 
     def untrained() -> nn.Module:
         return build_classifier(
-            base.backbone, data.num_classes, dropout=base.dropout, image_size=size, seed=0
+            base.backbone,
+            data.num_classes,
+            dropout=base.dropout,
+            image_size=size,
+            seed=0,
+            network=base.network,
         )
 
     recipe = make_recipe(spec.recipe, {**train, **margins}, untrained)
@@ -145,16 +177,28 @@ def _probe(
         dropout=float(model_section["dropout"]),
         image_size=size,
         seed=0,
+        network=network_of(model_section),
     )
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training = _training_speed(recipe, model, data, device)
     sample = data.val_id.images.take(range(min(_PROBED_VALIDATION, len(data.val_id.images))))
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    if not recipe.trains:  # a forward of each image is nearly all that there is to do
+        forward = _forward_speed(model.eval(), sample, device)
+        return Speed(forward, forward, weights, len(recipe.scores))
+    training = _training_speed(recipe, model, data, device)
     begun = time.perf_counter()
     fitted = recipe.fit(model, data, device)
     score_images(recipe, model.eval(), sample, device, fitted)
     validation = len(sample) / (time.perf_counter() - begun)
-    size = sum(tensor.nbytes for tensor in model.state_dict().values())
-    return Speed(training, validation, size, len(recipe.scores))
+    return Speed(training, validation, weights, len(recipe.scores))
+
+
+@torch.inference_mode()
+def _forward_speed(model: nn.Module, images: ImageSet, device: torch.device) -> float:
+    begun = time.perf_counter()
+    for batch in read_images(images, device):
+        model(batch).cpu()
+    return len(images) / (time.perf_counter() - begun)
 
 
 def _training_speed(

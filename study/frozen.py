@@ -53,6 +53,17 @@ def read_frozen(folder: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def frozen_models(frozen: Mapping[str, Any]) -> dict[str, str | None]:
+    """The trials that go to the final test, with the hash of their weights; the exported first.
+
+    After a confirmation these are all fresh seeds of the winning candidate.
+    """
+    confirmed = frozen.get("confirmation")
+    if confirmed:
+        return dict(confirmed["tested"])
+    return {str(frozen["winner"]): frozen["weights_sha256"]}
+
+
 def _tampered(path: Path, what: str) -> Fault:
     rule = f"this is not the choice that was frozen: {what}"
     way = "Restore the file; or remove it and run `python -m analysis select` again, which the "

@@ -7,6 +7,7 @@ Scores are higher for more OOD, everywhere. Each metric's name says which class 
     fpr95_ood_positive  share of ID rejected where 95 % of OOD is rejected (OOD positive;
                         OpenOOD, arXiv:2306.09301)
     auroc               P(OOD score > ID score) + half of P(equal); the same for both positives
+    error_auroc         the same with ID images alone: wrong predictions above right ones
     aupr_in, aupr_out   average precision with ID, with OOD as the positive class; they depend on
                         the sizes of the two sets, so report the sizes beside them
 
@@ -38,6 +39,7 @@ METRICS: Final[dict[str, Literal["min", "max"]]] = {
     "aupr_in": "max",
     "aupr_out": "max",
     "id_accuracy": "max",
+    "error_auroc": "max",
 }
 """Every metric that a study reports, and the direction that is better."""
 

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from study.domains import MarginSearch
-from study.models.names import BACKBONES, PRETRAINED, WITHOUT_DROPOUT, size_fault
+from study.models.names import (
+    BACKBONES,
+    NUM_FEATURES,
+    PRETRAINED,
+    WITH_STEMS,
+    WITHOUT_DROPOUT,
+    size_fault,
+)
 from study.places import FaultList, nearest
 from study.recipes.catalog import RecipeInfo
 from study.search import Search
@@ -15,6 +22,7 @@ from study.sections import DataSection, ModelSection
 from study.yamlfile import KeyPath
 
 _INITS = ("random", "cifar10", "imagenet")
+_NATIVE_STRIDE = 32  # of ImageNet's stem and four stages
 Values = dict[str, dict[str, Any]]
 
 
@@ -35,8 +43,10 @@ def check_model(
     model = values["model"]
     _backbone(model.get("backbone"), search, faults)
     _dropout(model, search, faults)
-    _imagenet(model, search, info, faults)
+    _imagenet(values, search, info, faults)
+    _stem(values, search, info, faults)
     _image_size(values, search, info, faults)
+    _below_features(values, search, info, faults)
 
 
 def _backbone(name: str | None, search: Mapping[str, Search], faults: FaultList) -> None:
@@ -84,6 +94,29 @@ def _image_size(
                 faults.add(path, rule, f"Or choose another {field}.", size)
 
 
+def _below_features(
+    values: Mapping[str, Mapping[str, Any]],
+    search: Mapping[str, Search],
+    info: RecipeInfo,
+    faults: FaultList,
+) -> None:
+    """Dimensions of a subspace of the features leave some of them over, in every trial."""
+    names = [name for name in _backbones(values["model"], search) if name in NUM_FEATURES]
+    if not names:
+        return
+    narrowest = min(names, key=NUM_FEATURES.__getitem__)
+    width = NUM_FEATURES[narrowest]
+    for field in info.below_features:
+        searched = search.get(field)
+        domain = None if isinstance(searched, MarginSearch) else searched
+        given = [values["train"].get(field)] if domain is None else domain.ends()
+        most = max((int(one) for one in given if one is not None), default=0)
+        if most >= width:
+            path: KeyPath = ("train", field) if domain is None else ("search", field)
+            rule = f"must stay below the {width} features of {narrowest}; what is left over counts"
+            faults.add(path, rule, f"Lower it to {width - 1} or less.", most)
+
+
 def _dropout(model: Mapping[str, Any], search: Mapping[str, Search], faults: FaultList) -> None:
     without = [name for name in _backbones(model, search) if name in WITHOUT_DROPOUT]
     if not without or not (model.get("dropout") or "model.dropout" in search):
@@ -112,16 +145,22 @@ def check_init(init: str, info: RecipeInfo, faults: FaultList, *, check_paths: b
 
 
 def _imagenet(
-    model: Mapping[str, Any], search: Mapping[str, Search], info: RecipeInfo, faults: FaultList
+    values: Mapping[str, Mapping[str, Any]],
+    search: Mapping[str, Search],
+    info: RecipeInfo,
+    faults: FaultList,
 ) -> None:
     """ImageNet's weights are of the backbone alone, and not every backbone has them."""
-    if model["init"] != "imagenet":
+    model = values["model"]
+    if model["init"] not in ("imagenet", "random"):
         return
     path: KeyPath = ("model", "init")
-    if info.base == "start":
-        rule = f"recipe {info.name} starts from a trained classifier, and ImageNet's head is no"
-        way_out = "Train a base on CIFAR-10 first: model.init: cifar10."
-        faults.add(path, f"{rule} head for these classes", way_out, "imagenet")
+    if not info.trains and values["train"].get("head", "trained") == "trained":
+        rule = f"recipe {info.name} scores a trained classifier, and this init has no head for"
+        way_out = "Train a base on CIFAR-10 first (model.init: cifar10), or set train.head: none."
+        faults.add(path, f"{rule} these classes", way_out, model["init"])
+        return
+    if model["init"] == "random":
         return
     names = _backbones(model, search)
     without = [one for one in names if one in BACKBONES and one not in PRETRAINED]
@@ -130,8 +169,46 @@ def _imagenet(
         faults.add(path, rule, f"These have them: {', '.join(PRETRAINED)}.", "imagenet")
 
 
+def _stem(
+    values: Mapping[str, Mapping[str, Any]],
+    search: Mapping[str, Search],
+    info: RecipeInfo,
+    faults: FaultList,
+) -> None:
+    """ImageNet's stem is of the ResNets that have one, and of images that it leaves maps of."""
+    if values["model"].get("stem", "small") == "small":
+        return
+    path: KeyPath = ("model", "stem")
+    others = [one for one in _backbones(values["model"], search) if one not in WITH_STEMS]
+    size = int(values["data"].get("image_size", DataSection.model_fields["image_size"].default))
+    if others:
+        rule = f"{', '.join(others)} has one stem only"
+        way_out = f"Take it out, or choose {' or '.join(WITH_STEMS)}."
+        faults.add(path, rule, way_out, "imagenet")
+    elif info.needs_maps:
+        rule = f"recipe {info.name} needs the maps of the small stem"
+        faults.add(path, rule, "Take it out.", "imagenet")
+    elif size < _NATIVE_STRIDE:
+        rule = f"must be at least {_NATIVE_STRIDE} pixels for stem: imagenet"
+        faults.add(("data", "image_size"), rule, "Or set model.stem: small.", size)
+
+
 def _is_file(name: str) -> bool:
     return "\0" not in name and len(name) < 4096 and Path(name).is_file()
+
+
+def _init_of_base(values: Values, faults: FaultList, *, own_base: bool, check_paths: bool) -> None:
+    init = values["base"].get("init", "random")
+    path: KeyPath = ("base", "init")
+    backbone = values["base"].get("backbone") or values["model"].get("backbone", "resnet20")
+    if not own_base or init == "random":
+        return
+    if init == "imagenet" and backbone in BACKBONES and backbone not in PRETRAINED:
+        rule = f"{backbone} has no ImageNet weights"
+        faults.add(path, rule, f"These have them: {', '.join(PRETRAINED)}.", init)
+    elif init != "imagenet" and check_paths and not _is_file(init):
+        rule = "must be random, imagenet, or the path of a weights file, and there is no such file"
+        faults.add(path, rule, nearest(init, ("random", "imagenet")), init)
 
 
 def check_base(
@@ -142,6 +219,7 @@ def check_base(
     faults: FaultList,
     *,
     own_base: bool,
+    check_paths: bool,
 ) -> None:
     """The section ``base`` must have an effect, and a network of its own where it needs one."""
     if "base" in data and not own_base:
@@ -149,6 +227,7 @@ def check_base(
         way_out = "Take the section out, or set model.init: cifar10 with a recipe that has a base."
         faults.add(("base",), f"the section has no effect here: {reason}", way_out)
     name = values["base"].get("backbone")
+    _init_of_base(values, faults, own_base=own_base, check_paths=check_paths)
     given = data.get("base")
     if isinstance(given, dict) and "backbone" in given and name not in (None, *BACKBONES):
         path: KeyPath = ("base", "backbone")

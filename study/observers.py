@@ -53,8 +53,12 @@ class ProgressObserver(Observer):
 
     def trial_ended(self, record: TrialRecord) -> None:
         """Show how it ended."""
-        metrics = standing(record, self._setup.spec.select.checkpoint)
-        self._progress.trial_ended(trial_id(record.number), record.status, metrics, record.reason)
+        select, reason = self._setup.spec.select, record.reason
+        metrics = standing(record, select.checkpoint)
+        if record.confirms is not None and record.status == "finished":
+            value = chosen_metrics(record, select.checkpoint)[select.metric]
+            reason = f"{select.metric} {value:.4g}, trial {trial_id(record.confirms)} anew"
+        self._progress.trial_ended(trial_id(record.number), record.status, metrics, reason)
 
 
 def chosen_metrics(record: TrialRecord, rule: str) -> dict[str, float]:
@@ -97,7 +101,8 @@ class RecordsObserver(Observer):
             setup.spec.select.checkpoint,
             self._note_dropped,
         )
-        self._database = StudyDatabase(run.study_db, run.path.resolve().name)
+        name, directions = run.path.resolve().name, decisions.plan.directions
+        self._database = StudyDatabase(run.study_db, name, directions)
         self._update_database()
         self._written = 0.0
         self._write(live=True)

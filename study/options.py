@@ -23,6 +23,7 @@ class RunOptions:
         time_budget_s: no new epoch starts after so many seconds.
         seed: seed of the study.
         overrides: ``SECTION.KEY=VALUE`` texts, applied to the space in order.
+        warm_start: folder of another study whose finished trials the searcher is told.
         smoke: shrink everything so that the study ends within a minute on two cores.
         dry_run: tell the resolved spec and the forecast, train nothing, write nothing.
         max_concurrent: trials at a time.
@@ -41,6 +42,7 @@ class RunOptions:
     time_budget_s: float | None = None
     seed: int | None = None
     overrides: tuple[str, ...] = ()
+    warm_start: Path | None = None
     smoke: bool = False
     dry_run: bool = False
     max_concurrent: int | None = None

@@ -71,3 +71,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.7)
     return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two plain values are one; true is not 1."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)

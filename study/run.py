@@ -29,6 +29,7 @@ from study.spec import StudySpec, load_resolved, load_space
 from study.tune.ray_tuner import cluster_nodes
 from study.tune.resources import plan_resources
 from study.tune.session import INTERRUPT, Session
+from study.warm_start import read_warm_start
 
 Conclude = Callable[[RunFolder, Ledger], str]
 """Selects, freezes and reports; gives the result for stdout. The analysis package has it."""
@@ -53,9 +54,14 @@ def run_study(
     _check_machine(machine)
     if not options.dry_run:
         run_folder.refuse_existing(options.out)
+    warm = read_warm_start(options.warm_start, spec) if options.warm_start else None
     plan = make_plan(spec.data, options.data, options.data_root)
     _show_plan(plan, progress)
     data, leaks = prepare_data(spec, plan, progress)
+    if warm is not None:
+        warm.check_data(data)
+        for line in warm.lines():
+            progress.note(line)
     if options.dry_run:
         return forecast(spec, data, progress)
     run = RunFolder(options.out)
@@ -63,7 +69,12 @@ def run_study(
         run_folder.refuse_begun(run, ledger)  # another process may have, since the look above
         try:
             run_folder.begin(run, spec, plan, data, leaks, options.command)
-            ledger.append("started", command=options.command, **run_folder.hashes(spec, data))
+            hashes = run_folder.hashes(spec, data)
+            if warm is not None:
+                warm.tell_manifest(run)
+            history = {} if warm is None else {"warm_start": warm.event()}
+            # One line: a study that is on the ledger has its history there, whenever it is killed.
+            ledger.append("started", command=options.command, **hashes, **history)
             setup = _prepared(run, spec, plan, data, leaks, progress)
         except BadInput:
             shutil.rmtree(run.path)  # nothing was trained for this study; its name is free again

@@ -14,6 +14,7 @@ from study.base_models import BaseModel, RecordedBase
 from study.data.leak_report import LeakReport
 from study.data.plan import DataPlan
 from study.data.roles import StudyData
+from study.declared import declared
 from study.errors import BadInput, Fault
 from study.frozen import file_hash
 from study.initial import keep_initial, kept_initial
@@ -147,6 +148,7 @@ def add_start(run: RunFolder, setup: Setup) -> None:
     """Copy what trials start from into the run; tell the manifest of it, and of the floor."""
     manifest = read_manifest(run)
     manifest["initial"] = keep_initial(run, setup.initial)
+    manifest["pretrained_on"] = declared(setup.spec.model.pretrained_on, setup.plan, setup.data)
     if setup.base is not None:
         _copy_base(run, setup, setup.base)
         manifest["base"] = _describe_base(run, setup, setup.base)
@@ -171,7 +173,11 @@ def _copy_base(run: RunFolder, setup: Setup, base: BaseModel) -> None:
         "recipe": recipe,
         "number": -1,
         "seed": wanted.seed,
-        "model": {"backbone": wanted.backbone, "dropout": wanted.dropout},
+        "model": {
+            "backbone": wanted.backbone,
+            "dropout": wanted.dropout,
+            **asdict(wanted.network),
+        },
         "train": train,
     }
     write_json(folder / TRIAL_JSON, told)

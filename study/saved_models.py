@@ -16,7 +16,7 @@ from study.models.weights import load_into
 from study.recipes.base import Fitted, Recipe
 from study.recipes.registry import make_recipe
 from study.records import BASE, TRIAL_JSON, WEIGHTS, RunFolder
-from study.starting import BaseWeights
+from study.starting import BaseWeights, network_of
 from study.trial import fresh_model
 
 
@@ -78,7 +78,8 @@ def load_base(run: RunFolder, num_classes: int, image_size: int) -> BaseWeights:
     told = _told(folder / TRIAL_JSON)["model"]
     weights = load_chosen(folder / WEIGHTS).model
     arrays = {name: values.numpy() for name, values in weights.items()}
-    return BaseWeights(told["backbone"], told["dropout"], num_classes, image_size, arrays)
+    backbone, dropout, network = told["backbone"], told["dropout"], network_of(told)
+    return BaseWeights(backbone, dropout, num_classes, image_size, arrays, network)
 
 
 def _told(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from study.condition_check import Search, add_conditions, split_when
 from study.domains import FORMS, Choice, Domain, MarginSearch, parse_domain
 from study.fields import check_value, elsewhere
 from study.margins import RELATIONS, Margin, parse_reference
@@ -17,7 +18,8 @@ from study.recipes.params import Section
 from study.sections import ModelSection
 from study.yamlfile import KeyPath
 
-Search = Domain | MarginSearch
+__all__ = ["Search", "is_margin", "not_searchable", "read_search", "searchable"]
+
 _MARGIN_FORM = (
     "Write {absolute: {uniform: [-25, -15]}}, or {below: id_energy, sd: {uniform: [0, 6]}}."
 )
@@ -73,14 +75,15 @@ def read_search(raw: Any, info: RecipeInfo, faults: FaultList) -> dict[str, Sear
             faults.add(here, rule, way_out, form)
             continue
         section, field = known[name]
+        bare, _, _ = split_when(form)
         entry: Search | None
         if is_margin(section, field):
-            entry = _margin(form, here, faults)
+            entry = _margin(bare, here, faults)
         else:
-            entry = _plain(form, section, field, here, faults)
+            entry = _plain(bare, section, field, here, faults)
         if entry is not None:
             found[name] = entry
-    return found
+    return add_conditions(found, raw, faults)
 
 
 def not_searchable(name: str, known: Mapping[str, Any]) -> tuple[str, str]:

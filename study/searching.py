@@ -12,17 +12,17 @@ from study.ablation import ARM, SEED
 from study.assignment import trial_id
 from study.confirm import Choose, Confirmation
 from study.ledger import Ledger
+from study.objective import objective
 from study.observers import ProgressObserver, RecordsObserver, standing
 from study.progress import Progress
 from study.records import RunFolder
 from study.setup import Setup
-from study.space import flat, grid, to_optuna
+from study.space import absent, conditions, grid, is_under, suggested, to_optuna, values_of
 from study.spec import StudySpec
 from study.tensorboard import TensorBoardLog
 from study.training import Goal
 from study.trial import TrialSetting
 from study.tune.decisions import Decisions, SearchPlan, TrialRecord
-from study.tune.ray_local import kept_local
 from study.tune.ray_tuner import ray_running, run_session
 from study.tune.resources import Resources, plan_resources
 from study.tune.session import Limits, Session
@@ -73,19 +73,23 @@ def this_machine() -> list[dict[str, float]]:
 
 def search_plan(setup: Setup) -> SearchPlan:
     """The part of a study that fixes its decisions."""
-    tune = setup.spec.tune
-    domains = flat(setup.spec)
+    tune, select = setup.spec.tune, setup.spec.select
     return SearchPlan(
         seed=tune.seed,
         searcher=tune.searcher,
         scheduler=tune.scheduler,
         grace_epochs=tune.grace_epochs,
         reduction_factor=tune.reduction_factor,
-        checkpoint_rule=setup.spec.select.checkpoint,
-        distributions={name: to_optuna(domain) for name, domain in domains.items()},
+        checkpoint_rule=select.checkpoint,
+        distributions={name: to_optuna(one) for name, one in suggested(setup.spec).items()},
         num_epochs=setup.num_epochs,
         remark=setup.spec.info.remark,
         grid=grid(setup.spec) if tune.searcher == "grid" else (),
+        conditions=conditions(setup.spec),
+        max_epochs=max(values_of(setup.spec, "epochs")),
+        population=tune.population,
+        objectives=tuple(tune.objectives or ()),
+        objective=lambda metrics: objective(metrics, select.metric, setup.floor),
     )
 
 
@@ -174,13 +178,15 @@ def _told(setup: Setup, record: TrialRecord) -> dict[str, Any]:
     arm: dict[str, Any] = {ARM: record.arm, SEED: record.seed} if setup.spec.ablate else {}
     if record.confirms is not None:
         arm = {ARM: record.arm, SEED: record.seed, "confirms": trial_id(record.confirms)}
-    return arm | setup.params(record)
+    gone = absent(setup.spec, record.params)
+    known = setup.params(record).items()
+    return arm | {name: value for name, value in known if not is_under(name, gone)}
 
 
 def _run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
     from study.trainable import trainable  # Ray comes with it, and not every command needs Ray
 
-    with kept_local(machine.address), ray_running(machine.address) as nodes:
+    with ray_running(machine.address) as nodes:
         resources = plan_resources(
             nodes,
             cpus=machine.cpus_per_trial,

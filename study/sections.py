@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from study.data.names import AUTO
 from study.disk import parse_bytes
+from study.models.names import Normalisation, Stem
 from study.recipes.params import Section, TrainParams
 
 FloorKind = Literal["below_base", "at_least"]
@@ -34,6 +35,12 @@ def _set_names(raw: Any) -> str | list[str]:
     for name in raw:
         if not isinstance(name, str) or not name:
             raise _fault("a set is named by text", f"Quote {name!r}, or take it out.")
+    return list(raw)
+
+
+def _sources(raw: Any) -> list[str]:
+    if not isinstance(raw, list) or not all(isinstance(one, str) and one.strip() for one in raw):
+        raise _fault("is a list of names of sources", "Write [imagenet], or [imagenet, cifar10].")
     return list(raw)
 
 
@@ -144,6 +151,17 @@ def _parse_budget(raw: Any) -> int | str | None:
     return raw
 
 
+def _parse_objectives(raw: Any) -> list[str] | None:
+    if raw is None:
+        return None
+    form = "Write [val/fpr95, val/id_accuracy]; for one objective leave the key out."
+    if not isinstance(raw, list) or not all(isinstance(name, str) for name in raw):
+        raise _fault("objectives are a list of validation metrics", form)
+    if len(raw) < 2 or len(set(raw)) < len(raw):
+        raise _fault("objectives are two or more, each once", form)
+    return list(raw)
+
+
 class DataSection(Section):
     """Where images come from, by role.
 
@@ -181,11 +199,20 @@ class ModelSection(Section):
         init: ``random``, ``cifar10`` (the base that the section ``base`` trains), ``imagenet``
             (the backbone's own library has the weights) or the path of a weights file; by default
             what the recipe needs.
+        stem: of ResNet-18 and ResNet-50. small: 3x3 of stride 1 and no pooling, for small images;
+            of ImageNet's weights it stays fresh. imagenet: the library's own, total stride 32.
+        normalisation: channel means and deviations that images are brought to: those that the
+            initialisation was trained with.
+        pretrained_on: sources of images that the initialisation was trained on, such as
+            ``imagenet``, or names of sets; where the study has them too, its numbers are marked.
     """
 
     backbone: str = "resnet20"
     dropout: float = Field(default=0.0, ge=0, lt=1)
     init: str = "random"
+    stem: Stem = "small"
+    normalisation: Normalisation = "imagenet"
+    pretrained_on: Annotated[list[str], PlainValidator(_sources)] = Field(default_factory=list)
 
 
 class BaseSection(TrainParams):
@@ -195,30 +222,40 @@ class BaseSection(TrainParams):
         backbone: of the base; null takes the model's.
         seed: seed of the base, so that studies with other seeds share it.
         dropout: of the base; null takes the model's.
+        init: what its training starts from: ``random``, ``imagenet``, or the path of a weights
+            file, such as a self-supervised checkpoint.
     """
 
     backbone: str | None = None
+    init: str = "random"
     seed: int = Field(default=0, ge=0)
     dropout: float | None = Field(default=None, ge=0, lt=1)
 
     def params(self) -> TrainParams:
         """The parameters of its training alone."""
-        return TrainParams(**self.model_dump(exclude={"backbone", "seed", "dropout"}))
+        return TrainParams(**self.model_dump(exclude={"backbone", "init", "seed", "dropout"}))
 
 
 class TuneSection(Section):
     """How trials are drawn, stopped and run.
 
     Attributes:
-        searcher: who proposes parameters; not of an ablation.
-        scheduler: who stops trials early; in an ablation nobody unless it is said.
+        searcher: who proposes parameters; not of an ablation. tpe, random, grid; gp (a Gaussian
+            process), cmaes (CMA-ES) and nsga2 learn from finished trials alone and draw at random
+            what has a `when`, cmaes also choices.
+        scheduler: who stops trials early: asha, hyperband (ASHA in brackets of several first
+            rungs), median (below the median of the finished trials at that epoch) or none; in an
+            ablation, and with several objectives, nobody unless it is said.
+        objectives: metrics that the searcher follows, each by its own direction, in place of
+            val/objective; the front is in study.db. The selection's rule stays. null: one.
+        population: of nsga2, finished trials a generation; the first one is drawn at random.
         num_trials: trials in the study; an ablation has arms times seeds.
         seed: of the searcher, and of every trial's training: trials then differ by their
             parameters alone (common random numbers).
         time_budget_s: the study pauses after this many seconds; null: never.
         max_concurrent: trials at once; null: as many as fit.
-        grace_epochs: ASHA stops no trial before it.
-        reduction_factor: ASHA keeps one in this many at each rung.
+        grace_epochs: no trial is stopped before it.
+        reduction_factor: ASHA and Hyperband keep one in this many at each rung.
         cpus_per_trial: null: the machine's cores over the trials at once.
         gpus_per_trial: ``auto``, or a number, a share of one GPU allowed.
         max_failures: failed trials in a row that stop the study.
@@ -226,8 +263,10 @@ class TuneSection(Section):
             weights, worst first. Text with a unit, or a number; null: no limit.
     """
 
-    searcher: Literal["tpe", "random", "grid"] = "tpe"
-    scheduler: Literal["asha", "none"] = "asha"
+    searcher: Literal["tpe", "random", "grid", "gp", "cmaes", "nsga2"] = "tpe"
+    scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
+    objectives: Annotated[list[str] | None, PlainValidator(_parse_objectives)] = None
+    population: int = Field(default=16, ge=2, le=10_000)
     num_trials: int = Field(default=32, ge=1, le=100_000)
     seed: int = Field(default=0, ge=0)
     time_budget_s: float | None = Field(default=None, gt=0)

@@ -23,18 +23,27 @@ from study.data.leak_report import LeakReport
 from study.data.leak_step import run_leak_check
 from study.data.plan import DataPlan, missing_outliers
 from study.data.roles import StudyData
+from study.declared import declared
 from study.errors import BadInput, Fault
-from study.initial import Initial, bring_initial
+from study.initial import Initial, bring_initial, classifier_in
 from study.margins import MeasuredMargin, parse_margin, resolve_margin
-from study.models.weights import load_public_resnet, load_weights
 from study.progress import Progress
 from study.recipes.base import Recipe
 from study.recipes.params import TrainParams
 from study.recipes.registry import make_recipe
-from study.space import flat, flatten, grid, substitute, values_of
+from study.space import (
+    absent,
+    flat,
+    flatten,
+    grid,
+    is_under,
+    point_with,
+    substitute,
+    values_of,
+)
 from study.spec import StudySpec
 from study.spec_check import check_against_base, check_against_data
-from study.starting import BaseWeights, Starting
+from study.starting import Arrays, BaseWeights, Starting, network_of
 from study.tune.decisions import TrialRecord
 from study.tune.sampler import Point
 
@@ -86,7 +95,10 @@ class Setup:
             return {name: float(margin) for name, margin in found.items()}  # type: ignore[arg-type]
         stats = self.base.energy_stats(train["temperature"]) if self.base else None
         if stats is None:
-            raise AssertionError("measured margins need a base and outliers")
+            raise ValueError(
+                "measured margins need a trained base and outliers; give the margins in nats, or "
+                "set model.init: cifar10"
+            )
         return {name: resolve_margin(margin, stats) for name, margin in found.items()}
 
     def params(self, record: TrialRecord) -> Flat:
@@ -96,7 +108,9 @@ class Setup:
         """
         model, train = self._sections(record.params)
         named = {f"train.{name}.value": nats for name, nats in self.margins(train).items()}
-        return flatten(train, model) | named
+        gone = absent(self.spec, record.params)  # has its default in training, not in a table
+        every = flatten(train, model) | named
+        return {name: None if is_under(name, gone) else value for name, value in every.items()}
 
     def base_recipe(self) -> tuple[str, Flat]:
         """Name and parameters of the recipe that scores the base.
@@ -104,9 +118,9 @@ class Setup:
         The study's own where every trial starts from the base, at some point of the search and
         with margins as numbers; else the base's.
         """
-        if self.spec.info.base != "start":
+        if self.spec.info.base != "start" or not self.spec.info.trains:
             return BASE_RECIPE, base_spec(self.spec).train
-        _, train = self._sections(some_point(self.spec))
+        _, train = self._sections(point_with(self.spec))
         return self.spec.recipe, train | self.margins(train)
 
     def starting(self) -> Starting:
@@ -119,7 +133,12 @@ class Setup:
             weights[wanted.backbone] = self.base.weights
         size = _image_size(self.data)
         base = BaseWeights(
-            wanted.backbone, wanted.dropout, self.data.num_classes, size, self.base.weights
+            wanted.backbone,
+            wanted.dropout,
+            self.data.num_classes,
+            size,
+            self.base.weights,
+            wanted.network,
         )
         return Starting(base, weights)
 
@@ -173,8 +192,13 @@ def prepare(
             perceptual layer is not there.
         TrialFailed: where the base's training diverges.
     """
-    base = _base(spec, data, progress, device, recorded.base if recorded else None)
-    initial = recorded.initial if recorded else _initial(spec, data, progress)
+    if recorded is not None and recorded.base is None:
+        base = None
+    else:
+        base = _base(spec, data, progress, device, recorded.base if recorded else None)
+    initial = recorded.initial if recorded else _initial(spec, data, progress, base)
+    for role, sources in declared(spec.model.pretrained_on, plan, data)["overlaps"].items():
+        progress.warning(f"{role}: the initialisation was trained on {', '.join(sources)}")
     accuracy = base.metrics["val/id_accuracy"] if base else None
     floor = spec.select.floor.accuracy(accuracy) if spec.select.floor else None
     setup = Setup(spec, plan, data, leaks, base, initial, floor, device)
@@ -189,15 +213,15 @@ def prepare(
 def _check_recipes(setup: Setup) -> None:
     """Each recipe that trials will have is asked whether it can train on this data and base."""
     spec, starting = setup.spec, setup.starting()
-    names = ("perceptual_network", "same_class_share")
-    points = grid(spec) if spec.ablate else [some_point(spec)]
-    varied = {f"train.{name}": values_of(spec, name) for name in names if name in spec.search}
-    for name, values in varied.items():
-        points += [{**points[0], name: value} for value in values]
+    names = ("perceptual_network", "same_class_share") if spec.info.trains else tuple(spec.search)
+    points = grid(spec) if spec.ablate else [point_with(spec)]
+    for name, domain in flat(spec).items():
+        if name.removeprefix("train.") in names:
+            points += [point_with(spec, {name: value}) for value in domain.ends()]
     frozen = starting.base.build if starting.base else None
     for point in points:
-        train, _ = substitute(spec, point)
         try:
+            train, _ = substitute(spec, point)
             make_recipe(spec.recipe, train | setup.margins(train), frozen).check(setup.data)
         except ValueError as error:
             place, line = spec.places.of(("train",))
@@ -211,11 +235,14 @@ def _temperatures(spec: StudySpec) -> list[float]:
 
 def base_spec(spec: StudySpec) -> BaseSpec:
     """What the study's base is trained from, backbone, dropout and seed resolved."""
+    network = network_of(spec.model.model_dump())
     if spec.base is None:
-        return BaseSpec(spec.model.backbone, spec.model.dropout, TrainParams().model_dump(), 0)
+        train = TrainParams().model_dump()
+        return BaseSpec(spec.model.backbone, spec.model.dropout, train, 0, network)
     dropout = spec.base.dropout if spec.base.dropout is not None else spec.model.dropout
     backbone = spec.base.backbone or spec.model.backbone
-    return BaseSpec(backbone, dropout, spec.base.params().model_dump(), spec.base.seed)
+    train, init = spec.base.params().model_dump(), spec.base.init
+    return BaseSpec(backbone, dropout, train, spec.base.seed, network, init)
 
 
 def _base(
@@ -226,13 +253,13 @@ def _base(
     recorded: RecordedBase | None,
 ) -> BaseModel | None:
     """The base: the run's own copy, a trained one, a file's; None where there is none."""
-    from_file = spec.info.base == "start" or spec.info.base == "none"
-    if spec.base is None and (spec.model.init in ("random", "imagenet") or not from_file):
+    named = spec.model.init not in ("random", "imagenet")
+    if recorded is None and spec.base is None and (spec.info.base != "start" or not named):
         return None
     torch_device = torch.device(device)
     wanted = base_spec(spec)
-    if spec.info.base == "start":
-        scored_by = make_recipe(spec.recipe, substitute(spec, some_point(spec))[0])
+    if spec.info.base == "start" and spec.info.trains:
+        scored_by = make_recipe(spec.recipe, substitute(spec, point_with(spec))[0])
     else:
         scored_by = make_recipe(BASE_RECIPE, wanted.train)
     if recorded is not None:
@@ -245,30 +272,63 @@ def _base(
             device=torch_device,
             progress=progress,
             scored_by=scored_by,
+            start=_start_of_base(spec, wanted, data, progress),
         )
     return _base_from_file(spec, wanted, data, torch_device, scored_by)
 
 
-def _initial(spec: StudySpec, data: StudyData, progress: Progress) -> tuple[Initial, ...]:
+def _start_of_base(
+    spec: StudySpec, wanted: BaseSpec, data: StudyData, progress: Progress
+) -> Arrays | None:
+    """The weights that the base's training starts from; None for fresh ones."""
+    if wanted.init == "random":
+        return None
+    found = _brought(spec, data, progress, [wanted.backbone], ("base", "init"), wanted.init)
+    return found[0].weights
+
+
+def _initial(
+    spec: StudySpec, data: StudyData, progress: Progress, base: BaseModel | None
+) -> tuple[Initial, ...]:
     """Pretrained weights of every backbone that trials have; none where a base is all."""
     init = spec.model.init
-    if init in ("random", "cifar10") or (spec.info.base != "optional" and init != "imagenet"):
+    if init in ("random", "cifar10") or (spec.info.base == "start" and base is not None):
         return ()
     backbones = list(dict.fromkeys(values_of(spec, "model.backbone")))
-    dropout = spec.model.dropout
+    return _brought(spec, data, progress, backbones, ("model", "init"), init)
+
+
+def _brought(
+    spec: StudySpec,
+    data: StudyData,
+    progress: Progress,
+    backbones: list[str],
+    path: tuple[str, str],
+    init: str,
+) -> tuple[Initial, ...]:
+    network, dropout = base_spec(spec).network, spec.model.dropout
     file = None if init == "imagenet" else Path(init)
     try:
         with progress.stage("Pretrained weights"):
-            found = bring_initial(backbones, _image_size(data), dropout=dropout, file=file, seed=0)
+            found = bring_initial(
+                backbones,
+                _image_size(data),
+                dropout=dropout,
+                file=file,
+                seed=0,
+                network=network,
+            )
     except ValueError as error:
-        place, line = spec.places.of(("model", "init"))
+        place, line = spec.places.of(path)
         way_out = "Name a file of this backbone's weights, or choose another init."
-        fault = Fault(place, "model.init", f"no weights: {error}", way_out, init, line)
+        fault = Fault(place, ".".join(path), f"no weights: {error}", way_out, init, line)
         raise BadInput(fault) from error
     for one in found:
         if one.reinitialised:
             names = ", ".join(one.reinitialised)
             progress.warning(f"{one.backbone}: not taken from {one.source}: {names}")
+        if one.layout:
+            progress.note(f"{one.backbone}: from {one.layout} of {one.source}")
     return tuple(found)
 
 
@@ -278,11 +338,13 @@ def _image_size(data: StudyData) -> int:
 
 def _base_from_file(
     spec: StudySpec, wanted: BaseSpec, data: StudyData, device: torch.device, scored_by: Recipe
-) -> BaseModel:
+) -> BaseModel | None:
+    """The classifier that a file holds; None where the file holds a network without a head."""
     path = Path(spec.model.init)
     try:
-        public = path.suffix in {".th", ".pth", ".pt"}
-        weights = load_public_resnet(path) if public else load_weights(path)[0]
+        weights = classifier_in(path)
+        if weights is None:
+            return None
         return loaded_base(path, wanted, weights, data, device=device, scored_by=scored_by)
     except (BadInput, ValueError) as error:
         place, line = spec.places.of(("model", "init"))
@@ -290,8 +352,3 @@ def _base_from_file(
         way_out = "Name a file of this backbone's weights, or the backbone of the file."
         key, value = "model.init", str(path)
         raise BadInput(Fault(place, key, rule, way_out, value, line)) from error
-
-
-def some_point(spec: StudySpec) -> Point:
-    """Some point of the search space: the base is scored before there is a trial."""
-    return {name: domain.ends()[0] for name, domain in flat(spec).items()}

@@ -34,8 +34,11 @@ def shrink(plain: dict[str, Any], keep: Set[KeyPath], params: type[Section]) -> 
         shrink_ablation(small["ablate"], train, kept)
     elif ("tune", "num_trials") not in kept:
         tune["num_trials"] = min(tune["num_trials"], NUM_TRIALS)
+    before = copy.deepcopy(search)
     _epochs(train, search, kept)
-    most = max(_values("batch_size", train, search) + batch_sizes(small.get("ablate", {})))
+    trained = "lr" in params.model_fields
+    sizes = _values("batch_size", train, search) if trained else [0]
+    most = max(sizes + batch_sizes(small.get("ablate", {})))
     if "epoch_images" in search and not kept & {("search", "epoch_images")}:
         least = max(TRAIN_IMAGES, most)
         search["epoch_images"] = {"int": [least, least + TRAIN_IMAGES]}
@@ -52,12 +55,40 @@ def shrink(plain: dict[str, Any], keep: Set[KeyPath], params: type[Section]) -> 
         train["warmup_epochs"] = 0
     if ("tune", "grace_epochs") not in kept:
         tune["grace_epochs"] = min(tune["grace_epochs"], epochs)
+    _tune(tune, kept)
     if "base" in small:
         _base(small["base"], kept)
         _margins(train, search, kept)
-    if not search and "ablate" not in small:
-        search["lr"] = {"loguniform": [train.pop("lr") / 2, 2 * plain["train"]["lr"]]}
+    _keep_conditions(before, search)
+    if not search and "ablate" not in small and trained:
+        lr = train.pop("lr", params.model_fields["lr"].default)
+        search["lr"] = {"loguniform": [lr / 2, 2 * lr]}
     return {**small, "train": {k: v for k, v in train.items() if k in params.model_fields}}
+
+
+def _tune(tune: dict[str, Any], kept: Set[KeyPath]) -> None:
+    """Two epochs still make two brackets, and three trials more than one generation."""
+    if tune["scheduler"] == "hyperband" and ("tune", "reduction_factor") not in kept:
+        tune["reduction_factor"] = EPOCHS
+    if tune.get("searcher") == "nsga2" and ("tune", "population") not in kept:
+        tune["population"] = 2
+
+
+def _keep_conditions(before: dict[str, Any], search: dict[str, Any]) -> None:
+    """What was shrunk exists when it did; what hung on a domain that is gone is not searched."""
+    for name, form in search.items():
+        if "when" in before.get(name, {}):
+            search[name] = {**form, "when": before[name]["when"]}
+    while gone := [name for name, form in search.items() if _orphan(form, before, search)]:
+        for name in gone:
+            del search[name]
+
+
+def _orphan(form: dict[str, Any], before: dict[str, Any], search: dict[str, Any]) -> bool:
+    def choice(space: dict[str, Any], parent: str) -> Any:
+        return space.get(parent, {}).get("choice")
+
+    return any(choice(search, p) != choice(before, p) for p in form.get("when", {}))
 
 
 def _epochs(train: dict[str, Any], search: dict[str, Any], kept: Set[KeyPath]) -> None:
@@ -99,5 +130,5 @@ def _margins(train: dict[str, Any], search: dict[str, Any], kept: Set[KeyPath]) 
 def _values(name: str, train: dict[str, Any], search: dict[str, Any]) -> list[int]:
     if name not in search:
         return [train[name]]
-    kind = next(kind for kind in search[name] if kind != "step")
+    kind = next(kind for kind in search[name] if kind not in ("step", "when"))
     return list(search[name][kind])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from study.ablation import ARM, SEED
 from study.ablation_check import split_name
+from study.conditions import When, existing, in_order, points
 from study.domains import Choice, Domain, IntUniform, LogUniform, MarginSearch, Scalar, Uniform
 
 if TYPE_CHECKING:
@@ -23,10 +23,15 @@ __all__ = [
     "LogUniform",
     "MarginSearch",
     "Uniform",
+    "absent",
+    "conditions",
     "flat",
     "flatten",
     "grid",
+    "is_under",
+    "point_with",
     "substitute",
+    "suggested",
     "to_optuna",
     "values_of",
 ]
@@ -48,8 +53,27 @@ def flat(spec: StudySpec) -> dict[str, Domain]:
     }
 
 
+def conditions(spec: StudySpec) -> dict[str, When]:
+    """The conditions of those that do not always exist, all under dotted names."""
+    return {
+        _flat_name(name, entry): entry.when.renamed(_full_name)
+        for name, entry in spec.search.items()
+        if entry.when is not None
+    }
+
+
+def suggested(spec: StudySpec) -> dict[str, Domain]:
+    """``flat`` in the order of drawing: what others hang on comes first."""
+    domains = flat(spec)
+    return {name: domains[name] for name in in_order(domains, conditions(spec))}
+
+
+def _full_name(name: str) -> str:
+    return name if name.startswith("model.") else f"train.{name}"
+
+
 def _flat_name(name: str, entry: Domain | MarginSearch) -> str:
-    full = name if name.startswith("model.") else f"train.{name}"
+    full = _full_name(name)
     measured = isinstance(entry, MarginSearch) and entry.relation is not None
     return f"{full}.sd" if measured else full
 
@@ -61,7 +85,8 @@ def substitute(
 
     Args:
         spec: the study.
-        point: a value for every name of ``flat(spec)``.
+        point: a value for every name of ``flat(spec)`` that exists under the others' values;
+            those that do not have their defaults.
 
     Returns:
         The section ``train`` and the section ``model``, complete, as plain data in the YAML's
@@ -70,7 +95,9 @@ def substitute(
     Raises:
         ValueError: if a name is missing or foreign, or the recipe refuses the values.
     """
-    if (names := flat(spec).keys()) != point.keys():
+    known = conditions(spec)
+    names = {name for name in flat(spec) if name not in known or known[name].holds(point)}
+    if names != point.keys():
         raise ValueError(f"a point has the names {sorted(names)}, not {sorted(point)}")
     sections = {"train": copy.deepcopy(spec.train), "model": spec.model.model_dump()}
     for name, value in _settings(spec, point).items():
@@ -86,22 +113,59 @@ def _settings(spec: StudySpec, point: Mapping[str, Scalar]) -> Mapping[str, Any]
     """What a point sets: parameter, as the YAML names it -> value in the YAML's form."""
     if spec.ablate is not None:
         return spec.ablate.arm(str(point[ARM])).settings
-    values = {name: point[_flat_name(name, entry)] for name, entry in spec.search.items()}
+    flat_names = {name: _flat_name(name, entry) for name, entry in spec.search.items()}
+    values = {name: point[full] for name, full in flat_names.items() if full in point}
     return {
         name: entry.at(values[name]) if isinstance(entry, MarginSearch) else values[name]
         for name, entry in spec.search.items()
+        if name in values
     }
+
+
+def absent(spec: StudySpec, point: Mapping[str, Scalar]) -> list[str]:
+    """Parameters, ``train.huber_delta``, that are searched and do not exist in a point."""
+    return (
+        []
+        if spec.ablate is not None
+        else [
+            _full_name(name)
+            for name, entry in spec.search.items()
+            if entry.when is not None and _flat_name(name, entry) not in point
+        ]
+    )
+
+
+def is_under(name: str, parameters: Collection[str]) -> bool:
+    """Whether a flattened name, ``train.m_in.sd``, belongs to one of the parameters."""
+    return any(name == one or name.startswith(f"{one}.") for one in parameters)
+
+
+def point_with(spec: StudySpec, wanted: Mapping[str, Scalar] | None = None) -> dict[str, Scalar]:
+    """A point of the space with these values; what they hang on is chosen so that they exist."""
+    known = conditions(spec)
+    point = {name: domain.ends()[0] for name, domain in flat(spec).items()} | dict(wanted or {})
+    left = list(wanted or {})
+    while left:
+        name = left.pop()
+        for parent, values in known[name].parents if name in known else ():
+            if point[parent] not in values:
+                point[parent] = values[0]
+            left.append(parent)
+    return existing(point, known)
 
 
 def values_of(spec: StudySpec, name: str) -> list[Any]:
     """Values of a parameter between which all of a study's trials lie.
 
-    The fixed one, the ends of its search, or the baseline's and those of the arms. The name is
-    that of the YAML: ``lr``, ``model.backbone``.
+    The fixed one, the ends of its search and, where it does not always exist, its default, or
+    the baseline's and those of the arms. The name is that of the YAML: ``lr``, ``model.backbone``.
     """
-    if name in spec.search:
-        return list(flat(spec)[_flat_name(name, spec.search[name])].ends())
     section, field = split_name(name)
+    if name in spec.search:
+        entry = spec.search[name]
+        ends = list(flat(spec)[_flat_name(name, entry)].ends())
+        kind = spec.info.params if section == "train" else type(spec.model)
+        return ends + ([] if entry.when is None else [kind.model_fields[field].default])
     given = spec.train if section == "train" else spec.model.model_dump()
     fixed = [given[field]] if field in given else []
     return fixed + (spec.ablate.values(name) if spec.ablate else [])
@@ -121,16 +185,15 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def grid(spec: StudySpec) -> list[dict[str, Scalar]]:
-    """Every point of the space, the last name moving fastest; of an ablation, the arm.
+    """Every point of the space once, the last name moving fastest; of an ablation, the arm.
 
     Raises:
         ValueError: if a domain is continuous.
     """
     if spec.ablate is not None:
         return spec.ablate.points()
-    domains = flat(spec)
-    product = itertools.product(*(domain.points() for domain in domains.values()))
-    return [dict(zip(domains, values, strict=True)) for values in product]
+    values = {name: domain.points() for name, domain in flat(spec).items()}
+    return list(points(values, conditions(spec)))
 
 
 def to_optuna(domain: Domain) -> BaseDistribution:

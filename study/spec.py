@@ -263,6 +263,12 @@ def _trials(
         return {}, None
     ablate = read_ablation(data["ablate"], info, faults)
     check_tune(data.get("tune"), ablate, faults)
+    select = data.get("select")
+    if isinstance(select, dict) and select.get("confirm") is not None:
+        rule = "an ablation trains every arm on several seeds already and selects none by luck"
+        faults.add(
+            ("select", "confirm"), rule, "Take it out; see ablate.seeds.", select["confirm"]
+        )
     return {}, ablate
 
 
@@ -302,6 +308,8 @@ def _defaults(
     model.setdefault("init", "random" if info.base == "none" else "cifar10")
     own_base = trains_base(values, info, search, ablate)
     if "ablate" in data:  # equal budgets: a pair of trials of which one was stopped is no pair
+        values["tune"].setdefault("scheduler", "none")
+    if values["tune"].get("objectives") is not None:  # none of them alone tells the worse trial
         values["tune"].setdefault("scheduler", "none")
     if base.get("dropout") is None and "model.dropout" not in search:
         base["dropout"] = model.get("dropout", ModelSection.model_fields["dropout"].default)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.ablation_check import each_arm, values_of
-from study.domains import MAX_GRID, MarginSearch
+from study.conditions import When, ancestors, points
+from study.domains import MarginSearch
 from study.errors import BadInput
 from study.margins import EnergyStats, MarginRange, MeasuredMargin, crossing_fault, parse_margin
-from study.metrics import METRICS
+from study.metrics import OOD_METRICS
 from study.model_check import check_base, check_init, check_model
 from study.places import FaultList, nearest
 from study.recipes.catalog import RecipeInfo
@@ -19,6 +19,7 @@ from study.recipes.params import Rule, Section
 from study.search import Search, is_margin
 from study.sections import BaseSection, TuneSection
 from study.set_check import check_sets
+from study.tune_check import check_epochs, check_tune_section
 from study.yamlfile import KeyPath
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 ID_ACCURACY = "val/id_accuracy"
 SELECTABLE: tuple[str, ...] = (
     ID_ACCURACY,
-    *(f"val/{name}" for name in METRICS if name != "id_accuracy"),
+    *(f"val/{name}" for name in OOD_METRICS),
 )
 """Metrics that ``select.metric`` takes."""
 
@@ -61,11 +62,11 @@ def check_sections(
     check_init(values["model"]["init"], info, faults, check_paths=check_paths)
     if faults.under(("model", "init")):
         own_base = info.base != "none"  # what was meant is not known: nothing follows from it
-    check_base(data, values, info, search, faults, own_base=own_base)
+    check_base(data, values, info, search, faults, own_base=own_base, check_paths=check_paths)
     _metric(values["select"].get("metric"), faults)
     _floor(data, values, own_base, faults)
     check_sets(values["data"], info, faults, root, check_paths=check_paths)
-    _tune(values["tune"], search, faults)
+    check_tune_section(data, values, search, SELECTABLE, faults)
     _measured(values, info, search, faults)
 
 
@@ -108,15 +109,13 @@ def check_together(
             _keep(rule, BaseSection, values["base"], {}, "base", faults)
     if not _faulty("train", ("m_in", "m_out"), faults):
         _margins(values["train"], info, search, faults)
-    if _faulty("tune", ("scheduler", "grace_epochs"), faults) or _faulty(
+    if _faulty("tune", ("scheduler", "grace_epochs", "reduction_factor"), faults) or _faulty(
         "train", ("epochs",), faults
     ):
         return
     tune = TuneSection(**values["tune"])
-    epochs = least("epochs", info.params, values["train"], search)
-    if tune.scheduler == "asha" and tune.grace_epochs > epochs:
-        text = f"ASHA's grace must not exceed the epochs of a trial ({epochs})"
-        faults.add(("tune", "grace_epochs"), text, "Lower it.", tune.grace_epochs)
+    epochs = _ends("epochs", info.params, values["train"], search)
+    check_epochs(tune, int(min(epochs)), int(max(epochs)), faults)
 
 
 def _faulty(section: str, names: Sequence[str], faults: FaultList) -> bool:
@@ -153,33 +152,6 @@ def _floor(data: Mapping[str, Any], values: Values, own_base: bool, faults: Faul
         faults.add(path, rule, way_out, *([None] if given else []))
 
 
-def _tune(given: Mapping[str, Any], search: Mapping[str, Search], faults: FaultList) -> None:
-    if given.get("scheduler") == "none":
-        for key in ("grace_epochs", "reduction_factor"):
-            default = TuneSection.model_fields[key].default
-            if given.get(key, default) != default:
-                rule, way_out = "has no effect with scheduler: none", "Take it out."
-                faults.add(("tune", key), rule, way_out, given[key])
-    if given.get("searcher") != "grid":
-        return
-    total = 1
-    for name, entry in search.items():
-        count = (entry.domain if isinstance(entry, MarginSearch) else entry).count()
-        if count is None:
-            rule = "a grid needs countable values, and this domain is continuous"
-            way_out = "Add a step to uniform, write a choice, or use searcher: random."
-            faults.add(("search", name), rule, way_out, entry.plain())
-            return
-        total *= count
-    num_trials = given.get("num_trials", TuneSection.model_fields["num_trials"].default)
-    if total > MAX_GRID:
-        rule = f"a grid of {total:,} points is beyond {MAX_GRID:,}"
-        faults.add(("search",), rule, "Search less, in larger steps, or use searcher: random.")
-    elif search and num_trials > total:
-        rule = f"the grid has {total} points, so there are at most {total} trials"
-        faults.add(("tune", "num_trials"), rule, f"Write {total}.", num_trials)
-
-
 def _measured(
     values: Values, info: RecipeInfo, search: Mapping[str, Search], faults: FaultList
 ) -> None:
@@ -187,13 +159,14 @@ def _measured(
     for name in info.params.model_fields:
         if not is_margin(info.params, name) or faults.under(("search", name)):
             continue
-        if margin_range(name, values["train"], info, search).relation is None:
+        ranges = margin_ranges(values["train"], info, search, (name,))
+        if all(one.relation is None for (one,) in ranges):
             continue
         path = _path_of(name, search, "train")
         value = values["train"].get(name)
         shown = [value.plain()] if isinstance(value, MeasuredMargin) else []
-        if values["model"]["init"] == "random":
-            rule = "a measured margin needs a trained base, and model.init is random"
+        if (init := values["model"]["init"]) in ("random", "imagenet"):
+            rule = f"a measured margin needs a trained base, and model.init is {init}"
             faults.add(path, rule, "Give the margin in nats, or set model.init: cifar10.", *shown)
 
 
@@ -204,17 +177,30 @@ def _path_of(name: str, search: Mapping[str, Search], section: str) -> KeyPath:
 def _ends(
     name: str, section: type[Section], given: Mapping[str, Any], search: Mapping[str, Search]
 ) -> Sequence[Any]:
+    """Values between which all others lie; the default too where it does not always exist."""
     entry = search.get(name)
+    fixed = [given.get(name, section.model_fields[name].default)]
     if entry is None or isinstance(entry, MarginSearch):
-        return [given.get(name, section.model_fields[name].default)]
-    return entry.ends()
+        return fixed
+    return entry.ends() if entry.when is None else [*entry.ends(), *fixed]
 
 
-def least(
-    name: str, section: type[Section], given: Mapping[str, Any], search: Mapping[str, Search]
-) -> int:
-    """The least value that a whole-number parameter can take in a study."""
-    return int(min(_ends(name, section, given, search)))
+def _together(
+    names: Sequence[str], search: Mapping[str, Search], ends: Mapping[str, Sequence[Any]]
+) -> Iterator[dict[str, Any]]:
+    """The ends that some of the parameters can have together, without those that do not exist.
+
+    What decides over their existence goes along.
+    """
+    conditions: dict[str, When] = {n: one.when for n, one in search.items() if one.when}
+    parents = ancestors(names, conditions)
+    values = {n: _searched_ends(one) for n, one in search.items() if n in parents}
+    values |= {name: ends[name] for name in names}
+    yield from points(values, {n: one for n, one in conditions.items() if n in values})
+
+
+def _searched_ends(entry: Search) -> Sequence[Any]:
+    return (entry.domain if isinstance(entry, MarginSearch) else entry).ends()
 
 
 def _keep(
@@ -225,10 +211,14 @@ def _keep(
     where: str,
     faults: FaultList,
 ) -> None:
-    ends = [_ends(name, section, given, search) for name in rule.fields]
-    broken = [point for point in itertools.product(*ends) if not rule.holds(*point)]
-    whole = len(list(itertools.product(*ends)))
-    if not broken or (rule.has_effect and len(broken) < whole):
+    fixed = {n: given.get(n, section.model_fields[n].default) for n in rule.fields}
+    ends = {n: _searched_ends(search[n]) if n in search else [fixed[n]] for n in rule.fields}
+    there = list(_together(rule.fields, search, ends))
+    if rule.has_effect:  # where a parameter does not exist it need have none
+        there = [point for point in there if rule.fields[0] in point]
+    tried = [[point.get(name, fixed[name]) for name in rule.fields] for point in there]
+    broken = [values for values in tried if not rule.holds(*values)]
+    if not broken or (rule.has_effect and len(broken) < len(tried)):
         return
     named = [name for name in rule.fields if name in given or name in search]
     blamed = named[0] if named else rule.fields[0]
@@ -238,14 +228,29 @@ def _keep(
     faults.add(path, f"{rule.text}; here {told}", rule.way_out, worst[blamed])
 
 
-def margin_range(
-    name: str, train: Mapping[str, Any], info: RecipeInfo, search: Mapping[str, Search]
-) -> MarginRange:
-    """All values that the margin ``name`` can take in a study."""
-    entry = search.get(name)
-    if isinstance(entry, MarginSearch):
-        return entry.range()
-    return MarginRange.of(parse_margin(train.get(name, info.params.model_fields[name].default)))
+def margin_ranges(
+    train: Mapping[str, Any],
+    info: RecipeInfo,
+    search: Mapping[str, Search],
+    names: Sequence[str] = ("m_in", "m_out"),
+) -> list[tuple[MarginRange, ...]]:
+    """What margins can be together: one tuple of their ranges for each way in which they exist."""
+    fixed = {
+        name: MarginRange.of(parse_margin(train.get(name, info.params.model_fields[name].default)))
+        for name in names
+    }
+    searched = {
+        name: entry.range()
+        for name in names
+        if isinstance(entry := search.get(name), MarginSearch)
+    }
+    found = [
+        tuple(
+            searched[name] if name in point and name in searched else fixed[name] for name in names
+        )
+        for point in _together(names, search, dict.fromkeys(names, (None,)))
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _margins(
@@ -259,17 +264,19 @@ def _margins(
         return
     keys = [_path_of(name, search, "train") for name in ("m_in", "m_out")]
     place, line = faults.places.of(keys[0])
-    fault = crossing_fault(
-        margin_range("m_in", train, info, search),
-        margin_range("m_out", train, info, search),
-        stats,
-        place=place,
-        key=".".join(map(str, keys[0])),
-        other_key=".".join(map(str, keys[1])),
-        line=line,
-    )
-    if fault is not None:
-        faults.faults.append(fault)
+    for m_in, m_out in margin_ranges(train, info, search):
+        fault = crossing_fault(
+            m_in,
+            m_out,
+            stats,
+            place=place,
+            key=".".join(map(str, keys[0])),
+            other_key=".".join(map(str, keys[1])),
+            line=line,
+        )
+        if fault is not None:
+            faults.faults.append(fault)
+            return
 
 
 def check_against_base(
@@ -311,7 +318,7 @@ def check_against_data(spec: StudySpec, num_train: int, num_outliers: int | None
         BadInput: with every batch that is larger than its set.
     """
     faults = FaultList(spec.places)
-    sizes = {"batch_size": num_train}
+    sizes = {"batch_size": num_train} if "batch_size" in spec.info.params.model_fields else {}
     if spec.info.needs_outliers:
         sizes["outlier_batch_size"] = num_outliers or 0
     for name, size in sizes.items():

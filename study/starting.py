@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from study.models.names import DEFAULT_NETWORK, Network
 from study.models.registry import build_classifier
 from study.models.weights import load_into
 
@@ -26,6 +27,7 @@ class BaseWeights:
         num_classes: K.
         image_size: side of the images, pixels.
         weights: its state dict, as (perhaps read-only) arrays.
+        network: its stem and its normalisation.
     """
 
     backbone: str
@@ -33,6 +35,7 @@ class BaseWeights:
     num_classes: int
     image_size: int
     weights: Arrays
+    network: Network = DEFAULT_NETWORK
 
     def build(self) -> nn.Module:
         """The classifier with its weights."""
@@ -42,6 +45,7 @@ class BaseWeights:
             dropout=self.dropout,
             image_size=self.image_size,
             seed=0,
+            network=self.network,
         )
         load_into(model, tensors(self.weights), "base")
         return model
@@ -59,6 +63,14 @@ class Starting:
 
     base: BaseWeights | None = None
     weights: Mapping[str, Arrays] = field(default_factory=dict)
+
+
+def network_of(model: Mapping[str, Any]) -> Network:
+    """Stem and normalisation of a section ``model``; older records have neither."""
+    return Network(
+        model.get("stem", DEFAULT_NETWORK.stem),
+        model.get("normalisation", DEFAULT_NETWORK.normalisation),
+    )
 
 
 def tensors(arrays: Arrays) -> dict[str, Tensor]:

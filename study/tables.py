@@ -42,9 +42,10 @@ def trials_table(
 
     Returns:
         Columns: trial_id, arm, seed, status, reason, cause, epochs, time_s (training and
-        validation, seconds), checkpoint_epoch, lost (times its worker died), confirms (the
-        trial that it trains anew on a fresh seed, with arm "confirm"; empty in the search),
-        ``param/<name>``, and the metrics of the checkpoint's epoch (fractions).
+        validation, seconds), checkpoint_epoch, lost (times its worker died), retried (times it
+        was put back for want of memory), confirms (the trial that it trains anew on a fresh seed,
+        with arm "confirm"; empty in the search), ``param/<name>``, and the metrics of the
+        checkpoint's epoch (fractions).
     """
     rows = []
     for record in trials:
@@ -62,6 +63,7 @@ def trials_table(
                 "time_s": float(sum(metrics["time_s"] for metrics in record.epochs)),
                 "checkpoint_epoch": epoch,
                 "lost": record.lost,
+                "retried": record.retried,
                 "confirms": "" if record.confirms is None else trial_id(record.confirms),
                 **{f"param/{name}": value for name, value in params(record).items()},
                 **(_validation(record.epochs[epoch - 1]) if epoch else {}),

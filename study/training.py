@@ -99,20 +99,17 @@ def train(
     Raises:
         TrialFailed: on a non-finite loss or unusable scores, with epoch and step.
     """
-    params = recipe.params
-    loss = recipe.loss().to(device)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not recipe.trains:
+        yield from _as_it_is(recipe, model, data, goal, device, start)
+        return
+    loss = recipe.loss().to(device)
     loss.begin(model, data, device)
     setting = _setting(recipe, model, data, seed, device)
     optimizer = _optimizer(recipe, setting.module, loss)
-    first_epoch = 1
-    if start is not None:
-        model.load_state_dict(start.model)
-        loss.load_state_dict(start.loss)
-        optimizer.load_state_dict(start.optimizer)
-        first_epoch = start.epoch + 1
+    done = _restored(start, model, loss, optimizer) if start else 0
     clocks = _clocks(recipe, optimizer, len(data.train.images))
-    for epoch in range(first_epoch, params.epochs + 1):
+    for epoch in range(done + 1, recipe.params.epochs + 1):
         begun = time.perf_counter()
         torch.manual_seed(seed_of(seed, "dropout", epoch))  # dropout has no generator argument
         for clock in clocks:
@@ -128,6 +125,26 @@ def train(
         metrics["time_s"] = time.perf_counter() - begun
         state = _state(epoch, model, loss, optimizer)
         yield EpochResult(epoch, metrics, validated.as_epoch(epoch), state, validated.fitted)
+
+
+def _as_it_is(
+    recipe: Recipe,
+    model: nn.Module,
+    data: StudyData,
+    goal: Goal,
+    device: torch.device,
+    start: TrainingState | None,
+) -> Iterator[EpochResult]:
+    """The one epoch of a recipe that trains nothing: the model scored as it is."""
+    if start is not None:
+        return
+    begun = time.perf_counter()
+    validated = evaluate(recipe, model, data, device)
+    metrics = validated.metrics(recipe.own_score)
+    metrics[OBJECTIVE] = objective(metrics, goal.metric, goal.floor)
+    metrics["time_s"] = time.perf_counter() - begun
+    state = TrainingState(1, _detached(model), {})
+    yield EpochResult(1, metrics, validated.as_epoch(1), state, validated.fitted)
 
 
 class _Setting(Protocol):
@@ -166,6 +183,16 @@ def _setting(
 ) -> _Setting:
     kind = LinearTraining if recipe.linear else _WholeModel
     return kind(recipe, model, data, seed, device)
+
+
+def _restored(
+    start: TrainingState, model: nn.Module, loss: TrainingLoss, optimizer: torch.optim.Optimizer
+) -> int:
+    """Put everything back as it was, and say how many epochs were done by then."""
+    model.load_state_dict(start.model)
+    loss.load_state_dict(start.loss)
+    optimizer.load_state_dict(start.optimizer)
+    return start.epoch
 
 
 def _optimizer(recipe: Recipe, model: nn.Module, loss: TrainingLoss) -> torch.optim.Optimizer:

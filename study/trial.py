@@ -26,7 +26,7 @@ from study.panels import keep_panel
 from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
 from study.records import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores, write_json
-from study.starting import Starting, tensors
+from study.starting import Starting, network_of, tensors
 from study.training import EpochResult, Goal, TrainingState, train
 
 
@@ -145,6 +145,7 @@ def fresh_model(recipe: Recipe, assignment: Assignment, num_classes: int, size: 
         dropout=assignment.model["dropout"],
         image_size=size,
         seed=assignment.seed,
+        network=network_of(assignment.model),
     )
 
 

@@ -39,5 +39,5 @@ def fake_search(
             curves.append(row | {"val/fpr95": now, "val/auroc": 1 - now, "val/id_accuracy": 0.9})
     frame = pd.DataFrame(trials)
     frame["status"] = pd.Categorical(frame["status"], categories=STATUSES)
-    spec = {"search": dict.fromkeys(draws, {"uniform": [0, 1]}), "tune": {"seed": seed}}
+    spec = {"search": {name: {"uniform": [0, 1]} for name in draws}, "tune": {"seed": seed}}
     return Study(RunFolder(Path("nowhere")), frame, pd.DataFrame(curves), spec=spec)

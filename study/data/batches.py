@@ -31,7 +31,14 @@ from torch import Tensor
 
 from study.data.images import ImageSet, Pixels
 from study.data.mixing import OutlierPool
-from study.data.order import OutlierOrder, Rows, epoch_rows, num_batches, outlier_rows
+from study.data.order import (
+    EpochRows,
+    OutlierOrder,
+    Rows,
+    epoch_rows,
+    num_batches,
+    outlier_rows,
+)
 from study.seeding import numpy_generator
 
 __all__ = [
@@ -185,10 +192,7 @@ def training_batches(
         epoch=epoch,
     )
     id_draws = draw(rows.id, augment, numpy_generator(seed, "augment", "id", epoch))
-    out_draws = None
-    if rows.outliers is not None:
-        stream = numpy_generator(seed, "augment", "outliers", epoch)
-        out_draws = draw(rows.outliers, augment, stream)
+    out_draws = _outlier_draws(rows, augment, seed, epoch)
     for step in range(rows.steps):
         of_id = id_draws.batch(step, batch_size)
         pixels = train.gather(of_id)
@@ -197,6 +201,12 @@ def training_batches(
             pixels = torch.cat([pixels, of_out])
         labels = train.labels(of_id.rows)
         yield Batch(to_float(pixels, channels_last), labels, len(of_id.rows))
+
+
+def _outlier_draws(rows: EpochRows, augment: Augment, seed: int, epoch: int) -> Draws | None:
+    if rows.outliers is None:
+        return None
+    return draw(rows.outliers, augment, numpy_generator(seed, "augment", "outliers", epoch))
 
 
 def evaluation_batches(

@@ -1,4 +1,6 @@
-"""ImageNet weights for a backbone, from a file in timm's or torchvision's own layout.
+"""ImageNet weights for a backbone, from a file in timm's or torchvision's own names.
+
+Self-supervised checkpoints keep the same names some levels down; `study.models.ssl` finds them.
 
 Where a backbone's stem was changed for small images, a patch stem's kernel is summed over the
 pixels that fall on one: the small network then computes what the native one computes on the image
@@ -9,19 +11,21 @@ VGG's poolings hold no weights.
 
 from __future__ import annotations
 
+import argparse
 import math
 import pickle
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from study.errors import BadInput
 from study.models.registry import imagenet_weights
+from study.models.ssl import Network, network_in
 from study.models.weights import StateDict, load_weights
 
 _WRAPPERS: Final = ("state_dict", "model")  # where training scripts keep the weights in a .pth
@@ -39,12 +43,16 @@ class Reinitialised:
     Attributes:
         tensors: the backbone's tensors that keep their fresh weights.
         fitted: those that were brought to the backbone's shape (summed kernel, resized positions).
-        unused: the file's tensors that have no place, those of its classifier.
+        unused: the file's tensors that have no place, those of its classifier; of what stands
+            elsewhere in a checkpoint, such as a projector, the beginning of the names.
+        layout: where in the file the network is, such as "online_backbone.module"; empty for
+            the top.
     """
 
     tensors: tuple[str, ...] = ()
     fitted: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    layout: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,11 @@ class _Layout:
 
 
 _LAYOUTS: Final = {
-    "resnet": _Layout(("fc.",), fresh=("conv1.weight",)),
+    "resnet": _Layout(
+        # SwAV keeps its projector beside the network's own tensors.
+        ("fc.", "projection_head.", "prototypes.", "projector."),
+        fresh=("conv1.weight",),
+    ),
     # Files of ConvNeXt V2 that were only pre-trained (fcmae) have neither head nor last norm.
     "convnext": _Layout(("head.",), fresh=("norm_pre.weight", "norm_pre.bias")),
     "vgg": _Layout(("classifier.", "pre_logits.", "head.")),  # torchvision's, timm's
@@ -78,8 +90,9 @@ def load_imagenet(backbone_name: str, model: nn.Module, path: Path | None) -> Re
     Args:
         backbone_name: its name in the registry.
         model: the backbone, freshly built, or what holds it as ``backbone``.
-        path: a file in the layout of timm or torchvision, safetensors or pickled (read without
-            running what a pickle may hold); None to let the library download its own weights
+        path: a file with the names of timm or torchvision at its top or in one of the layouts of
+            `study.models.ssl`, safetensors or pickled (read without running what a pickle may
+            hold); None to let the library download its own weights
             into its own cache.
 
     Returns:
@@ -92,11 +105,14 @@ def load_imagenet(backbone_name: str, model: nn.Module, path: Path | None) -> Re
     weights = imagenet_weights(backbone_name)
     if weights is None:
         raise ValueError(f"{backbone_name} has no ImageNet weights; start it from scratch")
-    stored = _fetched(weights) if path is None else read_state_dict(path)
     backbone = getattr(model, "backbone", model)
     expected = backbone.state_dict()
+    if path is None:
+        network = Network(_fetched(weights), "", ())
+    else:
+        network = _stored(path, backbone_name, expected)
     kind = next(kind for kind in _LAYOUTS if backbone_name.startswith(kind))
-    loaded, unfit, told = _matched(expected, stored, _LAYOUTS[kind])
+    loaded, unfit, told = _matched(expected, network.tensors, _LAYOUTS[kind])
     if unfit:
         source = str(path or weights)
         raise ValueError(
@@ -104,11 +120,51 @@ def load_imagenet(backbone_name: str, model: nn.Module, path: Path | None) -> Re
             f"Give a file in the layout of {weights}, of this architecture."
         )
     backbone.load_state_dict(loaded)
-    return told
+    return replace(told, unused=(*told.unused, *network.others), layout=network.where)
+
+
+def _stored(path: Path, backbone_name: str, expected: Mapping[str, Tensor]) -> Network:
+    content = read_checkpoint(path)
+    try:
+        return network_in(content, expected)
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit {backbone_name}: {error}") from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A .safetensors or pickled file as it is, without running what a pickle may hold.
+
+    Args:
+        path: holds a dict at the top, with anything below it. Of all classes only those that
+            torch takes for data are made, and argparse's bag of options, which training scripts
+            keep beside their weights.
+
+    Returns:
+        The dict, tensors on the CPU.
+
+    Raises:
+        ValueError: naming the file, if it is missing, torn, would run code, or holds no dict.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            return dict(load_weights(path)[0])
+        except BadInput as error:
+            raise ValueError(str(error)) from error
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        rule = "is refused: it is torn, or holds more than tensors, and reading it could run code"
+        raise ValueError(f"{path}: {rule}. {_WAY_OUT}") from error
+    except (OSError, EOFError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read ({_short(error)}). {_WAY_OUT}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds {type(content).__name__}, and not a dict of weights")
+    return content
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Tensors of a .safetensors or pickled file, without running what a pickle may hold.
+    """Tensors of a file that holds one network and nothing else; see `read_checkpoint`.
 
     Args:
         path: holds a dict of tensors, at the top or under "state_dict" or "model".
@@ -119,18 +175,7 @@ def read_state_dict(path: Path) -> StateDict:
     Raises:
         ValueError: naming the file, if it is missing, torn, would run code, or holds no tensors.
     """
-    if path.suffix == ".safetensors":
-        try:
-            return load_weights(path)[0]
-        except BadInput as error:
-            raise ValueError(str(error)) from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        rule = "is refused: it is torn, or holds more than tensors, and reading it could run code"
-        raise ValueError(f"{path}: {rule}. {_WAY_OUT}") from error
-    except (OSError, EOFError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read ({_short(error)}). {_WAY_OUT}") from error
+    content: Any = read_checkpoint(path)
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]

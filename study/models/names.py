@@ -8,7 +8,8 @@ has patches of 4 below 64 pixels, of 8 below 128, and its native 16 from there o
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 _CIFAR: Final = (
     "resnet20",
@@ -46,6 +47,35 @@ WITHOUT_DROPOUT: tuple[str, ...] = (*_RESNETS, *_CONVNEXTS, "vgg16_bn")
 PRETRAINED: tuple[str, ...] = (*_RESNETS, *_CONVNEXTS, "vgg16_bn", "densenet121", "vit_tiny")
 """Those with ImageNet weights in torchvision or timm."""
 
+WITH_STEMS: tuple[str, ...] = _RESNETS
+"""Those that can keep the stem of ImageNet: 7x7 of stride 2, and max-pooling."""
+
+Stem = Literal["small", "imagenet"]
+Normalisation = Literal["imagenet", "cifar", "half"]
+
+NORMALISATIONS: Final[dict[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cifar": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+"""Channel means and deviations of images in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """How a network differs from the backbone of its name.
+
+    Attributes:
+        stem: small: for small images, total stride 8. imagenet: the library's own, stride 32.
+        normalisation: a name of `NORMALISATIONS`.
+    """
+
+    stem: Stem = "small"
+    normalisation: Normalisation = "imagenet"
+
+
+DEFAULT_NETWORK: Final = Network()
+
 ANY_SIZE: tuple[str, ...] = (*_CIFAR, *_RESNETS)
 """Those whose pooled features take images that their stride does not divide: the maps round up."""
 
@@ -58,6 +88,25 @@ _STRIDES: Final[dict[str, tuple[int, ...]]] = {
     **dict.fromkeys((*_CONVNEXTS, "vgg16_bn", "densenet121"), (8, 32)),
     "vit_tiny": (4, 8, 16),
 }
+NUM_FEATURES: Final[dict[str, int]] = {
+    **dict.fromkeys(_CIFAR, 64),
+    "wrn_40_2": 128,
+    "wrn_16_2": 128,
+    "wrn_16_4": 256,
+    "wrn_28_10": 640,
+    "resnet18": 512,
+    "resnet50": 2048,
+    "convnextv2_atto": 320,
+    "convnextv2_femto": 384,
+    "convnextv2_pico": 512,
+    "convnextv2_nano": 640,
+    "convnext_tiny": 768,
+    "vgg16_bn": 512,
+    "densenet121": 1024,
+    "vit_tiny": 192,
+}
+"""Width of the penultimate features of every backbone."""
+
 _LEAST_MAPS: Final = 4
 _LEAST_TOKENS: Final = 8  # a ViT's grid must hold the image's detail from its first block on
 _SMALLEST_MAPS: Final = 2  # below, no 3x3 convolution and no up-sampling has anything to work on

@@ -21,7 +21,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from study.models.names import MIN_IMAGE_SIZE, check_image_size
+from study.models.names import (
+    DEFAULT_NETWORK,
+    MIN_IMAGE_SIZE,
+    NORMALISATIONS,
+    WITH_STEMS,
+    Network,
+    check_image_size,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -130,6 +137,7 @@ def build_classifier(
     dropout: float = 0.0,
     image_size: int = 32,
     seed: int,
+    network: Network = DEFAULT_NETWORK,
 ) -> Classifier:
     """A classifier with fresh weights, a pure function of the arguments.
 
@@ -142,6 +150,7 @@ def build_classifier(
         image_size: height and width of the images in pixels, >= 8; a multiple of the backbone's
             stride, but for those in `study.models.names.ANY_SIZE`.
         seed: of the initialisation, in [0, 2**63). The global generator is left as it was.
+        network: its stem and its normalisation.
 
     Returns:
         The classifier, on the CPU, contiguous, in training mode.
@@ -153,8 +162,20 @@ def build_classifier(
     from study.models.classifier import Classifier
 
     entry = _checked(backbone, dropout, image_size)
+    mean, std = NORMALISATIONS[network.normalisation]
     with seeded(seed):
-        return Classifier(entry.build(dropout=dropout, image_size=image_size), num_classes)
+        body = entry.build(dropout=dropout, image_size=image_size)
+        if network.stem == "imagenet":
+            _with_native_stem(backbone, body, image_size)
+        return Classifier(body, num_classes, mean=mean, std=std)
+
+
+def _with_native_stem(backbone: str, body: nn.Module, image_size: int) -> None:
+    if backbone not in WITH_STEMS:
+        raise ValueError(f"stem: imagenet is of {list(WITH_STEMS)}, and not of {backbone}")
+    if image_size < 32:
+        raise ValueError(f"image_size: {image_size}; stem: imagenet has stride 32 and needs that")
+    import_module("study.models.torchvision_resnet").with_native_stem(body)
 
 
 def build_backbone(

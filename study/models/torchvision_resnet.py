@@ -47,6 +47,14 @@ class SmallImageResNet(nn.Module):
         return features.flatten(1)
 
 
+def with_native_stem(network: nn.Module) -> None:
+    """Give a `SmallImageResNet` torchvision's own stem again, with fresh weights: stride 32."""
+    network.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+    network.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+    network.stride = 32  # type: ignore[assignment]
+    init_convolutions(network.conv1)
+
+
 @register("resnet18", dropout=False, pretrained="torchvision/ResNet18_Weights.IMAGENET1K_V1")
 def resnet18(*, dropout: float, image_size: int) -> nn.Module:
     """ResNet-18: 512 features."""

@@ -15,8 +15,9 @@ from study.data.batches import Batch, training_batches
 from study.data.mixing import OutlierPool
 from study.data.order import OutlierOrder
 from study.data.roles import StudyData
+from study.models.names import DEFAULT_NETWORK, Network
 from study.models.registry import build_classifier
-from study.models.weights import load_into
+from study.models.weights import load_into, load_part
 from study.recipes.catalog import RecipeInfo
 from study.recipes.params import TrainParams
 from study.scores import compute_scores
@@ -77,10 +78,12 @@ class Recipe:
         own_score: the one that the means over OOD sets, and so the selection, are of.
         may_be_constant: scores that may be the same for all images without failing a trial.
         logs_gradients: whether the epochs tell the norm of the gradients.
+        trains: whether there is anything to train; else a trial scores its model, once.
     """
 
     may_be_constant: frozenset[str] = frozenset()
     logs_gradients = False
+    trains = True
 
     def __init__(self, info: RecipeInfo, params: Any, frozen: Frozen | None = None) -> None:
         """Take the catalog's entry and the parameters (margins, if any, resolved to numbers)."""
@@ -95,7 +98,14 @@ class Recipe:
         return 1.0
 
     def build_model(
-        self, backbone: str, num_classes: int, *, dropout: float, image_size: int, seed: int
+        self,
+        backbone: str,
+        num_classes: int,
+        *,
+        dropout: float,
+        image_size: int,
+        seed: int,
+        network: Network = DEFAULT_NETWORK,
     ) -> nn.Module:
         """A freshly initialised model; its weights come from the stream "init" of ``seed``."""
         return build_classifier(
@@ -104,6 +114,7 @@ class Recipe:
             dropout=dropout,
             image_size=image_size,
             seed=seed_of(seed, "init"),
+            network=network,
         )
 
     def epoch_images(self, num_train: int) -> int:
@@ -149,10 +160,15 @@ class Recipe:
     def load_start(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         """Copy the weights that a trial starts from into its fresh model: all, or none.
 
+        Weights without a head leave the fresh head as it is.
+
         Raises:
             ValueError: naming every tensor that does not fit.
         """
-        load_into(model, weights)
+        if any(name.startswith("fc.") for name in weights):
+            load_into(model, weights)
+        else:
+            load_part(model, weights, ("backbone.", "mean", "std"))
 
     def loss(self) -> TrainingLoss:
         """The training objective."""

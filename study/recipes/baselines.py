@@ -39,6 +39,11 @@ class BaselinesRecipe(Recipe):
     def check(self, data: StudyData) -> None:
         """Every setting that is given fits the sizes of model and data, whoever is chosen."""
         params: BaselineParams = self.params
+        if params.head == "trained" and self.frozen is None:
+            raise ValueError(
+                "these weights have no trained head, so logits of them mean nothing; set "
+                "train.head: none and choose a detector of features, or train a base first"
+            )
         sizes = {"num_train": len(data.train.images), "num_classes": data.num_classes}
         if self.frozen is not None:
             sizes["num_features"] = cast(Classifier, self.frozen()).num_features

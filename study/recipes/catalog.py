@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from study.losses.names import SMALLEST_IMAGE
+from study.recipes.baselines_params import (
+    BaselineParams,
+    baseline_own_score,
+    baseline_scores,
+)
 from study.recipes.nordf_params import (
     NordfParams,
     nordf_own_score,
@@ -14,7 +19,7 @@ from study.recipes.nordf_params import (
     nordf_scores,
 )
 from study.recipes.outlier_params import OutlierParams, outlier_own_score, outlier_scores
-from study.recipes.params import ClassifierParams, EnergyParams, TrainParams
+from study.recipes.params import ClassifierParams, EnergyParams, TrialParams
 
 
 def _nothing(metrics: Mapping[str, float]) -> str:
@@ -52,11 +57,13 @@ class RecipeInfo:
         remark: what metrics of an epoch give cause to say of a trial; empty for nothing.
         needs_maps: whether the backbone's maps must divide the image, as a decoder needs.
         least_image_size: parameter -> its value -> the least side of the images, pixels.
+        trains: whether trials train; else they score what they start from, in one epoch.
+        below_features: parameters that must stay below the number of the backbone's features.
         base_parameter: with "optional", the parameter whose value "base" is a look at the base.
     """
 
     name: str
-    params: type[TrainParams]
+    params: type[TrialParams]
     needs_outliers: bool
     base: Literal["none", "start", "optional"]
     own_score_of: Callable[[Mapping[str, Any]], str]
@@ -64,6 +71,8 @@ class RecipeInfo:
     remark: Callable[[Mapping[str, float]], str] = _nothing
     base_parameter: str = ""
     needs_maps: bool = False
+    trains: bool = True
+    below_features: tuple[str, ...] = ()
     least_image_size: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
@@ -73,6 +82,16 @@ RECIPE_INFOS: dict[str, RecipeInfo] = {
         RecipeInfo("cifar10", ClassifierParams, False, "none", _msp, _of_logits),
         RecipeInfo("energy", EnergyParams, True, "start", _energy, _of_logits),
         RecipeInfo("outliers", OutlierParams, True, "start", outlier_own_score, outlier_scores),
+        RecipeInfo(
+            "baselines",
+            BaselineParams,
+            False,
+            "start",
+            baseline_own_score,
+            baseline_scores,
+            trains=False,
+            below_features=("vim_dimension",),
+        ),
         RecipeInfo(
             "nordf",
             NordfParams,

@@ -32,6 +32,7 @@ from study.losses.reconstruction import ReconstructionLoss, make_reconstruction
 from study.losses.similarity import Similarity, collapse
 from study.models.classifier import Classifier
 from study.models.frozen_networks import FrozenNetwork, frozen_classifier, imagenet_network
+from study.models.names import DEFAULT_NETWORK, NORMALISATIONS, Network
 from study.models.nordf import NordF
 from study.models.registry import build_backbone, seeded
 from study.models.weights import load_part
@@ -117,10 +118,18 @@ class NordfRecipe(Recipe):
     logs_gradients = True
 
     def build_model(
-        self, backbone: str, num_classes: int, *, dropout: float, image_size: int, seed: int
+        self,
+        backbone: str,
+        num_classes: int,
+        *,
+        dropout: float,
+        image_size: int,
+        seed: int,
+        network: Network = DEFAULT_NETWORK,
     ) -> nn.Module:
         """A fresh model; the backbone's weights are those of a classifier of that seed."""
         params: NordfParams = self.params
+        mean, std = NORMALISATIONS[network.normalisation]
         body = build_backbone(
             backbone, dropout=dropout, image_size=image_size, seed=seed_of(seed, "init")
         )
@@ -134,6 +143,8 @@ class NordfRecipe(Recipe):
                 decoder_blocks=params.decoder_blocks,
                 dropout=params.head_dropout,
                 norm=params.norm,
+                mean=mean,
+                std=std,
             )
 
     @property

@@ -60,7 +60,20 @@ class Section(BaseModel):
         return self
 
 
-class TrainParams(Section):
+class TrialParams(Section):
+    """What every recipe's section ``train:`` has.
+
+    Attributes:
+        epochs: results that a trial reports, each after a pass over the images.
+    """
+
+    epochs: int = Field(default=1, ge=1, le=100_000)
+
+    unsearchable: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are the same in all trials of a study: what they are compared by."""
+
+
+class TrainParams(TrialParams):
     """Training of a classifier (recipe ``cifar10``).
 
     Attributes:
@@ -103,9 +116,6 @@ class TrainParams(Section):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     augment: Literal["none", "crop_flip"] = "crop_flip"
     epoch_images: int | None = Field(default=None, ge=2)
-
-    unsearchable: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are the same in all trials of a study: what they are compared by."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from study.recipes.base import Frozen, Recipe
+from study.recipes.baselines import BaselinesRecipe
 from study.recipes.catalog import get_recipe_info
 from study.recipes.cifar10 import Cifar10Recipe
 from study.recipes.energy import EnergyRecipe
@@ -16,6 +17,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "energy": EnergyRecipe,
     "outliers": OutliersRecipe,
     "nordf": NordfRecipe,
+    "baselines": BaselinesRecipe,
 }
 
 

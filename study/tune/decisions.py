@@ -3,7 +3,8 @@
 The state is an in-memory Optuna study that is rebuilt by replaying the ledger through the same
 code that wrote it. Nothing of Ray is needed to decide, and nothing of Ray's state is read back.
 
-Events: ``ask`` {number, seed, params}, ``result`` {number, epoch, metrics, decision},
+Events: ``started`` {warm_start: trials of another study, where there is one},
+``ask`` {number, seed, params}, ``result`` {number, epoch, metrics, decision},
 ``failed`` {number, epoch, reason, cause, traceback}, ``lost`` {number, cause},
 ``retried`` {number, epoch, reason, cause}. A confirming trial's ``ask`` has ``confirms``, the
 number of its candidate; Optuna is never told of it.
@@ -11,20 +12,36 @@ number of its candidate; Optuna is never told of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import TrialState
 
 from study.ablation import ARM, SEED
 from study.assignment import trial_id
+from study.conditions import Conditions
 from study.errors import BadInput, Fault
 from study.ledger import Ledger, Record
+from study.metrics import METRICS
 from study.objective import OBJECTIVE
 from study.records import CONFIRM
-from study.tune.sampler import Distributions, LedgerSampler, Point, make_study
+from study.tune.sampler import (
+    Direction,
+    Distributions,
+    LedgerSampler,
+    Point,
+    make_pruner,
+    make_study,
+    system_attrs_of_history,
+)
 
 CONTINUE, PRUNED, FINISHED = "continue", "pruned", "finished"
 
@@ -77,21 +94,30 @@ def _nothing(metrics: dict[str, float]) -> str:
     return ""
 
 
+def _recorded_objective(metrics: Mapping[str, float]) -> float:
+    return metrics[OBJECTIVE]
+
+
 @dataclass(frozen=True)
 class SearchPlan:
     """What fixes a search's decisions; the number of trials is not part of it.
 
     Attributes:
         seed: of the study; trials draw their parameters from (seed, number).
-        searcher: "tpe", "random" or "grid".
-        scheduler: "asha" or "none".
-        grace_epochs: first rung of ASHA, in epochs.
-        reduction_factor: of ASHA, one in so many goes on.
+        searcher: a name that ``LedgerSampler`` knows.
+        scheduler: a name that ``make_pruner`` knows.
+        grace_epochs: first rung of ASHA, in epochs; nobody is stopped before it.
+        reduction_factor: of ASHA and Hyperband, one in so many goes on.
         checkpoint_rule: "best" or "last", which objective a finished trial is told with.
-        distributions: searched parameter -> Optuna distribution.
+        distributions: searched parameter -> Optuna distribution, parents of conditions first.
         grid: points of a grid search, in order.
         num_epochs: epochs of a trial with these parameters.
         remark: what the last epoch's metrics give cause to say; empty for nothing.
+        conditions: of the parameters that not every trial has.
+        max_epochs: the most that a trial of the study can have.
+        population: of NSGA-II.
+        objectives: metrics that the searcher follows in place of val/objective; none for that.
+        objective: val/objective, under this study's floor, of an epoch of another study.
     """
 
     seed: int
@@ -104,6 +130,45 @@ class SearchPlan:
     num_epochs: Callable[[Point], int]
     grid: Sequence[Point] = ()
     remark: Callable[[dict[str, float]], str] = _nothing
+    conditions: Conditions = field(default_factory=dict)
+    max_epochs: int = 1
+    population: int = 16
+    objectives: tuple[str, ...] = ()
+    objective: Callable[[Mapping[str, float]], float] = _recorded_objective
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Optuna's direction of each objective."""
+        names = {"min": "minimize", "max": "maximize"}
+        kinds = [METRICS[name.rsplit("/", 1)[-1]] for name in self.objectives] or ["min"]
+        return tuple(cast(Direction, names[kind]) for kind in kinds)
+
+    def values(
+        self, epochs: Sequence[Mapping[str, float]], objectives: Sequence[float]
+    ) -> list[float]:
+        """What the searcher is told of a trial, at the epoch that stands for it.
+
+        Args:
+            epochs: metrics of each.
+            objectives: val/objective of each.
+        """
+        if self.checkpoint_rule == "last":
+            chosen = len(epochs) - 1
+        else:
+            chosen = min(range(len(epochs)), key=lambda epoch: objectives[epoch])
+        return [epochs[chosen][name] for name in self.objectives] or [objectives[chosen]]
+
+    def sampler(self) -> LedgerSampler:
+        """The searcher."""
+        return LedgerSampler(
+            self.searcher,
+            self.seed,
+            grid=self.grid,
+            population=self.population,
+            stops_early=self.scheduler in ("asha", "hyperband"),
+            conditions=self.conditions,
+            num_objectives=len(self.directions),
+        )
 
 
 class Decisions:
@@ -119,10 +184,11 @@ class Decisions:
         self.plan = plan
         self.trials: list[TrialRecord] = []
         self._ledger = ledger
-        self._sampler = LedgerSampler(plan.searcher, plan.seed, plan.grid)
-        self._study = make_study(
-            self._sampler, plan.scheduler, plan.grace_epochs, plan.reduction_factor
+        self._sampler = plan.sampler()
+        pruner = make_pruner(
+            plan.scheduler, plan.grace_epochs, plan.reduction_factor, plan.max_epochs
         )
+        self._study = make_study(self._sampler, pruner, plan.directions)
         self._live: dict[int, optuna.Trial] = {}
         for line, record in enumerate(ledger.records, start=1):
             self._replay(record, line)
@@ -132,7 +198,7 @@ class Decisions:
         number = len(self.trials)
         if self.plan.grid and self.num_searched >= len(self.plan.grid):
             return None
-        trial = self._study.ask(fixed_distributions=dict(self.plan.distributions))
+        trial = self._drawn()
         params = dict(trial.params)
         record = TrialRecord(number, params.get(SEED, self.plan.seed), params)
         self._ledger.append("ask", number=number, seed=record.seed, params=record.params)
@@ -209,7 +275,7 @@ class Decisions:
     @property
     def frozen(self) -> list[optuna.trial.FrozenTrial]:
         """The trials of the search as Optuna sees them, in number order."""
-        return self._study.get_trials(deepcopy=False)
+        return self._study.get_trials(deepcopy=False)[len(self._sampler.history) :]
 
     def value(self, record: TrialRecord) -> float:
         """The objective of the epoch that the checkpoint rule picks, of an ended trial."""
@@ -220,8 +286,20 @@ class Decisions:
         """The ledger's records of an event, in order."""
         return self._ledger.events(name)
 
+    def _drawn(self) -> optuna.Trial:
+        """A trial with all parameters that exist under the values of those before them."""
+        trial = self._study.ask()
+        point: Point = {}
+        for name, distribution in self.plan.distributions.items():
+            when = self.plan.conditions.get(name)
+            if when is None or when.holds(point):
+                point[name] = _suggested(trial, name, distribution)
+        return trial
+
     def _decide(self, record: TrialRecord, epoch: int, metrics: dict[str, float]) -> str:
         trial = self._live.get(record.number)
+        if self.plan.objectives:
+            trial = None  # Optuna neither takes a report nor prunes where objectives are several
         if trial is not None:
             trial.report(metrics[OBJECTIVE], step=epoch)
         if epoch >= self.plan.num_epochs(record.params):
@@ -244,7 +322,7 @@ class Decisions:
         if decision == PRUNED:
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
-            self._study.tell(trial, self.value(record))
+            self._study.tell(trial, self.plan.values(record.epochs, record.objectives))
 
     def _apply_failure(self, record: TrialRecord, fields: dict[str, str]) -> None:
         record.status = "failed"
@@ -255,7 +333,9 @@ class Decisions:
 
     def _replay(self, event: Record, line: int) -> None:
         kind = event["event"]
-        if kind == "ask":
+        if kind == "started":
+            self._take_history(event.get("warm_start") or {})
+        elif kind == "ask":
             self._replay_ask(event)
         elif kind == "result":
             record = self.trials[event["number"]]
@@ -276,8 +356,37 @@ class Decisions:
         trial = None
         if confirms is None:
             self._sampler.recorded[self.num_searched] = event["params"]
-            trial = self._study.ask(fixed_distributions=dict(self.plan.distributions))
+            trial = self._drawn()
         self._begin(record, trial)
+
+    def _take_history(self, warm_start: Record) -> None:
+        """Tell the searcher the trials of another study, before any of this one."""
+        attrs = system_attrs_of_history(self.plan.searcher)
+        for told in warm_start.get("trials", ()):
+            distributions = {
+                n: d for n, d in self.plan.distributions.items() if n in told["params"]
+            }
+            trial = optuna.trial.create_trial(
+                params={name: told["params"][name] for name in distributions},
+                distributions=distributions,
+                values=self.plan.values(
+                    told["epochs"], [self.plan.objective(e) for e in told["epochs"]]
+                ),
+                system_attrs=attrs,
+            )
+            self._study.add_trial(trial)
+            self._sampler.history.append(trial)
+
+
+def _suggested(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, FloatDistribution):
+        low, high, step = distribution.low, distribution.high, distribution.step
+        return trial.suggest_float(name, low, high, step=step, log=distribution.log)
+    if isinstance(distribution, IntDistribution):
+        low, high = distribution.low, distribution.high
+        return trial.suggest_int(name, low, high, step=distribution.step, log=distribution.log)
+    assert isinstance(distribution, CategoricalDistribution)
+    return trial.suggest_categorical(name, distribution.choices)
 
 
 def _contradiction(ledger: Ledger, line: int, event: Record, decision: str) -> Fault:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from study.errors import BadInput, Fault
-from study.tune.ray_local import mark_session
+from study.tune.ray_local import kept_local, mark_session
 from study.tune.resources import Resources
 from study.tune.session import INTERRUPT, Session
 
@@ -50,6 +50,11 @@ def ray_running(
         _refuse_silence(address)
         _show_token(address)
     os.environ.update(_ENVIRONMENT)
+    with kept_local(address):
+        yield from _connected(address, num_cpus)
+
+
+def _connected(address: str | None, num_cpus: int | None) -> Iterator[list[dict[str, float]]]:
     import ray
     from ray.exceptions import RayError
 

@@ -3,74 +3,158 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from typing_extensions import override
 
+from study.conditions import Conditions
 from study.seeding import seed_of
 
 Point = dict[str, Any]
-_STARTUP_TRIALS = 8  # random ones before TPE models anything; Optuna's 10 is most of a short study
+Direction = Literal["minimize", "maximize"]
+Distributions = Mapping[str, BaseDistribution]
+STARTUP_TRIALS = 8  # random ones before TPE or GP model anything; Optuna's 10 is most of a study
+LEAST_SOURCE = 10  # trials of another study from which CMA-ES takes the best tenth
+_LEAST_JUDGED = 4  # finished trials at an epoch before the median of them stops anyone
+# These keep what they know in the attributes of Optuna's trials, which a replay makes again.
+_STATEFUL = ("cmaes", "nsga2")
 
 
 class LedgerSampler(BaseSampler):
     """Answers from the ledger where it has an answer, else from a sampler seeded for the trial.
 
     A fresh inner sampler for each trial leaves no generator state behind, so a study that is
-    rebuilt from its ledger goes on exactly as it would have.
+    rebuilt from its ledger goes on exactly as it would have. CMA-ES and NSGA-II keep state between
+    trials in Optuna's in-memory study; they are asked again in a replay, when the history is what
+    it was, and write the same state, while the answer stays the recorded one. CMA-ES's state is a
+    pickle: so it is made again and never written to or read from a file.
 
     Attributes:
         recorded: parameters of the trials that are on the ledger, by number.
+        history: trials of another study that come before trial 0.
     """
 
-    def __init__(self, searcher: str, seed: int, grid: Sequence[Point] = ()) -> None:
-        """``searcher``: "tpe", "random", or "grid" with its points in ``grid``."""
+    def __init__(
+        self,
+        searcher: str,
+        seed: int,
+        *,
+        grid: Sequence[Point] = (),
+        population: int = 16,
+        stops_early: bool = False,
+        conditions: Conditions | None = None,
+        num_objectives: int = 1,
+    ) -> None:
+        """Take what decides the draws.
+
+        Args:
+            searcher: "tpe", "random", "gp", "cmaes", "nsga2", or "grid" with its points.
+            seed: of the study.
+            grid: points of a grid search, in order.
+            population: of NSGA-II.
+            stops_early: whether a trial scheduler may leave few trials finished.
+            conditions: of the parameters that not every trial has.
+            num_objectives: that the searcher follows.
+        """
         self.recorded: dict[int, Point] = {}
+        self.history: list[FrozenTrial] = []
         self._searcher = searcher
         self._seed = seed
         self._grid = grid
+        self._population = population
+        self._stops_early = stops_early
+        self._conditions = conditions or {}
+        self._num_objectives = num_objectives
         self._inner: BaseSampler = RandomSampler(seed=0)
+
+    def number(self, trial: FrozenTrial) -> int:
+        """The trial's number in the study, from 0 after the history."""
+        return trial.number - len(self.history)
 
     @override
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the trial's own sampler."""
-        if self._answer(trial) is not None:
+        if self._answer(trial) is not None and self._searcher not in _STATEFUL:
             return
-        seed = seed_of(self._seed, "search", trial.number) % 2**32
-        if self._searcher == "tpe":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._inner = TPESampler(seed=seed, n_startup_trials=_STARTUP_TRIALS)
-        else:
-            self._inner = RandomSampler(seed=seed)
+        seed = seed_of(self._seed, "search", self.number(trial)) % 2**32
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._inner = self._sampler(seed)
         self._inner.before_trial(study, trial)
 
+    def _sampler(self, seed: int) -> BaseSampler:
+        if self._searcher == "tpe":
+            # Groups of parameters that occur together; with several objectives each by itself.
+            grouped = bool(self._conditions) and self._num_objectives == 1
+            return TPESampler(
+                seed=seed,
+                n_startup_trials=STARTUP_TRIALS,
+                group=grouped,
+                multivariate=True if grouped else None,
+            )
+        if self._searcher == "gp":
+            return GPSampler(
+                seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False
+            )
+        if self._searcher == "cmaes":
+            return CmaEsSampler(
+                seed=seed,
+                warn_independent_sampling=False,
+                consider_pruned_trials=self._stops_early,
+                source_trials=[self._ranged(one) for one in self.history] or None,
+            )
+        if self._searcher == "nsga2":
+            return NSGAIISampler(seed=seed, population_size=self._population)
+        return RandomSampler(seed=seed)
+
+    def _ranged(self, trial: FrozenTrial) -> FrozenTrial:
+        """A trial of the history with what CMA-ES models alone: ranges that every trial has."""
+        kept = {
+            name: one
+            for name, one in trial.distributions.items()
+            if not isinstance(one, CategoricalDistribution) and name not in self._conditions
+        }
+        params = {name: trial.params[name] for name in kept}
+        return create_trial(params=params, distributions=kept, value=trial.value)
+
     def _answer(self, trial: FrozenTrial) -> Point | None:
-        if trial.number in self.recorded:
-            return self.recorded[trial.number]
-        return self._grid[trial.number] if self._grid else None
+        number = self.number(trial)
+        if number in self.recorded:
+            return self.recorded[number]
+        return self._grid[number] if self._grid else None
 
     @override
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """The inner sampler's; empty where the answer is known."""
-        if self._answer(trial) is not None:
-            return {}
-        return self._inner.infer_relative_search_space(study, trial)
+        if self._answer(trial) is None:
+            return self._inner.infer_relative_search_space(study, trial)
+        if self._searcher in _STATEFUL:
+            space = self._inner.infer_relative_search_space(study, trial)
+            self._inner.sample_relative(study, trial, space)
+        return {}
 
     @override
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The inner sampler's joint draw."""
-        if not search_space:
+        if self._answer(trial) is not None:
             return {}
         return self._inner.sample_relative(study, trial, search_space)
 
@@ -103,20 +187,65 @@ class LedgerSampler(BaseSampler):
         """Nothing: the seed belongs to the trial."""
 
 
-def make_study(
-    sampler: LedgerSampler, scheduler: str, grace_epochs: int, reduction_factor: int
-) -> Study:
-    """An in-memory Optuna study with the sampler and the trial scheduler as its pruner.
+def system_attrs_of_history(searcher: str) -> dict[str, Any]:
+    """What a trial of another study needs so that the searcher learns from it.
+
+    NSGA-II takes it as one of the first generation.
+    """
+    if searcher != "nsga2":
+        return {}
+    return {NSGAIISampler._get_generation_key(): 0}
+
+
+class _AllTrials(BasePruner):
+    """Hyperband's decisions, behind another type.
+
+    Optuna shows a sampler the trials of one bracket alone where the pruner is Hyperband's; a short
+    study has too few for that, and NSGA-II's generations would be mixed up.
+    """
+
+    def __init__(self, inner: HyperbandPruner) -> None:
+        self._inner = inner
+
+    @override
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        return self._inner.prune(study, trial)
+
+
+def make_pruner(
+    scheduler: str, grace_epochs: int, reduction_factor: int, max_epochs: int
+) -> BasePruner:
+    """The trial scheduler; what it goes by lies in the study's trials, so a replay brings it back.
 
     "asha" is asynchronous successive halving (Li et al., MLSys 2020, arXiv:1810.05934) with one
-    bracket; its rungs lie in the study's own trials, so replaying the ledger brings them back.
+    bracket; "hyperband" (Li et al., JMLR 2018) has a bracket for each first rung, of which a trial
+    belongs to one by its number; "median" stops a trial whose best epoch so far is worse than the
+    median of what the finished trials had at that epoch (Golovin et al., KDD 2017).
     """
-    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if scheduler == "asha":
-        pruner = optuna.pruners.SuccessiveHalvingPruner(
+        return SuccessiveHalvingPruner(
             min_resource=grace_epochs, reduction_factor=reduction_factor
         )
-    return optuna.create_study(sampler=sampler, pruner=pruner, direction="minimize")
+    if scheduler == "hyperband":
+        return _AllTrials(
+            HyperbandPruner(
+                min_resource=grace_epochs,
+                max_resource=max_epochs,
+                reduction_factor=reduction_factor,
+            )
+        )
+    if scheduler == "median":
+        return MedianPruner(
+            n_startup_trials=0, n_warmup_steps=grace_epochs, n_min_trials=_LEAST_JUDGED
+        )
+    return optuna.pruners.NopPruner()
 
 
-Distributions = Mapping[str, BaseDistribution]
+def make_study(
+    sampler: LedgerSampler, pruner: BasePruner, directions: Iterable[Direction]
+) -> Study:
+    """An in-memory Optuna study with the sampler and the trial scheduler as its pruner."""
+    # A name of its own: Hyperband's brackets hang on it, and Optuna would draw one at random.
+    return optuna.create_study(
+        study_name="study", sampler=sampler, pruner=pruner, directions=list(directions)
+    )

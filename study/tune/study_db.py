@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from study.assignment import trial_id
 from study.tune.decisions import Decisions
+from study.tune.sampler import Direction
 
 CONFIRMATION = "(confirmation)"  # after the study's name: the name of the other one
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -25,10 +26,13 @@ class StudyDatabase:
     repeat points of the search, and would count twice in its history and importance.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
-        """Start a new database at ``path`` in place of an old one."""
+    def __init__(
+        self, path: Path, name: str, directions: Sequence[Direction] = ("minimize",)
+    ) -> None:
+        """Start a new database at ``path`` in place of an old one; one direction an objective."""
         self._path = path
         self._name = name
+        self._directions = list(directions)
         self._written = 0
         self._confirmed = 0
         self._study: optuna.Study | None = None
@@ -72,15 +76,15 @@ class StudyDatabase:
     def _create(self) -> None:
         for suffix in ("", "-journal", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        self._study = self._new_study(self._name)
+        self._study = self._new_study(self._name, self._directions)
 
-    def _new_study(self, name: str) -> optuna.Study:
+    def _new_study(self, name: str, directions: Sequence[Direction]) -> optuna.Study:
         storage = optuna.storages.RDBStorage(f"sqlite:///{self._path}")
-        return optuna.create_study(storage=storage, study_name=name, direction="minimize")
+        return optuna.create_study(storage=storage, study_name=name, directions=list(directions))
 
     def _add_confirming(self, trial: FrozenTrial, state: TrialState) -> None:
         if self._confirmation is None:
-            self._confirmation = self._new_study(f"{self._name} {CONFIRMATION}")
+            self._confirmation = self._new_study(f"{self._name} {CONFIRMATION}", ["minimize"])
         self._add_to(self._confirmation, trial, state)
 
     def _add(self, trial: FrozenTrial, state: TrialState) -> None:
@@ -89,15 +93,15 @@ class StudyDatabase:
 
     def _add_to(self, study: optuna.Study, trial: FrozenTrial, state: TrialState) -> None:
         has_value = state in (TrialState.COMPLETE, TrialState.PRUNED)
-        value = trial.value
-        if state == TrialState.PRUNED and value is None:
-            value = trial.intermediate_values[max(trial.intermediate_values)]
+        values = trial.values
+        if state == TrialState.PRUNED and values is None:
+            values = [trial.intermediate_values[max(trial.intermediate_values)]]
         study.add_trial(
             optuna.trial.create_trial(
                 state=state,
                 params=trial.params,
                 distributions=trial.distributions,
-                value=value if has_value else None,
+                values=values if has_value else None,
                 intermediate_values=trial.intermediate_values,
                 user_attrs={"trial_id": f"{trial.number:05d}"} | trial.user_attrs,
             )
@@ -121,7 +125,11 @@ def confirming(decisions: Decisions) -> list[FrozenTrial]:
             optuna.trial.create_trial(
                 state=states.get(record.status, TrialState.WAITING),
                 params=record.params,
-                distributions=dict(decisions.plan.distributions),
+                distributions={
+                    name: one
+                    for name, one in decisions.plan.distributions.items()
+                    if name in record.params
+                },
                 value=decisions.value(record) if record.status == "finished" else None,
                 intermediate_values=dict(enumerate(record.objectives, start=1)),
                 user_attrs={**names, "seed": record.seed},

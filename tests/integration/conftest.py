@@ -60,11 +60,10 @@ def ray_running_here() -> Iterator[None]:
     """The project's own local Ray, with two CPUs."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(PROJECT)  # workers are started elsewhere than in the checkout
-    from study.tune.ray_local import kept_local
     from study.tune.ray_tuner import ray_running
 
     try:
-        with kept_local(None), ray_running(None, num_cpus=2):
+        with ray_running(None, num_cpus=2):
             yield
     finally:
         os.environ.pop("PYTHONPATH")

@@ -18,9 +18,8 @@ import sys
 from pathlib import Path
 from tests.integration.test_tuner import _search
 from tests.integration.workers import unhurried
-from study.tune.ray_local import kept_local
 from study.tune.ray_tuner import ray_running
-with kept_local(None), ray_running(None, num_cpus=2):
+with ray_running(None, num_cpus=2):
     _search(Path(sys.argv[1]), unhurried, 2, at_once=1)
 """
 

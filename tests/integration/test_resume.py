@@ -238,7 +238,7 @@ def test_trial_whose_worker_is_killed_goes_on_and_the_study_ends_the_same(
     workers = [
         child
         for child in psutil.Process(process.pid).children(recursive=True)
-        if "trainable" in "".join(child.cmdline()).lower()
+        if "ImplicitFunc" in "".join(child.cmdline())  # Tune's name for a function's actor
     ]
     assert len(workers) == 1
     workers[0].kill()

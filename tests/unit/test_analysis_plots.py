@@ -53,7 +53,8 @@ def test_slice_caps_what_lies_under_the_floor(tmp_path: Path) -> None:
 
 
 def test_parallel_has_an_axis_for_each_parameter_and_the_objective(study: Study) -> None:
-    labels = [one.get_text() for one in study.plot_parallel().axes[0].get_xticklabels()]
+    ticks = study.plot_parallel().axes[0].get_xticklabels()
+    labels = [one.get_text().replace("\n", "") for one in ticks]
     assert labels == ["lr", "m_in (sd)", "m_out (sd)", "batch_size", "scheduler_step", "Objective"]
 
 

@@ -107,6 +107,26 @@ def test_final_test_scores_winner_and_base_on_every_test_set(make_run: MakeRun) 
     assert not np.allclose(*(o.sets["test_id"].scores["energy"] for o in (one, two)))
 
 
+def test_every_fresh_seed_of_a_confirmed_winner_is_scored_and_checked(make_run: MakeRun) -> None:
+    run = make_run("energy")
+    _make_model(run, "00004", seed=3)
+    tested = {n: file_hash(run.trial_checkpoints(n) / WEIGHTS) for n in ("00002", "00004")}
+    frozen = json.loads(run.selection.read_text())
+    frozen = seal({**frozen, "confirmation": {"tested": tested}})
+    write_json(run.selection, frozen)
+    with Ledger(run.ledger) as ledger:
+        ledger.append("selected", trial_id="00002", sha256=frozen["sha256"])
+    intact = (run.trial_checkpoints("00004") / WEIGHTS).read_bytes()
+    (run.trial_checkpoints("00004") / WEIGHTS).write_bytes(b"other")
+    with pytest.raises(BadInput, match=r"00004.*not the weights that were chosen"):
+        final_test(run.path, None, "")
+    (run.trial_checkpoints("00004") / WEIGHTS).write_bytes(intact)
+    final_test(run.path, None, "")
+    names = ("winner", "winner_00004")
+    one, two = (ValidationScores.load(run.final_test / f"{name}.npz") for name in names)
+    assert not np.allclose(*(o.sets["test_id"].scores["energy"] for o in (one, two)))
+
+
 def test_opening_is_on_the_ledgers_of_run_and_machine(
     make_run: MakeRun, opened: list[Any]
 ) -> None:

@@ -5,7 +5,13 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, OneCycleLR
 
-from study.schedules import SCHEDULES, ScheduleClock, factor_of, make_schedule
+from study.schedules import (
+    SCHEDULES,
+    ScheduleClock,
+    factor_of,
+    make_schedule,
+    make_transition,
+)
 
 # Ten epochs of CIFAR-10 at batch 128: 391 steps each.
 TOTAL, BASE, FLOOR = 3910, 1e-3, 1e-6
@@ -252,3 +258,61 @@ def test_clock_step_beyond_epoch_raises():
     )
     with pytest.raises(ValueError, match="step 2 of an epoch of 2"):
         clock.before_step(2)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.9, 0.0), (0.9, 0.99), (0.0, 0.4), (5e-4, 5e-4)])
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+def test_transition_goes_from_start_to_end_up_or_down(name, start, end):
+    schedule = make_transition(name, total=10, start=start, end=end)
+    values = [schedule(t) for t in range(11)]
+    assert (values[0], values[10]) == pytest.approx((start, end))
+    assert values == sorted(values, reverse=start > end)
+
+
+def test_transition_that_falls_is_the_schedule_of_the_rate():
+    for name in ("cosine", "linear", "step", "constant"):
+        ours = make_transition(name, total=20, start=0.9, end=0.1)
+        rate = make_schedule(name, total=20, base=0.9, floor=0.1)
+        assert [ours(t) for t in range(21)] == pytest.approx([rate(t) for t in range(21)])
+
+
+def test_transition_onecycle_is_the_momentum_of_torchs_onecycle():
+    total, rise = 100, 30
+    sgd = optimizer(0.4, momentum=0.9)
+    share = (rise + 1) / (total + 1)
+    settings = {"base_momentum": 0.85, "max_momentum": 0.95, "pct_start": share}
+    theirs = OneCycleLR(sgd, max_lr=0.4, total_steps=total + 1, **settings)
+    ours = make_transition("onecycle", total=total, start=0.95, end=0.85)
+    for t in range(total):
+        assert ours(t) == pytest.approx(sgd.param_groups[0]["momentum"], abs=1e-12)
+        sgd.step()
+        theirs.step()
+    assert ours(rise) == pytest.approx(0.85)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [({"name": "sine"}, "unknown schedule"), ({"total": 0}, "total"), ({"end": -1.0}, "floor")],
+)
+def test_transition_bad_arguments_raise(changes, match):
+    settings = {"name": "cosine", "total": 10, "start": 0.9, "end": 0.1, **changes}
+    with pytest.raises(ValueError, match=match):
+        make_transition(**settings)
+
+
+def test_clock_of_momentum_sets_adams_first_beta_and_keeps_the_second():
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], betas=(0.9, 0.99))
+    schedule = make_transition("linear", total=4, start=0.9, end=0.5)
+    clock = ScheduleClock(optimizer, schedule, per="batch", steps_per_epoch=4, key="momentum")
+    assert clock.before_step(2) == pytest.approx(0.7)
+    assert optimizer.param_groups[0]["betas"] == (pytest.approx(0.7), 0.99)
+
+
+def test_clock_of_some_groups_leaves_the_others():
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(2)]
+    optimizer = torch.optim.SGD(groups, lr=0.1, weight_decay=0.0)
+    clock = ScheduleClock(
+        optimizer, lambda _: 0.3, per="epoch", steps_per_epoch=1, key="weight_decay", groups=[0]
+    )
+    clock.before_step(0)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from study.conditions import existing
 from study.errors import BadInput
 from study.margins import EnergyStats
 from study.overrides import Override
-from study.space import flat, substitute
+from study.space import conditions, flat, substitute
 from study.spec import SPACES, Floor, StudySpec, load_resolved, load_space, space_name, space_path
 from study.spec_check import check_against_base, check_against_data
 
@@ -32,7 +33,8 @@ def again(spec: StudySpec, tmp_path: Path) -> StudySpec:
 
 
 def corner(spec: StudySpec, which: int) -> dict[str, Any]:
-    return {name: domain.ends()[which] for name, domain in flat(spec).items()}
+    point = {name: domain.ends()[which] for name, domain in flat(spec).items()}
+    return existing(point, conditions(spec))
 
 
 def test_shipped_spaces_are_there() -> None:

@@ -16,7 +16,7 @@ from study.recipes.base import Recipe, TrainingLoss
 from study.recipes.catalog import RECIPE_INFOS
 from study.recipes.cifar10 import Cifar10Recipe
 from study.recipes.registry import make_recipe
-from study.training import EpochResult, Goal, TrainingState, train
+from study.training import EpochResult, Goal, TrainingState, _clocks, train
 from tests.toys import toy_data, toy_images, train_section
 
 GOAL = Goal("val/fpr95", None)
@@ -104,6 +104,43 @@ def test_schedule_moves_every_batch_or_holds_still_for_an_epoch(data: StudyData)
     cosine = [0.025 * (1 + math.cos(math.pi * t / 8)) for t in (3, 7)]
     assert rates["batch"] == pytest.approx(cosine)
     assert rates["epoch"] == pytest.approx([0.05, 0.025])
+
+
+@pytest.mark.parametrize("step", ["batch", "epoch"])
+def test_momentum_and_weight_decay_move_with_the_learning_rate(data: StudyData, step: str) -> None:
+    changes = {"momentum_schedule": "cosine", "weight_decay_schedule": "linear"}
+    ends = {"momentum_end": 0.5, "weight_decay": 0.01, "weight_decay_end": 0.05}
+    recipe = make_recipe("cifar10", train_section(scheduler_step=step, **changes, **ends))
+    (group,) = list(_run(data, recipe))[-1].state.optimizer["param_groups"]
+    # 60 images in batches of 16: the last of 8 steps, or the second of two epochs.
+    share = 7 / 8 if step == "batch" else 1 / 2
+    cosine = (1 + math.cos(math.pi * share)) / 2
+    assert group["momentum"] == pytest.approx(0.5 + 0.4 * cosine)
+    assert group["weight_decay"] == pytest.approx(0.01 + 0.04 * share)
+
+
+def test_run_with_all_schedules_resumed_goes_on_bit_for_bit(data: StudyData) -> None:
+    changes = {"momentum_schedule": "onecycle", "weight_decay_schedule": "cosine"}
+    section = train_section(epochs=3, schedule="onecycle", momentum_end=0.8, **changes)
+    whole = [copy.deepcopy(one) for one in _run(data, make_recipe("cifar10", section))]
+    resumed = list(_run(data, make_recipe("cifar10", section), start=whole[0].state))
+    _same(whole[2], resumed[1])
+
+
+def test_constant_momentum_and_decay_have_no_clock(data: StudyData) -> None:
+    recipe = make_recipe("cifar10", train_section())
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    assert len(_clocks(recipe, optimizer, 60)) == 1
+
+
+def test_max_outliers_trains_on_those_alone(data: StudyData) -> None:
+    section = train_section("energy", max_outliers=16, outlier_order="window")
+    recipe = make_recipe("energy", section)
+    seen = set()
+    for epoch in (1, 2):
+        for batch in recipe.batches(data, seed=7, epoch=epoch, device=CPU):
+            seen |= {bytes(image.numpy()) for image in batch.images[batch.num_id :]}
+    assert len(seen) == 16
 
 
 def test_optimizer_has_what_the_parameters_say(data: StudyData) -> None:
