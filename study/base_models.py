@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -57,6 +57,7 @@ _CODE = (
     "seeding.py",
     "training.py",
 )
+_STARTING_CODE = ("initial.py", "models/imagenet.py", "models/names.py", "models/ssl.py")
 BASE_RECIPE = "cifar10"
 _RECORD = "base.json"  # written last: what the base is, and the checksum of its weights
 _MEASURED_OUTLIERS = 5_000
@@ -91,7 +92,7 @@ class BaseSpec:
         if self.network != DEFAULT_NETWORK or self.init != "random":
             file = self.init not in ("random", "imagenet")
             start = file_hash(Path(self.init)) if file else self.init
-            parts += [asdict(self.network), start]
+            parts += [asdict(self.network), start, _hash_of(_STARTING_CODE)]
         text = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -155,10 +156,13 @@ def code_version(backbone: str) -> str:
 
     Another backbone's file is not among them, so that adding one trains no base anew.
     """
+    return _hash_of((*_CODE, source_file(backbone)))
+
+
+def _hash_of(files: Iterable[str | Path]) -> str:
     root = Path(__file__).parent
-    files = [*(root / name for name in _CODE), source_file(backbone)]
     digest = hashlib.sha256()
-    for path in files:
+    for path in (root / name for name in files):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

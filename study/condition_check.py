@@ -95,6 +95,12 @@ def _values(
         rule = f"a condition is on a choice, and {parent} is searched over a range"
         faults.add(path, rule, f"Write {parent}: {{choice: [...]}}.", wanted)
         return ()
+    return _of_choice(parent, entry, wanted, path, split_when(raw[parent])[1], faults)
+
+
+def _of_choice(
+    parent: str, entry: Choice, wanted: Any, path: KeyPath, conditional: bool, faults: FaultList
+) -> tuple[Any, ...]:
     values = wanted if isinstance(wanted, list) else [wanted]
     foreign = [v for v in values if not any(same_value(v, one) for one in entry.values)]
     if foreign or not values:
@@ -105,7 +111,7 @@ def _values(
     if len(values) > len({str(value) for value in values}):
         faults.add(path, "a condition lists each value once", "Take it out.", wanted)
         return ()
-    if len(values) == len(entry.values) and not split_when(raw[parent])[1]:
+    if len(values) == len(entry.values) and not conditional:
         rule = f"the condition always holds: these are all values of {parent}"
         faults.add(path, rule, f"Leave some out, or take `{WHEN}` out.", wanted)
         return ()

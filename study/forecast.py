@@ -186,11 +186,17 @@ def _probe(
         forward = _forward_speed(model.eval(), sample, device)
         return Speed(forward, forward, weights, len(recipe.scores))
     training = _training_speed(recipe, model, data, device)
+    validation = _scoring_speed(recipe, model.eval(), data, sample, device)
+    return Speed(training, validation, weights, len(recipe.scores))
+
+
+def _scoring_speed(
+    recipe: Recipe, model: nn.Module, data: StudyData, images: ImageSet, device: torch.device
+) -> float:
     begun = time.perf_counter()
     fitted = recipe.fit(model, data, device)
-    score_images(recipe, model.eval(), sample, device, fitted)
-    validation = len(sample) / (time.perf_counter() - begun)
-    return Speed(training, validation, weights, len(recipe.scores))
+    score_images(recipe, model, images, device, fitted)
+    return len(images) / (time.perf_counter() - begun)
 
 
 @torch.inference_mode()

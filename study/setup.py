@@ -89,7 +89,9 @@ class Setup:
         return Assignment(record.number, record.seed, model, train | self.margins(train))
 
     def margins(self, train: Flat) -> dict[str, float]:
-        """The margins of ``train`` in nats; empty where the recipe has none."""
+        """The margins of ``train`` in nats; empty where the recipe or its loss has none."""
+        if not self.spec.info.uses_margins(train):
+            return {}
         found = {name: parse_margin(train[name]) for name in _MARGINS if name in train}
         if not any(isinstance(margin, MeasuredMargin) for margin in found.values()):
             return {name: float(margin) for name, margin in found.items()}  # type: ignore[arg-type]
@@ -213,7 +215,7 @@ def prepare(
 def _check_recipes(setup: Setup) -> None:
     """Each recipe that trials will have is asked whether it can train on this data and base."""
     spec, starting = setup.spec, setup.starting()
-    names = ("perceptual_network", "same_class_share") if spec.info.trains else tuple(spec.search)
+    names = ("perceptual_network", "same_class_share", "max_outliers") if spec.info.trains else tuple(spec.search)
     points = grid(spec) if spec.ablate else [point_with(spec)]
     for name, domain in flat(spec).items():
         if name.removeprefix("train.") in names:

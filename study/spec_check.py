@@ -156,6 +156,8 @@ def _measured(
     values: Values, info: RecipeInfo, search: Mapping[str, Search], faults: FaultList
 ) -> None:
     """Measured margins need a trained base."""
+    if not _uses_margins(values["train"], info, search):
+        return
     for name in info.params.model_fields:
         if not is_margin(info.params, name) or faults.under(("search", name)):
             continue
@@ -253,6 +255,18 @@ def margin_ranges(
     return list(dict.fromkeys(found))
 
 
+def _uses_margins(
+    train: Mapping[str, Any], info: RecipeInfo, search: Mapping[str, Search]
+) -> bool:
+    """Whether some trial's loss has margins."""
+    if not {"m_in", "m_out"} <= set(info.params.model_fields):
+        return False
+    loss = search.get("loss")
+    if loss is None or isinstance(loss, MarginSearch):
+        return info.uses_margins(train)
+    return any(info.uses_margins({"loss": one}) for one in loss.ends())
+
+
 def _margins(
     train: Mapping[str, Any],
     info: RecipeInfo,
@@ -260,7 +274,7 @@ def _margins(
     faults: FaultList,
     stats: EnergyStats | None = None,
 ) -> None:
-    if not {"m_in", "m_out"} <= set(info.params.model_fields):
+    if not _uses_margins(train, info, search):
         return
     keys = [_path_of(name, search, "train") for name in ("m_in", "m_out")]
     place, line = faults.places.of(keys[0])

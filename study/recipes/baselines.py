@@ -19,6 +19,7 @@ from study.detectors.base import Detector, FittedDetector
 from study.detectors.catalog import CATALOG, check_parameters, check_sizes
 from study.detectors.model_parts import TrainFeatures
 from study.detectors.registry import make_detector
+from study.errors import TrialFailed
 from study.feature_scores import class_prototypes, unit_rows
 from study.features import Frozen
 from study.models.classifier import Classifier
@@ -80,10 +81,13 @@ class BaselinesRecipe(Recipe):
         found = np.array(Frozen(model, device).features(images, "none", 1)[0])
         labels = torch.from_numpy(np.array(images.labels, dtype=np.int64))
         train = TrainFeatures(torch.from_numpy(found), labels)
-        detector.fit_features(model, train)
-        fitted = detector.state()
-        if params.head == "none":
-            fitted[_MEANS] = class_prototypes(train.features, labels, data.num_classes)
+        try:
+            detector.fit_features(model, train)
+            fitted = detector.state()
+            if params.head == "none":
+                fitted[_MEANS] = class_prototypes(train.features, labels, data.num_classes)
+        except ValueError as error:  # what these features do not bear: the trial's, not a bug's
+            raise TrialFailed(str(error)) from error
         return fitted
 
     def score(

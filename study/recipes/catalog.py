@@ -18,7 +18,12 @@ from study.recipes.nordf_params import (
     nordf_remark,
     nordf_scores,
 )
-from study.recipes.outlier_params import OutlierParams, outlier_own_score, outlier_scores
+from study.recipes.outlier_params import (
+    OutlierParams,
+    outlier_margins,
+    outlier_own_score,
+    outlier_scores,
+)
 from study.recipes.params import ClassifierParams, EnergyParams, TrialParams
 
 
@@ -35,6 +40,11 @@ def _msp(train: Mapping[str, Any]) -> str:
 def _energy(train: Mapping[str, Any]) -> str:
     del train
     return "energy"
+
+
+def _always(train: Mapping[str, Any]) -> bool:
+    del train
+    return True
 
 
 def _of_logits(params: Any) -> tuple[str, ...]:
@@ -59,6 +69,7 @@ class RecipeInfo:
         least_image_size: parameter -> its value -> the least side of the images, pixels.
         trains: whether trials train; else they score what they start from, in one epoch.
         below_features: parameters that must stay below the number of the backbone's features.
+        uses_margins: section ``train:`` -> whether m_in and m_out, if there are any, play a part.
         base_parameter: with "optional", the parameter whose value "base" is a look at the base.
     """
 
@@ -69,6 +80,7 @@ class RecipeInfo:
     own_score_of: Callable[[Mapping[str, Any]], str]
     scores_of: Callable[[Any], tuple[str, ...]]
     remark: Callable[[Mapping[str, float]], str] = _nothing
+    uses_margins: Callable[[Mapping[str, Any]], bool] = _always
     base_parameter: str = ""
     needs_maps: bool = False
     trains: bool = True
@@ -81,7 +93,15 @@ RECIPE_INFOS: dict[str, RecipeInfo] = {
     for info in (
         RecipeInfo("cifar10", ClassifierParams, False, "none", _msp, _of_logits),
         RecipeInfo("energy", EnergyParams, True, "start", _energy, _of_logits),
-        RecipeInfo("outliers", OutlierParams, True, "start", outlier_own_score, outlier_scores),
+        RecipeInfo(
+            "outliers",
+            OutlierParams,
+            True,
+            "start",
+            outlier_own_score,
+            outlier_scores,
+            uses_margins=outlier_margins,
+        ),
         RecipeInfo(
             "baselines",
             BaselineParams,

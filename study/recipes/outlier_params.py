@@ -23,6 +23,7 @@ Loss = Literal[
 ]
 
 _OF_UNIFORM = ("outlier_exposure", "distributional")
+_WITH_MARGINS = ("energy_margins", "balanced_energy", "gradient_regularisation")
 _OF_ENERGY = ("energy_margins", "energy_logistic", "balanced_energy", "gradient_regularisation")
 
 
@@ -102,6 +103,11 @@ class OutlierParams(EnergyParams):
         _only("dal_rate", 0.5, ("distributional",)),
         _only("dal_max_penalty", 1.0, ("distributional",)),
     )
+
+
+def outlier_margins(train: Mapping[str, Any]) -> bool:
+    """Whether the loss has margins."""
+    return train.get("loss", OutlierParams.model_fields["loss"].default) in _WITH_MARGINS
 
 
 def outlier_own_score(train: Mapping[str, Any]) -> str:

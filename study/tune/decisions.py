@@ -12,9 +12,8 @@ number of its candidate; Optuna is never told of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import optuna
 from optuna.distributions import (
@@ -27,21 +26,14 @@ from optuna.trial import TrialState
 
 from study.ablation import ARM, SEED
 from study.assignment import trial_id
-from study.conditions import Conditions
 from study.errors import BadInput, Fault
 from study.ledger import Ledger, Record
-from study.metrics import METRICS
 from study.objective import OBJECTIVE
 from study.records import CONFIRM
-from study.tune.sampler import (
-    Direction,
-    Distributions,
-    LedgerSampler,
-    Point,
-    make_pruner,
-    make_study,
-    system_attrs_of_history,
-)
+from study.tune.plan import SearchPlan
+from study.tune.sampler import Point, make_pruner, make_study, system_attrs_of_history
+
+__all__ = ["CONTINUE", "FINISHED", "PRUNED", "Decisions", "SearchPlan", "TrialRecord"]
 
 CONTINUE, PRUNED, FINISHED = "continue", "pruned", "finished"
 
@@ -87,88 +79,6 @@ class TrialRecord:
     def objectives(self) -> tuple[float, ...]:
         """val/objective of every recorded epoch."""
         return tuple(metrics[OBJECTIVE] for metrics in self.epochs)
-
-
-def _nothing(metrics: dict[str, float]) -> str:
-    del metrics
-    return ""
-
-
-def _recorded_objective(metrics: Mapping[str, float]) -> float:
-    return metrics[OBJECTIVE]
-
-
-@dataclass(frozen=True)
-class SearchPlan:
-    """What fixes a search's decisions; the number of trials is not part of it.
-
-    Attributes:
-        seed: of the study; trials draw their parameters from (seed, number).
-        searcher: a name that ``LedgerSampler`` knows.
-        scheduler: a name that ``make_pruner`` knows.
-        grace_epochs: first rung of ASHA, in epochs; nobody is stopped before it.
-        reduction_factor: of ASHA and Hyperband, one in so many goes on.
-        checkpoint_rule: "best" or "last", which objective a finished trial is told with.
-        distributions: searched parameter -> Optuna distribution, parents of conditions first.
-        grid: points of a grid search, in order.
-        num_epochs: epochs of a trial with these parameters.
-        remark: what the last epoch's metrics give cause to say; empty for nothing.
-        conditions: of the parameters that not every trial has.
-        max_epochs: the most that a trial of the study can have.
-        population: of NSGA-II.
-        objectives: metrics that the searcher follows in place of val/objective; none for that.
-        objective: val/objective, under this study's floor, of an epoch of another study.
-    """
-
-    seed: int
-    searcher: str
-    scheduler: str
-    grace_epochs: int
-    reduction_factor: int
-    checkpoint_rule: str
-    distributions: Distributions
-    num_epochs: Callable[[Point], int]
-    grid: Sequence[Point] = ()
-    remark: Callable[[dict[str, float]], str] = _nothing
-    conditions: Conditions = field(default_factory=dict)
-    max_epochs: int = 1
-    population: int = 16
-    objectives: tuple[str, ...] = ()
-    objective: Callable[[Mapping[str, float]], float] = _recorded_objective
-
-    @property
-    def directions(self) -> tuple[Direction, ...]:
-        """Optuna's direction of each objective."""
-        names = {"min": "minimize", "max": "maximize"}
-        kinds = [METRICS[name.rsplit("/", 1)[-1]] for name in self.objectives] or ["min"]
-        return tuple(cast(Direction, names[kind]) for kind in kinds)
-
-    def values(
-        self, epochs: Sequence[Mapping[str, float]], objectives: Sequence[float]
-    ) -> list[float]:
-        """What the searcher is told of a trial, at the epoch that stands for it.
-
-        Args:
-            epochs: metrics of each.
-            objectives: val/objective of each.
-        """
-        if self.checkpoint_rule == "last":
-            chosen = len(epochs) - 1
-        else:
-            chosen = min(range(len(epochs)), key=lambda epoch: objectives[epoch])
-        return [epochs[chosen][name] for name in self.objectives] or [objectives[chosen]]
-
-    def sampler(self) -> LedgerSampler:
-        """The searcher."""
-        return LedgerSampler(
-            self.searcher,
-            self.seed,
-            grid=self.grid,
-            population=self.population,
-            stops_early=self.scheduler in ("asha", "hyperband"),
-            conditions=self.conditions,
-            num_objectives=len(self.directions),
-        )
 
 
 class Decisions:

@@ -50,7 +50,7 @@ def test_points_are_all_combinations_without_what_does_not_exist_once(
     st.sampled_from(["asha", "hyperband", "median", "none"]),
     st.lists(st.integers(1, 12), min_size=1, max_size=3),
 )
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=5)
 def test_search_cut_anywhere_is_as_one_that_was_never_cut(
     searcher: str, scheduler: str, cuts: list[int]
 ) -> None:

@@ -31,7 +31,10 @@ def test_freeze_writes_the_contract_and_reads_back(tmp_path: Path) -> None:
     content = freeze(study)
     assert content.keys() >= CONTRACT
     assert content["winner"] == content["trial_id"]
-    assert content["corrected_value"] is None
+    low, high = content["corrected_interval"]
+    assert low < content["corrected_value"] < high
+    assert content["corrected_of"]["num_candidates"] == 6
+    assert "bootstrap resamples" in content["corrected_note"]
     assert len(content["candidates"]) == 6
     assert read_frozen(tmp_path) == content
 

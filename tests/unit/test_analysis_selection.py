@@ -19,7 +19,7 @@ from analysis.selection import (
 from analysis.tables import Records, read_records
 from study.errors import BadInput
 from study.metrics import fpr_at_recall
-from study.records import VAL_ID, RunFolder
+from study.records import VAL_ID, RunFolder, ValidationScores
 from tests.fake_run import Fake, make_run
 
 
@@ -157,3 +157,70 @@ def test_interval_on_a_full_validation_takes_under_two_seconds(tmp_path: Path) -
     start = time.process_time()
     metric_interval(study, scores, "val/fpr95")
     assert time.process_time() - start < 2.0
+
+
+def _ablation(rows: list[dict[str, object]], seeds: int = 3) -> Records:
+    return replace(_study(rows), spec={"ablate": {"seeds": list(range(seeds))}})
+
+
+def _arm(arm: str, first: int, *values: float, accuracy: float = 0.8) -> list[dict[str, object]]:
+    names = [f"{first + i:05d}" for i in range(len(values))]
+    return [
+        _row(name, value, accuracy, arm=arm) for name, value in zip(names, values, strict=True)
+    ]
+
+
+def test_select_of_an_ablation_takes_the_best_mean_and_its_median_seed() -> None:
+    lucky, steady = _arm("lucky", 0, 0.1, 0.6, 0.5), _arm("steady", 3, 0.33, 0.25, 0.3)
+    chosen = select(_ablation([*lucky, *steady]))
+    assert chosen.trial_id == "00005"
+    assert chosen.value == pytest.approx((0.33 + 0.25 + 0.3) / 3)
+    assert chosen.seed_trials == ("00003", "00004", "00005")
+    assert list(chosen.candidates["arm"]) == ["steady", "lucky"]
+    assert list(chosen.candidates["num_seeds"]) == [3, 3]
+    assert chosen.compared == [f"{i:05d}" for i in range(6)]
+    assert "median seed is exported" in chosen.rule
+
+
+def test_select_of_an_even_number_of_seeds_exports_the_worse_of_the_middle_two() -> None:
+    study = _ablation(_arm("a", 0, 0.4, 0.1, 0.2, 0.3), seeds=4)
+    assert select(study).trial_id == "00003"
+
+
+def test_select_of_an_ablation_holds_the_floor_by_the_mean_and_exports_no_seed_below_it() -> None:
+    rows = _arm("a", 0, 0.1, 0.2, 0.3)
+    for row, accuracy in zip(rows, (0.85, 0.78, 0.80), strict=True):
+        row["val/id_accuracy"] = accuracy
+    below = _arm("b", 3, 0.05, 0.05, 0.05, accuracy=0.7)
+    chosen = select(_ablation([*rows, *below]))
+    assert chosen.trial_id == "00002"
+    assert chosen.candidates["passes_floor"].tolist() == [True, False]
+
+
+def test_select_of_an_ablation_passes_over_an_arm_with_few_seeds() -> None:
+    chosen = select(_ablation([*_arm("few", 0, 0.1), *_arm("all", 1, 0.3, 0.3, 0.4)]))
+    assert list(chosen.candidates["arm"]) == ["all"]
+    with pytest.raises(NoSelection, match="more than half of its 3 seeds"):
+        select(_ablation(_arm("few", 0, 0.1)))
+
+
+def test_select_takes_equal_parameters_as_one_candidate() -> None:
+    rates = {"a": 0.1, "b": 0.1, "c": 0.2}
+    values = {"a": 0.1, "b": 0.5, "c": 0.25}
+    rows = [_row(name, values[name], 0.8, **{"param/lr": rate}) for name, rate in rates.items()]
+    assert select(_study(rows)).trial_id == "c"
+
+
+def test_select_without_numbers_says_so() -> None:
+    study = _study([_row("a", float("nan"), 0.8), _row("b", 0.3, 0.8, checkpoint_epoch=pd.NA)])
+    with pytest.raises(NoSelection, match="none of the 2 finished trials has numbers for"):
+        select(study)
+
+
+def test_scores_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(statuses=("finished",), epochs=1, num_id=40))
+    scores = ValidationScores.load(run.trial_scores("00000"))
+    scores.sets["blobs"].scores["energy"][0, 2] = np.inf
+    scores.save(run.trial_scores("00000"))
+    with pytest.raises(BadInput, match="epoch 1: 1 of 150 scores of blobs are no numbers"):
+        scores_at(read_records(tmp_path), "00000", 1)

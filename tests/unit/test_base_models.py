@@ -4,18 +4,24 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from study import base_models
+from study import base_models, training
 from study.base_models import BaseModel, BaseSpec, code_version, loaded_base, trained_base
 from study.checkpoint import save_checkpoint
 from study.data.roles import StudyData, TrainID
 from study.errors import BadInput
-from study.models.weights import load_weights
+from study.initial import bring_initial
+from study.models.names import Network
+from study.models.registry import build_classifier
+from study.models.weights import load_weights, save_weights
 from study.progress import Progress
+from study.recipes.base import Recipe
 from study.recipes.catalog import RECIPE_INFOS
 from study.recipes.registry import make_recipe
 from study.records import WEIGHTS
@@ -54,6 +60,34 @@ def train(data: StudyData) -> Train:
 def _same(one: BaseModel, two: BaseModel) -> bool:
     weights = all(np.array_equal(one.weights[name], two.weights[name]) for name in one.weights)
     return weights and one.metrics == two.metrics and torch.equal(one.id_logits, two.id_logits)
+
+
+def test_base_that_starts_from_a_file_is_another_base_and_starts_there(
+    data: StudyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_weights(build_classifier("resnet20", 5, seed=9), tmp_path / "w.safetensors")
+    (start,) = bring_initial(["resnet20"], 8, dropout=0.0, file=tmp_path / "w.safetensors", seed=0)
+    spec = _spec(init=str(tmp_path / "w.safetensors"))
+    begun = []
+
+    def note(_recipe: Recipe, model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        begun.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return training.train(_recipe, model, *args, **kwargs)
+
+    monkeypatch.setattr(base_models, "train", note)
+    trained_base(
+        spec,
+        data,
+        cache=tmp_path / "cache",
+        device=CPU,
+        progress=Progress(io.StringIO(), live=False, quiet=True),
+        scored_by=make_recipe("energy", train_section("energy")),
+        start=start.weights,
+    )
+    assert all(np.array_equal(begun[0][name], one) for name, one in start.weights.items())
+    assert begun[0]["fc.weight"].shape == (3, 64)
+    keys = {one.key(data) for one in (spec, _spec(), _spec(network=Network("small", "half")))}
+    assert len(keys) == 3
 
 
 def test_base_is_trained_once_and_then_found(

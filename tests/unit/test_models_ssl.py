@@ -76,7 +76,10 @@ def _moco_v3(w: Weights) -> dict[str, Any]:
 
 
 def _barlow(w: Weights) -> dict[str, Any]:
-    projector = {"module.projector.0.weight": torch.ones(4, 4), "module.bn.running_mean": w["bn1.bias"]}
+    projector = {
+        "module.projector.0.weight": torch.ones(4, 4),
+        "module.bn.running_mean": w["bn1.bias"],
+    }
     return {"epoch": 1000, "model": {**_behind("module.backbone.", w), **projector}}
 
 

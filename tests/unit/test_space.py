@@ -54,7 +54,14 @@ def test_substitute_gives_every_parameter(tmp_path: Path) -> None:
     assert train["m_in"] == {"below": "id_energy", "sd": 2.0}
     assert (train["m_out"], train["lr"], train["epochs"]) == (-5.0, 1e-3, 3)
     assert train.keys() == spec.info.params.model_fields.keys()
-    assert model == {"backbone": "resnet20", "dropout": 0.1, "init": "cifar10"}
+    assert model == {
+        "backbone": "resnet20",
+        "dropout": 0.1,
+        "init": "cifar10",
+        "stem": "small",
+        "normalisation": "imagenet",
+        "pretrained_on": [],
+    }
 
 
 def test_substitute_whole_number_for_a_float_is_a_float(tmp_path: Path) -> None:
