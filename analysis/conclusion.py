@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from analysis.confirmation import confirmation_lines
-from analysis.frozen import freeze_choice
+from analysis.frozen import corrected_of, corrected_text, freeze_choice
 from analysis.report import write_report
 from analysis.selection import Selection
 from analysis.study import Study
@@ -52,8 +54,10 @@ def _text(study: Study, selection: Selection, frozen: str) -> str:
         value, accuracy = base[selection.metric], base["val/id_accuracy"]
         lines.append(f"  {'base model':<{wide}} {value:.3f} at ID accuracy {accuracy:.3f}")
     for column, name in names.items():
-        lines.append(f"  {name:<{wide}} {_short(row[column])}")
+        if not pd.isna(row[column]):  # a parameter that exists under another's value alone
+            lines.append(f"  {name:<{wide}} {_short(row[column])}")
     folder = study.folder
+    lines.append(corrected_text(corrected_of(study, selection), selection.metric))
     lines += confirmation_lines(study)
     lines += [
         frozen,

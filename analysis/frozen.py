@@ -95,8 +95,8 @@ def corrected_part(study: Records, selection: Selection) -> dict[str, Any]:
     Returns:
         Keys corrected_value (a fraction; null where it cannot be had), corrected_interval (low
         and high, or null), corrected_of (level, num_candidates, num_epochs, num_resamples, and
-        wins: trial id -> share of the resamples that it won; or null) and corrected_note: how it
-        was obtained, or why not.
+        wins: trial id, or arm, -> share of the resamples that it won; or null) and
+        corrected_note: how it was obtained, or why not.
     """
     try:
         found = correct_study(study, selection.compared, seed=selection.seed)
@@ -109,7 +109,7 @@ def corrected_part(study: Records, selection: Selection) -> dict[str, Any]:
     return {
         "corrected_value": found.corrected,
         "corrected_interval": list(found.interval),
-        "corrected_of": _told(found),
+        "corrected_of": _told(found, selection),
         "corrected_note": found.how,
     }
 
@@ -125,14 +125,18 @@ def corrected_of(study: Records, selection: Selection) -> dict[str, Any]:
     return corrected_part(study, selection)
 
 
-def _told(found: Correction) -> dict[str, Any]:
+def _told(found: Correction, selection: Selection) -> dict[str, Any]:
     wins = found.wins[found.wins["wins"] > 0]
+    names = {
+        row["seed_trials"][0]: row["arm"] if isinstance(row["arm"], str) else row["trial_id"]
+        for _, row in selection.candidates.iterrows()
+    }
     return {
         "level": found.interval.level,
         "num_candidates": found.num_candidates,
         "num_epochs": found.num_cells,
         "num_resamples": found.num_resamples,
-        "wins": dict(zip(wins["trial_id"], wins["wins"], strict=True)),
+        "wins": dict(zip(wins["trial_id"].map(names), wins["wins"], strict=True)),
     }
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.compare import DIFFERENCE, MEAN, WINNER, compare
 from analysis.final_test import earlier_openings, load_results, openings
+from analysis.frozen import corrected_of, corrected_text
 from analysis.numbers import number, percent, plain_time, points, value_text, with_interval
 from analysis.selection import ID_ACCURACY, Selection, base_scores, scores_at
 from analysis.style import LABELS, metric_label, parameter_label, score_label
@@ -80,6 +81,7 @@ def choice(study: Records, selection: Selection | None, compared: pd.DataFrame |
             "seal": _seal(study),
             "has_floor": study.floor is not None,
             "num_candidates": len(selection.candidates),
+            "corrected": corrected_text(corrected_of(study, selection), selection.metric),
             "num_eligible": int(selection.candidates["passes_floor"].sum()),
             "num_resamples": selection.num_resamples,
         },

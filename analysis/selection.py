@@ -153,7 +153,7 @@ def describe_rule(study: Records) -> str:
     )
     who = "among finished trials"
     if study.spec.get("ablate"):
-        who = "of the means over seeds, among arms that finished at more than half of their seeds,"
+        who = "of the means over seeds, among arms that finished at more than half of their seeds"
     told = (
         f"The {extreme} {study.metric} {who}{where}, each taken at {epoch}; "
         f"ties go to the higher {TIE_BREAK}, then to the smaller trial id."

@@ -102,7 +102,10 @@ LABELS = {
     "id_accuracy": "ID accuracy",
     "objective": "Objective",
 }
-SCORE_LABELS = {"msp": "MSP", "max_logit": "Max logit", "energy": "Energy", "knn": "kNN"}
+SCORE_LABELS = {
+    **{"msp": "MSP", "max_logit": "Max logit", "energy": "Energy", "knn": "kNN"},
+    "detector": "Post-hoc detector",
+}
 
 
 def metric_label(metric: str, unit: str = " (%)") -> str:

@@ -215,7 +215,9 @@ def prepare(
 def _check_recipes(setup: Setup) -> None:
     """Each recipe that trials will have is asked whether it can train on this data and base."""
     spec, starting = setup.spec, setup.starting()
-    names = ("perceptual_network", "same_class_share", "max_outliers") if spec.info.trains else tuple(spec.search)
+    names: tuple[str, ...] = ("perceptual_network", "same_class_share", "max_outliers")
+    if not spec.info.trains:
+        names = tuple(spec.search)
     points = grid(spec) if spec.ablate else [point_with(spec)]
     for name, domain in flat(spec).items():
         if name.removeprefix("train.") in names:

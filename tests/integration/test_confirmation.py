@@ -100,8 +100,10 @@ def test_extended_study_confirms_anew_and_replays_a_confirming_trial(
     assert code == 0, shell.told()
     events = [one for one in read_ledger(run / "ledger.jsonl")[0] if one["event"] == "confirm"]
     assert [one["num_searched"] for one in events] == [NUM_TRIALS, NUM_TRIALS + 1]
-    frozen = json.loads((run / "selection.json").read_text())
-    assert frozen["confirmation"]["num_searched"] == NUM_TRIALS + 1
+    table = pd.read_parquet(run / "trials.parquet").set_index("trial_id")
+    assert table.index[table["arm"] == "search"].tolist()[-1] == f"{NUM_TRIALS + 4:05d}"
+    kept = pd.read_parquet(confirmed / "trials.parquet").set_index("trial_id")
+    assert table.loc[kept.index, "val/fpr95"].equals(kept["val/fpr95"])
     code, out = shell.study("--replay", run.name, str(NUM_TRIALS))
     assert code == 0, out + shell.told()
 

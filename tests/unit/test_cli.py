@@ -27,7 +27,7 @@ def study_run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome], list[objec
     def install(outcome: Outcome) -> list[object]:
         calls: list[object] = []
 
-        def run(options: object, progress: object, conclude: object) -> str:
+        def run(options: object, progress: object, conclude: object, choose: object) -> str:
             calls.append(options)
             return outcome(options)
 
