@@ -54,7 +54,7 @@ def _text(study: Study, selection: Selection, frozen: str) -> str:
         value, accuracy = base[selection.metric], base["val/id_accuracy"]
         lines.append(f"  {'base model':<{wide}} {value:.3f} at ID accuracy {accuracy:.3f}")
     for column, name in names.items():
-        if not pd.isna(row[column]):  # a parameter that exists under another's value alone
+        if pd.notna(row[column]):  # a parameter that exists under another's value alone
             lines.append(f"  {name:<{wide}} {_short(row[column])}")
     folder = study.folder
     lines.append(corrected_text(corrected_of(study, selection), selection.metric))

@@ -39,7 +39,6 @@ from study.tune.resources import Resources
 from study.tune.session import Limits, Session
 
 if TYPE_CHECKING:
-
     from study.data.batches import Batch
     from study.recipes.base import TrainingLoss
     from study.trial import TrialSetting
