@@ -22,7 +22,8 @@ study: $(INSTALLED)
 	$(BIN)/python run_study.py --space energy
 
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/property tests/golden
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=10 tests/integration
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
