@@ -180,6 +180,8 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list):  # a column of a table holds one scalar a trial
+            yield f"{prefix}{key}", ", ".join(map(str, value))
         else:
             yield f"{prefix}{key}", value
 

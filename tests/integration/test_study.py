@@ -56,6 +56,7 @@ def test_run_leaves_every_file_of_the_contract_and_no_scratch(run: RunFolder) ->
     assert files == {
         "spec.yaml", "manifest.json", "trials.parquet", "epochs.parquet", "scores", "checkpoints",
         "study.db", "tensorboard", "report.html", "selection.json", "ledger.jsonl",
+        "code.diff",
     }  # fmt: skip
     assert not [path for path in run.path.rglob("*") if path.name.endswith(".tmp")]
 
