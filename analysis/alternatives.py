@@ -13,7 +13,7 @@ from analysis.corrected import all_images, as_metric
 from analysis.pareto import efficient
 from analysis.picking import Picks, mean_over_trials, pick, taken
 from analysis.weighted import Weights
-from study.records import VAL_ID
+from study.records.files import VAL_ID
 from study.seeding import numpy_generator
 
 Floats = NDArray[np.float64]

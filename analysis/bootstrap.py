@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.metrics import OOD_METRICS, bootstrap_counts
-from study.metrics import resampled_metrics as resampled_pair
-from study.records import VAL_ID, SetScores
+from study.records.files import VAL_ID, SetScores
+from study.scoring.metrics import OOD_METRICS, bootstrap_counts
+from study.scoring.metrics import resampled_metrics as resampled_pair
 from study.seeding import numpy_generator
 
 Floats = NDArray[np.float64]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from analysis.tables import BASE, Records
 from analysis.weighted import Weights, ood_metric
 from study.errors import BadInput, StudyFailed
-from study.metrics import METRICS
-from study.records import VAL_ID, SetScores, ValidationScores
+from study.records.files import VAL_ID, SetScores, ValidationScores
+from study.scoring.metrics import METRICS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -42,7 +42,7 @@ class Cells:
         floor: least ID accuracy, None where there is none.
         base_correct: the base's, (N,), where the floor moves with the base's accuracy.
         below_base: how far the floor lies below that.
-        metric: to select by, a name of ``study.metrics.METRICS``.
+        metric: to select by, a name of ``study.scoring.metrics.METRICS``.
         checkpoint: ``best`` or ``last``.
     """
 

@@ -29,8 +29,8 @@ from analysis.selection_view import (
 )
 from analysis.study import Study
 from analysis.style import metric_label, parameter_label, score_label
-from study.ledger import Ledger
-from study.objective import OBJECTIVE
+from study.records.ledger import Ledger
+from study.scoring.objective import OBJECTIVE
 
 
 @dataclass(frozen=True)

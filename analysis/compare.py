@@ -19,8 +19,8 @@ from analysis.bootstrap import (
 )
 from analysis.tables import BASE
 from study.errors import BadInput, Fault
-from study.metrics import OOD_METRICS, ood_metrics
-from study.records import VAL_ID, SetScores
+from study.records.files import VAL_ID, SetScores
+from study.scoring.metrics import OOD_METRICS, ood_metrics
 from study.seeding import numpy_generator
 
 WINNER = "winner"

@@ -10,8 +10,8 @@ from analysis.report import write_report
 from analysis.selection import Selection
 from analysis.study import Study
 from study.errors import StudyFailed
-from study.ledger import Ledger
-from study.records import RunFolder
+from study.records.files import RunFolder
+from study.records.ledger import Ledger
 
 
 def conclude(run: RunFolder, ledger: Ledger) -> str:

@@ -17,10 +17,10 @@ from scipy import stats
 from analysis.numbers import number
 from analysis.selection import ID_ACCURACY, NoSelection, Selection, rank_candidates, scores_at
 from analysis.tables import Records, direction_of, read_records
-from study.frozen import file_hash
-from study.ledger import Record
-from study.metrics import RECALL, threshold_at_recall
-from study.records import CONFIRM, VAL_ID, WEIGHTS, RunFolder
+from study.records.files import CONFIRM, VAL_ID, WEIGHTS, RunFolder
+from study.records.frozen import file_hash
+from study.records.ledger import Record
+from study.scoring.metrics import RECALL, threshold_at_recall
 
 _LEVEL = 0.95
 

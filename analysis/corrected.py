@@ -24,7 +24,7 @@ that is not, and the data cannot always tell them apart.
 Chosen in simulation: 20 trials x 3 epochs, 1,000 ID and two sets of 500 OOD images, 400 resamples,
 FPR95, 100 studies a line (60 for BBC-CV); share of the 90 % intervals that cover the true FPR95 of
 the selected trial, and their mean width over that of a percentile bootstrap of the same trial on
-fresh images. tests/unit/test_analysis_corrected.py repeats four of the lines.
+fresh images. tests/unit/analysis/test_corrected.py repeats four of the lines.
 
                                           corrected       not corrected    BBC-CV, out of bag
     all equal, independent scores       1.00    1.33      .11     .93      1.00     1.53
@@ -60,7 +60,7 @@ from analysis.cells import Cells, Values, cells_of_study, evaluate, set_costs
 from analysis.picking import CostAt, Picks, mean_over_trials, pick, taken
 from analysis.tables import Records
 from analysis.weighted import Weights
-from study.records import VAL_ID
+from study.records.files import VAL_ID
 from study.seeding import numpy_generator
 
 Floats = NDArray[np.float64]

@@ -12,7 +12,7 @@ from analysis.numbers import MISSING, number, percent, points
 from analysis.paired import BOOTSTRAP_FROM
 from analysis.style import metric_label
 from analysis.tables import Records
-from study.metrics import METRICS
+from study.scoring.metrics import METRICS
 
 _HEADINGS = {ARM: "against the baseline", MAIN: "main effects", STEP: "steps of the path"}
 _SIGNIFICANT = 0.05

@@ -19,9 +19,9 @@ from analysis.compare import WINNER, Sets, compare
 from analysis.selection import one_epoch, study_seed
 from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
-from study.frozen import frozen_models, read_frozen
-from study.ledger import Record
-from study.records import TEST_ID, TEST_OPENED, RunFolder, ValidationScores, replacing
+from study.records.files import TEST_ID, TEST_OPENED, RunFolder, ValidationScores, replacing
+from study.records.frozen import frozen_models, read_frozen
+from study.records.ledger import Record
 
 _STDERR = 2
 

@@ -14,9 +14,9 @@ from analysis.corrected import LEVEL, Correction, correct_study
 from analysis.numbers import number, percent
 from analysis.selection import NoSelection, Selection, summary_row
 from analysis.tables import Records
-from study.frozen import SELECTED, read_frozen, seal
-from study.ledger import Ledger
-from study.records import TEST_OPENED, write_json
+from study.records.files import TEST_OPENED, write_json
+from study.records.frozen import SELECTED, read_frozen, seal
+from study.records.ledger import Ledger
 
 SCHEMA = 1
 _CHOSEN = ("trial_id", "epoch", "winner")

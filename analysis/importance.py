@@ -27,7 +27,7 @@ from analysis.surrogate import (
 )
 from analysis.tables import Records
 from study.errors import BadInput, Fault
-from study.objective import OBJECTIVE
+from study.scoring.objective import OBJECTIVE
 from study.seeding import numpy_generator
 
 PED_ANOVA, FANOVA, PERMUTATION = "ped_anova", "fanova", "permutation"

@@ -21,7 +21,7 @@ from analysis.style import (
 )
 from analysis.tables import Records
 from study.errors import BadInput, Fault
-from study.records import VAL_ID, SetScores
+from study.records.files import VAL_ID, SetScores
 
 _ENERGY = "energy"
 

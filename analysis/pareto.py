@@ -14,8 +14,8 @@ from analysis.bootstrap import resampled_metrics as resampled_ood
 from analysis.selection import ID_ACCURACY, scores_at, study_seed
 from analysis.tables import Records, direction_of
 from study.errors import BadInput, Fault
-from study.metrics import OOD_METRICS
-from study.records import VAL_ID
+from study.records.files import VAL_ID
+from study.scoring.metrics import OOD_METRICS
 
 Floats = NDArray[np.float64]
 TIME = "time_s"

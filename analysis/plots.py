@@ -33,7 +33,7 @@ from analysis.style import (
 )
 from analysis.tables import Records, direction_of
 from study.errors import BadInput, Fault
-from study.objective import OBJECTIVE
+from study.scoring.objective import OBJECTIVE
 
 _SHOWN_UNDER_FLOOR = 0.08  # accuracy, a fraction: trials below it are drawn at the edge
 

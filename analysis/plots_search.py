@@ -32,7 +32,7 @@ from analysis.style import (
 from analysis.surrogate import encode, fit_forest, is_category, space_of
 from analysis.tables import Records
 from study.errors import BadInput, Fault
-from study.objective import OBJECTIVE
+from study.scoring.objective import OBJECTIVE
 
 _GRID = 48
 _METHOD_COLOURS = (BLUE, ORANGE, GREEN)

@@ -18,7 +18,7 @@ from analysis.methods import methods_text
 from analysis.pareto import Front
 from analysis.selection import NoSelection, Selection, select, summary_row
 from analysis.tables import Records
-from study.records import write_bytes
+from study.records.files import write_bytes
 
 _TEMPLATES = Path(__file__).with_name("templates")
 

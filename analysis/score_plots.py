@@ -25,8 +25,8 @@ from analysis.style import (
     styled,
 )
 from analysis.tables import Records
-from study.metrics import RECALL, auroc, fpr_at_recall, threshold_at_recall
-from study.records import VAL_ID, SetScores
+from study.records.files import VAL_ID, SetScores
+from study.scoring.metrics import RECALL, auroc, fpr_at_recall, threshold_at_recall
 
 Floats = NDArray[np.float64]
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)

@@ -16,8 +16,8 @@ from analysis.selection import ID_ACCURACY, Selection, base_scores, scores_at
 from analysis.style import LABELS, metric_label, parameter_label, score_label
 from analysis.tables import BASE, SUMMARY, Records
 from study.errors import BadInput
-from study.failures import FailedTrial, group_failures
-from study.frozen import read_frozen
+from study.records.failures import FailedTrial, group_failures
+from study.records.frozen import read_frozen
 
 Row = dict[str, Any]
 MODEL_LABELS = {WINNER: "chosen", BASE: "base", DIFFERENCE: "difference"}

@@ -20,8 +20,8 @@ from analysis.cells import NoScores, cells_of_study, configurations, numbered
 from analysis.corrected import mean_interval
 from analysis.tables import BASE, Records, direction_of
 from study.errors import BadInput, Fault, StudyFailed
-from study.metrics import OOD_METRICS, RECALL, threshold_at_recall
-from study.records import VAL_ID, SetScores, ValidationScores
+from study.records.files import VAL_ID, SetScores, ValidationScores
+from study.scoring.metrics import OOD_METRICS, RECALL, threshold_at_recall
 
 ID_ACCURACY = "val/id_accuracy"
 TIE_BREAK = "val/auroc"

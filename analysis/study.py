@@ -23,7 +23,7 @@ from analysis.plots_ablation import forest
 from analysis.selection import Selection, select
 from analysis.stability import stability
 from analysis.tables import Records, read_records
-from study.objective import OBJECTIVE
+from study.scoring.objective import OBJECTIVE
 
 
 @dataclass(frozen=True)

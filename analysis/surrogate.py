@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.tables import Records, direction_of
 from study.errors import BadInput, Fault
-from study.objective import OBJECTIVE
+from study.scoring.objective import OBJECTIVE
 
 Floats = NDArray[np.float64]
 FEWEST = 12  # trials under which nothing is fitted at all

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from study.errors import BadInput, Fault
-from study.ledger import Record, read_ledger
-from study.metrics import METRICS
-from study.objective import ID_ACCURACY, OBJECTIVE
-from study.records import STATUSES, VAL_ID, RunFolder, ValidationScores
+from study.records.files import STATUSES, VAL_ID, RunFolder, ValidationScores
+from study.records.ledger import Record, read_ledger
+from study.scoring.metrics import METRICS
+from study.scoring.objective import ID_ACCURACY, OBJECTIVE
 
 SUMMARY = ("id_accuracy", "fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out")
 BASE = "base"

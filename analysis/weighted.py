@@ -1,10 +1,10 @@
 """Metrics of one model under many weightings of the images at once, for whole studies.
 
 A resample, a random half or what a resample left out are weights on the images. Equal to
-``study.metrics.resampled_metrics``, weighting by weighting, but the scores are sorted once, the
-weights lie image by image so that one pass serves all weightings, and the FPR only counts where
-its threshold can be: above the 90 % quantile of one set and in a band of the other. A study of
-32 trials x 4 epochs takes seconds, not minutes.
+``study.scoring.metrics.resampled_metrics``, weighting by weighting, but the scores are sorted
+once, the weights lie image by image so that one pass serves all weightings, and the FPR only
+counts where its threshold can be: above the 90 % quantile of one set and in a band of the other.
+A study of 32 trials x 4 epochs takes seconds, not minutes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.metrics import RECALL
-from study.metrics import resampled_metrics as plain_metrics
+from study.scoring.metrics import RECALL
+from study.scoring.metrics import resampled_metrics as plain_metrics
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -36,7 +36,7 @@ class Weights:
 
     @classmethod
     def of(cls, counts: NDArray[np.integer]) -> Weights:
-        """From counts (B, N) as ``study.metrics.bootstrap_counts`` gives them."""
+        """From counts (B, N) as ``study.scoring.metrics.bootstrap_counts`` gives them."""
         rows = np.ascontiguousarray(counts.T, dtype=np.float32)
         return cls(rows, rows.sum(axis=0, dtype=np.float64))
 
@@ -129,7 +129,7 @@ def _spared(totals: Floats) -> Floats:
 def ood_metric(
     name: str, id_scores: Floats, ood_scores: Floats, id_weights: Weights, ood_weights: Weights
 ) -> Floats:
-    """One of ``study.metrics.OOD_METRICS`` under every weighting, (B,).
+    """One of ``study.scoring.metrics.OOD_METRICS`` under every weighting, (B,).
 
     Args:
         name: which.

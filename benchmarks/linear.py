@@ -4,7 +4,7 @@
 
 Claim: linear fine-tuning on cached features is at least 20 times faster per epoch than full
 fine-tuning, validation included in both. The same recipe (energy, a ResNet-20, 128 ID images and
-64 outliers a batch), the same data, one process, the epochs of ``study.training.train``: the
+64 outliers a batch), the same data, one process, the epochs of ``study.training.loop.train``: the
 metric time_s, which times training and validation.
 
 The features are computed once for all trials of a machine that share base, data and augmentation;
@@ -24,10 +24,10 @@ from common import Spread, options, print_table, say_how, study_data, verdict
 from torch import nn
 
 from study.data.roles import StudyData
-from study.features import Frozen
 from study.models.registry import build_classifier
 from study.recipes.registry import make_recipe
-from study.training import Goal, train
+from study.training.features import Frozen
+from study.training.loop import Goal, train
 
 TARGET = 20.0
 ROUNDS, FULL_STEPS = 3, 20

@@ -6,12 +6,13 @@ Claim: the private memory (USS, psutil) of the second of two concurrent trials o
 50,000 training images (a tenth of them for validation) and 19,440 outliers, before its first
 step, is under 60 MB (10^6 bytes) above that of an actor that has torch and the model but no data.
 
-- trial: ``study.trial.run_trial`` with the data in its ``TrialSetting``, which reaches the workers
-  by ``run_session`` as in a study. Measured once its model is built and holds the base's weights,
-  and again when optimizer, the epoch's draws and the first batch are made, before the first step.
+- trial: ``study.training.trial.run_trial`` with the data in its ``TrialSetting``, which reaches
+  the workers by ``run_session`` as in a study. Measured once its model is built and holds the
+  base's weights, and again when optimizer, the epoch's draws and the first batch are made, before
+  the first step.
 - no data: an actor started in the same way that has imported the same modules. Measured once the
   same model is built, and again when it has torch's own SGD, which imports torch._dynamo and
-  sympy (some 80 MB, torch 2.15); ``study.optimizers`` keeps that out of the trials.
+  sympy (some 80 MB, torch 2.15); ``study.training.optimizers`` keeps that out of the trials.
 
 Both kinds run two at a time, since library pages that one process alone maps count as its own.
 Each round starts new actors. Memory does not depend on the machine's load. About two minutes.
@@ -30,9 +31,9 @@ import optuna
 import psutil
 from common import Spread, options, print_table, say_how, study_data, verdict
 
-from study.assignment import Assignment
-from study.ledger import Ledger
-from study.records import RunFolder
+from study.records.files import RunFolder
+from study.records.ledger import Ledger
+from study.training.assignment import Assignment
 from study.tune.decisions import Decisions, SearchPlan
 from study.tune.ray_tuner import ray_running, run_session
 from study.tune.resources import Resources
@@ -41,7 +42,7 @@ from study.tune.session import Limits, Session
 if TYPE_CHECKING:
     from study.data.batches import Batch
     from study.recipes.base import TrainingLoss
-    from study.trial import TrialSetting
+    from study.training.trial import TrialSetting
 
 TARGET_MB = 60.0
 ROUNDS = 3
@@ -80,7 +81,7 @@ def trial(config: dict[str, Any], setting: TrialSetting, folder: Path) -> None:
     from study.errors import TrialFailed
     from study.recipes import registry
     from study.recipes.energy import EnergyRecipe
-    from study.trial import run_trial
+    from study.training.trial import run_trial
 
     assignment = Assignment(**config["assignment"])
 
@@ -108,7 +109,7 @@ def no_data(config: dict[str, Any], folder: Path) -> None:
     from ray import tune
 
     from study.recipes.registry import make_recipe
-    from study.trial import fresh_model
+    from study.training.trial import fresh_model
 
     assignment = Assignment(**config["assignment"])
     torch.set_num_threads(PAIR.threads)
@@ -148,9 +149,9 @@ def uss_of_pair(function: Callable[..., None], payload: dict[str, Any]) -> Pairs
 def new_setting(root: Path | None, share: float, run: Path) -> TrialSetting:
     """What a study's trials share, weights of a base among it."""
     from study.models.registry import build_classifier
-    from study.starting import Starting
-    from study.training import Goal
-    from study.trial import TrialSetting
+    from study.training.loop import Goal
+    from study.training.trial import TrialSetting
+    from study.weights.starting import Starting
 
     state = build_classifier("resnet20", 10, seed=0).state_dict()
     weights = {name: tensor.numpy() for name, tensor in state.items()}

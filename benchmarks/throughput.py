@@ -6,7 +6,7 @@ Claim: the energy recipe trains at least 0.95 of the images per second of a bare
 same network, batches and threads. Three ways, all with a ResNet-20 of ``build_classifier``, 128 ID
 images and 64 outliers a batch, SGD with Nesterov momentum:
 
-- project: ``study.training.train``, as a trial calls it; its metric images_per_s, which times
+- project: ``study.training.loop.train``, as a trial calls it; its metric images_per_s, which times
   the epoch from the first draw to the last step and leaves validation out.
 - bare loop: forward, loss, backward, step over batches that lie ready in memory as floats. It
   does less than the claim compares with (it makes no batches), so the ratio is a lower bound.
@@ -49,7 +49,7 @@ from study.data.roles import StudyData
 from study.models.registry import build_classifier
 from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
-from study.training import Goal, train
+from study.training.loop import Goal, train
 
 TARGET = 0.95
 STEPS, ROUNDS, WARM_UP_STEPS = 40, 5, 1

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from study.disk import DiskFull, is_disk_full
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
 from study.options import DATA_CHOICES, ReplayOptions, ResumeOptions, RunOptions
-from study.records import RunFolder
+from study.records.disk import DiskFull, is_disk_full
+from study.records.files import RunFolder
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -333,7 +333,7 @@ def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
     from analysis.conclusion import conclude
     from analysis.confirmation import choose
     from study import replay, run
-    from study.progress import Progress
+    from study.watch.progress import Progress
 
     stream = sys.stderr
     live = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from study.ledger import Record
-from study.records import CONFIRM, RunFolder
-from study.sections import Confirm
+from study.records.files import CONFIRM, RunFolder
+from study.records.ledger import Record
 from study.seeding import seed_of
+from study.space.sections import Confirm
 from study.tune.decisions import Decisions, TrialRecord
 
 Choose = Callable[[RunFolder, int], Sequence[int]]

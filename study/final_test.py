@@ -17,10 +17,7 @@ import torch
 
 from study.data.test_access import TestData, open_test
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
-from study.evaluation import evaluate_sets
-from study.frozen import SELECTED, file_hash, frozen_models, read_frozen
-from study.ledger import Ledger
-from study.records import (
+from study.records.files import (
     BASE,
     TEST_ID,
     TEST_OPENED,
@@ -28,9 +25,12 @@ from study.records import (
     RunFolder,
     write_json,
 )
-from study.run_folder import read_manifest, recorded_plan
-from study.saved_models import load_model
-from study.test_accesses import note_access
+from study.records.frozen import SELECTED, file_hash, frozen_models, read_frozen
+from study.records.ledger import Ledger
+from study.records.run_folder import read_manifest, recorded_plan
+from study.records.test_accesses import note_access
+from study.scoring.evaluation import evaluate_sets
+from study.weights.saved_models import load_model
 
 
 def final_test(folder: Path, again: str | None, command: str) -> None:

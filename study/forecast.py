@@ -9,24 +9,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from study.conditions import existing
 from study.data.decode import cache_folder
 from study.data.images import ImageSet
 from study.data.roles import StudyData
-from study.disk import bytes_text, parse_bytes
-from study.evaluation import read_images, score_images
 from study.models.registry import build_classifier
-from study.progress import Progress
 from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
-from study.records import WEIGHTS
-from study.searching import machine_of, this_machine
+from study.records.disk import bytes_text, parse_bytes
+from study.records.files import WEIGHTS
+from study.scoring.evaluation import read_images, score_images
 from study.setup import base_spec
-from study.space import conditions, flat, grid, substitute
-from study.spec import StudySpec
-from study.starting import network_of
+from study.space.conditions import existing
+from study.space.points import conditions, flat, grid, substitute
+from study.space.spec import StudySpec
+from study.space.tune_check import NAMES
 from study.tune.resources import Resources, plan_resources
-from study.tune_check import NAMES
+from study.tune.searching import machine_of, this_machine
+from study.watch.progress import Progress
+from study.weights.starting import network_of
 
 _PROBE_S = 3.0
 _WARM_UP_STEPS = 2

@@ -17,22 +17,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from study import run_folder
-from study.assignment import trial_id
 from study.data.leak_report import LeakReport
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
-from study.ledger import Record, RecordedLedger
-from study.manifest import hardware, versions
 from study.options import ReplayOptions
-from study.progress import Progress
-from study.records import RunFolder, ValidationScores
-from study.searching import search_plan
+from study.records import run_folder
+from study.records.files import RunFolder, ValidationScores
+from study.records.ledger import Record, RecordedLedger
+from study.records.manifest import hardware, versions
 from study.setup import Setup, prepare, prepare_data
-from study.spec import StudySpec, load_resolved
-from study.training import Goal
-from study.trial import TrialSetting, run_trial
+from study.space.spec import StudySpec, load_resolved
+from study.training.assignment import trial_id
+from study.training.loop import Goal
+from study.training.trial import TrialSetting, run_trial
 from study.tune.decisions import Decisions, TrialRecord
+from study.tune.searching import search_plan
+from study.watch.progress import Progress
 
 _WALL_CLOCK = ("time_s", "images_per_s")  # of the moment, not of the trial
 _SHOWN = 5

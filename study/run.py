@@ -10,26 +10,26 @@ from typing import NoReturn
 
 import torch
 
-from study import run_folder
 from study.confirm import Choose
 from study.data.leak_report import LeakReport
 from study.data.plan import DataPlan, make_plan
 from study.data.roles import StudyData
-from study.disk import DiskFull
 from study.errors import BadInput, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
-from study.ledger import Ledger
 from study.options import ResumeOptions, RunOptions
-from study.overrides import Override
-from study.progress import Progress
-from study.records import RunFolder
-from study.searching import Machine, machine_of, search, this_machine
+from study.records import run_folder
+from study.records.disk import DiskFull
+from study.records.files import RunFolder
+from study.records.ledger import Ledger
 from study.setup import Setup, prepare, prepare_data
-from study.spec import StudySpec, load_resolved, load_space
+from study.space.overrides import Override
+from study.space.spec import StudySpec, load_resolved, load_space
 from study.tune.ray_tuner import cluster_nodes
 from study.tune.resources import plan_resources
+from study.tune.searching import Machine, machine_of, search, this_machine
 from study.tune.session import INTERRUPT, Session
 from study.warm_start import read_warm_start
+from study.watch.progress import Progress
 
 Conclude = Callable[[RunFolder, Ledger], str]
 """Selects, freezes and reports; gives the result for stdout. The analysis package has it."""

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.errors import BadInput, Fault, StudyFailed
-from study.records import VAL_ID, RunFolder, write_json
+from study.records.files import VAL_ID, RunFolder, write_json
 
 if TYPE_CHECKING:
     from study.explain.choice import Chosen
     from study.explain.explanation import Explanation
     from study.explain.pair import PairLogit
     from study.explain.rows import ScoreTexts
-    from study.records import ValidationScores
-    from study.saved_models import SavedModel
+    from study.records.files import ValidationScores
+    from study.weights.saved_models import SavedModel
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 METHODS = ("integrated_gradients", "smoothgrad", "saliency", "grad_cam")
@@ -128,7 +128,7 @@ def run_saliency(request: Request) -> str:
     from study.explain.explanation import explain
     from study.explain.measure import Measurement, not_finite, table
     from study.explain.pair import PairLogit
-    from study.saved_models import load_model
+    from study.weights.saved_models import load_model
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trial = loading.find_trial(request.run, request.trial)

@@ -8,30 +8,17 @@ from typing import Any
 
 import torch
 
-from study.assignment import Assignment
-from study.base_models import (
-    BASE_RECIPE,
-    BaseModel,
-    BaseSpec,
-    RecordedBase,
-    copied_base,
-    loaded_base,
-    trained_base,
-)
 from study.data.decode import cache_folder
 from study.data.leak_report import LeakReport
 from study.data.leak_step import run_leak_check
 from study.data.plan import DataPlan, missing_outliers
 from study.data.roles import StudyData
-from study.declared import declared
 from study.errors import BadInput, Fault
-from study.initial import Initial, bring_initial, classifier_in
-from study.margins import MeasuredMargin, parse_margin, resolve_margin
-from study.progress import Progress
+from study.losses.margins import MeasuredMargin, parse_margin, resolve_margin
 from study.recipes.base import Recipe
 from study.recipes.params import TrainParams
 from study.recipes.registry import make_recipe
-from study.space import (
+from study.space.points import (
     absent,
     flat,
     flatten,
@@ -41,11 +28,24 @@ from study.space import (
     substitute,
     values_of,
 )
-from study.spec import StudySpec
-from study.spec_check import check_against_base, check_against_data
-from study.starting import Arrays, BaseWeights, Starting, network_of
+from study.space.spec import StudySpec
+from study.space.spec_check import check_against_base, check_against_data
+from study.training.assignment import Assignment
 from study.tune.decisions import TrialRecord
 from study.tune.sampler import Point
+from study.watch.progress import Progress
+from study.weights.base_models import (
+    BASE_RECIPE,
+    BaseModel,
+    BaseSpec,
+    RecordedBase,
+    copied_base,
+    loaded_base,
+    trained_base,
+)
+from study.weights.declared import declared
+from study.weights.initial import Initial, bring_initial, classifier_in
+from study.weights.starting import Arrays, BaseWeights, Starting, network_of
 
 Flat = dict[str, Any]
 _MARGINS = ("m_in", "m_out")

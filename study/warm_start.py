@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from study import run_folder
-from study.conditions import existing
 from study.data.roles import StudyData
-from study.domains import Choice, Domain, MarginSearch, contains
 from study.errors import BadInput, Fault
-from study.ledger import Record, RecordedLedger
-from study.objective import ID_ACCURACY
-from study.records import RunFolder, write_json
-from study.search import Search
-from study.space import conditions, flat, flatten
-from study.spec import StudySpec, load_resolved
-from study.yamlfile import dotted
+from study.records import run_folder
+from study.records.files import RunFolder, write_json
+from study.records.ledger import Record, RecordedLedger
+from study.scoring.objective import ID_ACCURACY
+from study.space.conditions import existing
+from study.space.domains import Choice, Domain, MarginSearch, contains
+from study.space.points import conditions, flat, flatten
+from study.space.search import Search
+from study.space.spec import StudySpec, load_resolved
+from study.space.yamlfile import dotted
 
 OPTION = "--warm-start"
 LEAST_FOR_CMAES = 10  # CMA-ES starts from the best tenth of them

@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from analysis.cells import Cells, evaluate
 from analysis.corrected import resamples
-from study.records import VAL_ID
+from study.records.files import VAL_ID
 
 # Separation of ID and OOD in sd; two sets share it. 1.8 is an FPR95 of .44.
 EQUAL = (1.8,) * 20

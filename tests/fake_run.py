@@ -17,16 +17,23 @@ import yaml
 
 from analysis.frozen import freeze_choice
 from analysis.study import Study
-from study.frozen import read_frozen
-from study.ledger import Ledger
-from study.metrics import OOD_METRICS, ood_metrics
-from study.objective import objective
-from study.records import VAL_ID, RunFolder, SetScores, ValidationScores, write_bytes, write_json
+from study.records.files import (
+    VAL_ID,
+    RunFolder,
+    SetScores,
+    ValidationScores,
+    write_bytes,
+    write_json,
+)
+from study.records.frozen import read_frozen
+from study.records.ledger import Ledger
+from study.scoring.metrics import OOD_METRICS, ood_metrics
+from study.scoring.objective import objective
 from study.seeding import numpy_generator
 
 SCORES = ("msp", "max_logit", "energy")
 TRACEBACK = """Traceback (most recent call last):
-  File "study/training.py", line 88, in train
+  File "study/training/loop.py", line 88, in train
     raise TrialFailed(message)
 study.errors.TrialFailed: loss is nan (lr 0.31, seed 3)
 """
@@ -220,7 +227,7 @@ def make_spec(fake: Fake) -> dict[str, Any]:
 def make_manifest(
     fake: Fake, base_metrics: Mapping[str, float], floor: float | None
 ) -> dict[str, Any]:
-    """Provenance as ``study.manifest`` writes it."""
+    """Provenance as ``study.records.manifest`` writes it."""
     accuracy = base_metrics["val/id_accuracy"]
     return {
         "command": "python run_study.py --space energy --data demo",

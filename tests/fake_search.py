@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.study import Study
-from study.records import STATUSES, RunFolder
+from study.records.files import STATUSES, RunFolder
 
 Draw = Callable[[np.random.Generator], Any]
 

@@ -10,7 +10,7 @@ import optuna
 
 from study.data.images import ImageSet
 from study.data.roles import OODValidation, Outliers, StudyData, TrainID, ValidationID
-from study.ledger import Ledger
+from study.records.ledger import Ledger
 from study.tune.decisions import Decisions, SearchPlan
 
 SIZE = 8  # pixels; the smallest that the backbones take

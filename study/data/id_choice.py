@@ -11,7 +11,7 @@ from study.data.sources import DEMO, Source
 from study.errors import BadInput, Fault
 
 if TYPE_CHECKING:
-    from study.spec import DataSection
+    from study.space.spec import DataSection
 
 DATA_CHOICES = ("auto", "demo", "cifar10")
 

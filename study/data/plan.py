@@ -31,7 +31,7 @@ from study.data.synthetic import VALIDATION_NAMES, make_synthetic
 from study.errors import BadInput, Fault
 
 if TYPE_CHECKING:
-    from study.spec import DataSection
+    from study.space.spec import DataSection
 
 DEFAULT_ROOT = Path("data")
 NUM_SYNTHETIC = 1000  # images a synthetic validation set has at most

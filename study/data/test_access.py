@@ -11,7 +11,7 @@ from study.data.class_names import checked_ood_set
 from study.data.images import ImageSet
 from study.data.plan import DataPlan, SealedSource
 from study.data.sources import Source, read_source
-from study.records import TEST_ID
+from study.records.files import TEST_ID
 
 
 @dataclass(frozen=True, eq=False)

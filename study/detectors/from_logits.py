@@ -12,7 +12,7 @@ from study.detectors.model_parts import logits_of
 
 
 class MaxSoftmax(Detector):
-    """-max_k p_k at a temperature; `study.scores.msp` has the same order at temperature 1."""
+    """-max_k p_k at a temperature; the order of `study.scoring.scores.msp` at 1."""
 
     def _score(self, model: nn.Module, images: Tensor) -> Tensor:
         scores: Tensor = pytorch_ood().MaxSoftmax.score(
@@ -22,7 +22,7 @@ class MaxSoftmax(Detector):
 
 
 class MaxLogit(Detector):
-    """-max_k f_k; equal to `study.scores.max_logit`."""
+    """-max_k f_k; equal to `study.scoring.scores.max_logit`."""
 
     def _score(self, model: nn.Module, images: Tensor) -> Tensor:
         scores: Tensor = pytorch_ood().MaxLogit.score(logits_of(model, images))
@@ -30,7 +30,7 @@ class MaxLogit(Detector):
 
 
 class EnergyBased(Detector):
-    """-T logsumexp(f / T); equal to `study.scores.energy`."""
+    """-T logsumexp(f / T); equal to `study.scoring.scores.energy`."""
 
     def _score(self, model: nn.Module, images: Tensor) -> Tensor:
         scores: Tensor = pytorch_ood().EnergyBased.score(

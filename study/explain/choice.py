@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.data.images import NO_LABEL, ImageSet, Labels, Names, Pixels
-from study.records import VAL_ID
+from study.records.files import VAL_ID
 from study.seeding import numpy_generator
 
 _Rows = NDArray[np.int64]

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.assignment import trial_id
 from study.data.images import ImageSet
 from study.errors import BadInput, Fault
-from study.frozen import read_frozen
-from study.records import (
+from study.records.files import (
     VAL_ID,
     WEIGHTS,
     RunFolder,
     ValidationScores,
 )
-from study.run_folder import read_manifest, recorded_plan
-from study.spec import load_resolved
+from study.records.frozen import read_frozen
+from study.records.run_folder import read_manifest, recorded_plan
+from study.space.spec import load_resolved
+from study.training.assignment import trial_id
 
 WINNER = "winner"
 

@@ -19,7 +19,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from study.records import replacing
+from study.records.files import replacing
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]

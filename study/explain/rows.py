@@ -17,7 +17,7 @@ from study.explain.estimates import Floats
 from study.explain.explanation import Explanation, explain
 from study.explain.pair import PairLogit
 from study.explain.panel import Picture, Row, draw_panel, panel_array
-from study.records import VAL_ID, SetScores
+from study.records.files import VAL_ID, SetScores
 
 # Half the steps of the command's: a look, not a measurement.
 LIVE = MapOptions(steps=16)

@@ -11,7 +11,7 @@ def free_energy(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     """Free energy of each input; higher means more OOD.
 
     -T logsumexp(f(x)/T) (Liu et al. 2020, arXiv:2010.03759, Eq. 4). With gradients and on the
-    device; `study.scores.energy` is the float64 form for evaluation.
+    device; `study.scoring.scores.energy` is the float64 form for evaluation.
 
     Args:
         logits: class logits, shape (N, K). Half precision is raised to float32 first.

@@ -20,7 +20,7 @@ from study.models.registry import build_classifier
 from study.models.weights import load_into, load_part
 from study.recipes.catalog import RecipeInfo
 from study.recipes.params import TrainParams
-from study.scores import compute_scores
+from study.scoring.scores import compute_scores
 from study.seeding import seed_of
 
 Scores = dict[str, NDArray[np.float64]]

@@ -20,13 +20,13 @@ from study.detectors.catalog import CATALOG, check_parameters, check_sizes
 from study.detectors.model_parts import TrainFeatures
 from study.detectors.registry import make_detector
 from study.errors import TrialFailed
-from study.feature_scores import class_prototypes, unit_rows
-from study.features import Frozen
 from study.models.classifier import Classifier
 from study.models.weights import load_into, load_part
 from study.recipes.base import Fitted, Recipe, Scores
 from study.recipes.baselines_params import OWN_SCORE, BaselineParams
-from study.scores import compute_scores
+from study.scoring.feature_scores import class_prototypes, unit_rows
+from study.scoring.scores import compute_scores
+from study.training.features import Frozen
 
 _MEANS = "class_means"
 

@@ -18,14 +18,6 @@ from torch import Tensor, nn
 from study.data.batches import Batch, evaluation_batches
 from study.data.pairs import check_same_share, image_weights, pair_batches
 from study.data.roles import StudyData
-from study.feature_scores import (
-    class_prototypes,
-    combined_score,
-    fit_zscores,
-    knn_score,
-    prototype_score,
-    unit_rows,
-)
 from study.losses.classification import cross_entropy_per_image
 from study.losses.perceptual import PerceptualDistance
 from study.losses.reconstruction import ReconstructionLoss, make_reconstruction
@@ -38,9 +30,17 @@ from study.models.registry import build_backbone, seeded
 from study.models.weights import load_part
 from study.recipes.base import Fitted, Moment, Recipe, Scores, TrainingLoss
 from study.recipes.nordf_params import BASE, COMBINED, NordfParams
-from study.reversal_schedules import make_reversal_schedule
-from study.scores import compute_scores
+from study.scoring.feature_scores import (
+    class_prototypes,
+    combined_score,
+    fit_zscores,
+    knn_score,
+    prototype_score,
+    unit_rows,
+)
+from study.scoring.scores import compute_scores
 from study.seeding import numpy_generator, seed_of
+from study.training.reversal_schedules import make_reversal_schedule
 
 _LOGIT_SCORES = ("msp", "max_logit", "energy")
 _BATCH_SIZE = 512

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from study.margins import Margin, MeasuredMargin
+from study.losses.margins import Margin, MeasuredMargin
 
 Schedule = Literal["cosine", "onecycle", "constant", "step", "linear"]
 Weight = Annotated[float, Field(gt=0)]

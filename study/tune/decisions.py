@@ -24,12 +24,12 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from study.ablation import ARM, SEED
-from study.assignment import trial_id
 from study.errors import BadInput, Fault
-from study.ledger import Ledger, Record
-from study.objective import OBJECTIVE
-from study.records import CONFIRM
+from study.records.files import CONFIRM
+from study.records.ledger import Ledger, Record
+from study.scoring.objective import OBJECTIVE
+from study.space.ablation import ARM, SEED
+from study.training.assignment import trial_id
 from study.tune.plan import SearchPlan
 from study.tune.sampler import Point, make_pruner, make_study, system_attrs_of_history
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from study.conditions import Conditions
-from study.metrics import METRICS
-from study.objective import OBJECTIVE
+from study.scoring.metrics import METRICS
+from study.scoring.objective import OBJECTIVE
+from study.space.conditions import Conditions
 from study.tune.sampler import Direction, Distributions, LedgerSampler, Point
 
 

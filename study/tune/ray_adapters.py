@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 from typing_extensions import override
 
 from study.errors import StudyFailed
-from study.failures import MEMORY, cause_of
+from study.records.failures import MEMORY, cause_of
 from study.tune.session import Session
 
 _COLOURS = re.compile(r"\x1b\[\d*m")

@@ -21,8 +21,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from typing_extensions import override
 
-from study.conditions import Conditions
 from study.seeding import seed_of
+from study.space.conditions import Conditions
 
 Point = dict[str, Any]
 Direction = Literal["minimize", "maximize"]

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
-from study.assignment import Assignment, trial_id
 from study.confirm import Confirmation
-from study.disk import is_disk_full
 from study.errors import BadInput, Fault, StudyFailed
-from study.failures import DISK, DIVERGED, FILE, LOST, MEMORY
+from study.records.disk import is_disk_full
+from study.records.failures import DISK, DIVERGED, FILE, LOST, MEMORY
+from study.training.assignment import Assignment, trial_id
 from study.tune.decisions import CONTINUE, Decisions, TrialRecord
 
 # Why a session stops before its end.

@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from study.assignment import trial_id
+from study.training.assignment import trial_id
 from study.tune.decisions import Decisions
 from study.tune.sampler import Direction
 

@@ -12,7 +12,13 @@ Regenerate: the inputs and answers are small enough to count by hand; nothing ge
 import numpy as np
 import pytest
 
-from study.metrics import aupr_in, aupr_out, fpr_at_recall, ood_metrics, threshold_at_recall
+from study.scoring.metrics import (
+    aupr_in,
+    aupr_out,
+    fpr_at_recall,
+    ood_metrics,
+    threshold_at_recall,
+)
 
 # ID confidences and OOD confidences; scores are their negatives.
 TINY = ([9] * 6 + [8] * 5 + [7] * 4 + [6] * 2 + [5] * 2 + [3], [8, 7, 6, 5, 5, 4, 3, 3, 2, 1])

@@ -21,17 +21,17 @@ import optuna
 import pandas as pd
 import torch
 
-from study import searching
-from study.disk import is_disk_full
-from study.ledger import Ledger
-from study.progress import Progress
-from study.records import RunFolder
-from study.searching import Machine, search
+from study.records.disk import is_disk_full
+from study.records.files import RunFolder
+from study.records.ledger import Ledger
 from study.setup import Setup
-from study.spec import load_space
-from study.trial import run_trial
+from study.space.spec import load_space
+from study.training.trial import run_trial
+from study.tune import searching
 from study.tune.resources import Resources
+from study.tune.searching import Machine, search
 from study.tune.session import Session
+from study.watch.progress import Progress
 from tests.integration.runs import decisions
 from tests.toys import toy_data
 

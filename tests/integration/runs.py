@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.ledger import read_ledger
+from study.records.ledger import read_ledger
 
 PROJECT = Path(__file__).resolve().parents[2]
 NUM_TRIALS = 4

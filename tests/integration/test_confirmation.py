@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from analysis.final_test import load_results, load_seeds
-from study.ledger import read_ledger
-from study.records import RunFolder
+from study.records.files import RunFolder
+from study.records.ledger import read_ledger
 from study.tune.study_db import CONFIRMATION
 from tests.integration.runs import NUM_TRIALS, Shell, decisions, new_study, num_events
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from study.errors import BadInput
-from study.ledger import read_ledger
-from study.records import ValidationScores
+from study.records.files import ValidationScores
+from study.records.ledger import read_ledger
 from study.tune.session import INTERRUPT, Session
 from tests.integration.faults import remains, search_here, toy_setup
 

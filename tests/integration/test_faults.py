@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from study.ledger import read_ledger
+from study.records.ledger import read_ledger
 from tests.integration.faults import (
     KILLED,
     PAUSED,

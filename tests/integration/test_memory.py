@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from study.ledger import read_ledger
+from study.records.ledger import read_ledger
 from tests.integration.runs import PROJECT
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -13,14 +13,14 @@ import pytest
 
 from study import replay as module
 from study.errors import BadInput
-from study.ledger import Ledger, encode, read_ledger
-from study.manifest import made_now
 from study.options import ReplayOptions
-from study.progress import Progress
-from study.records import RunFolder, ValidationScores, write_bytes, write_json
+from study.records.files import RunFolder, ValidationScores, write_bytes, write_json
+from study.records.ledger import Ledger, encode, read_ledger
+from study.records.manifest import made_now
+from study.records.run_folder import hashes
 from study.replay import Agreement, replay
-from study.run_folder import hashes
 from study.setup import Setup
+from study.watch.progress import Progress
 from tests.integration.faults import search_here, toy_setup
 
 LEAKS: Any = SimpleNamespace(test_fingerprints={})

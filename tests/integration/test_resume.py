@@ -17,9 +17,9 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from study.ledger import read_ledger
 from study.models.weights import load_weights
-from study.records import RunFolder
+from study.records.files import RunFolder
+from study.records.ledger import read_ledger
 from tests.integration.runs import NUM_TRIALS, PROJECT, Shell, decisions, new_study, num_events
 
 pytestmark = pytest.mark.ray

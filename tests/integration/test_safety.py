@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from study.errors import BadInput
-from study.sections import DataSection
-from study.spec import load_space
+from study.space.sections import DataSection
+from study.space.spec import load_space
 from study.tune.ray_local import mark_session, sweep_sessions
 
 PROJECT = Path(__file__).resolve().parents[2]

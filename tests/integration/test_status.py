@@ -16,10 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from analysis.sections import failures
 from analysis.study import Study
 from study.errors import StudyFailed
-from study.progress import Progress
-from study.records import RunFolder
-from study.tensorboard import STATUS_TAG
+from study.records.files import RunFolder
 from study.tune.session import INTERRUPT, TIME_BUDGET, Session
+from study.watch.progress import Progress
+from study.watch.tensorboard import STATUS_TAG
 from tests.integration.faults import Meddle, search_here, toy_setup
 
 STATES = {

@@ -15,11 +15,11 @@ from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from study.ledger import read_ledger
-from study.metrics import OOD_METRICS
 from study.models.weights import load_weights
-from study.records import STATUSES, WEIGHTS, RunFolder, ValidationScores
-from study.spec import load_resolved
+from study.records.files import STATUSES, WEIGHTS, RunFolder, ValidationScores
+from study.records.ledger import read_ledger
+from study.scoring.metrics import OOD_METRICS
+from study.space.spec import load_resolved
 from tests.integration.runs import NUM_TRIALS, SMALL, Shell, new_study
 
 pytestmark = pytest.mark.ray

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
-from study.assignment import Assignment
 from study.errors import StudyFailed
-from study.ledger import Ledger, read_ledger
-from study.records import RunFolder
-from study.tables import write_tables
+from study.records.files import RunFolder
+from study.records.ledger import Ledger, read_ledger
+from study.records.tables import write_tables
+from study.training.assignment import Assignment
 from study.tune.decisions import Decisions, TrialRecord
 from study.tune.ray_tuner import run_session
 from study.tune.resources import Resources

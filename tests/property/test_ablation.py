@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import BadInput
-from study.space import grid, substitute
-from study.spec import load_resolved, load_space
-from study.yamlfile import dump
+from study.space.points import grid, substitute
+from study.space.spec import load_resolved, load_space
+from study.space.yamlfile import dump
 
 BASE: dict[str, Any] = {
     "recipe": "energy",

@@ -11,8 +11,8 @@ from analysis.bootstrap import (
     resampled_accuracy,
     resampled_metrics,
 )
-from study.metrics import ood_metrics
-from study.records import VAL_ID
+from study.records.files import VAL_ID
+from study.scoring.metrics import ood_metrics
 
 seeds = st.integers(0, 2**31)
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from study.metrics import (
+from study.scoring.metrics import (
     OOD_METRICS,
     auroc,
     fpr_at_recall,

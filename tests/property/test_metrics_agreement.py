@@ -11,7 +11,7 @@ import pytest
 from sklearn import config_context
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from study.metrics import OOD_METRICS, aupr_in, aupr_out, fpr_at_recall, ood_metrics
+from study.scoring.metrics import OOD_METRICS, aupr_in, aupr_out, fpr_at_recall, ood_metrics
 
 NUM_CASES = 2500
 # The quick suite takes every fifth case.

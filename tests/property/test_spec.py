@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import BadInput, Fault
-from study.spec import SPACES, load_resolved, load_space
-from study.yamlfile import dump, parse
+from study.space.spec import SPACES, load_resolved, load_space
+from study.space.yamlfile import dump, parse
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | FLOATS

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.weighted import Weights, ood_metric
-from study.metrics import OOD_METRICS, bootstrap_counts, resampled_metrics
+from study.scoring.metrics import OOD_METRICS, bootstrap_counts, resampled_metrics
 
 seeds = st.integers(0, 2**31)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from study.spec import load_space
+from study.space.spec import load_space
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("study", "analysis")
@@ -24,17 +24,17 @@ Documented = Function | ast.ClassDef
 # What each room may import of the project; a room that is not named may import anything.
 ALLOWED = {
     "analysis/*": (
-        "analysis*", "study.records", "study.ledger", "study.metrics", "study.errors",
-        "study.yamlfile", "study.seeding", "study.objective", "study.failures",
-        "study.frozen",
+        "analysis*", "study.records.files", "study.records.ledger", "study.records.failures",
+        "study.records.frozen", "study.scoring.metrics", "study.scoring.objective",
+        "study.space.yamlfile", "study.seeding", "study.errors",
     ),
     "study/losses/*": ("study.errors", "study.losses*"),
     "study/models/*": ("study.errors", "study.models*"),
-    "study/scores.py": ("study.errors",),
-    "study/metrics.py": ("study.errors",),
-    "study/schedules.py": ("study.errors",),
-    "study/reversal_schedules.py": ("study.errors",),
-    "study/feature_scores.py": ("study.errors",),
+    "study/scoring/scores.py": ("study.errors",),
+    "study/scoring/metrics.py": ("study.errors",),
+    "study/training/schedules.py": ("study.errors",),
+    "study/training/reversal_schedules.py": ("study.errors",),
+    "study/scoring/feature_scores.py": ("study.errors",),
     "study/detectors/*": (
         "study.errors", "study.detectors*", "study.data.batches", "study.data.roles",
     ),
@@ -42,7 +42,7 @@ ALLOWED = {
 }  # fmt: skip
 # Who may import a thing; nobody else.
 ONLY_FROM = {
-    "ray": ("study/tune/ray_*.py", "study/trainable.py"),
+    "ray": ("study/tune/ray_*.py", "study/tune/trainable.py"),
     "study.data.test_access": ("study/final_test.py", "study/data/leak_step.py"),
 }
 HEAVY = ("torch", "torchvision", "ray")

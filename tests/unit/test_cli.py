@@ -13,8 +13,8 @@ import pytest
 import study
 from study.cli import main, parse
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
-from study.ledger import Ledger
 from study.options import ResumeOptions, RunOptions
+from study.records.ledger import Ledger
 
 RESULT = "best trial 00003\nreport: runs/energy/report.html"
 Outcome = Callable[[object], str]

@@ -11,10 +11,10 @@ import pytest
 
 from study import replay, run
 from study.cli import main, parse
-from study.disk import DiskFull
 from study.errors import BadInput
-from study.ledger import Ledger
 from study.options import ReplayOptions
+from study.records.disk import DiskFull
+from study.records.ledger import Ledger
 from study.replay import Agreement
 
 

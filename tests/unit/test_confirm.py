@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from study.assignment import Assignment
-from study.checkpoint_budget import losers
 from study.confirm import Confirmation, fresh_seed
-from study.ledger import Ledger, read_ledger
-from study.records import CONFIRM
-from study.sections import Confirm
-from study.spec import load_resolved, load_space
-from study.tables import trials_table
+from study.records.files import CONFIRM
+from study.records.ledger import Ledger, read_ledger
+from study.records.tables import trials_table
+from study.space.sections import Confirm
+from study.space.spec import load_resolved, load_space
+from study.training.assignment import Assignment
 from study.tune.decisions import Decisions, TrialRecord
 from study.tune.session import Limits, Session
 from study.tune.study_db import confirming
+from study.weights.checkpoint_budget import losers
 from tests.toys import run_toy_search, toy_metrics, toy_plan
 
 RULE = Confirm(top=2, seeds=2)

@@ -8,10 +8,10 @@ import yaml
 
 from study import forecast as module
 from study.forecast import forecast
-from study.progress import Progress
-from study.records import WEIGHTS
+from study.records.files import WEIGHTS
 from study.setup import base_spec
-from study.spec import StudySpec, load_space
+from study.space.spec import StudySpec, load_space
+from study.watch.progress import Progress
 from tests.toys import toy_data
 
 SMALL = ["train.epochs=3", "train.epoch_images=32", "search.batch_size={choice: [8, 16]}"]

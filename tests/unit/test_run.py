@@ -10,12 +10,12 @@ import pytest
 from study import run as module
 from study.data.plan import DataPlan
 from study.errors import BadInput, Fault, Interrupted, StudyFailed, TrialFailed
-from study.ledger import Ledger
 from study.options import ResumeOptions, RunOptions
-from study.progress import Progress
-from study.records import RunFolder
+from study.records.files import RunFolder
+from study.records.ledger import Ledger
 from study.run import resume_study, run_study
-from study.spec import load_resolved, load_space
+from study.space.spec import load_resolved, load_space
+from study.watch.progress import Progress
 from tests.toys import toy_data
 
 Fail = Callable[[Exception], None]

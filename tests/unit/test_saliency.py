@@ -11,20 +11,27 @@ import torch
 from PIL import Image
 
 from study import saliency
-from study.assignment import Assignment
-from study.chosen import Chosen, save_chosen
 from study.data.images import ImageSet
 from study.data.roles import OODValidation, StudyData, ValidationID
 from study.errors import BadInput
 from study.explain import loading
 from study.explain.attribution import METHODS
-from study.frozen import seal
 from study.losses.similarity import Similarity
 from study.models.weights import save_weights
 from study.recipes.registry import make_recipe
-from study.records import TRIAL_JSON, WEIGHTS, RunFolder, SetScores, ValidationScores, write_json
-from study.saved_models import load_model
-from study.trial import fresh_model
+from study.records.files import (
+    TRIAL_JSON,
+    WEIGHTS,
+    RunFolder,
+    SetScores,
+    ValidationScores,
+    write_json,
+)
+from study.records.frozen import seal
+from study.training.assignment import Assignment
+from study.training.trial import fresh_model
+from study.weights.chosen import Chosen, save_chosen
+from study.weights.saved_models import load_model
 from tests.toys import toy_data, train_section
 
 MODEL = {"backbone": "resnet20", "dropout": 0.0}

@@ -1,0 +1,1 @@
+"""OOD scores, metrics of them, and the number that a search minimises."""

@@ -1,0 +1,167 @@
+"""Each arm of an ablation as a space of its own: what it breaks, told at the level that does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from study.recipes.catalog import RecipeInfo
+from study.recipes.params import Rule
+from study.space.ablation import COMBINING, Ablation, Arm, Factor, Level
+from study.space.ablation_spec import level_path
+from study.space.places import FaultList
+from study.space.sections import ModelSection
+from study.space.yamlfile import KeyPath, dotted
+
+Values = dict[str, dict[str, Any]]
+Check = Callable[[Values, FaultList], None]
+
+
+def check_arms(
+    ablation: Ablation, values: Values, info: RecipeInfo, faults: FaultList, check: Check
+) -> None:
+    """No arm may equal another, or break a rule over several fields.
+
+    Args:
+        ablation: the design.
+        values: good values of the baseline by section, without defaults.
+        info: the recipe.
+        faults: takes every fault; what the baseline alone breaks is told there already.
+        check: the rules over several fields, on the values of one arm.
+    """
+    _no_ops(ablation, values, info, faults)
+    _twice(ablation, faults)
+    each_arm(ablation, values, faults, check)
+    for rule in info.params.rules:
+        if rule.has_effect:
+            _effect(rule, ablation, values, info, faults)
+
+
+def each_arm(ablation: Ablation, values: Values, faults: FaultList, check: Check) -> None:
+    """Call ``check`` on every arm but the baseline; move what it finds to the level at fault."""
+    told: set[tuple[KeyPath | str, str]] = set()
+    for arm in ablation.arms[1:]:
+        scratch = FaultList(faults.places, list(faults.faults), faults.misread)
+        before = len(scratch.faults)
+        check(arm_values(values, arm), scratch)
+        for fault in scratch.faults[before:]:
+            path, value = _culprit(ablation, arm, fault.key, fault.rule)
+            if (path, fault.way_out) not in told:
+                told.add((path, fault.way_out))
+                place, line = faults.places.of(path)
+                rule = f"in arm {arm.name!r}: {fault.rule}"
+                moved = replace(
+                    fault, place=place, line=line, key=dotted(path), rule=rule, value=value
+                )
+                faults.faults.append(moved)
+
+
+def arm_values(values: Values, arm: Arm) -> Values:
+    """Values by section with an arm's settings in place."""
+    merged = {name: dict(section) for name, section in values.items()}
+    for parameter, value in arm.settings.items():
+        section, field = split_name(parameter)
+        merged[section][field] = value
+    return merged
+
+
+def split_name(parameter: str) -> tuple[str, str]:
+    """Section and field of a parameter: ``lr`` is of ``train``, ``model.dropout`` of ``model``."""
+    prefix, dot, rest = parameter.partition(".")
+    return (prefix, rest) if dot else ("train", parameter)
+
+
+def baseline_of(parameter: str, values: Values, info: RecipeInfo) -> Any:
+    """What the baseline has for a parameter, in the YAML's form."""
+    section, field = split_name(parameter)
+    kind = info.params if section == "train" else ModelSection
+    typed = values[section].get(field, kind.model_fields[field].default)
+    return kind.model_construct(**{field: typed}).model_dump(include={field})[field]
+
+
+def _all_levels(ablation: Ablation) -> Iterator[tuple[Factor, Level]]:
+    for factor in ablation.factors:
+        for level in factor.levels:
+            yield factor, level
+
+
+def values_of(parameter: str, ablation: Ablation) -> list[tuple[Any, KeyPath]]:
+    """Every value that a level gives a parameter, and where it does."""
+    return [
+        (level.settings[parameter], level_path(factor, level, parameter))
+        for factor, level in _all_levels(ablation)
+        if parameter in level.settings
+    ]
+
+
+def _no_ops(ablation: Ablation, values: Values, info: RecipeInfo, faults: FaultList) -> None:
+    for factor, level in _all_levels(ablation):
+        for parameter, value in level.settings.items():
+            if faults.under(split_name(parameter)):
+                continue
+            baseline = baseline_of(parameter, values, info)
+            if value == baseline and isinstance(value, bool) == isinstance(baseline, bool):
+                rule = f"this is the baseline's {parameter} already, so the level changes nothing"
+                way_out = "Take it out, or change the baseline in `train` or `model`."
+                faults.add(level_path(factor, level, parameter), rule, way_out, value)
+
+
+def _twice(ablation: Ablation, faults: FaultList) -> None:
+    """Two arms that are one; and, where arms combine factors, one parameter in two factors."""
+    setters: dict[str, Factor] = {}
+    seen: list[tuple[Mapping[str, Any], Factor, Level]] = []
+    for factor, level in _all_levels(ablation):
+        for same, other, another in seen:
+            if same == level.settings:
+                rule = f"the same arm as {other.name}={another.name}"
+                path = level_path(factor, level, next(iter(level.settings)))
+                faults.add(path, rule, "Take one of the two out.", dict(level.settings))
+        seen.append((level.settings, factor, level))
+        for parameter, value in level.settings.items():
+            first = setters.setdefault(parameter, factor)
+            if first is not factor and ablation.design in COMBINING:
+                rule = f"{parameter} is set by factor {first.name!r} too, and arms combine the two"
+                way_out = "Set each parameter in one factor, or use design: one_at_a_time."
+                faults.add(level_path(factor, level, parameter), rule, way_out, value)
+
+
+def _culprit(ablation: Ablation, arm: Arm, key: str, rule: str = "") -> tuple[KeyPath, Any]:
+    """The level of an arm that a fault is about: its key's, else the first that the rule names."""
+    words = set(re.findall(r"\w+", rule))
+    found: list[tuple[int, KeyPath, Any]] = []
+    for factor, level in _all_levels(ablation):
+        if arm.levels.get(factor.name) != level.name:
+            continue
+        for parameter, value in level.settings.items():
+            section, field = split_name(parameter)
+            rank = 0 if key == f"{section}.{field}" else 1 if field in words else 2
+            found.append((rank, level_path(factor, level, parameter), value))
+    _, path, value = min(found, key=lambda one: one[0])
+    return path, value
+
+
+def _effect(
+    rule: Rule, ablation: Ablation, values: Values, info: RecipeInfo, faults: FaultList
+) -> None:
+    """A setting that no arm gives an effect, whoever gives it: the baseline or a level."""
+    blamed = rule.fields[0]
+    if any(faults.under(("train", field)) for field in rule.fields):
+        return
+    holds: dict[KeyPath, bool] = {}
+    shown: dict[KeyPath, Any] = {}
+    for arm in ablation.arms:
+        train = arm_values(values, arm)["train"]
+        fields = info.params.model_fields
+        point = [train.get(name, fields[name].default) for name in rule.fields]
+        named = [name for name in rule.fields if name in values["train"]]
+        path: KeyPath = ("train", named[0] if named else blamed)
+        if blamed in arm.settings:
+            path, _ = _culprit(ablation, arm, f"train.{blamed}")
+        holds[path] = holds.get(path, False) or rule.holds(*point)
+        shown[path] = point[0]
+    for path, good in holds.items():
+        if not good:
+            text = f"{rule.text}, and that is so in every arm that has it"
+            faults.add(path, text, rule.way_out, shown[path])

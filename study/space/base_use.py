@@ -1,0 +1,79 @@
+"""Whether a study trains a base model, and of which backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from study.recipes.catalog import RecipeInfo
+from study.space.domains import MarginSearch
+from study.space.places import FaultList
+from study.space.search import Search
+from study.space.sections import ModelSection
+
+if TYPE_CHECKING:
+    from study.space.ablation import Ablation
+
+_BACKBONE = "model.backbone"
+
+
+def trains_base(
+    values: Mapping[str, Mapping[str, Any]],
+    info: RecipeInfo,
+    search: Mapping[str, Search],
+    ablate: Ablation | None,
+) -> bool:
+    """Whether some trial starts from a base of the study's own, or looks at it.
+
+    Args:
+        values: good values by section, ``model.init`` among them.
+        info: the recipe.
+        search: the searched parameters.
+        ablate: the ablation; None where parameters are searched.
+    """
+    if info.base == "none":
+        return False
+    if values["model"]["init"] == "cifar10":
+        return True
+    if info.base != "optional" or info.base_parameter not in info.params.model_fields:
+        return False
+    return "base" in _possible(info.base_parameter, values, info, search, ablate)
+
+
+def _possible(
+    name: str,
+    values: Mapping[str, Mapping[str, Any]],
+    info: RecipeInfo,
+    search: Mapping[str, Search],
+    ablate: Ablation | None,
+) -> list[Any]:
+    """Values that a parameter of ``train`` can have in the study's trials."""
+    searched = search.get(name)
+    if searched is not None and not isinstance(searched, MarginSearch):
+        return list(searched.ends())
+    fixed = values["train"].get(name, info.params.model_fields[name].default)
+    return [fixed, *(ablate.values(name) if ablate else [])]
+
+
+def check_backbone(
+    values: Mapping[str, dict[str, Any]],
+    search: Mapping[str, Search],
+    ablate: Ablation | None,
+    faults: FaultList,
+) -> None:
+    """The base that the study trains has its trials' backbone, or one of its own."""
+    model, base = values["model"], values["base"]
+    varied = _BACKBONE in search or bool(ablate and ablate.values(_BACKBONE))
+    own = model.get("backbone", ModelSection.model_fields["backbone"].default)
+    if varied and model["init"] == "cifar10":
+        rule = "one base serves all trials, so trials that start from it have its backbone"
+        way_out = "Set model.init: random, or vary something else."
+        path = ("search", _BACKBONE) if _BACKBONE in search else ("ablate", "factors")
+        faults.add(path, rule, way_out)
+    elif varied and base.get("backbone") is None:
+        rule = "with model.backbone varied the base needs a backbone of its own"
+        faults.add(("base", "backbone"), rule, "Add backbone: resnet20 to `base`.")
+    elif base.get("backbone") not in (None, own) and model["init"] == "cifar10":
+        rule = f"trials that start from the base have its backbone, and theirs is {own}"
+        way_out = "Take it out, or set model.init: random."
+        faults.add(("base", "backbone"), rule, way_out, base["backbone"])

@@ -1,0 +1,127 @@
+"""``--set SECTION.KEY=VALUE`` and the options that set one key, laid over a space's plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from study.errors import BadInput, Fault
+from study.space.places import FaultList
+from study.space.yamlfile import KeyPath, dotted, parse
+
+SET = "--set"
+# Mappings from which null takes a key out -> the rule, and what the keys that are there are.
+_TAKEN_OUT: dict[KeyPath, tuple[str, str]] = {
+    ("search",): ("only a parameter that is searched can be taken out of the search", "Searched"),
+    ("ablate", "factors"): ("only a factor can be taken out of an ablation", "Factors"),
+}
+
+
+@dataclass(frozen=True)
+class Override:
+    """One key set from the command line.
+
+    Attributes:
+        key: dotted key, such as ``tune.num_trials``.
+        value: plain data.
+        option: the option that set it, for messages.
+    """
+
+    key: str
+    value: Any
+    option: str = SET
+
+
+def apply_overrides(
+    data: dict[str, Any], overrides: Iterable[str | Override], faults: FaultList
+) -> set[KeyPath]:
+    """Lay overrides over ``data``, in place.
+
+    ``search.NAME=null`` takes a parameter out of the search, ``ablate.factors.NAME=null`` a
+    factor out of an ablation.
+
+    Args:
+        data: a space as plain data.
+        overrides: texts ``SECTION.KEY=VALUE``, or ``Override``.
+        faults: takes the faults; its places learn which option gave which key.
+
+    Returns:
+        The paths that were set.
+    """
+    done: set[KeyPath] = set()
+    for item in overrides:
+        override = _parse(item, faults) if isinstance(item, str) else item
+        if override is None:
+            continue
+        path = _path(override.key)
+        if path in done:
+            rule = "the same key is set twice"
+            fault = Fault(override.option, override.key, rule, "Keep one.", override.value)
+            faults.faults.append(fault)
+        elif _lay(data, path, override, faults):
+            done.add(path)
+    return done
+
+
+def _parse(text: str, faults: FaultList) -> Override | None:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not all(key.split(".")):
+        rule = "an override has the form SECTION.KEY=VALUE"
+        faults.faults.append(Fault(SET, "", rule, "For example --set train.lr=0.01.", text))
+        return None
+    try:
+        document = parse(value, SET)
+    except BadInput as bad:
+        faults.faults.extend(
+            Fault(SET, key, fault.rule, fault.way_out, value) for fault in bad.faults
+        )
+        return None
+    for fault in document.faults:
+        inner = f"{key}.{fault.key}" if fault.key else key
+        faults.faults.append(Fault(SET, inner, fault.rule, fault.way_out, fault.value))
+    return None if document.faults else Override(key, document.value)
+
+
+def _path(key: str) -> KeyPath:
+    parts = key.split(".")
+    # A searched parameter outside `train` has a dot in its name: search.model.dropout. So have
+    # factors, ablate.factors.model.dropout, and settings, ablate.factors.F.LEVEL.model.dropout.
+    for where, above in ((1, ["search"]), (2, ["ablate", "factors"]), (4, ["ablate", "factors"])):
+        if parts[: len(above)] == above and parts[where : where + 1] == ["model"]:
+            parts[where : where + 2] = [".".join(parts[where : where + 2])]
+    return tuple(parts)
+
+
+def _lay(data: dict[str, Any], path: KeyPath, override: Override, faults: FaultList) -> bool:
+    *above, last = (str(part) for part in path)
+    inner = data
+    for depth, part in enumerate(above, start=1):
+        below = inner.setdefault(part, {})
+        if not isinstance(below, dict):
+            rule = f"{dotted(path[:depth])} is no mapping, so nothing below it can be set"
+            way_out = f"Set the whole: --set {dotted(path[:depth])}=..."
+            fault = Fault(override.option, override.key, rule, way_out, override.value)
+            faults.faults.append(fault)
+            return False
+        inner = below
+    if path[:-1] in _TAKEN_OUT and override.value is None:
+        if last in inner:
+            del inner[last]
+            return True
+        rule, known = _TAKEN_OUT[path[:-1]]
+        way_out = f"{known}: {', '.join(inner) or 'none'}."
+        faults.faults.append(Fault(override.option, override.key, rule, way_out, None))
+        return False
+    inner[last] = override.value
+    _forget(faults, path)
+    faults.places.options[path] = override.option
+    return True
+
+
+def _forget(faults: FaultList, path: KeyPath) -> None:
+    """Lines of the file that an override made void must not be told for its values."""
+    lines = faults.places.lines
+    for old in [old for old in lines if old[: len(path)] == path]:
+        del lines[old]

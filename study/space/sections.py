@@ -1,0 +1,310 @@
+"""The sections of a space beside ``train`` and ``search``: data, model, base, tune, select."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, cast, get_args
+
+from pydantic import Field, PlainSerializer, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from study.data.names import AUTO
+from study.models.names import Normalisation, Stem
+from study.recipes.params import Section, TrainParams
+from study.records.disk import parse_bytes
+
+FloorKind = Literal["below_base", "at_least"]
+_FLOOR_FORM = "{id_accuracy: {below_base: 0.01}} or {id_accuracy: {at_least: 0.9}}"
+_CONFIRM_FORM = "{top: 3, seeds: 3}"
+_MOST_CONFIRMED = 1000
+
+
+def _fault(rule: str, way_out: str) -> PydanticCustomError:
+    return PydanticCustomError("rule", "{rule}. {way_out}", {"rule": rule, "way_out": way_out})
+
+
+def _set_names(raw: Any) -> str | list[str]:
+    if raw == AUTO:
+        return AUTO
+    if not isinstance(raw, list):
+        raise _fault("must be `auto` or a list of names and paths", f"Write [{raw}] for one set.")
+    if not raw:
+        raise _fault("a list of sets names at least one", "Name a set, or write auto.")
+    for name in raw:
+        if not isinstance(name, str) or not name:
+            raise _fault("a set is named by text", f"Quote {name!r}, or take it out.")
+    return list(raw)
+
+
+def _sources(raw: Any) -> list[str]:
+    if not isinstance(raw, list) or not all(isinstance(one, str) and one.strip() for one in raw):
+        raise _fault("is a list of names of sources", "Write [imagenet], or [imagenet, cifar10].")
+    return list(raw)
+
+
+SetNames = Annotated[str | list[str], PlainValidator(_set_names)]
+"""``auto``, or a list of names and paths of sets."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least validation ID accuracy that a selected model must have.
+
+    Attributes:
+        kind: ``below_base``: so much below the base's; ``at_least``: absolute.
+        value: a fraction.
+    """
+
+    kind: FloorKind
+    value: float
+
+    def accuracy(self, base_accuracy: float | None) -> float:
+        """The least accuracy, a fraction (ValueError if it is relative and there is no base)."""
+        if self.kind == "at_least":
+            return self.value
+        if base_accuracy is None:
+            raise ValueError("a floor below the base's accuracy needs a base")
+        return base_accuracy - self.value
+
+    def plain(self) -> dict[str, Any]:
+        """The form of the YAML."""
+        return {"id_accuracy": {self.kind: self.value}}
+
+
+def _parse_floor(raw: Any) -> Floor | None:
+    if raw is None or isinstance(raw, Floor):
+        return raw
+    inner = raw.get("id_accuracy") if isinstance(raw, dict) and len(raw) == 1 else None
+    kinds = get_args(FloorKind)
+    if not isinstance(inner, dict) or len(inner) != 1 or next(iter(inner)) not in kinds:
+        rule = "a floor is on id_accuracy, below the base or absolute"
+        raise _fault(rule, f"Write {_FLOOR_FORM}.")
+    kind, value = next(iter(inner.items()))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _fault("a floor must be a number", f"Write {_FLOOR_FORM}.")
+    if not 0 <= value <= 1:
+        raise _fault("accuracies are fractions in [0, 1]", f"Not percent: write {_FLOOR_FORM}.")
+    return Floor(cast(FloorKind, kind), float(value))
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """How the best candidates are trained anew.
+
+    Attributes:
+        top: so many candidates, the best by the stated rule.
+        seeds: fresh seeds of each.
+    """
+
+    top: int
+    seeds: int
+
+    def plain(self) -> dict[str, Any]:
+        """The form of the YAML."""
+        return {"top": self.top, "seeds": self.seeds}
+
+
+def _parse_confirm(raw: Any) -> Confirm | None:
+    if raw is None or isinstance(raw, Confirm):
+        return raw
+    way_out = f"Write {_CONFIRM_FORM}, or null for none."
+    if not isinstance(raw, dict) or raw.keys() != {"top", "seeds"}:
+        raise _fault("a confirmation has a number of candidates and of fresh seeds", way_out)
+    for name, value in raw.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise _fault(f"{name} must be a whole number", way_out)
+        if not 1 <= value <= _MOST_CONFIRMED:
+            raise _fault(f"{name} must be from 1 to {_MOST_CONFIRMED}", way_out)
+    return Confirm(raw["top"], raw["seeds"])
+
+
+def _plain_confirm(confirm: Confirm | None) -> dict[str, Any] | None:
+    return None if confirm is None else confirm.plain()
+
+
+def _plain_floor(floor: Floor | None) -> dict[str, Any] | None:
+    return None if floor is None else floor.plain()
+
+
+def _parse_gpus(raw: Any) -> float | Literal["auto"]:
+    if raw == AUTO:
+        return "auto"
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
+        raise _fault("must be `auto` or a number", "Write auto, 0, a share such as 0.25, or 1.")
+    if raw < 0 or (raw > 1 and raw != int(raw)):
+        raise _fault("GPUs are a share of one, or a whole number", "Write 0.25, 0.5, 1 or 2.")
+    return float(raw)
+
+
+def _parse_budget(raw: Any) -> int | str | None:
+    if raw is None:
+        return None
+    rule = "must be a size, such as 20 GB, or null for no limit"
+    if isinstance(raw, bool) or not isinstance(raw, int | str):
+        raise _fault(rule, "Write 500 MB, 20 GB or 1 TiB.")
+    try:
+        parse_bytes(raw)
+    except ValueError:
+        raise _fault(rule, "Write 500 MB, 20 GB or 1 TiB.") from None
+    return raw
+
+
+def _parse_objectives(raw: Any) -> list[str] | None:
+    if raw is None:
+        return None
+    form = "Write [val/fpr95, val/id_accuracy]; for one objective leave the key out."
+    if not isinstance(raw, list) or not all(isinstance(name, str) for name in raw):
+        raise _fault("objectives are a list of validation metrics", form)
+    if len(raw) < 2 or len(set(raw)) < len(raw):
+        raise _fault("objectives are two or more, each once", form)
+    return list(raw)
+
+
+class DataSection(Section):
+    """Where images come from, by role.
+
+    Attributes:
+        id: ``auto``, ``cifar10``, ``demo``, or a path.
+        outliers: auxiliary outliers to train on.
+        ood_val: OOD validation sets.
+        ood_test: OOD test sets, opened by the final test only.
+        val_fraction: share of the ID training images held out for validation.
+        split_seed: seed of that cut; not the study's, so that studies share their validation.
+        image_size: side of the images, pixels.
+        outlier_id_classes: what to do with classes of the ID set in a labelled outlier set.
+        leaks: what to do with an image that is in a test role too.
+        id_near_duplicates: what to do with training images that a test image nearly equals.
+    """
+
+    id: str = AUTO
+    outliers: SetNames = AUTO
+    ood_val: SetNames = AUTO
+    ood_test: SetNames = AUTO
+    val_fraction: float = Field(default=0.1, gt=0, lt=1)
+    split_seed: int = Field(default=0, ge=0)
+    image_size: int = Field(default=32, ge=8, le=1024)
+    outlier_id_classes: Literal["refuse", "filter"] = "refuse"
+    leaks: Literal["stop", "drop"] = "stop"
+    id_near_duplicates: Literal["keep", "drop"] = "keep"
+
+
+class ModelSection(Section):
+    """The network and what it starts from.
+
+    Attributes:
+        backbone: a name of ``study.models.names.BACKBONES``.
+        dropout: share of units dropped; where it is searched, the trial's value counts.
+        init: ``random``, ``cifar10`` (the base that the section ``base`` trains), ``imagenet``
+            (the backbone's own library has the weights) or the path of a weights file; by default
+            what the recipe needs.
+        stem: of ResNet-18 and ResNet-50. small: 3x3 of stride 1 and no pooling, for small images;
+            of ImageNet's weights it stays fresh. imagenet: the library's own, total stride 32.
+        normalisation: channel means and deviations that images are brought to: those that the
+            initialisation was trained with.
+        pretrained_on: sources of images that the initialisation was trained on, such as
+            ``imagenet``, or names of sets; where the study has them too, its numbers are marked.
+    """
+
+    backbone: str = "resnet20"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    init: str = "random"
+    stem: Stem = "small"
+    normalisation: Normalisation = "imagenet"
+    pretrained_on: Annotated[list[str], PlainValidator(_sources)] = Field(default_factory=list)
+
+
+class BaseSection(TrainParams):
+    """How the base model is trained: the parameters of recipe ``cifar10``, and these.
+
+    Attributes:
+        backbone: of the base; null takes the model's.
+        seed: seed of the base, so that studies with other seeds share it.
+        dropout: of the base; null takes the model's.
+        init: what its training starts from: ``random``, ``imagenet``, or the path of a weights
+            file, such as a self-supervised checkpoint.
+    """
+
+    backbone: str | None = None
+    init: str = "random"
+    seed: int = Field(default=0, ge=0)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+
+    def params(self) -> TrainParams:
+        """The parameters of its training alone."""
+        return TrainParams(**self.model_dump(exclude={"backbone", "init", "seed", "dropout"}))
+
+
+class TuneSection(Section):
+    """How trials are drawn, stopped and run.
+
+    Attributes:
+        searcher: who proposes parameters; not of an ablation. tpe, random, grid; gp (a Gaussian
+            process), cmaes (CMA-ES) and nsga2 learn from finished trials alone and draw at random
+            what has a `when`, cmaes also choices.
+        scheduler: who stops trials early: asha, hyperband (ASHA in brackets of several first
+            rungs), median (below the median of the finished trials at that epoch) or none; in an
+            ablation, and with several objectives, nobody unless it is said.
+        objectives: metrics that the searcher follows, each by its own direction, in place of
+            val/objective; the front is in study.db. The selection's rule stays. null: one.
+        population: of nsga2, finished trials a generation; the first one is drawn at random.
+        num_trials: trials in the study; an ablation has arms times seeds.
+        seed: of the searcher, and of every trial's training: trials then differ by their
+            parameters alone (common random numbers).
+        time_budget_s: the study pauses after this many seconds; null: never.
+        max_concurrent: trials at once; null: as many as fit.
+        grace_epochs: no trial is stopped before it.
+        reduction_factor: ASHA and Hyperband keep one in this many at each rung.
+        cpus_per_trial: null: the machine's cores over the trials at once.
+        gpus_per_trial: ``auto``, or a number, a share of one GPU allowed.
+        max_failures: failed trials in a row that stop the study.
+        checkpoint_budget: bytes of the folder of checkpoints; above it losing trials lose their
+            weights, worst first. Text with a unit, or a number; null: no limit.
+    """
+
+    searcher: Literal["tpe", "random", "grid", "gp", "cmaes", "nsga2"] = "tpe"
+    scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
+    objectives: Annotated[list[str] | None, PlainValidator(_parse_objectives)] = None
+    population: int = Field(default=16, ge=2, le=10_000)
+    num_trials: int = Field(default=32, ge=1, le=100_000)
+    seed: int = Field(default=0, ge=0)
+    time_budget_s: float | None = Field(default=None, gt=0)
+    max_concurrent: int | None = Field(default=None, ge=1)
+    grace_epochs: int = Field(default=1, ge=1)
+    reduction_factor: int = Field(default=3, ge=2)
+    cpus_per_trial: float | None = Field(default=None, gt=0)
+    gpus_per_trial: Annotated[float | Literal["auto"], PlainValidator(_parse_gpus)] = "auto"
+    max_failures: int = Field(default=5, ge=1)
+    checkpoint_budget: Annotated[int | str | None, PlainValidator(_parse_budget)] = "20 GB"
+
+
+class SelectSection(Section):
+    """Which trial wins, and which of its epochs stands for it.
+
+    Attributes:
+        metric: a validation metric; searcher and selection go by it.
+        floor: a constraint on validation ID accuracy; null only where ID accuracy is the metric.
+        checkpoint: the epoch of the best objective, or the last one.
+        confirm: train the best candidates anew, such as {top: 3, seeds: 3}; the winner is then
+            the best mean over the fresh seeds. Null: the search's own numbers decide.
+    """
+
+    metric: str = "val/fpr95"
+    floor: Annotated[Floor | None, PlainValidator(_parse_floor), PlainSerializer(_plain_floor)] = (
+        None
+    )
+    checkpoint: Literal["best", "last"] = "best"
+    confirm: Annotated[
+        Confirm | None, PlainValidator(_parse_confirm), PlainSerializer(_plain_confirm)
+    ] = None
+
+
+SECTIONS: Mapping[str, type[Section]] = {
+    "data": DataSection,
+    "model": ModelSection,
+    "base": BaseSection,
+    "tune": TuneSection,
+    "select": SelectSection,
+}
+"""Sections whose fields do not depend on the recipe; ``train`` has the recipe's."""

@@ -1,0 +1,134 @@
+"""``--smoke``: the same study, so small that it ends within a minute on two cores."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Set
+from typing import Any
+
+from study.recipes.params import Section
+from study.space.ablation_smoke import batch_sizes, shrink_ablation
+from study.space.yamlfile import KeyPath
+
+NUM_TRIALS = 3
+EPOCHS = 2  # two, so that ASHA has a rung to cut at
+TRAIN_IMAGES = 256
+BASE_IMAGES = 1024
+
+
+def shrink(plain: dict[str, Any], keep: Set[KeyPath], params: type[Section]) -> dict[str, Any]:
+    """A resolved spec with fewer trials, epochs and images.
+
+    Args:
+        plain: what ``StudySpec.resolved`` gives.
+        keep: paths that the user set on the command line; they stay.
+        params: type of the section ``train``.
+
+    Returns:
+        Plain data to be read as a space.
+    """
+    small = copy.deepcopy(plain)
+    train, search, tune = small["train"], small.get("search", {}), small["tune"]
+    kept = {path[:2] for path in keep}
+    if "ablate" in small:
+        shrink_ablation(small["ablate"], train, kept)
+    elif ("tune", "num_trials") not in kept:
+        tune["num_trials"] = min(tune["num_trials"], NUM_TRIALS)
+    before = copy.deepcopy(search)
+    _epochs(train, search, kept)
+    trained = "lr" in params.model_fields
+    sizes = _values("batch_size", train, search) if trained else [0]
+    most = max(sizes + batch_sizes(small.get("ablate", {})))
+    if "epoch_images" in search and not kept & {("search", "epoch_images")}:
+        least = max(TRAIN_IMAGES, most)
+        search["epoch_images"] = {"int": [least, least + TRAIN_IMAGES]}
+    elif "epoch_images" in train and ("train", "epoch_images") not in kept:
+        train["epoch_images"] = max(min(train["epoch_images"] or TRAIN_IMAGES, TRAIN_IMAGES), most)
+    if "outlier_batch_size" in train and ("train", "outlier_batch_size") not in kept:
+        train["outlier_batch_size"] = min(train["outlier_batch_size"], 64)
+    epochs = min(_values("epochs", train, search))
+    if "warmup_epochs" in train and ("train", "warmup_epochs") not in kept:
+        train["warmup_epochs"] = min(train["warmup_epochs"], epochs - 1)
+    elif "warmup_epochs" in search and ("search", "warmup_epochs") not in kept:
+        # The parameter stays searched in name only where its range does not fit two epochs.
+        del search["warmup_epochs"]
+        train["warmup_epochs"] = 0
+    if ("tune", "grace_epochs") not in kept:
+        tune["grace_epochs"] = min(tune["grace_epochs"], epochs)
+    _tune(tune, kept)
+    if "base" in small:
+        _base(small["base"], kept)
+        _margins(train, search, kept)
+    _keep_conditions(before, search)
+    if not search and "ablate" not in small and trained:
+        lr = train.pop("lr", params.model_fields["lr"].default)
+        search["lr"] = {"loguniform": [lr / 2, 2 * lr]}
+    return {**small, "train": {k: v for k, v in train.items() if k in params.model_fields}}
+
+
+def _tune(tune: dict[str, Any], kept: Set[KeyPath]) -> None:
+    """Two epochs still make two brackets, and three trials more than one generation."""
+    if tune["scheduler"] == "hyperband" and ("tune", "reduction_factor") not in kept:
+        tune["reduction_factor"] = EPOCHS
+    if tune.get("searcher") == "nsga2" and ("tune", "population") not in kept:
+        tune["population"] = 2
+
+
+def _keep_conditions(before: dict[str, Any], search: dict[str, Any]) -> None:
+    """What was shrunk exists when it did; what hung on a domain that is gone is not searched."""
+    for name, form in search.items():
+        if "when" in before.get(name, {}):
+            search[name] = {**form, "when": before[name]["when"]}
+    while gone := [name for name, form in search.items() if _orphan(form, before, search)]:
+        for name in gone:
+            del search[name]
+
+
+def _orphan(form: dict[str, Any], before: dict[str, Any], search: dict[str, Any]) -> bool:
+    def choice(space: dict[str, Any], parent: str) -> Any:
+        return space.get(parent, {}).get("choice")
+
+    return any(choice(search, p) != choice(before, p) for p in form.get("when", {}))
+
+
+def _epochs(train: dict[str, Any], search: dict[str, Any], kept: Set[KeyPath]) -> None:
+    if "epochs" in search and ("search", "epochs") not in kept:
+        search["epochs"] = {"int": [1, EPOCHS]}
+    elif "epochs" in train and ("train", "epochs") not in kept:
+        train["epochs"] = min(train["epochs"], EPOCHS)
+
+
+def _base(base: dict[str, Any], kept: Set[KeyPath]) -> None:
+    if ("base", "epochs") not in kept:
+        base["epochs"] = min(base["epochs"], EPOCHS)
+    if ("base", "epoch_images") not in kept:
+        base["epoch_images"] = max(base["epoch_images"] or BASE_IMAGES, base["batch_size"])
+        base["epoch_images"] = min(base["epoch_images"], max(BASE_IMAGES, base["batch_size"]))
+    if ("base", "warmup_epochs") not in kept:
+        base["warmup_epochs"] = min(base["warmup_epochs"], base["epochs"] - 1)
+
+
+def _margins(train: dict[str, Any], search: dict[str, Any], kept: Set[KeyPath]) -> None:
+    """Margins that cannot cross whatever the base is.
+
+    A base of two epochs may well give outliers lower energies than ID images; a measured margin
+    is therefore taken from its ID energies alone, ``m_in`` below their mean and ``m_out`` above.
+    """
+    both = [{**train, **search}.get(name) for name in ("m_in", "m_out")]
+    measured = [isinstance(form, dict) and "sd" in form for form in both]
+    named = {("search" if name in search else "train", name) for name in ("m_in", "m_out")}
+    if not any(measured) or kept & named:
+        return
+    sides = (("m_in", "below", [1.0, 4.0]), ("m_out", "above", [0.0, 2.0]))
+    for name, side, (low, high) in sides:
+        if name in search:
+            search[name] = {side: "id_energy", "sd": {"uniform": [low, high]}}
+        else:
+            train[name] = {side: "id_energy", "sd": low}
+
+
+def _values(name: str, train: dict[str, Any], search: dict[str, Any]) -> list[int]:
+    if name not in search:
+        return [train[name]]
+    kind = next(kind for kind in search[name] if kind not in ("step", "when"))
+    return list(search[name][kind])

@@ -1,0 +1,356 @@
+"""A space, read and checked as a whole: YAML -> ``StudySpec``, or every fault in one message."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from study.errors import BadInput, Fault
+from study.recipes.catalog import RECIPE_INFOS, RecipeInfo, get_recipe_info
+from study.recipes.params import Section
+from study.space.ablation import Ablation
+from study.space.ablation_check import check_arms
+from study.space.ablation_spec import check_tune, read_ablation
+from study.space.base_use import check_backbone, trains_base
+from study.space.domains import Domain, MarginSearch
+from study.space.fields import elsewhere, read_section
+from study.space.overrides import Override, apply_overrides
+from study.space.places import FaultList, Places, nearest
+from study.space.search import Search, read_search
+from study.space.sections import (
+    SECTIONS,
+    BaseSection,
+    DataSection,
+    Floor,
+    ModelSection,
+    SelectSection,
+    TuneSection,
+)
+from study.space.smoke import shrink
+from study.space.spec_check import check_arm, check_sections, check_together
+from study.space.yamlfile import Document, dump, read
+
+__all__ = [
+    "BaseSection",
+    "DataSection",
+    "Domain",
+    "Floor",
+    "MarginSearch",
+    "ModelSection",
+    "Override",
+    "SelectSection",
+    "StudySpec",
+    "TuneSection",
+    "load_resolved",
+    "load_space",
+    "space_name",
+    "space_path",
+]
+
+SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
+_KEYS = ("recipe", "data", "model", "base", "train", "search", "ablate", "tune", "select")
+_OF_A_SEARCH = ("searcher", "num_trials", "seed")  # keys of `tune` that an ablation goes without
+DEFAULT_FLOOR = Floor("below_base", 0.01)
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """A validated study.
+
+    Attributes:
+        recipe: name of the recipe.
+        data: section ``data``.
+        model: section ``model``.
+        base: section ``base``; None where no base is trained.
+        train: every parameter of the recipe that is fixed, in the YAML's form, defaults included.
+        search: searched parameters as the YAML names them (``lr``, ``model.dropout``); none in
+            an ablation.
+        tune: section ``tune``.
+        select: section ``select``.
+        ablate: section ``ablate``; None where parameters are searched.
+        places: where each value came from, for the messages of later checks.
+    """
+
+    recipe: str
+    data: DataSection
+    model: ModelSection
+    base: BaseSection | None
+    train: dict[str, Any]
+    search: dict[str, Search]
+    tune: TuneSection
+    select: SelectSection
+    ablate: Ablation | None = None
+    places: Places = field(compare=False, repr=False, default_factory=lambda: Places("spec.yaml"))
+
+    @property
+    def info(self) -> RecipeInfo:
+        """What is known of the recipe without building it."""
+        return get_recipe_info(self.recipe)
+
+    @property
+    def own_score(self) -> str:
+        """The OOD score that means over OOD sets, and so the selection, are of."""
+        return self.info.own_score_of(self.train)
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain data with every default written out; ``load_resolved`` of its dump equals this."""
+        model = self.model.model_dump()
+        for name in self.search:
+            if name.startswith("model."):
+                del model[name.removeprefix("model.")]
+        tune = self.tune.model_dump()
+        searched: dict[str, Any] | None = {name: one.plain() for name, one in self.search.items()}
+        if self.ablate is not None:
+            searched = None
+            tune = {key: value for key, value in tune.items() if key not in _OF_A_SEARCH}
+        plain: dict[str, Any] = {
+            "recipe": self.recipe,
+            "data": self.data.model_dump(),
+            "model": model,
+            "base": None if self.base is None else self.base.model_dump(),
+            "train": copy.deepcopy(self.train),
+            "search": searched,
+            "ablate": None if self.ablate is None else self.ablate.plain(),
+            "tune": tune,
+            "select": self.select.model_dump(),
+        }
+        return {key: value for key, value in plain.items() if value is not None}
+
+    def dump(self) -> str:
+        """The resolved spec as YAML."""
+        return dump(self.resolved())
+
+
+def space_path(name_or_path: str) -> Path:
+    """The file of a space given by its name in ``search_spaces/`` or by a path.
+
+    Raises:
+        BadInput: if there is no such space.
+    """
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+        return path
+    shipped = SPACES / f"{name_or_path}.yaml"
+    names = sorted(file.stem for file in SPACES.glob("*.yaml"))
+    if name_or_path in names:
+        return shipped
+    way_out = f"{nearest(name_or_path, names)} A file of your own is given by its path, x.yaml."
+    raise BadInput(Fault("--space", "", "no space has this name", way_out, name_or_path))
+
+
+def space_name(name_or_path: str) -> str:
+    """The name of a space, for the folder of its runs: the stem of its file."""
+    return Path(name_or_path).stem or name_or_path
+
+
+def load_space(
+    name_or_path: str,
+    overrides: Iterable[str | Override] = (),
+    smoke: bool = False,
+    data_root: Path | None = None,
+) -> StudySpec:
+    """Read and check a space.
+
+    Args:
+        name_or_path: name of a shipped space, or path of a YAML file.
+        overrides: ``SECTION.KEY=VALUE`` texts and ``Override``s, laid over the file.
+        smoke: shrink whatever the overrides do not set, so that the study ends in a minute.
+        data_root: folder whose sets may be named in ``data`` by their file names; by default
+            ``data`` in the working directory.
+
+    Returns:
+        The spec.
+
+    Raises:
+        BadInput: with every fault of the file and of the overrides.
+    """
+    path = space_path(name_or_path)
+    document = read(path, _shown(path))
+    faults = _begin(document)
+    data = document.value
+    fixed = apply_overrides(data, overrides, faults)
+    spec = _finish(_build(data, faults, data_root, check_paths=True), faults)
+    if not smoke:
+        return spec
+    small = shrink(spec.resolved(), fixed, spec.info.params)
+    faults = FaultList(Places("--smoke"))
+    shrunk = _finish(_build(small, faults, data_root, check_paths=True), faults)
+    return replace(shrunk, places=spec.places)
+
+
+def load_resolved(path: Path) -> StudySpec:
+    """Read the ``spec.yaml`` of a run; files that it names need not be there any more.
+
+    Raises:
+        BadInput: if it is not what ``StudySpec.dump`` writes.
+    """
+    document = read(path)
+    faults = _begin(document)
+    return _finish(_build(document.value, faults, None, check_paths=False), faults)
+
+
+def _begin(document: Document) -> FaultList:
+    places = Places(document.place, dict(document.lines))
+    return FaultList(places, list(document.faults), document.misread)
+
+
+def _finish(spec: StudySpec | None, faults: FaultList) -> StudySpec:
+    if faults.faults:
+        order = sorted(faults.faults, key=lambda fault: (fault.line is None, fault.line or 0))
+        raise BadInput(list(dict.fromkeys(order)) if _hashable(order) else order)
+    if spec is None:
+        raise AssertionError("a space without faults is a spec")
+    return spec
+
+
+def _hashable(faults: Sequence[Fault]) -> bool:
+    return all(not isinstance(fault.value, list | dict) for fault in faults)
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _build(
+    data: dict[str, Any], faults: FaultList, root: Path | None, *, check_paths: bool
+) -> StudySpec | None:
+    """The spec, or None where ``faults`` says why there is none."""
+    for key, value in data.items():
+        if key not in _KEYS:
+            way_out = elsewhere(key, dict.fromkeys(_KEYS))
+            faults.add((key,), "a space has no such section", way_out, value)
+    info = _recipe(data, faults)
+    values: dict[str, dict[str, Any]] = {}
+    for name, section in SECTIONS.items():
+        values[name] = read_section(section, data.get(name, {}), (name,), faults) or {}
+    if info is None:
+        return None
+    values["train"] = read_section(info.params, data.get("train", {}), ("train",), faults) or {}
+    search, ablate = _trials(data, info, faults)
+    _fixed_and_searched(data, search, faults)
+    own_base = _defaults(data, values, info, search, ablate)
+    if own_base and not faults.under(("model", "init")):
+        check_backbone(values, search, ablate, faults)
+    check_sections(
+        data, values, info, search, faults, root, own_base=own_base, check_paths=check_paths
+    )
+    check_together(values, info, search, faults, effects=ablate is None)
+    if ablate is not None:
+        check_arms(ablate, values, info, faults, lambda arm, into: check_arm(arm, info, into))
+    if faults.faults:
+        return None
+    return _assemble(data, values, info, search, ablate, faults.places, own_base)
+
+
+def _trials(
+    data: dict[str, Any], info: RecipeInfo, faults: FaultList
+) -> tuple[dict[str, Search], Ablation | None]:
+    """What makes trials differ: the section ``search``, or ``ablate`` in its place."""
+    if "ablate" not in data:
+        return read_search(data.get("search"), info, faults), None
+    if "search" in data:
+        given = data["ablate"]
+        keys = list(given)[:1] if isinstance(given, dict) else []
+        path = ("ablate",) if ("ablate",) in faults.places.lines else ("ablate", *keys)
+        way_out = "Take one out; what was searched is fixed in `train` for an ablation."
+        faults.add(path, "a space has `search` or `ablate`, and this one has both", way_out)
+        return {}, None
+    ablate = read_ablation(data["ablate"], info, faults)
+    check_tune(data.get("tune"), ablate, faults)
+    select = data.get("select")
+    if isinstance(select, dict) and select.get("confirm") is not None:
+        rule = "an ablation trains every arm on several seeds already and selects none by luck"
+        faults.add(
+            ("select", "confirm"), rule, "Take it out; see ablate.seeds.", select["confirm"]
+        )
+    return {}, ablate
+
+
+def _recipe(data: dict[str, Any], faults: FaultList) -> RecipeInfo | None:
+    if "recipe" not in data:
+        way_out = f"Write `recipe: energy` at the top; there are {', '.join(RECIPE_INFOS)}."
+        faults.add(("recipe",), "a space names its recipe", way_out)
+        return None
+    name = data["recipe"]
+    info = RECIPE_INFOS.get(name) if isinstance(name, str) else None
+    if info is None:
+        faults.add(("recipe",), "no recipe has this name", nearest(str(name), RECIPE_INFOS), name)
+    return info
+
+
+def _fixed_and_searched(
+    data: dict[str, Any], search: dict[str, Search], faults: FaultList
+) -> None:
+    for name in search:
+        section, key = ("model", name[6:]) if name.startswith("model.") else ("train", name)
+        given = data.get(section)
+        if isinstance(given, dict) and key in given:
+            rule = f"the parameter is fixed in `{section}` and searched in `search`"
+            way_out = f"Take one of the two out (--set search.{name}=null ends the search)."
+            faults.add((section, key), rule, way_out, given[key])
+
+
+def _defaults(
+    data: dict[str, Any],
+    values: dict[str, dict[str, Any]],
+    info: RecipeInfo,
+    search: dict[str, Search],
+    ablate: Ablation | None,
+) -> bool:
+    """Fill in defaults that depend on the rest of the spec; whether the study trains a base."""
+    model, base, select = values["model"], values["base"], values["select"]
+    model.setdefault("init", "random" if info.base == "none" else "cifar10")
+    own_base = trains_base(values, info, search, ablate)
+    if "ablate" in data:  # equal budgets: a pair of trials of which one was stopped is no pair
+        values["tune"].setdefault("scheduler", "none")
+    if values["tune"].get("objectives") is not None:  # none of them alone tells the worse trial
+        values["tune"].setdefault("scheduler", "none")
+    if base.get("dropout") is None and "model.dropout" not in search:
+        base["dropout"] = model.get("dropout", ModelSection.model_fields["dropout"].default)
+    given = data.get("select", {})
+    relative = own_base and model["init"] == "cifar10"
+    if isinstance(given, dict) and "floor" not in given and relative:
+        select["floor"] = DEFAULT_FLOOR
+    return own_base
+
+
+def _assemble(
+    data: dict[str, Any],
+    values: dict[str, dict[str, Any]],
+    info: RecipeInfo,
+    search: dict[str, Search],
+    ablate: Ablation | None,
+    places: Places,
+    own_base: bool,
+) -> StudySpec:
+    train = _fixed(info.params, values["train"], search)
+    if ablate is not None:  # its trials are enumerated like a grid's points
+        num_trials = len(ablate.arms) * len(ablate.seeds)
+        values["tune"] |= {"searcher": "grid", "num_trials": num_trials}
+    return StudySpec(
+        recipe=str(data["recipe"]),
+        data=DataSection(**values["data"]),
+        model=ModelSection(**values["model"]),
+        base=BaseSection(**values["base"]) if own_base else None,
+        train=train,
+        search=search,
+        tune=TuneSection(**values["tune"]),
+        select=SelectSection(**values["select"]),
+        ablate=ablate,
+        places=places,
+    )
+
+
+def _fixed(
+    params: type[Section], given: dict[str, Any], search: dict[str, Search]
+) -> dict[str, Any]:
+    """Every parameter that is not searched, defaults included, in the YAML's form."""
+    full = {name: info.default for name, info in params.model_fields.items()} | given
+    plain = params.model_construct(**full).model_dump()
+    return {name: plain[name] for name in params.model_fields if name not in search}

@@ -1,0 +1,1 @@
+"""One run of training: its parameters, schedules, loop and trial; nothing here knows Ray."""

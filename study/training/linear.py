@@ -1,0 +1,146 @@
+"""Linear fine-tuning: the last layer alone is trained, on features that are computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from study.data.batches import Batch
+from study.data.images import ImageSet
+from study.data.order import Rows, epoch_rows
+from study.data.roles import StudyData
+from study.recipes.base import Recipe
+from study.recipes.params import ClassifierParams
+from study.scoring.evaluation import Evaluation, evaluate
+from study.seeding import numpy_generator
+from study.training.features import BATCH_SIZE, Features, Frozen
+
+
+class LinearHead(nn.Module):
+    """A classifier's last layer, as a classifier of features: what losses and scores take."""
+
+    def __init__(self, fc: nn.Linear) -> None:
+        """Share ``fc`` with the whole model."""
+        super().__init__()
+        self.fc = fc
+
+    def features(self, features: Tensor) -> Tensor:
+        """The features themselves, shape (B, D)."""
+        return features
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits, shape (B, K)."""
+        logits: Tensor = self.fc(features)
+        return logits
+
+
+class LinearTraining:
+    """What `study.training.loop.train` trains, feeds and evaluates where ``fine_tune`` is linear.
+
+    ID images and outliers are drawn as in full fine-tuning, from the same streams; for each image
+    of an epoch one of its views is drawn from ("view", "id", epoch) and ("view", "outliers",
+    epoch).
+
+    Attributes:
+        module: the last layer, shared with the model.
+    """
+
+    def __init__(
+        self, recipe: Recipe, model: nn.Module, data: StudyData, seed: int, device: torch.device
+    ) -> None:
+        """Freeze ``model`` and bring its features.
+
+        Raises:
+            ValueError: where the model has no last layer of its own.
+        """
+        params: ClassifierParams = recipe.params
+        frozen = Frozen(model, device)
+        self.module = LinearHead(frozen.model.fc)
+        self._recipe, self._model, self._data = recipe, model, data
+        self._seed, self._device = seed, device
+        self._frozen = frozen
+        self._labels = torch.tensor(data.train.images.labels, device=device)
+        views = params.feature_views
+        self._train = _Views(
+            frozen.features(data.train.images, params.augment, views), seed, "id", device
+        )
+        self._outliers: _Views | None = None
+        if data.outliers is not None and recipe.outlier_batch_size:
+            found = frozen.features(data.outliers.images, params.augment, views)
+            self._outliers = _Views(found, seed, "outliers", device)
+        self._plain: dict[str, Tensor] = {}
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """The batches of one epoch, features in place of images."""
+        recipe, outliers = self._recipe, self._outliers
+        size, out_size = recipe.params.batch_size, recipe.outlier_batch_size
+        rows = epoch_rows(
+            self._train.num_images,
+            size,
+            num_images=recipe.epoch_images(self._train.num_images),
+            num_outliers=outliers.num_images if outliers else 0,
+            outlier_batch_size=out_size,
+            outlier_order=recipe.outlier_order,
+            pool=recipe.outlier_pool(self._data),
+            seed=self._seed,
+            epoch=epoch,
+        )
+        id_places = self._train.places(rows.id, epoch)
+        labels = self._labels[torch.as_tensor(rows.id, device=self._device)]
+        if outliers is not None and rows.outliers is not None:
+            out_places = outliers.places(rows.outliers, epoch)
+        for step in range(rows.steps):
+            part = slice(step * size, (step + 1) * size)
+            features = self._train.take(id_places[part])
+            num_id = len(features)
+            if outliers is not None and rows.outliers is not None:
+                chosen = out_places[step * out_size : (step + 1) * out_size]
+                features = torch.cat([features, outliers.take(chosen)])
+            yield Batch(features, labels[part], num_id)
+
+    def evaluate(self) -> Evaluation:
+        """Score the validation roles, from features that are computed once too."""
+        return evaluate(
+            self._recipe,
+            self._model,
+            self._data,
+            self._device,
+            scored=self.module,
+            read=self._read,
+        )
+
+    def _read(self, images: ImageSet, device: torch.device) -> Iterator[Tensor]:
+        if images.fingerprint not in self._plain:
+            found = np.array(self._frozen.features(images, "none", 1)[0])
+            self._plain[images.fingerprint] = torch.from_numpy(found).to(device)
+        features = self._plain[images.fingerprint]
+        for start in range(0, len(features), BATCH_SIZE):
+            yield features[start : start + BATCH_SIZE]
+
+
+class _Views:
+    """Features of the views of one set: mapped from disk on the CPU, a tensor on a GPU."""
+
+    def __init__(self, features: Features, seed: int, role: str, device: torch.device) -> None:
+        self.num_views, self.num_images, width = features.shape
+        self._seed, self._role = seed, role
+        self._array = features.reshape(-1, width)
+        self._tensor: Tensor | None = None
+        if device.type != "cpu":
+            self._tensor = torch.from_numpy(np.array(self._array)).to(device)
+
+    def places(self, rows: Rows, epoch: int) -> Rows:
+        """Where the features of ``rows`` are, each of a view at random."""
+        generator = numpy_generator(self._seed, "view", self._role, epoch)
+        views = generator.integers(self.num_views, size=len(rows))
+        places: Rows = views * self.num_images + rows
+        return places
+
+    def take(self, places: Rows) -> Tensor:
+        """Features, shape (N, D)."""
+        if self._tensor is not None:
+            return self._tensor[torch.from_numpy(places).to(self._tensor.device)]
+        return torch.from_numpy(self._array[places])

@@ -1,0 +1,48 @@
+"""Saliency panels of a trial as it trains: pictures in the run's folder, for TensorBoard."""
+
+from __future__ import annotations
+
+import io
+
+import torch
+from torch import Tensor, nn
+
+from study.data.roles import StudyData
+from study.records.files import RunFolder, write_bytes
+
+_IMAGES = 4  # of each set; the same in every trial and epoch
+_SEED = 0
+
+
+def keep_panel(
+    run: RunFolder,
+    trial: str,
+    epoch: int,
+    model: nn.Module,
+    data: StudyData,
+    loss: dict[str, Tensor],
+    device: torch.device,
+) -> None:
+    """Draw a few validation images with the model's maps of them, as panels/<trial>/epoch_*.png.
+
+    Args:
+        run: the study.
+        trial: id of the trial.
+        epoch: 1-based.
+        model: on ``device``, left as it was.
+        data: the roles that training may see.
+        loss: state of the loss, which holds the similarity's scale and offset.
+        device: where to compute.
+    """
+    # captum and matplotlib: for the trials that draw, not for every one
+    from PIL import Image
+
+    from study.explain.choice import choose
+    from study.explain.pair import PairLogit
+    from study.explain.rows import panel_image
+
+    sets = choose(data.val_id.images, data.ood_val.sets, _IMAGES, _SEED)
+    picture = panel_image(model, list(sets.values()), device, pair=PairLogit.of_state(loss))
+    png = io.BytesIO()
+    Image.fromarray(picture).save(png, "PNG")
+    write_bytes(run.panel(trial, epoch), png.getvalue())

@@ -1,0 +1,187 @@
+"""One trial, without Ray: train from where it stands, keep its files, tell each epoch.
+
+What a trial tells is text (JSON), so that floats arrive as they were and nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from study.data.roles import StudyData
+from study.errors import BadInput, TrialFailed
+from study.recipes.base import Recipe
+from study.recipes.registry import make_recipe
+from study.records.failures import DIVERGED, FILE, MEMORY, cause_of
+from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores, write_json
+from study.training.assignment import Assignment
+from study.training.loop import EpochResult, Goal, TrainingState, train
+from study.training.panels import keep_panel
+from study.weights.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from study.weights.chosen import Chosen, save_chosen
+from study.weights.starting import Starting, network_of, tensors
+
+
+class _UnusableFile(Exception):
+    """A file that the trial would go on from is damaged or another's; its text names it."""
+
+
+@dataclass(frozen=True)
+class TrialSetting:
+    """What every trial of a study shares; goes to the workers once, arrays uncopied.
+
+    Attributes:
+        recipe: name of the recipe.
+        data: the roles that training may see.
+        starting: the base, and the weights to start from.
+        run: the run's folder, the same path on every machine.
+        goal: what epochs are judged by.
+        checkpoint_rule: "best" (lowest val/objective, earliest of equals) or "last".
+        threads: CPU threads of a trial.
+        device: "cpu" or "cuda".
+    """
+
+    recipe: str
+    data: StudyData
+    starting: Starting
+    run: Path
+    goal: Goal
+    checkpoint_rule: str
+    threads: int
+    device: str
+
+
+def run_trial(assignment: Assignment, setting: TrialSetting) -> Iterator[str]:
+    """Train and yield one message an epoch; a failure is a message too, and the last one.
+
+    Yields:
+        ``{"epoch": e, "metrics": {...}}`` or ``{"failed": reason, "cause": c, "traceback": t}``.
+    """
+    torch.set_num_threads(setting.threads)
+    try:
+        _need_shared_folder(setting.run)
+        for result in _epochs(assignment, setting):
+            yield json.dumps({"epoch": result.epoch, "metrics": result.metrics})
+    except Exception as error:  # noqa: BLE001 - a failed trial is data; the study goes on
+        yield json.dumps(_failure(error))
+    finally:
+        if setting.device == "cuda":
+            torch.cuda.empty_cache()  # the next trial, or a neighbour on this GPU, needs it
+
+
+def _need_shared_folder(run: Path) -> None:
+    if not RunFolder(run).manifest.exists():
+        raise TrialFailed(
+            f"{run} is not to be seen from this machine; give --out on storage that all share"
+        )
+
+
+def _failure(error: Exception) -> dict[str, str]:
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, _UnusableFile):
+        return {"failed": str(error), "cause": FILE, "traceback": ""}
+    cause = cause_of(error)
+    if cause == DIVERGED:
+        return {"failed": str(error), "cause": cause, "traceback": ""}
+    if cause == MEMORY:
+        return {"failed": f"out of memory: {error}", "cause": cause, "traceback": trace}
+    return {"failed": f"{type(error).__name__}: {error}", "cause": cause, "traceback": trace}
+
+
+def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResult]:
+    """Train on from the recorded epochs; scores, checkpoint and chosen weights on disk first."""
+    run = RunFolder(setting.run)
+    folder = run.trial_checkpoints(assignment.trial_id)
+    base = setting.starting.base
+    recipe = make_recipe(setting.recipe, assignment.train, base.build if base else None)
+    told = {"recipe": setting.recipe, **asdict(replace(assignment, objectives=()))}
+    write_json(folder / TRIAL_JSON, told)
+    model = fresh_model(recipe, assignment, setting.data.num_classes, image_size(setting.data))
+    weights = setting.starting.weights.get(assignment.model["backbone"])
+    if weights is not None:
+        recipe.load_start(model, tensors(weights))
+    start, scores = _standing(assignment, run)
+    recorded = assignment.objectives[: start.epoch] if start else ()
+    best = min(recorded, default=float("inf"))
+    epochs = train(
+        recipe,
+        model,
+        setting.data,
+        seed=assignment.seed,
+        goal=setting.goal,
+        device=torch.device(setting.device),
+        start=start,
+    )
+    for result in epochs:
+        scores = scores.followed_by(result.scores)
+        scores.save(run.trial_scores(assignment.trial_id))
+        save_checkpoint(folder, result.state)
+        if result.epoch in recipe.panel_epochs:
+            state, device = result.state, torch.device(setting.device)
+            trial = assignment.trial_id
+            keep_panel(run, trial, result.epoch, model, setting.data, state.loss, device)
+        value = result.metrics["val/objective"]
+        if setting.checkpoint_rule == "last" or value < best:
+            best = min(best, value)
+            notes = {"epoch": str(result.epoch)}
+            chosen = Chosen(result.state.model, result.fitted, result.state.loss, notes)
+            save_chosen(folder / WEIGHTS, chosen)
+        yield result
+
+
+def fresh_model(recipe: Recipe, assignment: Assignment, num_classes: int, size: int) -> nn.Module:
+    """The assignment's model with freshly initialised weights."""
+    return recipe.build_model(
+        assignment.model["backbone"],
+        num_classes,
+        dropout=assignment.model["dropout"],
+        image_size=size,
+        seed=assignment.seed,
+        network=network_of(assignment.model),
+    )
+
+
+def image_size(data: StudyData) -> int:
+    """Side of the images, pixels."""
+    return int(data.train.images.pixels.shape[1])
+
+
+def _standing(
+    assignment: Assignment, run: RunFolder
+) -> tuple[TrainingState | None, ValidationScores]:
+    """State and scores to go on from: of the newest recorded epoch that still has a checkpoint.
+
+    Recorded epochs that are trained again come out the same; the ledger keeps the first telling.
+    """
+    folder = run.trial_checkpoints(assignment.trial_id)
+    recorded = range(len(assignment.objectives), 0, -1)
+    done = next((epoch for epoch in recorded if has_checkpoint(folder, epoch)), 0)
+    if not done:
+        return None, ValidationScores(np.empty(0, np.int32))
+    try:
+        state = load_checkpoint(folder, done)
+    except BadInput as error:
+        raise _UnusableFile(str(error)) from error
+    return state, _recorded_scores(run.trial_scores(assignment.trial_id), done)
+
+
+def _recorded_scores(path: Path, done: int) -> ValidationScores:
+    """The scores of the epochs up to ``done``, all of them or none."""
+    way_out = "Restore it from a copy, or remove it and the trial's checkpoints."
+    try:
+        scores = ValidationScores.load(path).upto(done)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        rule = f"{path}: cannot be read as a trial's scores ({type(error).__name__}: {error})"
+        raise _UnusableFile(f"{rule}. {way_out}") from error
+    if scores.epochs.tolist() != list(range(1, done + 1)):
+        rule = f"{path}: holds the epochs {scores.epochs.tolist()}, not 1 to {done}"
+        raise _UnusableFile(f"{rule}. {way_out}")
+    return scores

@@ -1,0 +1,217 @@
+"""One session of a study's search: decisions, observers and Ray brought together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from study.confirm import Choose, Confirmation
+from study.records.files import RunFolder
+from study.records.ledger import Ledger
+from study.scoring.objective import objective
+from study.setup import Setup
+from study.space.ablation import ARM, SEED
+from study.space.points import absent, conditions, grid, is_under, suggested, to_optuna, values_of
+from study.space.spec import StudySpec
+from study.training.assignment import trial_id
+from study.training.loop import Goal
+from study.training.trial import TrialSetting
+from study.tune.decisions import Decisions, SearchPlan, TrialRecord
+from study.tune.ray_tuner import ray_running, run_session
+from study.tune.resources import Resources, plan_resources
+from study.tune.session import Limits, Session
+from study.watch.observers import ProgressObserver, RecordsObserver, standing
+from study.watch.progress import Progress
+from study.watch.tensorboard import TensorBoardLog
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a session runs; of a trial's numbers only the threads decide anything.
+
+    Attributes:
+        address: of a running Ray cluster; None starts one here.
+        max_concurrent: trials at a time; None for as many as fit.
+        cpus_per_trial: None decides by the machine.
+        gpus_per_trial: None decides by the machine.
+        time_budget_s: of the session; None for no limit.
+    """
+
+    address: str | None
+    max_concurrent: int | None
+    cpus_per_trial: float | None
+    gpus_per_trial: float | None
+    time_budget_s: float | None
+
+
+def machine_of(
+    spec: StudySpec,
+    address: str | None,
+    *,
+    max_concurrent: int | None = None,
+    time_budget_s: float | None = None,
+) -> Machine:
+    """The machine as the spec has it, but for what this session chooses anew."""
+    tune = spec.tune
+    gpus = None if tune.gpus_per_trial == "auto" else float(tune.gpus_per_trial)
+    return Machine(
+        address=address,
+        max_concurrent=max_concurrent or tune.max_concurrent,
+        cpus_per_trial=tune.cpus_per_trial,
+        gpus_per_trial=gpus,
+        time_budget_s=time_budget_s or tune.time_budget_s,
+    )
+
+
+def this_machine() -> list[dict[str, float]]:
+    """CPUs and GPUs of this machine, as a cluster of one."""
+    return [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
+
+
+def search_plan(setup: Setup) -> SearchPlan:
+    """The part of a study that fixes its decisions."""
+    tune, select = setup.spec.tune, setup.spec.select
+    return SearchPlan(
+        seed=tune.seed,
+        searcher=tune.searcher,
+        scheduler=tune.scheduler,
+        grace_epochs=tune.grace_epochs,
+        reduction_factor=tune.reduction_factor,
+        checkpoint_rule=select.checkpoint,
+        distributions={name: to_optuna(one) for name, one in suggested(setup.spec).items()},
+        num_epochs=setup.num_epochs,
+        remark=setup.spec.info.remark,
+        grid=grid(setup.spec) if tune.searcher == "grid" else (),
+        conditions=conditions(setup.spec),
+        max_epochs=max(values_of(setup.spec, "epochs")),
+        population=tune.population,
+        objectives=tuple(tune.objectives or ()),
+        objective=lambda metrics: objective(metrics, select.metric, setup.floor),
+    )
+
+
+def search(
+    run: RunFolder,
+    setup: Setup,
+    ledger: Ledger,
+    progress: Progress,
+    machine: Machine,
+    choose: Choose | None = None,
+) -> Session:
+    """Run trials until the study is done or stopped; the session tells which.
+
+    Tables, study.db and TensorBoard are whole when this returns. A fatal error is left in
+    ``Session.error``. ``choose`` names the candidates of a confirmation; without it there is
+    none, whatever the spec says.
+
+    Raises:
+        BadInput: where no trial fits the machine, or no cluster answers.
+    """
+    decisions = Decisions(search_plan(setup), ledger)
+    tune = setup.spec.tune
+    records = RecordsObserver(run, setup, decisions, progress.warning)
+    board = TensorBoardLog(run.tensorboard, lambda record: _told(setup, record), run.panel)
+    limits = Limits(
+        num_trials=tune.num_trials,
+        time_budget_s=machine.time_budget_s,
+        max_failures=tune.max_failures,
+    )
+    session = Session(
+        decisions, setup.assign, limits, [ProgressObserver(progress, setup), board, records]
+    )
+    if choose is not None:
+        session.confirmation = _confirmation(run, setup, records, decisions, progress, choose)
+    _tell_start(progress, setup, decisions, machine)
+    try:
+        if not session.exhausted:
+            _run_on_ray(run, setup, session, machine)
+    finally:
+        with session.pausing_on_full_disk():
+            board.close()
+        with session.pausing_on_full_disk():
+            records.close()
+        progress.close()
+        progress.failure_table(records.failures)
+    return session
+
+
+def _confirmation(
+    run: RunFolder,
+    setup: Setup,
+    records: RecordsObserver,
+    decisions: Decisions,
+    progress: Progress,
+    choose: Choose,
+) -> Confirmation | None:
+    rule = setup.spec.select.confirm
+    if rule is None:
+        return None
+
+    def chosen() -> list[int]:
+        records.flush()  # what is chosen from is the tables
+        candidates = list(choose(run, rule.top))
+        names = ", ".join(trial_id(number) for number in candidates)
+        progress.note(f"Confirmation: {names or 'no candidate'}, {rule.seeds} fresh seeds each")
+        return candidates
+
+    return Confirmation(decisions, rule, chosen)
+
+
+def _tell_start(progress: Progress, setup: Setup, decisions: Decisions, machine: Machine) -> None:
+    """How many trials there will be, and how those on record ended."""
+    select = setup.spec.select
+    confirming = select.confirm.top * select.confirm.seeds if select.confirm else 0
+    ended = [record for record in decisions.trials if record.status != "running"]
+    progress.study_started(
+        setup.spec.tune.num_trials + confirming,
+        select.metric,
+        time_budget_s=machine.time_budget_s,
+        recorded=[(trial_id(r.number), r.status, standing(r, select.checkpoint)) for r in ended],
+    )
+
+
+def _told(setup: Setup, record: TrialRecord) -> dict[str, Any]:
+    """Parameters of a trial for TensorBoard, arm and seed of an ablation among them."""
+    arm: dict[str, Any] = {ARM: record.arm, SEED: record.seed} if setup.spec.ablate else {}
+    if record.confirms is not None:
+        arm = {ARM: record.arm, SEED: record.seed, "confirms": trial_id(record.confirms)}
+    gone = absent(setup.spec, record.params)
+    known = setup.params(record).items()
+    return arm | {name: value for name, value in known if not is_under(name, gone)}
+
+
+def _run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
+    from study.tune.trainable import (
+        trainable,  # Ray comes with it, and not every command needs Ray
+    )
+
+    with ray_running(machine.address) as nodes:
+        resources = plan_resources(
+            nodes,
+            cpus=machine.cpus_per_trial,
+            gpus=machine.gpus_per_trial,
+            max_concurrent=machine.max_concurrent,
+        )
+        session.max_concurrent = resources.max_concurrent
+        setting = _setting(run, setup, resources)
+        told = {"device": resources.device, "threads": resources.threads}
+        session.decisions.note("session", max_concurrent=resources.max_concurrent, **told)
+        scratch = run.path.resolve() / ".ray"
+        run_session(session, trainable, {"setting": setting}, resources, scratch)
+
+
+def _setting(run: RunFolder, setup: Setup, resources: Resources) -> TrialSetting:
+    select = setup.spec.select
+    return TrialSetting(
+        recipe=setup.spec.recipe,
+        data=setup.data,
+        starting=setup.starting(),
+        run=run.path.resolve(),
+        goal=Goal(select.metric, setup.floor),
+        checkpoint_rule=select.checkpoint,
+        threads=resources.threads,
+        device=resources.device,
+    )

@@ -1,0 +1,1 @@
+"""What a user sees of a running study: the terminal, TensorBoard, and who follows a session."""

@@ -1,0 +1,159 @@
+"""What follows a session: tables, database, progress and checkpoints, each told by the session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from typing_extensions import override
+
+from study.records.disk import parse_bytes, sweep_temporaries
+from study.records.failures import FailedTrial, failure_lines
+from study.records.files import RunFolder, write_bytes
+from study.records.tables import checkpoint_epoch, write_tables
+from study.setup import Setup
+from study.training.assignment import trial_id
+from study.tune.decisions import Decisions, TrialRecord
+from study.tune.session import Observer
+from study.tune.study_db import StudyDatabase, confirming
+from study.watch.progress import Progress
+from study.watch.scoreboard import IMAGES_PER_S
+from study.weights.checkpoint import drop_checkpoints
+from study.weights.checkpoint_budget import CheckpointBudget
+
+_TABLES_EVERY_S = 10.0
+
+
+class ProgressObserver(Observer):
+    """Tells the progress view."""
+
+    def __init__(self, progress: Progress, setup: Setup) -> None:
+        """Take the view and what names a trial's parameters."""
+        self._progress = progress
+        self._setup = setup
+
+    def trial_started(self, record: TrialRecord) -> None:
+        """Show its searched parameters."""
+        self._progress.trial_started(trial_id(record.number), record.params)
+
+    def epoch(self, record: TrialRecord) -> None:
+        """Show its newest epoch."""
+        total = self._setup.num_epochs(record.params)
+        done = len(record.epochs)
+        metrics = record.epochs[-1]
+        if record.confirms is not None:  # it does not compete for the best so far
+            metrics = {IMAGES_PER_S: metrics[IMAGES_PER_S]} if IMAGES_PER_S in metrics else {}
+        self._progress.epoch(trial_id(record.number), done, total, metrics)
+
+    @override
+    def trial_retried(self, record: TrialRecord, reason: str) -> None:
+        """Say that it goes on alone."""
+        name, first = trial_id(record.number), reason.splitlines()[0]
+        self._progress.warning(f"trial {name} goes on, alone: {first}")
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Show how it ended."""
+        select, reason = self._setup.spec.select, record.reason
+        metrics = standing(record, select.checkpoint)
+        if record.confirms is not None and record.status == "finished":
+            value = chosen_metrics(record, select.checkpoint)[select.metric]
+            reason = f"{select.metric} {value:.4g}, trial {trial_id(record.confirms)} anew"
+        self._progress.trial_ended(trial_id(record.number), record.status, metrics, reason)
+
+
+def chosen_metrics(record: TrialRecord, rule: str) -> dict[str, float]:
+    """Metrics of the epoch that the checkpoint rule picks; empty before the first."""
+    epoch = checkpoint_epoch(record.objectives, rule)
+    return record.epochs[epoch - 1] if epoch else {}
+
+
+def standing(record: TrialRecord, rule: str) -> dict[str, float]:
+    """The same for the progress view: a confirming trial does not compete for the best."""
+    return {} if record.confirms is not None else chosen_metrics(record, rule)
+
+
+class RecordsObserver(Observer):
+    """Keeps tables, study.db and checkpoints in step with the ledger."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        setup: Setup,
+        decisions: Decisions,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        """Clear what the killed left, open study.db anew from the ledger, write the tables.
+
+        ``warn`` is told where the budget for checkpoints cannot be kept.
+        """
+        self._run = run
+        self._setup = setup
+        self._decisions = decisions
+        self._warn = warn
+        sweep_temporaries(run.path)
+        for record in decisions.trials:  # a kill may have come between its end and this
+            if record.status != "running":
+                drop_checkpoints(run.trial_checkpoints(trial_id(record.number)))
+        limit = setup.spec.tune.checkpoint_budget
+        self._budget = CheckpointBudget(
+            run,
+            None if limit is None else parse_bytes(limit),
+            setup.spec.select.checkpoint,
+            self._note_dropped,
+        )
+        name, directions = run.path.resolve().name, decisions.plan.directions
+        self._database = StudyDatabase(run.study_db, name, directions)
+        self._update_database()
+        self._written = 0.0
+        self._write(live=True)
+
+    @override
+    def epoch(self, record: TrialRecord) -> None:
+        """Write the tables if that was some time ago."""
+        if time.monotonic() - self._written > _TABLES_EVERY_S:
+            self._write(live=True)
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Free its resumable states, add it to study.db, write the tables if it is time."""
+        drop_checkpoints(self._run.trial_checkpoints(trial_id(record.number)))
+        beyond = self._budget.enforce(self._decisions.trials)
+        if beyond and self._warn is not None:
+            self._warn(beyond)
+        self._update_database()
+        self.epoch(record)
+
+    def flush(self) -> None:
+        """Write the tables now."""
+        self._write(live=True)
+
+    @property
+    def failures(self) -> list[FailedTrial]:
+        """The failed trials of the study."""
+        return [
+            FailedTrial(trial_id(record.number), record.reason, record.traceback)
+            for record in self._decisions.trials
+            if record.status == "failed"
+        ]
+
+    def close(self) -> None:
+        """Write everything as it stands now, unfinished trials as paused."""
+        try:
+            if failures := self.failures:
+                text = "\n".join(failure_lines(failures)) + "\n"
+                write_bytes(self._run.failures, text.encode())
+            self._write(live=False)
+        finally:
+            self._database.close(self._decisions.frozen, confirming(self._decisions))
+
+    def _update_database(self) -> None:
+        self._database.update(self._decisions.frozen)
+        self._database.update_confirming(confirming(self._decisions))
+
+    def _note_dropped(self, trials: list[str], size: int) -> None:
+        self._decisions.note("weights dropped", trials=trials, bytes=size)
+
+    def _write(self, *, live: bool) -> None:
+        if self._decisions.trials:
+            rule = self._setup.spec.select.checkpoint
+            write_tables(self._run, self._decisions.trials, self._setup.params, rule, live=live)
+        self._written = time.monotonic()

@@ -1,0 +1,1 @@
+"""Weights that outlive a run of training: bases, initialisations, checkpoints, the chosen."""

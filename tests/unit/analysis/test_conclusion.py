@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis.conclusion import conclude
+from study.errors import StudyFailed
+from study.records.frozen import read_frozen
+from study.records.ledger import Ledger
+from tests.fake_run import Fake, make_run
+
+
+def test_conclusion_freezes_the_choice_and_tells_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "energy")
+    with Ledger(run.ledger) as ledger:
+        text = conclude(run, ledger)
+        (selected,) = ledger.events("selected")
+    frozen = read_frozen(run.path)
+    assert selected["trial_id"] == frozen["trial_id"]
+    assert selected["sha256"] == frozen["sha256"]
+    assert f"Selected trial {frozen['trial_id']}, epoch {frozen['epoch']}" in text
+    assert f"{frozen['value']:.3f}" in text
+    assert f"python -m analysis test {run.path}" in text
+    assert str(run.report) in text
+    assert "DEMO" not in text
+    report = run.report.read_text()
+    assert frozen["trial_id"] in report
+    assert frozen["sha256"][:12] in report
+
+
+def test_conclusion_of_the_same_study_is_on_the_ledger_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    with Ledger(run.ledger) as ledger:
+        first = conclude(run, ledger)
+        frozen = run.selection.read_bytes()
+        assert conclude(run, ledger) == first
+        assert len(ledger.events("selected")) == 1
+    assert run.selection.read_bytes() == frozen
+
+
+def test_conclusion_on_the_demo_says_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(demo=True))
+    with Ledger(run.ledger) as ledger:
+        assert conclude(run, ledger).startswith("EMBEDDED DEMO, not CIFAR-10")
+
+
+def test_conclusion_without_a_candidate_gives_a_reason_a_report_and_no_choice(
+    tmp_path: Path,
+) -> None:
+    run = make_run(tmp_path, Fake(statuses=("failed", "pruned", "paused")))
+    with Ledger(run.ledger) as ledger:
+        with pytest.raises(StudyFailed, match="report says more"):
+            conclude(run, ledger)
+        assert ledger.events("selected") == []
+    assert run.report.exists()
+    assert not run.selection.exists()

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import analysis
+from analysis.compare import over_seeds
+from analysis.confirmation import choose, confirmation, confirmation_lines, seed_interval
+from analysis.final_test import load_results, load_seeds, run_final_test
+from analysis.frozen import freeze_choice
+from analysis.selection import NoSelection
+from analysis.study import Study
+from study.records.files import WEIGHTS, RunFolder
+from study.records.frozen import frozen_models, read_frozen
+from study.records.ledger import Ledger
+from tests.fake_run import Fake, make_run, make_scores, metrics_of
+
+FAKE = Fake(statuses=("finished",) * 5, below_base=0.5)
+Run = tuple[float, float] | None
+"""ID accuracy and separation of a run on a fresh seed; None where it failed."""
+
+
+def _confirm(run: RunFolder, runs: Mapping[int, Sequence[Run]], *, seeds: int = 3) -> None:
+    """Add confirming trials to a fake run, seed by seed, as a study does."""
+    table = pd.read_parquet(run.trials).assign(confirms="", cause="")
+    rows: list[dict[str, Any]] = []
+    longest = max(len(one) for one in runs.values())
+    for k in range(longest):
+        for candidate, each in runs.items():
+            if k < len(each):
+                name = f"{len(table) + len(rows):05d}"
+                rows.append(_row(run, table, name, candidate, k, each[k]))
+    pd.concat([table, pd.DataFrame(rows)]).to_parquet(run.trials, index=False)
+    with Ledger(run.ledger) as ledger:
+        searched = len(table)
+        ledger.append("confirm", candidates=list(runs), seeds=seeds, num_searched=searched)
+
+
+def _row(
+    run: RunFolder, table: pd.DataFrame, name: str, candidate: int, k: int, told: Run
+) -> dict[str, Any]:
+    row = table.iloc[candidate].to_dict() | {"trial_id": name, "seed": 1000 * candidate + k}
+    row |= {"arm": "confirm", "confirms": f"{candidate:05d}", "epochs": 1, "checkpoint_epoch": 1}
+    if told is None:
+        metrics = {key: np.nan for key in row if key.startswith("val/")}
+        return row | {"status": "failed"} | metrics
+    scores = make_scores(FAKE, name, [told])
+    scores.save(run.trial_scores(name))
+    weights = run.trial_checkpoints(name) / WEIGHTS
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(name.encode())
+    return row | metrics_of(scores, 0)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return make_run(tmp_path / "energy", FAKE)
+
+
+def _freeze(run: RunFolder) -> dict[str, Any]:
+    study = analysis.load(run.path)
+    assert isinstance(study, Study)
+    with Ledger(run.ledger) as ledger:
+        freeze_choice(study, study.select(), ledger)
+    return read_frozen(run.path)
+
+
+def test_choice_takes_the_best_by_the_rule_above_the_floor(run: RunFolder) -> None:
+    ranked = analysis.load(run.path).select().candidates["trial_id"]
+    assert choose(run, 2) == [int(name) for name in ranked[:2]]
+    assert len(choose(run, 99)) == 5
+
+
+def test_choice_is_empty_where_no_trial_may_be_selected(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(statuses=("pruned", "failed")))
+    assert choose(run, 3) == []
+
+
+def test_confirming_trials_are_no_candidates_and_join_no_table(run: RunFolder) -> None:
+    before = analysis.load(run.path)
+    _confirm(run, {0: [(0.80, 9.0)] * 3})
+    after = analysis.load(run.path)
+    assert after.trials["trial_id"].tolist() == before.trials["trial_id"].tolist()
+    assert after.select().trial_id == before.select().trial_id
+    assert len(after.confirming) == 3
+
+
+def test_winner_has_the_best_mean_over_fresh_seeds_and_its_median_is_exported(
+    run: RunFolder,
+) -> None:
+    first, second = choose(run, 2)
+    _confirm(
+        run,
+        {first: [(0.80, 1.5), (0.80, 1.4), (0.80, 1.6)],
+         second: [(0.80, 2.6), (0.80, 2.0), (0.80, 2.3)]},
+    )  # fmt: skip
+    frozen = _freeze(run)
+    assert frozen["trial_id"] == f"{first:05d}"
+    told = frozen["confirmation"]
+    assert told["candidate"] == f"{second:05d}"
+    runs = told["candidates"][1]["runs"]
+    values = {one["trial_id"]: one["value"] for one in runs}
+    assert frozen["winner"] == sorted(values, key=values.__getitem__)[1]
+    assert told["mean"] == pytest.approx(np.mean(list(values.values())))
+    assert next(iter(told["tested"])) == frozen["winner"]
+    assert set(told["tested"]) == set(values)
+    assert told["candidates"][0]["discovery"] == frozen["value"]
+    low, high = told["interval"]
+    assert low < told["mean"] < high
+
+
+def test_of_an_even_number_of_seeds_the_worse_middle_one_is_exported(run: RunFolder) -> None:
+    (first,) = choose(run, 1)
+    _confirm(run, {first: [(0.80, 2.6), (0.80, 1.5)]}, seeds=2)
+    assert _freeze(run)["winner"] == "00006"
+
+
+def test_candidate_whose_mean_accuracy_misses_the_floor_does_not_win(run: RunFolder) -> None:
+    first, second = choose(run, 2)
+    floor = analysis.load(run.path).floor
+    low = [(0.05, 3.0), (0.05, 3.0), (0.10, 3.0)]
+    _confirm(run, {first: low, second: [(0.80, 1.2)] * 3})
+    found = confirmation(analysis.load(run.path))
+    assert found is not None
+    assert floor is not None
+    assert found.winner is found.candidates[1]
+    assert f"below the floor, {floor.value:.4f}" in found.candidates[0].why
+
+
+def test_candidate_of_which_a_run_failed_does_not_win_and_is_told(run: RunFolder) -> None:
+    first, second = choose(run, 2)
+    _confirm(run, {first: [(0.80, 3.0), None, (0.80, 3.0)], second: [(0.80, 1.2)] * 3})
+    frozen = _freeze(run)
+    told = frozen["confirmation"]["candidates"][0]
+    assert frozen["confirmation"]["candidate"] == f"{second:05d}"
+    assert told["why"] == "1 of 3 runs failed"
+    assert [one["value"] is None for one in told["runs"]] == [False, True, False]
+
+
+def test_confirmation_that_lets_nobody_through_takes_an_unopened_choice_back(
+    run: RunFolder,
+) -> None:
+    _freeze(run)
+    (first,) = choose(run, 1)
+    _confirm(run, {first: [None] * 3})
+    with pytest.raises(NoSelection, match="none of the 1 candidates was confirmed"):
+        _freeze(run)
+    assert not run.selection.exists()
+
+
+def test_confirmation_that_is_not_finished_leaves_the_searchs_choice(run: RunFolder) -> None:
+    first, second = choose(run, 2)
+    _confirm(run, {first: [(0.80, 3.0)] * 3, second: [(0.80, 3.0)] * 2})
+    frozen = _freeze(run)
+    assert frozen["confirmation"] is None
+    assert frozen["winner"] == frozen["trial_id"] == f"{first:05d}"
+    assert frozen_models(frozen) == {frozen["winner"]: frozen["weights_sha256"]}
+
+
+def test_confirmation_that_ends_later_replaces_an_unopened_choice_once(run: RunFolder) -> None:
+    early = _freeze(run)
+    (first,) = choose(run, 1)
+    _confirm(run, {first: [(0.80, 2.0), (0.80, 2.1), (0.80, 2.2)]})
+    late = _freeze(run)
+    assert late["winner"] != early["winner"]
+    assert late["threshold"] != early["threshold"]
+    assert _freeze(run) == late
+
+
+def test_older_confirmation_stands_until_a_newer_one_has_ended(run: RunFolder) -> None:
+    (first,) = choose(run, 1)
+    _confirm(run, {first: [(0.80, 2.0)] * 3})
+    whole = _freeze(run)
+    with Ledger(run.ledger) as ledger:
+        ledger.append("confirm", candidates=[first, 4], seeds=3, num_searched=9)
+    assert _freeze(run) == whole
+
+
+def test_lines_for_a_terminal_tell_each_run_and_the_winner(run: RunFolder) -> None:
+    assert confirmation_lines(analysis.load(run.path)) == []
+    (first,) = choose(run, 1)
+    _confirm(run, {first: [(0.80, 2.0)] * 3})
+    title, line, exported = confirmation_lines(analysis.load(run.path))
+    assert "3 fresh seeds" in title
+    assert line.startswith(f"  {first:05d}: found ")
+    assert line.endswith("<- winner")
+    assert "median seed" in exported
+
+
+def test_seed_interval_is_students_and_stays_within_fractions() -> None:
+    assert seed_interval([0.4]) is None
+    interval = seed_interval([0.1, 0.2, 0.3])
+    assert interval == (0.0, pytest.approx(0.2 + 4.302653 * 0.1 / np.sqrt(3)))
+
+
+@pytest.mark.parametrize("num", [2, 5])
+def test_over_seeds_has_the_variance_of_both_sources(num: int) -> None:
+    """Against the crossed model: variance of seeds over S, plus that of the images."""
+    rng = np.random.default_rng(0)
+    found, true = [], 0.2**2 / num + 0.1**2
+    for study in range(200):
+        of_seed = rng.normal(0, 0.2, size=(num, 1))
+        images = rng.normal(0, 0.1, size=(1, 400))
+        found.append(over_seeds(list(of_seed + images), seed=study).var())
+    assert np.mean(found) == pytest.approx(true, rel=0.2)
+
+
+def test_final_test_of_a_confirmed_winner_is_the_mean_over_its_seeds(run: RunFolder) -> None:
+    (first,) = choose(run, 1)
+    _confirm(run, {first: [(0.80, 2.0), (0.80, 2.2), (0.80, 2.1)]})
+    frozen = _freeze(run)
+    exported, *others = frozen_models(frozen)
+    names = {"winner": 2.1, "base": 1.3, f"winner_{others[0]}": 2.0, f"winner_{others[1]}": 2.2}
+    for name, separation in names.items():
+        scores = make_scores(FAKE, name, [(0.80, separation)], test=True)
+        scores.save(run.final_test / f"{name}.npz")
+    with Ledger(run.ledger) as ledger:
+        ledger.append("test opened", selection=frozen["sha256"])
+    table = run_final_test(analysis.load(run.path))
+    assert table["model"].unique().tolist() == ["winner", "base", "winner - base"]
+    each = load_seeds(run)
+    assert each is not None
+    assert set(each["trial_id"]) == {exported, *others}
+    assert sorted(each["seed"].unique()) == [1000 * first + k for k in range(3)]
+    key = ["score", "dataset"]
+    means = each.groupby(key)["fpr95"].mean()
+    winner = table[table["model"] == "winner"].set_index(key)["fpr95"]
+    pd.testing.assert_series_equal(winner.sort_index(), means.sort_index(), check_index_type=False)
+    again = load_results(run)
+    assert again is not None
+    assert len(again) == len(table)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import analysis
+from study.errors import BadInput
+from study.records.frozen import read_frozen
+from tests.fake_run import freeze, make_run
+
+CONTRACT = {
+    "trial_id",
+    "rule",
+    "metric",
+    "value",
+    "interval",
+    "corrected_value",
+    "confirmation",
+    "winner",
+    "threshold",
+    "candidates",
+    "sha256",
+}
+
+
+def test_freeze_writes_the_contract_and_reads_back(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    study = analysis.load(tmp_path)
+    content = freeze(study)
+    assert content.keys() >= CONTRACT
+    assert content["winner"] == content["trial_id"]
+    low, high = content["corrected_interval"]
+    assert low < content["corrected_value"] < high
+    assert content["corrected_of"]["num_candidates"] == 6
+    assert "bootstrap resamples" in content["corrected_note"]
+    assert len(content["candidates"]) == 6
+    assert read_frozen(tmp_path) == content
+
+
+def test_read_frozen_of_a_changed_file_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    study = analysis.load(tmp_path)
+    content = freeze(study)
+    run.selection.write_text(json.dumps({**content, "winner": "00001x"}))
+    with pytest.raises(BadInput, match="does not match its hash"):
+        read_frozen(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"winner": "00001"}', '"text"'])
+def test_read_frozen_of_a_torn_or_foreign_file_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "selection.json").write_text(text)
+    with pytest.raises(BadInput, match="not the choice that was frozen"):
+        read_frozen(tmp_path)
+
+
+def test_read_frozen_without_a_choice_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="python -m analysis select"):
+        read_frozen(tmp_path)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.__main__ import main
+from study.records.files import RunFolder
+from study.records.frozen import read_frozen
+from study.records.ledger import Ledger, read_ledger
+from tests.fake_run import Fake, make_final_scores, make_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    make_run(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_trials_prints_a_table(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trials", str(run)]) == 0
+    out = capsys.readouterr().out
+    assert "10 trials (6 finished, 2 pruned, 1 failed, 1 paused)" in out
+    assert "00008 failed: epoch 2, step 118: loss is nan" in out
+
+
+def test_trials_as_json_has_every_column_and_null_for_nan(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trials", str(run), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[8]["val/fpr95"] is None
+    assert rows[0]["param/train.energy_weight"] == 0.1
+
+
+def test_margins_prints_measured_energies(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["margins", str(run), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["energies"][0] == {"images": "validation ID", "mean": -7.9, "sd": 1.8}
+    assert len(content["trials"]) == 10
+
+
+def test_margins_without_a_base_says_so(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "manifest.json").write_text("{}")
+    assert main(["margins", str(run)]) == 2
+    assert "no base was measured" in capsys.readouterr().err
+
+
+def test_select_freezes_once_and_leaves_a_ledger_line(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["select", str(run)]) == 0
+    assert main(["select", str(run), "--json"]) == 0
+    out = capsys.readouterr().out
+    content = json.loads(out[out.index("\n{") :])
+    frozen = read_frozen(run)
+    assert content["trial_id"] == frozen["winner"]
+    events = [record["event"] for record in read_ledger(run / "ledger.jsonl")[0]]
+    assert events.count("selected") == 1
+
+
+def test_select_without_a_candidate_exits_1_with_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path, Fake(below_base=-0.2))
+    assert main(["select", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert "points short" in captured.err
+    assert captured.out == ""
+    assert not (tmp_path / "selection.json").exists()
+
+
+def test_select_of_a_running_study_freezes_nothing(tmp_path: Path) -> None:
+    make_run(tmp_path, Fake(statuses=("finished", "running")))
+    assert main(["select", str(tmp_path)]) == 0
+    assert not (tmp_path / "selection.json").exists()
+
+
+def test_report_prints_its_path(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run)]) == 0
+    assert capsys.readouterr().out.strip() == str(run / "report.html")
+
+
+def test_test_prints_both_scores_side_by_side_and_refreshes_the_report(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["select", str(run)])
+    make_final_scores(RunFolder(run))
+    with Ledger(run / "ledger.jsonl") as ledger:
+        ledger.append("test opened", selection=read_frozen(run)["sha256"])
+    assert main(["test", str(run)]) == 0
+    out = capsys.readouterr().out
+    assert "MSP score" in out
+    assert "Energy score" in out
+    assert "mean over sets" in out
+    assert "Final test" in (run / "report.html").read_text()
+    assert main(["test", str(run)]) == 2
+    assert '--again "why"' in capsys.readouterr().err
+
+
+def test_missing_directory_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trials", str(tmp_path / "nowhere")]) == 2
+    assert "no such directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["trial", "x"], ["trials"], ["test", "x", "--again", ""]]
+)
+def test_wrong_arguments_exit_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+
+
+@pytest.mark.parametrize("statuses", [(), ("failed",), ("finished",)])
+def test_small_studies_get_tables_not_tracebacks(
+    tmp_path: Path, statuses: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path, Fake(statuses=statuses))
+    assert main(["trials", str(tmp_path)]) == 0
+    assert main(["report", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.strip()
+
+
+def test_analysis_imports_neither_torch_nor_ray() -> None:
+    code = (
+        "import sys, analysis.__main__;"
+        "sys.exit(bool({'torch', 'ray', 'optuna'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    light = "import sys, analysis; sys.exit(bool({'pandas', 'matplotlib'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", light], check=False).returncode == 0

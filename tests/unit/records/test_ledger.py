@@ -1,0 +1,153 @@
+"""study.records.ledger: appended whole or not at all, damage refused, one owner at a time."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from study.errors import BadInput
+from study.records.ledger import Ledger, RecordedLedger, decode, encode, read_ledger
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False,
+    allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner,
+    max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+def fill(path: Path, count: int = 3) -> bytes:
+    with Ledger(path) as ledger:
+        for number in range(count):
+            ledger.append("result", number=number, value=0.1 * number)
+    return path.read_bytes()
+
+
+@given(st.dictionaries(st.text(max_size=8), JSON, max_size=4))
+def test_decode_of_encode_is_identity(record: dict[str, object]) -> None:
+    record["event"] = "x"
+    assert decode(encode(record)[:-1]) == record
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_append_of_a_non_finite_number_is_refused_and_writes_nothing(
+    tmp_path: Path, value: float
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    before = fill(path)
+    with Ledger(path) as ledger, pytest.raises(ValueError, match="JSON"):
+        ledger.append("result", value=value)
+    assert path.read_bytes() == before
+
+
+def test_lines_are_plain_json_with_event_and_utc_time(tmp_path: Path) -> None:
+    lines = fill(tmp_path / "ledger.jsonl").splitlines()
+    first = json.loads(lines[0])
+    assert first["event"] == "result"
+    assert first["time"].endswith("+00:00")
+
+
+def test_reopened_ledger_appends_after_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    before = fill(path)
+    with Ledger(path) as ledger:
+        assert [record["number"] for record in ledger.events("result")] == [0, 1, 2]
+        ledger.append("selected", trial="00001")
+        assert ledger.events("selected")[0]["trial"] == "00001"
+        assert ledger.events("absent") == []
+    assert path.read_bytes().startswith(before)
+
+
+def test_torn_last_line_at_every_byte_is_cut_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    whole = fill(path)
+    start = whole[:-1].rindex(b"\n") + 1
+    for cut in range(start + 1, len(whole)):
+        path.write_bytes(whole[:cut])
+        records, good = read_ledger(path)
+        assert (len(records), good) == (2, start)
+        with Ledger(path) as ledger:
+            assert ledger.torn_bytes == cut - start
+        assert path.read_bytes() == whole[:start]
+
+
+def test_damage_before_the_last_line_is_refused_with_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    lines = fill(path).split(b"\n")
+    lines[1] = lines[1].replace(b"0.1", b"0.2")
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(BadInput, match=r"ledger\.jsonl:2: .*damaged or edited"):
+        read_ledger(path)
+    with pytest.raises(BadInput, match=r"ledger\.jsonl:2"):
+        Ledger(path)
+
+
+@pytest.mark.parametrize("content", [b"\x00\xff\n\x01\n", b"hello\nworld\n", b"\n\n"])
+def test_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match="damaged or edited"):
+        read_ledger(path)
+
+
+def test_missing_ledger_reads_as_empty(tmp_path: Path) -> None:
+    assert read_ledger(tmp_path / "none.jsonl") == ([], 0)
+
+
+def test_second_owner_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    with Ledger(path), pytest.raises(BadInput, match="another process"):
+        Ledger(path)
+    Ledger(path).close()
+
+
+def test_lock_of_a_killed_owner_is_free(tmp_path: Path, project_root: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    code = (
+        "import os, signal, sys; from pathlib import Path; from study.ledger import Ledger; "
+        "Ledger(Path(sys.argv[1])).append('started'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], cwd=project_root, check=False)
+    with Ledger(path) as ledger:
+        assert [record["event"] for record in ledger.records] == ["started"]
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_line_that_finds_the_disk_full_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    before, write = fill(path), os.write
+
+    def half(descriptor: int, line: bytes) -> int:
+        done = write(descriptor, line[: len(line) // 2])
+        if not short:
+            raise OSError(28, "No space left on device")
+        return done
+
+    with Ledger(path) as ledger:
+        with monkeypatch.context() as full:
+            full.setattr(os, "write", half)
+            with pytest.raises(OSError, match="No space left"):
+                ledger.append("result", number=9)
+        assert path.read_bytes() == before
+        ledger.append("result", number=3)
+    assert [record["number"] for record in read_ledger(path)[0]] == [0, 1, 2, 3]
+
+
+def test_recorded_ledger_reads_beside_its_owner_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    whole = fill(path)
+    path.write_bytes(whole + b'{"event":"res')
+    recorded = RecordedLedger(path)
+    assert (len(recorded.records), recorded.torn_bytes) == (3, 13)
+    assert path.read_bytes() == whole + b'{"event":"res'
+    with pytest.raises(AssertionError, match="to be read"):
+        recorded.append("result")

@@ -1,0 +1,281 @@
+"""A space with ``ablate:`` from YAML to points, parameters, forecast and back."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.errors import BadInput
+from study.losses.margins import EnergyStats
+from study.space.overrides import Override
+from study.space.points import flat, grid, substitute, values_of
+from study.space.spec import StudySpec, load_resolved, load_space
+from study.space.spec_check import check_against_base, check_against_data
+
+SPACE = """
+recipe: energy
+model: {dropout: 0.1}
+train: {epochs: 2, epoch_images: 128}
+ablate:
+  design: one_at_a_time
+  seeds: [0, 1, 2]
+  factors:
+    energy_weight: [0, 0.3]
+    m_in: [-23, {below: id_energy, sd: 1}]
+    plain: {sgd: {nesterov: false}, none: {nesterov: false, momentum: 0.0}}
+    model.dropout: [0.0]
+    epoch_images: [null]
+"""
+ARMS = (
+    "baseline", "energy_weight=0", "energy_weight=0.3", "m_in=-23", "m_in=below id_energy sd 1",
+    "plain=sgd", "plain=none", "model.dropout=0", "epoch_images=null",
+)  # fmt: skip
+
+
+def load(tmp_path: Path, text: str = SPACE, *overrides: str, smoke: bool = False) -> StudySpec:
+    file = tmp_path / "space.yaml"
+    file.write_text(text)
+    return load_space(str(file), overrides, smoke=smoke)
+
+
+def again(spec: StudySpec, tmp_path: Path) -> StudySpec:
+    file = tmp_path / "spec.yaml"
+    file.write_text(spec.dump())
+    return load_resolved(file)
+
+
+def of_arm(spec: StudySpec, arm: str, seed: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:
+    return substitute(spec, {"arm": arm, "seed": seed})
+
+
+def test_points_are_all_arms_at_the_first_seed_first(tmp_path: Path) -> None:
+    points = grid(load(tmp_path))
+    assert [point["arm"] for point in points] == list(ARMS) * 3
+    assert [point["seed"] for point in points] == [0] * 9 + [1] * 9 + [2] * 9
+
+
+def test_spec_counts_its_trials_and_stops_none_early(tmp_path: Path) -> None:
+    tune = load(tmp_path).tune
+    assert (tune.num_trials, tune.searcher, tune.scheduler) == (27, "grid", "none")
+
+
+def test_asha_may_be_asked_for(tmp_path: Path) -> None:
+    assert load(tmp_path, SPACE, "tune.scheduler=asha").tune.scheduler == "asha"
+
+
+def test_baseline_is_what_train_and_model_say(tmp_path: Path) -> None:
+    spec = load(tmp_path)
+    train, model = of_arm(spec, "baseline")
+    assert train == spec.info.params.model_validate(spec.train).model_dump()
+    assert model == spec.model.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("arm", "changed"),
+    [
+        ("energy_weight=0", {"energy_weight": 0.0}),
+        ("m_in=-23", {"m_in": -23.0}),
+        ("m_in=below id_energy sd 1", {"m_in": {"below": "id_energy", "sd": 1.0}}),
+        ("plain=none", {"nesterov": False, "momentum": 0.0}),
+        ("epoch_images=null", {"epoch_images": None}),
+    ],
+)
+def test_arm_differs_from_the_baseline_in_its_settings_alone(
+    tmp_path: Path, arm: str, changed: dict[str, Any]
+) -> None:
+    spec = load(tmp_path)
+    (base, base_model), (train, model) = of_arm(spec, "baseline"), of_arm(spec, arm)
+    assert {k: v for k, v in train.items() if v != base[k]} == changed
+    assert model == base_model
+
+
+def test_arm_of_the_model_changes_the_model_and_not_the_base(tmp_path: Path) -> None:
+    spec = load(tmp_path)
+    assert of_arm(spec, "model.dropout=0")[1]["dropout"] == 0.0
+    assert spec.base is not None
+    assert spec.base.dropout == 0.1
+
+
+def test_arm_is_the_same_at_every_seed(tmp_path: Path) -> None:
+    spec = load(tmp_path)
+    assert of_arm(spec, "plain=sgd", 0) == of_arm(spec, "plain=sgd", 2)
+
+
+@pytest.mark.parametrize("smoke", [False, True])
+@pytest.mark.parametrize(
+    ("design", "factors"),
+    [
+        ("one_at_a_time", "{lr: [0.1, 0.2], epochs: [3]}"),
+        ("leave_one_out", "{lr: [0.1], m_out: [-3], a: {b: {momentum: 0.5}}}"),
+        ("factorial", "{lr: [0.1, 0.2], nesterov: [false], outlier_batch_size: [32, 64]}"),
+        ("fractional_factorial", "{lr: [0.1], nesterov: [false], min_lr: [1.0e-6], epochs: [3]}"),
+        ("path", "{warmup_epochs: [1], batch_size: [64], schedule: [onecycle]}"),
+    ],
+)
+def test_dump_of_a_design_is_read_back_equal(
+    tmp_path: Path, design: str, factors: str, smoke: bool
+) -> None:
+    text = f"recipe: energy\ntrain: {{epochs: 4}}\nablate: {{design: {design}, seeds: [1, 0], "
+    spec = load(tmp_path, f"{text}factors: {factors}}}\n", smoke=smoke)
+    once = again(spec, tmp_path)
+    assert once == spec
+    assert once.dump() == spec.dump()
+    assert grid(once) == grid(spec)
+    assert all(substitute(once, point) == substitute(spec, point) for point in grid(spec))
+
+
+def test_resolved_names_no_searcher_and_no_search(tmp_path: Path) -> None:
+    plain = load(tmp_path).resolved()
+    assert "search" not in plain
+    assert not {"searcher", "num_trials", "seed"} & plain["tune"].keys()
+    assert plain["ablate"]["factors"]["energy_weight"] == [0.0, 0.3]
+
+
+def test_spec_with_arms_survives_pickle(tmp_path: Path) -> None:
+    spec = load(tmp_path)
+    assert grid(pickle.loads(pickle.dumps(spec))) == grid(spec)
+
+
+def test_fraction_says_the_resolution_that_it_reaches(tmp_path: Path) -> None:
+    text = (
+        "recipe: energy\nablate:\n  design: fractional_factorial\n  seeds: [0]\n"
+        "  factors: {lr: [0.1], nesterov: [false], momentum: [0.5], temperature: [2]}\n"
+    )
+    spec = load(tmp_path, text)
+    assert spec.ablate is not None
+    assert (len(spec.ablate.arms), spec.ablate.resolution) == (8, 4)
+
+
+def test_override_sets_seeds_and_factors(tmp_path: Path) -> None:
+    spec = load(
+        tmp_path, SPACE, "ablate.seeds=[5]", "ablate.factors.plain=null",
+        "ablate.factors.model.dropout=[0.2]", "ablate.factors.new.on.model.dropout=0.3",
+    )  # fmt: skip
+    assert spec.ablate is not None
+    assert spec.ablate.seeds == (5,)
+    arms = [arm.name for arm in spec.ablate.arms]
+    assert not any(name.startswith("plain") for name in arms)
+    assert arms[-2:] == ["epoch_images=null", "new=on"]
+    assert of_arm(spec, "model.dropout=0.2", 5)[1]["dropout"] == 0.2
+    assert of_arm(spec, "new=on", 5)[1]["dropout"] == 0.3
+
+
+def test_override_of_an_unknown_factor_with_null_told(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="only a factor can be taken out of an ablation"):
+        load(tmp_path, SPACE, "ablate.factors.lr=null")
+
+
+def test_override_of_seeds_in_a_space_that_searches_told_once() -> None:
+    with pytest.raises(BadInput, match=r"^--set: ablate\.seeds: .*has both") as caught:
+        load_space("energy", ["ablate.seeds=[0, 1]"])
+    assert len(caught.value.faults) == 1
+
+
+def test_num_trials_of_the_command_line_refused_with_the_number(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(SPACE)
+    with pytest.raises(BadInput, match=r"^--num-trials: .*arms times seeds, here 9 x 3 = 27"):
+        load_space(str(file), [Override("tune.num_trials", 5, "--num-trials")])
+
+
+def test_faults_of_train_factors_and_tune_are_told_together(tmp_path: Path) -> None:
+    text = (
+        "recipe: energy\n"
+        "train: {epochs: 0}\n"
+        "ablate:\n"
+        "  design: add_one\n"
+        "  seeds: [0, 0]\n"
+        "  factors:\n"
+        "    momentum: [2]\n"
+        "    nesterov: [true]\n"
+        "tune: {num_trials: 3}\n"
+    )
+    with pytest.raises(BadInput) as caught:
+        load(tmp_path, text)
+    assert [fault.line for fault in caught.value.faults] == [2, 5, 7, 8, 9]
+
+
+def test_smoke_is_one_seed_and_few_arms_that_it_does_not_shrink_itself(tmp_path: Path) -> None:
+    spec = load(tmp_path, smoke=True)
+    assert spec.ablate is not None
+    assert spec.ablate.seeds == (0,)
+    assert [arm.name for arm in spec.ablate.arms] == ["baseline", "energy_weight=0", "plain=sgd"]
+    assert spec.tune.num_trials == 3
+
+
+def test_smoke_keeps_seeds_and_factors_that_were_set(tmp_path: Path) -> None:
+    factors = "ablate.factors={lr: [0.1, 0.2, 0.3]}"
+    spec = load(tmp_path, SPACE, "ablate.seeds=[4, 5]", factors, smoke=True)
+    assert spec.tune.num_trials == 8
+
+
+def test_smoke_of_sizes_alone_still_has_an_arm(tmp_path: Path) -> None:
+    text = "recipe: energy\nablate: {design: add_one, seeds: [0], factors: {epochs: [20]}}\n"
+    spec = load(tmp_path, text, smoke=True)
+    assert spec.tune.num_trials == 2
+
+
+def test_smoke_draws_a_batch_of_the_largest_level(tmp_path: Path) -> None:
+    text = "recipe: energy\nablate: {design: add_one, seeds: [0], factors: {batch_size: [512]}}\n"
+    assert load(tmp_path, text, smoke=True).train["epoch_images"] == 512
+
+
+def test_values_of_a_parameter_are_those_of_all_trials(tmp_path: Path) -> None:
+    spec = load(tmp_path)
+    assert values_of(spec, "energy_weight") == [0.1, 0.0, 0.3]
+    assert values_of(spec, "temperature") == [1.0]
+    searched = load_space("energy", ["search.temperature={uniform: [1, 2]}"])
+    assert values_of(searched, "temperature") == [1.0, 2.0]
+
+
+def test_flat_has_arms_and_seeds(tmp_path: Path) -> None:
+    domains = flat(load(tmp_path))
+    assert {name: domain.ends() for name, domain in domains.items()} == {
+        "arm": ARMS,
+        "seed": (0, 1, 2),
+    }
+
+
+def test_batch_of_an_arm_beyond_the_data_told_at_its_level(tmp_path: Path) -> None:
+    text = (
+        "recipe: energy\ntrain: {epochs: 1}\nablate:\n  design: one_at_a_time\n  seeds: [0]\n"
+        "  factors:\n    batch_size: [64, 512]\n"
+    )
+    spec = load(tmp_path, text)
+    check_against_data(spec, 512, 512)
+    with pytest.raises(BadInput, match=r"space\.yaml:7: ablate\.factors\.batch_size\[1\]: 512"):
+        check_against_data(spec, 511, 512)
+
+
+def test_margins_of_an_arm_are_checked_against_the_base_at_its_level(tmp_path: Path) -> None:
+    text = SPACE.replace("[-23, {below: id_energy, sd: 1}]", "[-23, -6]")
+    stats = EnergyStats(-8.0, 1.0, -7.0, 1.0)
+    spec = load(tmp_path, text)
+    with pytest.raises(
+        BadInput, match=r"space\.yaml:10: ablate\.factors\.m_in\[1\]: -6.*'m_in=-6'"
+    ):
+        check_against_base(spec, stats)
+    check_against_base(load(tmp_path), stats)
+
+
+def test_margins_are_checked_at_the_temperature_of_each_arm(tmp_path: Path) -> None:
+    text = (
+        "recipe: energy\ntrain: {epochs: 1, m_in: -9}\nablate:\n  design: add_one\n"
+        "  seeds: [0]\n  factors:\n    temperature: [2]\n"
+    )
+    spec = load(tmp_path, text)
+    crossing = EnergyStats(-20.0, 1.0, -15.0, 1.0)
+    check_against_base(spec, EnergyStats(-8.0, 1.0, -4.0, 1.0), 1.0)
+    with pytest.raises(BadInput, match=r"ablate\.factors\.temperature\[0\].*arm 'temperature=2'"):
+        check_against_base(spec, crossing, 2.0)
+
+
+def test_effect_rule_may_be_broken_in_one_arm(tmp_path: Path) -> None:
+    text = (
+        "recipe: energy\ntrain: {min_lr: 1.0e-6}\n"
+        "ablate: {design: add_one, seeds: [0], factors: {schedule: [constant]}}\n"
+    )
+    assert load(tmp_path, text).tune.num_trials == 2

@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.errors import BadInput
+from study.losses.margins import EnergyStats
+from study.space.conditions import existing
+from study.space.overrides import Override
+from study.space.points import conditions, flat, substitute
+from study.space.spec import (
+    SPACES,
+    Floor,
+    StudySpec,
+    load_resolved,
+    load_space,
+    space_name,
+    space_path,
+)
+from study.space.spec_check import check_against_base, check_against_data
+
+SHIPPED = sorted(path.stem for path in SPACES.glob("*.yaml"))
+STATS = EnergyStats(-8.0, 2.0, -5.0, 1.0)
+
+
+def write(tmp_path: Path, text: str) -> str:
+    file = tmp_path / "space.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+def again(spec: StudySpec, tmp_path: Path) -> StudySpec:
+    file = tmp_path / "spec.yaml"
+    file.write_text(spec.dump())
+    return load_resolved(file)
+
+
+def corner(spec: StudySpec, which: int) -> dict[str, Any]:
+    point = {name: domain.ends()[which] for name, domain in flat(spec).items()}
+    return existing(point, conditions(spec))
+
+
+def test_shipped_spaces_are_there() -> None:
+    assert {"energy", "cifar10"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("smoke", [False, True])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_space_loads_and_its_dump_is_identity(
+    name: str, smoke: bool, tmp_path: Path
+) -> None:
+    spec = load_space(name, smoke=smoke)
+    assert again(spec, tmp_path) == spec
+    assert again(spec, tmp_path).resolved() == spec.resolved()
+    for which in (0, -1):
+        substitute(spec, corner(spec, which))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_space_opens_with_its_command_and_question(name: str) -> None:
+    lines = (SPACES / f"{name}.yaml").read_text().splitlines()
+    assert lines[0] == f"# python run_study.py --space {name}"
+    assert any("?" in line for line in lines[1:5])
+
+
+def test_resolved_names_every_parameter(tmp_path: Path) -> None:
+    spec = load_space("energy")
+    plain = spec.resolved()
+    named = set(plain["train"]) | set(plain["search"])
+    assert set(spec.info.params.model_fields) <= named
+    for section in ("data", "tune", "select", "base"):
+        assert plain[section].keys() == type(getattr(spec, section)).model_fields.keys()
+
+
+def test_spec_survives_pickle() -> None:
+    spec = load_space("energy")
+    assert pickle.loads(pickle.dumps(spec)) == spec
+
+
+def test_spec_names_its_file_even_after_smoke() -> None:
+    spec = load_space("energy", smoke=True)
+    with pytest.raises(BadInput, match=r"energy\.yaml:\d+: search.batch_size"):
+        check_against_data(spec, 100, 10_000)
+
+
+def test_load_space_by_path_and_name_agree() -> None:
+    assert load_space(str(SPACES / "energy.yaml")) == load_space("energy")
+    assert space_path("energy") == SPACES / "energy.yaml"
+    assert space_name("some/where/my.yaml") == "my"
+
+
+def test_reading_a_space_loads_neither_torch_nor_ray_nor_optuna() -> None:
+    code = (
+        "import sys; from study.spec import load_space; load_space('energy');"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'ray', 'optuna', 'pandas')))"
+    )
+    root = SPACES.parent
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_override_sets_and_ends_a_search() -> None:
+    spec = load_space(
+        "energy", ["search.lr=null", "train.lr=0.002", "tune.num_trials=5", "train.epochs=2"]
+    )
+    assert spec.train["lr"] == 0.002
+    assert "lr" not in spec.search
+    assert (spec.tune.num_trials, spec.train["epochs"]) == (5, 2)
+
+
+def test_override_reaches_into_a_domain_and_a_dotted_name() -> None:
+    spec = load_space(
+        "energy",
+        ["search.m_in.sd.uniform=[2, 3]", "search.model.dropout={uniform: [0, 0.3]}",
+         "base.dropout=0.1"],
+    )  # fmt: skip
+    assert flat(spec)["train.m_in.sd"].ends() == (2.0, 3.0)
+    assert flat(spec)["model.dropout"].ends() == (0.0, 0.3)
+
+
+def test_override_of_the_recipe_and_a_section() -> None:
+    floor = "select.floor={id_accuracy: {at_least: 0.5}}"
+    assert load_space("energy", [floor]).select.floor == Floor("at_least", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epochs=0", r"^--set: train\.epochs: 0: must be at least 1"),
+        ("train.epochs=many", r"^--set: train\.epochs: 'many': must be a whole number"),
+        ("train.weight_decay=1e-4", r"^--set: train\.weight_decay: '1e-4': .* number as text"),
+        ("train.epoch=3", r"^--set: train\.epoch: 3: `train` has no such key. .*'epochs'"),
+        ("train.weight_decay=[1", r"^--set: train\.weight_decay: '\[1': not valid YAML"),
+        ("epochs", r"^--set: 'epochs': an override has the form"),
+        ("=3", r"^--set: '=3': an override has the form"),
+        ("train..lr=3", r"an override has the form"),
+        ("tune.num_trials.x=3", r"tune\.num_trials is no mapping"),
+        ("search.momentum=null", r"only a parameter that is searched can be taken out"),
+        ("train.lr=0.1", r"^--set: train\.lr: 0.1: the parameter is fixed in `train` and"),
+        ("search.batch_size={choice: [64]}", r"^--set: search\.batch_size\.choice: .*least two"),
+        ("train.weight_decay=", r"train\.weight_decay: None: must be a number"),
+        ("recipe=energi", r"^--set: recipe: 'energi': no recipe"),
+        ("x=1", r"^--set: x: 1: a space has no such section"),
+    ],
+)  # fmt: skip
+def test_override_fault_names_set(override: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        load_space("energy", [override])
+
+
+def test_override_same_key_twice_told() -> None:
+    with pytest.raises(BadInput, match="set twice"):
+        load_space("energy", ["train.epochs=2", "train.epochs=3"])
+
+
+def test_override_from_an_option_names_that_option() -> None:
+    with pytest.raises(BadInput, match=r"^--num-trials: tune\.num_trials: 0"):
+        load_space("energy", [Override("tune.num_trials", 0, "--num-trials")])
+
+
+def test_overrides_and_file_faults_in_one_message(tmp_path: Path) -> None:
+    file = write(tmp_path, "recipe: energy\nsearch: {lr: {uniform: [2, 1]}}\n")
+    with pytest.raises(BadInput) as caught:
+        load_space(file, ["train.epochs=0"])
+    assert {fault.place for fault in caught.value.faults} == {file, "--set"}
+
+
+def test_smoke_is_small_and_keeps_what_was_set() -> None:
+    spec = load_space("energy", ["tune.num_trials=5"], smoke=True)
+    assert spec.tune.num_trials == 5
+    assert spec.train["epochs"] <= 2
+    assert spec.base is not None
+    assert spec.base.epochs <= 2
+    assert spec.train["epoch_images"] <= 256
+
+
+@pytest.mark.parametrize("given", ["search.momentum={uniform: [0.5, 0.9]}", "search.m_in=null"])
+def test_smoke_margins_cannot_cross_on_any_base(given: str) -> None:
+    spec = load_space("energy", [given], smoke=True)
+    reversed_base = EnergyStats(id_mean=-4.0, id_sd=1.5, outlier_mean=-7.0, outlier_sd=3.0)
+    check_against_base(spec, reversed_base)
+
+
+def test_smoke_of_searched_epochs_and_warmups(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "recipe: cifar10\nsearch:\n  epochs: {int: [5, 50]}\n  warmup_epochs: {choice: [0, 2]}\n"
+        "  epoch_images: {int: [1000, 2000]}\nselect: {metric: val/id_accuracy}\n",
+    )
+    spec = load_space(file, smoke=True)
+    assert flat(spec)["train.epochs"].ends() == (1, 2)
+    assert "warmup_epochs" not in spec.search
+
+
+def test_smoke_of_warmup_alone_still_searches(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "recipe: cifar10\nsearch: {warmup_epochs: {choice: [0, 2]}}\n"
+        "select: {metric: val/id_accuracy}\n",
+    )
+    assert load_space(file, smoke=True).search
+
+
+def test_floor_defaults_to_a_point_below_the_base(tmp_path: Path) -> None:
+    file = write(tmp_path, "recipe: energy\nsearch: {lr: {uniform: [1, 2]}}\n")
+    floor = load_space(file).select.floor
+    assert floor == Floor("below_base", 0.01)
+    assert floor.accuracy(0.9) == pytest.approx(0.89)
+    with pytest.raises(ValueError, match="needs a base"):
+        floor.accuracy(None)
+    assert Floor("at_least", 0.7).accuracy(None) == 0.7
+
+
+def test_base_takes_the_models_dropout(tmp_path: Path) -> None:
+    text = "recipe: energy\nmodel: {dropout: 0.2}\nsearch: {lr: {uniform: [1, 2]}}\n"
+    base = load_space(write(tmp_path, text)).base
+    assert base is not None
+    assert base.dropout == 0.2
+    assert base.params().epochs == base.epochs
+
+
+def test_init_from_a_file_trains_no_base(tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    weights.touch()
+    text = (
+        f"recipe: energy\nmodel: {{init: {weights}}}\nsearch: {{lr: {{uniform: [1, 2]}}}}\n"
+        "select: {floor: {id_accuracy: {at_least: 0.5}}}\n"
+    )
+    spec = load_space(write(tmp_path, text))
+    assert spec.base is None
+    weights.unlink()
+    assert again(spec, tmp_path) == spec
+
+
+def test_sets_of_the_data_root_are_known_by_name(tmp_path: Path) -> None:
+    (tmp_path / "ood_val").mkdir()
+    (tmp_path / "ood_val" / "scenes.parquet").touch()
+    file = write(
+        tmp_path,
+        "recipe: energy\ndata: {ood_val: [scenes]}\nsearch: {lr: {uniform: [1, 2]}}\n",
+    )
+    assert load_space(file, data_root=tmp_path).data.ood_val == ["scenes"]
+    with pytest.raises(BadInput, match="no set has this name"):
+        load_space(file)
+
+
+def test_has_effect_rule_lets_a_searched_schedule_be_constant(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "recipe: energy\ntrain: {min_lr: 1.0e-6}\n"
+        "search: {schedule: {choice: [cosine, constant]}}\n",
+    )
+    spec = load_space(file)
+    assert substitute(spec, {"train.schedule": "constant"})[0]["schedule"] == "constant"
+
+
+@pytest.mark.parametrize(
+    ("num_train", "num_outliers", "keys"),
+    [
+        (45_000, 19_440, []),
+        (256, 64, []),
+        (255, 64, ["search.batch_size"]),
+        (256, 63, ["train.outlier_batch_size"]),
+        (50, None, ["search.batch_size", "train.outlier_batch_size", "base.batch_size"]),
+    ],
+)
+def test_check_against_data_batches(
+    num_train: int, num_outliers: int | None, keys: list[str]
+) -> None:
+    spec = load_space("energy")
+    if not keys:
+        return check_against_data(spec, num_train, num_outliers)
+    with pytest.raises(BadInput, match="larger than the data") as caught:
+        check_against_data(spec, num_train, num_outliers)
+    assert [fault.key for fault in caught.value.faults] == keys
+    return None
+
+
+def test_check_against_base_crossing_told_with_measured_energies() -> None:
+    spec = load_space("energy", ["search.m_out={above: outlier_energy, sd: {uniform: [-6, 0]}}"])
+    with pytest.raises(BadInput, match=r"energy\.yaml:\d+: search\.m_in: high -[0-9.]+ nats"):
+        check_against_base(spec, STATS)
+    check_against_base(load_space("energy"), STATS)
+
+
+def test_names_agree_with_the_registries() -> None:
+    names = pytest.importorskip("study.data.catalogue", reason="needs the data room")
+    from study.data.demo import demo_names
+    from study.data.names import DEMO_SETS, EXTERNAL_SETS, SYNTHETIC_SETS
+    from study.data.synthetic import SYNTHETIC_NAMES
+    from study.models.names import BACKBONES, WITHOUT_DROPOUT
+    from study.models.registry import backbone_names, takes_dropout
+
+    assert set(EXTERNAL_SETS) == set(names.KNOWN_SETS)
+    assert set(DEMO_SETS) == set(demo_names())
+    assert set(SYNTHETIC_SETS) == set(SYNTHETIC_NAMES)
+    assert set(BACKBONES) == set(backbone_names())
+    assert {n for n in BACKBONES if not takes_dropout(n)} == set(WITHOUT_DROPOUT)

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from study.models.weights import load_weights
+from study.recipes.registry import make_recipe
+from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores
+from study.scoring.metrics import ood_metrics
+from study.training import trial
+from study.training.assignment import Assignment
+from study.training.loop import Goal
+from study.training.trial import TrialSetting, run_trial
+from study.weights.checkpoint import has_checkpoint
+from study.weights.starting import Starting
+from tests.toys import toy_data, train_section
+
+Messages = list[dict[str, Any]]
+MODEL = {"backbone": "resnet20", "dropout": 0.0}
+
+
+def _setting(run: Path, **changes: Any) -> TrialSetting:
+    run.mkdir(exist_ok=True)
+    RunFolder(run).manifest.touch()  # by which a worker knows that it sees the run's folder
+    settings: dict[str, Any] = {
+        "recipe": "energy",
+        "data": toy_data(),
+        "starting": Starting(),
+        "run": run,
+        "goal": Goal("val/fpr95", None),
+        "checkpoint_rule": "best",
+        "threads": torch.get_num_threads(),
+        "device": "cpu",
+    }
+    return TrialSetting(**(settings | changes))
+
+
+def _assignment(recipe: str = "energy", **changes: Any) -> Assignment:
+    return Assignment(4, 11, MODEL, train_section(recipe, **({"epochs": 3} | changes)))
+
+
+def _messages(assignment: Assignment, setting: TrialSetting) -> Messages:
+    return [json.loads(message) for message in run_trial(assignment, setting)]
+
+
+def _numbers(message: dict[str, Any]) -> dict[str, float]:
+    skip = ("time_s", "images_per_s")
+    return {name: value for name, value in message["metrics"].items() if name not in skip}
+
+
+def test_trial_tells_every_epoch_and_keeps_its_files(tmp_path: Path) -> None:
+    told = _messages(_assignment(), _setting(tmp_path))
+    run = RunFolder(tmp_path)
+    assert [message["epoch"] for message in told] == [1, 2, 3]
+    scores = ValidationScores.load(run.trial_scores("00004"))
+    assert scores.epochs.tolist() == [1, 2, 3]
+    for row, message in enumerate(told):
+        one = [scores.sets[name].scores["energy"][row] for name in ("val_id", "far")]
+        assert ood_metrics(*one)["auroc"] == message["metrics"]["val/auroc"]
+    folder = run.trial_checkpoints("00004")
+    assert [has_checkpoint(folder, epoch) for epoch in (1, 2, 3)] == [False, True, True]
+    about = json.loads((folder / TRIAL_JSON).read_text())
+    assert (about["recipe"], about["seed"], about["model"]) == ("energy", 11, MODEL)
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], None]:
+    """Gives the epochs of a trial these objectives."""
+
+    def judge(values: list[float]) -> None:
+        whole = trial.train
+
+        def train(*arguments: Any, **named: Any) -> Iterator[Any]:
+            for result in whole(*arguments, **named):
+                result.metrics["val/objective"] = values[result.epoch - 1]
+                yield result
+
+        monkeypatch.setattr(trial, "train", train)
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "epoch"),
+    [
+        ("best", [0.5, 0.2, 0.4], 2),
+        ("best", [0.5, 0.2, 0.2], 2),
+        ("best", [0.1, 0.2, 0.3], 1),
+        ("last", [0.1, 0.2, 0.3], 3),
+    ],
+)
+def test_weights_are_of_the_epoch_that_the_rule_picks(
+    tmp_path: Path,
+    judged: Callable[[list[float]], None],
+    rule: str,
+    values: list[float],
+    epoch: int,
+) -> None:
+    judged(values)
+    _messages(_assignment(), _setting(tmp_path, checkpoint_rule=rule))
+    _, metadata = load_weights(RunFolder(tmp_path).trial_checkpoints("00004") / WEIGHTS)
+    assert metadata["epoch"] == str(epoch)
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_resumed_trial_goes_on_from_what_is_on_record(tmp_path: Path, ahead: int) -> None:
+    """Also where it had trained (and saved) one epoch more than the ledger knows of."""
+    whole = _messages(_assignment(), _setting(tmp_path / "whole"))
+    cut = run_trial(_assignment(), _setting(tmp_path / "cut"))
+    first, *_ = [json.loads(next(cut)) for _ in range(1 + ahead)]
+    cut.close()  # type: ignore[attr-defined]
+    recorded = (first["metrics"]["val/objective"],)
+    assignment = replace(_assignment(), objectives=recorded)
+    rest = _messages(assignment, _setting(tmp_path / "cut"))
+    assert [message["epoch"] for message in rest] == [2, 3]
+    assert [_numbers(m) for m in rest] == [_numbers(m) for m in whole[1:]]
+    _same_files(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_resumed_trial_without_its_checkpoints_starts_over(tmp_path: Path) -> None:
+    whole = _messages(_assignment(), _setting(tmp_path))
+    shutil.copytree(tmp_path, tmp_path.with_name("kept"))
+    shutil.rmtree(RunFolder(tmp_path).trial_checkpoints("00004"))
+    objectives = tuple(message["metrics"]["val/objective"] for message in whole[:2])
+    again = _messages(replace(_assignment(), objectives=objectives), _setting(tmp_path))
+    assert [_numbers(m) for m in again] == [_numbers(m) for m in whole]
+    _same_files(tmp_path.with_name("kept"), tmp_path)
+
+
+def _same_files(one: Path, two: Path) -> None:
+    paths = [RunFolder(path) for path in (one, two)]
+    weights = [load_weights(run.trial_checkpoints("00004") / WEIGHTS) for run in paths]
+    assert weights[0][1] == weights[1][1]
+    assert all(torch.equal(weights[0][0][name], weights[1][0][name]) for name in weights[0][0])
+    scores = [run.trial_scores("00004").read_bytes() for run in paths]
+    assert scores[0] == scores[1]
+
+
+def test_trial_starts_from_the_base_that_it_is_given(tmp_path: Path) -> None:
+    recipe = make_recipe("energy", train_section("energy"))
+    base = recipe.build_model("resnet20", 3, dropout=0.0, image_size=8, seed=5)
+    arrays = {name: tensor.numpy().copy() for name, tensor in base.state_dict().items()}
+    for array in arrays.values():
+        array.flags.writeable = False  # as they come from the object store
+    setting = _setting(tmp_path, starting=Starting(weights={"resnet20": arrays}))
+    _messages(_assignment(epochs=1, lr=1e-12, weight_decay=0.0), setting)
+    weights, _ = load_weights(RunFolder(tmp_path).trial_checkpoints("00004") / WEIGHTS)
+    np.testing.assert_allclose(weights["fc.weight"].numpy(), arrays["fc.weight"], atol=1e-7)
+
+
+def test_diverging_trial_tells_its_failure_instead_of_raising(tmp_path: Path) -> None:
+    assignment = _assignment(lr=1e30, epochs=2)
+    (told,) = _messages(assignment, _setting(tmp_path))
+    assert told["cause"] == "diverged"
+    assert "epoch 1" in told["failed"]
+    assert told["traceback"] == ""
+
+
+def test_bug_in_a_trial_is_told_with_its_traceback(tmp_path: Path) -> None:
+    (told,) = _messages(_assignment(), _setting(tmp_path, recipe="no such"))
+    assert told["cause"] == "bug"
+    assert told["failed"].startswith("KeyError")
+    assert "in run_trial" in told["traceback"]
+
+
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_trial_that_is_out_of_memory_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def train(*_: Any, **__: Any) -> None:
+        raise error("no room")
+
+    monkeypatch.setattr(trial, "train", train)
+    (told,) = _messages(_assignment(), _setting(tmp_path))
+    assert (told["cause"], told["failed"]) == ("memory", "out of memory: no room")
+
+
+def test_run_folder_that_the_worker_does_not_see_is_told(tmp_path: Path) -> None:
+    setting = _setting(tmp_path)
+    RunFolder(tmp_path).manifest.unlink()
+    (told,) = _messages(_assignment(), setting)
+    assert "storage that all share" in told["failed"]
+
+
+def test_torn_checkpoint_fails_the_trial_by_name(tmp_path: Path) -> None:
+    whole = _messages(_assignment(epochs=2), _setting(tmp_path))
+    folder = RunFolder(tmp_path).trial_checkpoints("00004")
+    (folder / "epoch_0002" / "state.pt").write_bytes(b"torn")
+    objectives = tuple(message["metrics"]["val/objective"] for message in whole)
+    assignment = replace(_assignment(), objectives=objectives)
+    (told,) = _messages(assignment, _setting(tmp_path))
+    assert "state.pt" in told["failed"]

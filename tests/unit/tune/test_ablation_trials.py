@@ -1,0 +1,148 @@
+"""Arms and seeds through ledger, tables, database and forecast; no Ray, no training."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from study import forecast as forecast_module
+from study.forecast import forecast
+from study.records.ledger import Ledger, read_ledger
+from study.records.tables import trials_table
+from study.space.points import flat, grid, to_optuna
+from study.space.spec import StudySpec, load_resolved, load_space
+from study.tune.decisions import Decisions, SearchPlan, TrialRecord
+from study.tune.study_db import StudyDatabase
+from study.watch.progress import Progress
+from tests.toys import toy_data
+
+SPACE = """
+recipe: cifar10
+train: {epochs: 2, batch_size: 8, epoch_images: 16}
+ablate:
+  design: one_at_a_time
+  seeds: [3, 1]
+  factors: {lr: [0.01, 0.02], warm: {up: {warmup_epochs: 1}}}
+select: {metric: val/id_accuracy}
+"""
+ARMS = ["baseline", "lr=0.01", "lr=0.02", "warm=up"]
+
+
+def space(folder: Path, *overrides: str) -> StudySpec:
+    file = folder / "space.yaml"
+    file.write_text(SPACE)
+    return load_space(str(file), overrides)
+
+
+def plan(spec: StudySpec) -> SearchPlan:
+    """As ``study.tune.searching`` makes it."""
+    return SearchPlan(
+        seed=spec.tune.seed,
+        searcher=spec.tune.searcher,
+        scheduler=spec.tune.scheduler,
+        grace_epochs=spec.tune.grace_epochs,
+        reduction_factor=spec.tune.reduction_factor,
+        checkpoint_rule="best",
+        distributions={name: to_optuna(domain) for name, domain in flat(spec).items()},
+        num_epochs=lambda point: 2,
+        grid=grid(spec),
+    )
+
+
+def metrics(record: TrialRecord, epoch: int) -> dict[str, float]:
+    value = len(record.arm) / 100 + record.seed / 10 + 0.01 / epoch
+    return {"val/objective": value, "val/id_accuracy": 1 - value, "time_s": 1.0}
+
+
+def run(folder: Path, spec: StudySpec, stop_after: int | None = None) -> Decisions:
+    """One trial at a time to the end, or until so many results are recorded."""
+    with Ledger(folder / "ledger.jsonl") as ledger:
+        decisions = Decisions(plan(spec), ledger)
+        steps = 0
+        while steps != stop_after:
+            record = next(iter(decisions.unfinished), None) or decisions.ask()
+            if record is None:
+                break
+            epoch = len(record.epochs) + 1
+            decisions.result(record.number, epoch, metrics(record, epoch))
+            steps += 1
+    return decisions
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    records = read_ledger(folder / "ledger.jsonl")[0]
+    return [{k: v for k, v in one.items() if k not in ("time", "crc32")} for one in records]
+
+
+def test_asks_name_arm_and_seed_and_stop_after_the_last(tmp_path: Path) -> None:
+    run(tmp_path, space(tmp_path))
+    asks = [one for one in lines(tmp_path) if one["event"] == "ask"]
+    assert [one["params"]["arm"] for one in asks] == ARMS * 2
+    assert [one["seed"] for one in asks] == [3] * 4 + [1] * 4
+    assert all(one["params"]["seed"] == one["seed"] for one in asks)
+
+
+def test_every_trial_trains_all_epochs(tmp_path: Path) -> None:
+    decisions = run(tmp_path, space(tmp_path))
+    assert {(one.status, len(one.epochs)) for one in decisions.trials} == {("finished", 2)}
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 7, 15])
+def test_ablation_cut_off_and_resumed_from_its_own_spec_is_the_same(
+    tmp_path: Path, stop_after: int
+) -> None:
+    (whole := tmp_path / "whole").mkdir()
+    (cut := tmp_path / "cut").mkdir()
+    spec = space(tmp_path)
+    run(whole, spec)
+    run(cut, spec, stop_after)
+    (cut / "spec.yaml").write_text(spec.dump())
+    assert lines(cut) != lines(whole)
+    run(cut, load_resolved(cut / "spec.yaml"))
+    assert lines(cut) == lines(whole)
+
+
+def test_table_has_arm_and_seed_of_each_trial(tmp_path: Path) -> None:
+    decisions = run(tmp_path, space(tmp_path))
+    table = trials_table(decisions.trials, lambda record: {}, "best", live=False)
+    assert table["arm"].tolist() == ARMS * 2
+    assert table["seed"].tolist() == [3] * 4 + [1] * 4
+
+
+def test_trial_of_a_search_has_the_arm_search() -> None:
+    record = TrialRecord(0, 0, {"train.lr": 0.1})
+    table = trials_table([record], lambda one: {}, "best", live=True)
+    assert table["arm"].tolist() == ["search"]
+
+
+def test_database_shows_arms_and_seeds_as_parameters(tmp_path: Path) -> None:
+    decisions = run(tmp_path, space(tmp_path))
+    database = StudyDatabase(tmp_path / "study.db", "toy")
+    database.update(decisions.frozen)
+    database.close(decisions.frozen)
+    rows = optuna.load_study(study_name="toy", storage=f"sqlite:///{tmp_path}/study.db").trials
+    assert [row.params["arm"] for row in rows] == ARMS * 2
+    assert [row.params["seed"] for row in rows] == [3] * 4 + [1] * 4
+
+
+def test_forecast_counts_arms_times_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast_module, "_PROBE_S", 0.0)
+    monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
+    spec = space(tmp_path, "tune.max_concurrent=1")
+    text = forecast(spec, toy_data(), Progress(io.StringIO(), live=False, quiet=True))
+    assert "8 (4 arms x 2 seeds), 1 at a time" in text
+    assert f"{8 * 2 * 16}" in text
+
+
+def test_forecast_takes_the_arm_with_the_most_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast_module, "_PROBE_S", 0.0)
+    monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
+    spec = space(tmp_path, "ablate.factors={epoch_images: [32, null]}", "tune.max_concurrent=1")
+    text = forecast(spec, toy_data(), Progress(io.StringIO(), live=False, quiet=True))
+    assert "60 (60 ID" in text
