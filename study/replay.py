@@ -24,7 +24,7 @@ from study.options import ReplayOptions
 from study.records import run_folder
 from study.records.files import RunFolder, ValidationScores
 from study.records.ledger import Record, RecordedLedger
-from study.records.manifest import hardware, versions
+from study.records.sessions import changed_machine
 from study.setup import Setup, prepare, prepare_data
 from study.space.spec import StudySpec, load_resolved
 from study.training.assignment import trial_id
@@ -274,9 +274,7 @@ def _changed_data(
 
 def _changed_machine(run: RunFolder, session: Record, device: str) -> list[str]:
     """Versions, hardware and device, as "name: then -> now"."""
-    manifest = run_folder.read_manifest(run)
-    pairs = {f"version of {k}": (manifest["versions"].get(k), v) for k, v in versions().items()}
-    then = manifest["hardware"]
-    pairs |= {f"hardware, {k}": (then.get(k), v) for k, v in hardware().items() if k in then}
-    pairs["device"] = (session["device"], device)
-    return [f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if old != new]
+    changed = changed_machine(run_folder.read_manifest(run))
+    if session["device"] != device:
+        changed.append(f"device: {session['device']} -> {device}")
+    return changed

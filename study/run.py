@@ -21,6 +21,7 @@ from study.records import run_folder
 from study.records.disk import DiskFull
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
+from study.records.sessions import note_session
 from study.setup import Setup, prepare, prepare_data
 from study.space.overrides import Override
 from study.space.spec import StudySpec, load_resolved, load_space
@@ -114,6 +115,9 @@ def resume_study(
         data, leaks = prepare_data(spec, plan, progress)
         run_folder.refuse_changed(run, spec, data, leaks, ledger)
         spec = run_folder.with_more_trials(run, spec, ledger, options)
+        if changed := note_session(run, options.command):
+            told = "; ".join(changed)
+            progress.warning(f"numbers may differ, this is not where the study began: {told}")
         setup = _prepared(run, spec, plan, data, leaks, progress)
         session = search(run, setup, ledger, progress, machine, choose)
         return _conclude(run, session, ledger, progress, conclude)
@@ -174,6 +178,11 @@ def _prepared(
         raise StudyFailed(f"the base model could not be trained: {error}.") from error
     if recorded is None:
         run_folder.add_start(run, setup)
+    if setup.base is not None and setup.base.saw_validation:
+        progress.warning(
+            "the base comes from a file and may have seen the validation images: its numbers, "
+            "and those of trials that start from it, may flatter"
+        )
     return setup
 
 

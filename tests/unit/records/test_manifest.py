@@ -44,7 +44,7 @@ def test_git_state_names_commit_and_changed_files(checkout: Path) -> None:
     clean = git_state()
     assert len(clean["commit"]) == 40
     assert (clean["dirty"], clean["changed"]) == (False, [])
-    (checkout / "study" / "code.py").write_text("two\n")
+    (checkout / "study" / "records" / "code.py").write_text("two\n")
     changed = git_state()
     assert changed["commit"] == clean["commit"]
     assert changed["dirty"]
@@ -53,7 +53,7 @@ def test_git_state_names_commit_and_changed_files(checkout: Path) -> None:
 
 def test_code_diff_holds_changed_and_new_code_of_the_project_alone(checkout: Path) -> None:
     assert code_diff() == ""
-    (checkout / "study" / "code.py").write_text("two\n")
+    (checkout / "study" / "records" / "code.py").write_text("two\n")
     (checkout / "study" / "new.py").write_text("three\n")
     (checkout / "results.csv").write_text("a million rows\n")
     (checkout.parent / "letter.py").write_text("very private\n")
@@ -67,7 +67,7 @@ def test_code_diff_holds_changed_and_new_code_of_the_project_alone(checkout: Pat
 
 
 def test_code_diff_applied_to_the_commit_gives_the_code_again(checkout: Path) -> None:
-    (checkout / "study" / "code.py").write_text("two\n")
+    (checkout / "study" / "records" / "code.py").write_text("two\n")
     (checkout / "study" / "new.py").write_text("three\n")
     patch = checkout.parent.parent / "code.diff"
     patch.write_text(code_diff() + "\n")
@@ -75,7 +75,7 @@ def test_code_diff_applied_to_the_commit_gives_the_code_again(checkout: Path) ->
     subprocess.run(["git", "clone", "--quiet", str(checkout.parent), str(there)], check=True)
     subprocess.run(["git", "-C", str(there), "apply", str(patch)], check=True)
     study = there / "project" / "study"
-    assert (study / "code.py").read_text() == "two\n"
+    assert (study / "records" / "code.py").read_text() == "two\n"
     assert (study / "new.py").read_text() == "three\n"
 
 

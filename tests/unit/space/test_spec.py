@@ -96,7 +96,7 @@ def test_load_space_by_path_and_name_agree() -> None:
 
 def test_reading_a_space_loads_neither_torch_nor_ray_nor_optuna() -> None:
     code = (
-        "import sys; from study.spec import load_space; load_space('energy');"
+        "import sys; from study.space.spec import load_space; load_space('energy');"
         "sys.exit(any(m in sys.modules for m in ('torch', 'ray', 'optuna', 'pandas')))"
     )
     root = SPACES.parent
