@@ -10,19 +10,32 @@
 
     analysis.load("runs/energy", "runs/nordf").trials    # several, with a column "study"
 
+``analysis/notebooks`` shows how to read them.
+
 Reads what a study left on disk and imports neither torch nor Ray.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
+
+from study.errors import BadInput, StudyFailed
 
 if TYPE_CHECKING:
     from analysis.joined import Joined
     from analysis.study import Study
 
-__all__ = ["load"]
+__all__ = ["BadInput", "Joined", "Study", "StudyFailed", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """The classes behind ``load``, imported only where somebody asks: they need pandas."""
+    if name not in ("Joined", "Study"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from analysis import joined
+
+    return getattr(joined, name)
 
 
 @overload

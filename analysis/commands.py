@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.compare import DIFFERENCE, MEAN
+from analysis.bases import seen, seen_lines
+from analysis.compare import DIFFERENCE, MEAN, WINNER
+from analysis.confirmation_view import confirming_table
 from analysis.effects import effects
 from analysis.effects_view import effect_notes, effect_tables
 from analysis.final_test import results_path, run_final_test
@@ -18,6 +20,7 @@ from analysis.importance import METHOD_LABELS, importance_notes
 from analysis.latex import effects_table, results_table
 from analysis.margins import margin_table, measured_energies
 from analysis.numbers import number, percent, points, value_text, with_interval
+from analysis.openood import export_openood
 from analysis.report import make_report, write_made, write_report
 from analysis.sections import MODEL_LABELS
 from analysis.selection import ID_ACCURACY, Selection, select, summary_row
@@ -49,21 +52,27 @@ class Result:
 
 
 def trials(study: Study, _: Namespace) -> Result:
-    """All trials: status, the metrics of the checkpoint, the searched parameters."""
+    """All trials, the confirming ones too: status, metrics of the checkpoint, parameters."""
     rows = study.trials
     metrics = [study.metric, "val/auroc", ID_ACCURACY]
     metrics = [m for m in dict.fromkeys(metrics) if m in rows.columns]
     texts: dict[str, Any] = {"trial": rows["trial_id"], "status": rows["status"].astype("str")}
+    arms = [c for c in ("arm", "seed") if study.spec.get("ablate") and c in rows.columns]
+    texts |= {name: rows[name].map(value_text) for name in arms}
     texts["epochs"] = rows["epochs"].map(value_text)
     texts |= {metric_label(m): rows[m].map(_form(m)) for m in metrics}
     texts |= {parameter_label(c): rows[c].map(value_text) for c in study.searched}
+    if marked := seen(study):
+        texts["start had seen"] = rows["trial_id"].map(lambda one: marked.get(one, ""))
     counts = ", ".join(f"{count} {status}" for status, count in study.status_counts().items())
     title = f"{study.name}: {len(rows)} trials{f' ({counts})' if counts else ''}"
     failed = rows[rows["status"] == "failed"]
     lines = [f"{row['trial_id']} failed: {row['reason']}" for _, row in failed.iterrows()]
-    return Result(
-        rows, {title: pd.DataFrame(texts)} if len(rows) else {}, lines or _no(title, rows)
-    )
+    tables = {title: pd.DataFrame(texts)} if len(rows) else {}
+    if len(study.confirming):
+        tables["Candidates trained anew on fresh seeds"] = confirming_table(study)
+        rows = pd.concat([rows, study.confirming], ignore_index=True)
+    return Result(rows, tables, [*lines, *seen_lines(study)] or _no(title, rows))
 
 
 def _no(title: str, rows: pd.DataFrame) -> list[str]:
@@ -168,6 +177,15 @@ def test(study: Study, options: Namespace) -> Result:
     return Result(table, tables, lines)
 
 
+def export(study: Study, _: Namespace) -> Result:
+    """The final test as CSV files in OpenOOD's columns, one a model and score."""
+    written = export_openood(study)
+    content = {str(path): table for path, table in written.items()}
+    own = [path for path in written if path.stem == f"{WINNER}_{study.own_score}"]
+    tables = {f"{path}, % (OOD positive)": written[path].round(2) for path in own}
+    return Result(content, tables, [str(path) for path in written])
+
+
 def _shown(row: pd.Series) -> dict[str, str]:
     form = points if row["model"] == DIFFERENCE else percent
     texts = {"OOD set": "mean over sets" if row["dataset"] == MEAN else row["dataset"]}
@@ -186,4 +204,5 @@ COMMANDS: dict[str, Callable[[Study, Namespace], Result]] = {
     "importance": importance,
     "report": report,
     "test": test,
+    "export": export,
 }

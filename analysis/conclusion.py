@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analysis.bases import base_of
 from analysis.confirmation import confirmation_lines
 from analysis.frozen import corrected_of, corrected_text, freeze_choice
+from analysis.numbers import fraction
 from analysis.report import write_report
 from analysis.selection import Selection
 from analysis.study import Study
@@ -49,7 +51,7 @@ def _text(study: Study, selection: Selection, frozen: str) -> str:
     lines.append(f"  {selection.metric:<{wide}} {selection.value:.3f}{sure}")
     if selection.metric != "val/id_accuracy":
         lines.append(f"  {'val/id_accuracy':<{wide}} {row['val/id_accuracy']:.3f}")
-    base = study.base.get("metrics") or {}
+    base = base_of(study, selection.trial_id).get("metrics") or {}
     if selection.metric in base:
         value, accuracy = base[selection.metric], base["val/id_accuracy"]
         lines.append(f"  {'base model':<{wide}} {value:.3f} at ID accuracy {accuracy:.3f}")
@@ -57,7 +59,7 @@ def _text(study: Study, selection: Selection, frozen: str) -> str:
         if pd.notna(row[column]):  # a parameter that exists under another's value alone
             lines.append(f"  {name:<{wide}} {_short(row[column])}")
     folder = study.folder
-    lines.append(corrected_text(corrected_of(study, selection), selection.metric))
+    lines.append(corrected_text(corrected_of(study, selection), selection.metric, fraction))
     lines += confirmation_lines(study)
     lines += [
         frozen,

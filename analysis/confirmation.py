@@ -1,7 +1,8 @@
 """Confirmation: which candidates are trained anew on fresh seeds, and who wins by them.
 
 The best trial of a search is in part its luckiest; a mean over seeds that the search never used
-is not. The seed of the discovery is left out of it.
+is not. The seed of the discovery is left out of it. Where a part of validation is kept for
+confirmation, the mean is of that part alone, which the search never saw either.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.numbers import number
+from analysis.numbers import fraction
 from analysis.selection import ID_ACCURACY, NoSelection, Selection, rank_candidates, scores_at
 from analysis.tables import Records, direction_of, read_records
-from study.records.files import CONFIRM, VAL_ID, WEIGHTS, RunFolder
+from study.records.files import CONFIRM, KEPT, VAL_ID, WEIGHTS, RunFolder
 from study.records.frozen import file_hash
 from study.records.ledger import Record
 from study.scoring.metrics import RECALL, threshold_at_recall
@@ -33,9 +34,10 @@ class Confirmed:
         trial_id: the candidate.
         discovery: its value in the search, of the study's metric.
         runs: one row a fresh seed: trial_id, seed, status, checkpoint_epoch, and the metrics.
-        mean: of the metric over the finished runs, NaN where there is none.
+        metric: column of ``runs`` that candidates are ranked by.
+        mean: of that metric over the finished runs, NaN where there is none.
         interval: t-interval of the mean over the seeds, 95 %; None below two finished runs.
-        id_accuracy: mean over the finished runs.
+        id_accuracy: mean over the finished runs, on the images that the floor was measured on.
         passes: whether every run finished and the mean accuracy reaches the floor.
         why: why it does not pass; empty where it does.
     """
@@ -43,6 +45,7 @@ class Confirmed:
     trial_id: str
     discovery: float
     runs: pd.DataFrame
+    metric: str
     mean: float
     interval: tuple[float, float] | None
     id_accuracy: float
@@ -109,15 +112,31 @@ def _judged(study: Records, event: Record) -> Confirmation:
     winner = min(passing, key=lambda one: sign * one.mean, default=None)
     exported = None
     if winner is not None:
-        order = (sign * winner.runs[study.metric]).argsort(kind="stable")
+        order = (sign * winner.runs[winner.metric]).argsort(kind="stable")
         exported = winner.runs.iloc[order.iloc[len(order) // 2]]
     return Confirmation(event["num_searched"], event["seeds"], candidates, winner, exported)
+
+
+def confirmed_metric(study: Records) -> str:
+    """What candidates are ranked by: the study's metric, of the kept part where there is one."""
+    kept = study.metric.replace("val/", f"{KEPT}/", 1)
+    return kept if kept_images(study) and kept in study.confirming.columns else study.metric
+
+
+def kept_images(study: Records) -> dict[str, int]:
+    """Images kept for confirmation alone, by set (the ID set is ``val_id``); empty without any."""
+    roles = study.manifest.get("data", {}).get("roles", {})
+    names = {"confirm_id": VAL_ID} | {
+        role: role.partition("/")[2] for role in roles if role.startswith("confirm_ood/")
+    }
+    return {name: int(roles[r]["num_images"]) for r, name in names.items() if r in roles}
 
 
 def _confirmed(study: Records, trial_id: str) -> Confirmed:
     runs = study.confirming[study.confirming["confirms"] == trial_id].reset_index(drop=True)
     finished = runs[runs["status"] == "finished"]
-    values = finished[study.metric].to_numpy(dtype=np.float64)
+    metric = confirmed_metric(study)
+    values = finished[metric].to_numpy(dtype=np.float64)
     accuracy = float(finished[ID_ACCURACY].mean())
     floor = study.floor
     failed, why = len(runs) - len(finished), ""
@@ -125,11 +144,13 @@ def _confirmed(study: Records, trial_id: str) -> Confirmed:
         why = f"{failed} of {len(runs)} runs failed"
     elif floor is not None and accuracy < floor.value:
         why = f"mean ID accuracy {accuracy:.4f} is below the floor, {floor.value:.4f}"
-    discovery = study.trials.loc[study.trials["trial_id"] == trial_id, study.metric].iloc[0]
+    found = study.trials.loc[study.trials["trial_id"] == trial_id, study.metric]
+    discovery = found.iloc[0] if len(found) else float("nan")  # its row may have been left out
     return Confirmed(
         trial_id=trial_id,
         discovery=float(discovery),
         runs=runs,
+        metric=metric,
         mean=float(values.mean()) if len(values) else float("nan"),
         interval=seed_interval(values),
         id_accuracy=accuracy,
@@ -166,7 +187,7 @@ def frozen_part(study: Records, selection: Selection) -> dict[str, Any]:
     else:
         if found.winner is None or found.exported is None:
             raise NoSelection(_nobody(study, found))
-        note = _rule(study, found)
+        note = confirmation_rule(study, found)
         winner, epoch = found.exported["trial_id"], int(found.exported["checkpoint_epoch"])
         threshold = _threshold(study, winner, epoch)
         plain = _plain(study, found)
@@ -191,14 +212,29 @@ def _threshold(study: Records, trial_id: str, epoch: int) -> float | None:
     return float(threshold_at_recall(scores, RECALL))
 
 
-def _rule(study: Records, found: Confirmation) -> str:
+def confirmation_rule(study: Records, found: Confirmation) -> str:
+    """The rule of the winner as a sentence."""
     extreme = "lowest" if direction_of(study.metric) == "min" else "highest"
     floor = " whose mean accuracy reaches the floor" if study.floor else ""
     return (
         f"The {len(found.candidates)} best candidates of {found.num_searched} trials were trained "
         f"anew on {found.num_seeds} fresh seeds each; the winner has the {extreme} mean "
-        f"{study.metric} over them{floor}, the seed of the search left out. All its seeds go to "
-        "the final test; the trial of the median value is exported."
+        f"{study.metric} over them{floor}, the seed of the search left out.{_kept_rule(study)} "
+        "All its seeds go to the final test; the trial of the median value is exported."
+    )
+
+
+def _kept_rule(study: Records) -> str:
+    """The sentence that says which images the confirmed score is of, where some are kept."""
+    if confirmed_metric(study) == study.metric:
+        return ""
+    told = ", ".join(f"{num:,} of {name}" for name, num in kept_images(study).items())
+    floor = (
+        " The floor is held to the other images, as the base's accuracy is." if study.floor else ""
+    )
+    return (
+        f" That mean is of the images kept for confirmation alone ({told}), cut off by source "
+        f"before the search; the search's own value is of the others.{floor}"
     )
 
 
@@ -219,6 +255,8 @@ def _plain(study: Records, found: Confirmation) -> dict[str, Any]:
     return {
         "num_searched": found.num_searched,
         "num_seeds": found.num_seeds,
+        "metric": winner.metric,
+        "kept_images": kept_images(study) or None,
         "candidate": winner.trial_id,
         "mean": winner.mean,
         "interval": list(winner.interval) if winner.interval else None,
@@ -234,7 +272,8 @@ def _plain_candidate(study: Records, one: Confirmed) -> dict[str, Any]:
             "trial_id": row["trial_id"],
             "seed": int(row["seed"]),
             "status": row["status"],
-            "value": _number(row[study.metric]),
+            "value": _number(row[one.metric]),
+            "other_part": _number(row[study.metric]) if one.metric != study.metric else None,
             "id_accuracy": _number(row[ID_ACCURACY]),
         }
         for _, row in one.runs.iterrows()
@@ -260,14 +299,16 @@ def confirmation_lines(study: Records) -> list[str]:
     found = confirmation(study)
     if found is None:
         return []
-    lines = [f"Confirmed on {found.num_seeds} fresh seeds each ({study.metric}):"]
+    lines = [f"Confirmed on {found.num_seeds} fresh seeds each ({confirmed_metric(study)}):"]
+    lines += [f" {kept}"] if (kept := _kept_rule(study)) else []
     for one in found.candidates:
-        interval = f" [{one.interval[0]:.3f}, {one.interval[1]:.3f}]" if one.interval else ""
-        each = ", ".join(number(value) for value in one.runs[study.metric])
+        low, high = one.interval or (float("nan"), float("nan"))
+        interval = f" [{fraction(low)}, {fraction(high)}]" if one.interval else ""
+        each = ", ".join(fraction(value) for value in one.runs[one.metric])
         mark = " <- winner" if one is found.winner else f"   {one.why}" if one.why else ""
         lines.append(
-            f"  {one.trial_id}: found {one.discovery:.3f}, mean {one.mean:.3f}{interval} "
-            f"({each}){mark}"
+            f"  {one.trial_id}: found {fraction(one.discovery)}, mean {fraction(one.mean)}"
+            f"{interval} ({each}){mark}"
         )
     if found.exported is not None:
         lines.append(f"  exported: trial {found.exported['trial_id']}, its median seed")

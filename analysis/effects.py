@@ -22,7 +22,7 @@ from study.errors import BadInput, Fault
 
 BASELINE = "baseline"
 ARM, MAIN, STEP = "arm", "main effect", "step"  # kinds of effects
-_JOINT, _IS = " + ", "="
+JOINT, _IS = " + ", "="
 _FACTORIAL = ("factorial", "fractional_factorial")
 
 
@@ -59,8 +59,10 @@ def effects(
     """The effect of every arm of an ablation, for each metric of the chosen checkpoints.
 
     A seed is a pair where all trials that a contrast needs finished and have the metric. Others
-    are counted, as failed (of the arm, of the reference) or as missing (pruned, paused, running,
-    not begun, or finished without the metric).
+    are counted, as failed (of the arm, of the reference), as stopped (not run, since the rule
+    ablate.stop had ended the arm) or as missing (pruned, paused, running, not begun, or finished
+    without the metric). The differences of a stopped arm are biased away from zero, and its
+    interval, which knows nothing of the looks, covers less than it says.
 
     Args:
         study: records of an ablation.
@@ -74,10 +76,10 @@ def effects(
         of "arm" (against the baseline), "main effect" (factorial designs: a level against the
         baseline's, averaged over all combinations of the other factors) and "step" (of a path,
         against the arm before); effect; reference; num_seeds; n (pairs); num_failed,
-        num_failed_reference, num_missing (trials); reference_mean (over the pairs), mean, sd
-        (ddof 1), low, high (of the paired difference, in the metric's unit: fractions); method
-        ("t" below 10 pairs, "bootstrap" from 10 on, missing below 2); standardised (mean over
-        sd); p (exact sign-flip, two-sided), p_floor (2 / 2^n, which p cannot fall below),
+        num_failed_reference, num_stopped, num_missing (trials); reference_mean (over the pairs),
+        mean, sd (ddof 1), low, high (of the paired difference, in the metric's unit: fractions);
+        method ("t" below 10 pairs, "bootstrap" from 10 on, missing below 2); standardised (mean
+        over sd); p (exact sign-flip, two-sided), p_floor (2 / 2^n, which p cannot fall below),
         p_holm (corrected over the effects of one kind and metric); direction ("min" or "max",
         the better one; missing where nobody has said).
 
@@ -153,13 +155,13 @@ def levels_of(arm: str) -> dict[str, str]:
     """``a=x + b=y`` as {a: x, b: y}; the baseline has none."""
     if arm == BASELINE:
         return {}
-    pairs = [part.partition(_IS) for part in arm.split(_JOINT)]
+    pairs = [part.partition(_IS) for part in arm.split(JOINT)]
     return {factor: level for factor, _, level in pairs}
 
 
 def design_of(study: Records) -> str:
     """The design's name, as the space has it."""
-    return str(study.spec.get("ablate", {}).get("design", ""))
+    return str((study.spec.get("ablate") or {}).get("design", ""))
 
 
 def _contrasts(study: Records) -> list[Contrast]:
@@ -253,14 +255,17 @@ def _counts(
     seeds: Sequence[int],
     values: dict[tuple[str, int], float],
 ) -> dict[str, int]:
-    failed = _with_status(study, "failed")
+    failed, stopped = _with_status(study, "failed"), _with_status(study, "stopped")
     plus, minus = (
         [(arm, seed) for seed in seeds for arm in side] for side in (contrast.plus, contrast.minus)
     )
     return {
         "num_failed": sum(key in failed for key in plus),
         "num_failed_reference": sum(key in failed for key in minus),
-        "num_missing": sum(key not in failed and key not in values for key in plus + minus),
+        "num_stopped": sum(key in stopped for key in plus + minus),
+        "num_missing": sum(
+            key not in failed | stopped and key not in values for key in plus + minus
+        ),
     }
 
 

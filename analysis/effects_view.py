@@ -7,11 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.bases import seen_lines
 from analysis.effects import ARM, BASELINE, MAIN, STEP, arm_means, design_of
 from analysis.numbers import MISSING, number, percent, points
 from analysis.paired import BOOTSTRAP_FROM
 from analysis.style import metric_label
 from analysis.tables import Records
+from study.records.files import LOOK
 from study.scoring.metrics import METRICS
 
 _HEADINGS = {ARM: "against the baseline", MAIN: "main effects", STEP: "steps of the path"}
@@ -53,7 +55,7 @@ def _title(study: Records, metric: str, kind: str, rows: pd.DataFrame) -> str:
 
 def _texts(metric: str, rows: pd.DataFrame) -> pd.DataFrame:
     fraction = is_fraction(metric)
-    form, difference = (percent, points) if fraction else (number, _signed)
+    form, difference = (percent, points) if fraction else (number, signed)
     spread = percent if fraction else number
     reference = rows["reference_mean"].astype(float)
     return pd.DataFrame(
@@ -75,7 +77,8 @@ def _texts(metric: str, rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _signed(value: Any) -> str:
+def signed(value: Any) -> str:
+    """A difference with its sign, three significant digits."""
     return MISSING if pd.isna(value) else f"{value:+.3g}".replace("-", "−")
 
 
@@ -90,7 +93,7 @@ def p_text(p: float) -> str:
 
 def effect_notes(study: Records, table: pd.DataFrame) -> list[str]:
     """Sentences that belong beside the numbers: methods, the floor of p, failures, gaps."""
-    notes = [_method(table), *_floors(table)]
+    notes = [_method(table), *_floors(table), *seen_lines(study)]
     design = design_of(study)
     if design == "fractional_factorial" and study.spec["ablate"].get("resolution") != 4:
         notes.append(
@@ -100,11 +103,36 @@ def effect_notes(study: Records, table: pd.DataFrame) -> list[str]:
     for _, row in failed.iterrows():
         told = f"arm {row['arm']} failed at seed {row['seed']}"
         notes.append(f"{row['trial_id']}: {told}: {row['reason']}")
+    notes += stopped_notes(study)
     first = table.drop_duplicates(["kind", "effect"])
     for _, row in first[first["num_missing"] > 0].iterrows():
         what = f"{row['effect']} against {row['reference']}"
         notes.append(f"{what}: {row['num_missing']} trials pruned, unfinished or not begun.")
     return notes
+
+
+def stopped_notes(study: Records) -> list[str]:
+    """A sentence for each arm that the rule stopped, with what its numbers are worth then."""
+    rule = study.spec.get("ablate", {}).get("stop")
+    if not rule:
+        return []
+    seeds = study.spec["ablate"]["seeds"]
+    looks = [one for one in study.ledger if one["event"] == LOOK]
+    notes = [
+        f"Arms may stop early (ablate.stop): after each of {rule['min_seeds']} to "
+        f"{len(seeds) - 1} seeds an arm ends where its one-sided t-bound, alpha "
+        f"{rule['alpha']:g} over {len(seeds) - rule['min_seeds']} looks, is worse than the "
+        f"baseline by more than {rule['margin']:g}; {len(looks)} looks were taken."
+    ]
+    return notes + [
+        f"{one['arm']}: stopped after {look['seeds']} of {len(seeds)} seeds by the rule, at look "
+        f"{place}, with {one['n']} pairs. Its difference is biased away from zero, and interval "
+        "and p value know nothing of the looks: it ended because it looked bad. Its trials that "
+        "were not run are no failures."
+        for place, look in enumerate(looks, start=1)
+        for one in look["arms"]
+        if one["stopped"]
+    ]
 
 
 def _method(table: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -13,13 +14,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import margin_plots, plots, plots_search, score_plots
-from analysis.effects import STEP
 from analysis.pareto import Front
-from analysis.plots_ablation import forest
+from analysis.plots_ablation import forest, path
+from analysis.plots_confirmation import confirmed
 from analysis.selection import Selection
 from analysis.style import metric_label, parameter_label, score_label
 from analysis.tables import Records
 from study.errors import BadInput
+
+_MOST_PANELS = 6
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,9 @@ def all_figures(
     return {
         "trade": _drawn(lambda: plots.trade(study, front), f"{metric} against ID accuracy"),
         "rungs": _drawn(lambda: plots_search.rungs(study), "Curves of all trials, and survivors"),
+        "rungs_told": plots_search.rungs_told(study),
+        "confirmed": _drawn(lambda: confirmed(study), "Candidates on fresh seeds"),
+        "panels": _panels(study, selection),
         "times": _drawn(lambda: plots_search.times(study), f"{metric} over training time"),
         "parallel": _drawn(lambda: plots.parallel(study), "Parallel coordinates of all trials"),
         "slices": [one for one in slices if one],
@@ -82,7 +88,7 @@ def all_figures(
             lambda: margin_plots.calibration(study), "Energies reached over margins given"
         ),
         **_of_importance(study, importance),
-        **_of_arms(effects),
+        **_of_arms(study, effects),
         **_of_choice(study, selection),
     }
 
@@ -101,25 +107,21 @@ def _of_importance(study: Records, table: pd.DataFrame | None) -> dict[str, Any]
     return {"importance_bars": bars, "contours": [one for one in contours if one]}
 
 
-def _of_arms(effects: pd.DataFrame | None) -> dict[str, Any]:
-    """A forest for each metric, and the path's steps where the design is one."""
+def _of_arms(study: Records, effects: pd.DataFrame | None) -> dict[str, Any]:
+    """For each metric the path, where the design is one, and a forest."""
     if effects is None:
-        return {"forests": []}
-    kinds = [None, STEP] if (effects["kind"] == STEP).any() else [None]
-    drawn = [
-        _drawn(
-            lambda m=metric, k=kind: forest(effects, m, k),  # type: ignore[misc]
-            f"{'Steps of the path' if kind else 'Effects'}, {metric_label(str(metric), '')}",
-        )
-        for metric in effects["metric"].unique()
-        for kind in kinds
-    ]
-    return {"forests": [one for one in drawn if one]}
+        return {"paths": [], "forests": []}
+    paths, forests = [], []
+    for metric in map(str, effects["metric"].unique()):
+        label = metric_label(metric, "")
+        paths.append(_drawn(partial(path, study, metric), f"Steps of the path, {label}"))
+        forests.append(_drawn(partial(forest, effects, metric), f"Effects, {label}"))
+    return {"paths": [one for one in paths if one], "forests": [one for one in forests if one]}
 
 
 def _of_choice(study: Records, selection: Selection | None) -> dict[str, Any]:
     if selection is None:
-        return {"learning": None, "histograms": [], "roc": None, "energies": None, "panel": None}
+        return {"learning": None, "histograms": [], "roc": None, "energies": None}
     trial_id, epoch = selection.trial_id, selection.epoch
     learning = _drawn(
         lambda: plots.learning(study, trial_id), f"Learning curves of trial {trial_id}"
@@ -139,16 +141,35 @@ def _of_choice(study: Records, selection: Selection | None) -> dict[str, Any]:
         "energies": _drawn(
             lambda: margin_plots.energies(study, trial_id, epoch), "Energies and margins"
         ),
-        "panel": _panel(study, trial_id),
     }
 
 
-def _panel(study: Records, trial_id: str) -> Picture | None:
-    """The last panel of reconstructions and saliency maps that a trial left."""
+def _panels(study: Records, selection: Selection | None) -> list[Picture]:
+    """The last panel of reconstructions and saliency maps of whom the report is about.
+
+    Of the chosen trial, or of the best one that left a panel; of an ablation one trial an arm.
+    """
+    found = (_panel(study, trial_id, told) for trial_id, told in _panel_trials(study, selection))
+    pictures = [one for one in found if one]
+    return pictures[:_MOST_PANELS] if study.spec.get("ablate") else pictures[:1]
+
+
+def _panel_trials(study: Records, selection: Selection | None) -> list[tuple[str, str]]:
+    """Trials in the order in which their panels are wanted, and what the panel is called."""
+    first = [(selection.trial_id, "the chosen trial, ")] if selection else []
+    if not study.spec.get("ablate"):
+        rest = list(selection.candidates["trial_id"]) if selection else []
+        return first + [(name, "") for name in [*rest, *study.trials["trial_id"]]]
+    arms = study.trials.drop_duplicates("arm") if "arm" in study.trials.columns else study.trials
+    return [(row["trial_id"], f"{row['arm']}, ") for _, row in arms.iterrows() if row.get("arm")]
+
+
+def _panel(study: Records, trial_id: str, told: str) -> Picture | None:
+    """The last panel that a trial left."""
     found = sorted((study.folder.panels / trial_id).glob("epoch_*.png"))
     if not found:
         return None
     code = base64.b64encode(found[-1].read_bytes()).decode()
     epoch = found[-1].stem.removeprefix("epoch_").lstrip("0")
-    alt = f"Reconstructions and saliency maps of trial {trial_id} at epoch {epoch}"
+    alt = f"Reconstructions and saliency maps: {told}trial {trial_id}, epoch {epoch}"
     return Picture(f"data:image/png;base64,{code}", alt)

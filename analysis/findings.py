@@ -22,6 +22,7 @@ from study.errors import BadInput
 Row = dict[str, Any]
 _RESAMPLES = 20  # of importance in a report: seconds, not minutes
 _WIDE = 3  # scores that fit beside each other; more become rows
+_OF_MEANS = "Dots are single trials; the choice went by means over seeds."
 _USUAL = "all epochs trained"  # why a trial normally ends
 
 
@@ -83,7 +84,9 @@ def front_and_rows(study: Records, selection: Selection | None) -> tuple[Front |
         }
         for row in front.table.to_dict("records")
     ]
-    better = dominators(study, chosen) if chosen else []
+    # An arm, or a configuration of several seeds, is chosen by a mean that no dot here shows.
+    alone = chosen if selection and len(selection.seed_trials) <= 1 else None
+    better = dominators(study, alone) if alone else []
     return front, {
         "metric": metric_label(metric, "").replace(", ID positive", ""),
         "rows": rows,
@@ -91,8 +94,8 @@ def front_and_rows(study: Records, selection: Selection | None) -> tuple[Front |
         "volume_interval": _ends(front.low, front.high),
         "reference": f"{metric_label(metric, '')} {percent(front.reference[0])} %, accuracy 0 %",
         "dominated_by": ", ".join(better),
-        "chosen": chosen,
-        "note": front.note,
+        "chosen": alone,
+        "note": front.note if alone == chosen else f"{front.note} {_OF_MEANS}".strip(),
         "num_resampled": front.num_resampled,
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.cells import NoScores
 from analysis.confirmation import frozen_part
 from analysis.corrected import LEVEL, Correction, correct_study
-from analysis.numbers import number, percent
+from analysis.numbers import number, percent, with_percent
 from analysis.selection import NoSelection, Selection, summary_row
 from analysis.tables import Records
 from study.records.files import TEST_OPENED, write_json
@@ -153,19 +153,36 @@ def _not_corrected(selection: Selection, why: str) -> dict[str, Any]:
     }
 
 
-def corrected_text(part: Mapping[str, Any], metric: str) -> str:
-    """``corrected_part`` (or a frozen choice) as a sentence for readers."""
+def corrected_text(
+    part: Mapping[str, Any], metric: str, form: Callable[[Any], str] = with_percent
+) -> str:
+    """``corrected_part`` (or a frozen choice) as a sentence for readers.
+
+    Args:
+        part: what is told.
+        metric: that the value is of.
+        form: how its fractions are written beside it, with the unit.
+    """
     if part.get("corrected_value") is None:
         note = str(part.get("corrected_note") or "not corrected for having been the best")
         return f"{note[:1].upper()}{note[1:]}"
-    form = number if metric.endswith("objective") else percent
+    form = number if metric.endswith("objective") else form
     low, high = (form(end) for end in part["corrected_interval"])
     of = part["corrected_of"]
     level = f"{100 * of.get('level', LEVEL):.0f} % interval"
+    count = of["num_candidates"]
+    best = f"the best of {count} candidates" if count > 1 else "the best epoch of one candidate"
     return (
-        f"Corrected for being the best of {of['num_candidates']} candidates: "
-        f"{form(part['corrected_value'])}, {level} [{low}, {high}]"
+        f"Corrected for being {best}: {form(part['corrected_value'])}, "
+        f"{level} {low.removesuffix(' %')} to {high}"
     )
+
+
+def corrected_how(part: Mapping[str, Any]) -> str:
+    """How the correction was made, as sentences; empty where there is none."""
+    if part.get("corrected_value") is None:
+        return ""
+    return str(part.get("corrected_note") or "")
 
 
 def wins_text(part: Mapping[str, Any]) -> str:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from analysis.comparing import choices, differences, trade
 from analysis.study import Study
 from analysis.tables import Records
+from study.errors import BadInput, Fault
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,26 @@ class Joined:
         """Whether all studies were validated on the very same images."""
         first, *others = self.studies.values()
         return not any(_differences(first, one) for one in others)
+
+    def choices(self) -> pd.DataFrame:
+        """What each study's own rule chooses, see ``analysis.comparing.choices``."""
+        return choices(self.studies)
+
+    def differences(self) -> pd.DataFrame:
+        """The studies' choices on the same images, see ``analysis.comparing.differences``.
+
+        Raises:
+            BadInput: where the studies were validated on different images.
+        """
+        if not self.comparable:
+            told = " ".join(self.faults)
+            rule = f"the studies cannot be compared. {told}"
+            raise BadInput(Fault("studies", "", rule, "Compare studies of the same data."))
+        return differences(self.studies)
+
+    def plot_trade(self) -> Figure:
+        """All finished trials and the choices, see ``analysis.comparing.trade``."""
+        return trade(self.studies)
 
 
 def join(studies: Sequence[Study]) -> Joined:

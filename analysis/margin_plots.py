@@ -111,7 +111,7 @@ def energies(study: Records, trial_id: str, epoch: int) -> Figure:
     if _ENERGY not in sets[VAL_ID].scores:
         rule = "the trial's scores hold no energies"
         raise BadInput(Fault(str(study.folder.trial_scores(trial_id)), _ENERGY, rule))
-    base = base_scores(study)
+    base = base_scores(study, trial_id)
     shown = {"Base": base} if base is not None and _ENERGY in base[VAL_ID].scores else {}
     shown[f"Trial {trial_id}"] = sets
     every = np.concatenate([one for each in shown.values() for one in _energies(each)])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analysis.bases import bases
 from analysis.selection import ID_ACCURACY
-from analysis.tables import Records
+from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault
 
 _ENERGIES = ("id_energy_mean", "id_energy_sd", "outlier_energy_mean", "outlier_energy_sd")
@@ -15,24 +16,27 @@ def measured_energies(study: Records) -> pd.DataFrame:
     """Energies of the base before any fine-tuning.
 
     Returns:
-        images ("validation ID", "outliers"), mean and sd of the energy (nats; lower = more ID).
+        images ("validation ID", "outliers"), mean and sd of the energy (nats; lower = more ID);
+        where arms start from several bases, the base too, and two rows each.
 
     Raises:
         BadInput: if the study measured none.
     """
-    missing = [key for key in _ENERGIES if study.base.get(key) is None]
+    told = bases(study) or {BASE: {}}
+    missing = [key for key in _ENERGIES if any(one.get(key) is None for one in told.values())]
     if missing:
         rule = f"the manifest has no {', '.join(missing)}: no base was measured in this study"
         way = "Margins are told for studies of the energy recipe over a base."
         raise BadInput(Fault(str(study.folder.manifest), "base", rule, way))
-    values = [float(study.base[key]) for key in _ENERGIES]
-    return pd.DataFrame(
-        {
-            "images": ["validation ID", "outliers"],
-            "mean": [values[0], values[2]],
-            "sd": [values[1], values[3]],
-        }
-    )
+    rows = [
+        {"base": name, "images": images, "mean": float(base[mean]), "sd": float(base[sd])}
+        for name, base in told.items()
+        for images, mean, sd in (
+            ("validation ID", *_ENERGIES[:2]),
+            ("outliers", *_ENERGIES[2:]),
+        )
+    ]
+    return pd.DataFrame(rows).drop(columns=[] if len(told) > 1 else ["base"])
 
 
 def margin_table(study: Records) -> pd.DataFrame:

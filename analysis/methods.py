@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.bases import bases
 from analysis.bootstrap import NUM_RESAMPLES
-from analysis.final_test import load_results, openings
+from analysis.confirmation import confirmation, confirmation_rule
+from analysis.confirmation_view import waiting_text
+from analysis.final_test import load_results, load_seeds, openings
+from analysis.frozen import corrected_how, corrected_text
+from analysis.methods_search import epochs_text, joined, search_text, stopping_text
+from analysis.numbers import number, with_percent
+from analysis.plots_search import scheduler_of
 from analysis.selection import ID_ACCURACY, TIE_BREAK
-from analysis.style import metric_label, parameter_label, score_label
+from analysis.style import metric_label, score_label
 from analysis.tables import Records, direction_of
-
-_SEARCHERS = {
-    "tpe": "a tree-structured Parzen estimator (TPE, Optuna)",
-    "random": "random search",
-    "grid": "grid search",
-}
-_STOPPING = {"asha": "with early stopping by ASHA", "none": "without early stopping"}
+from study.errors import BadInput
+from study.records.frozen import read_frozen
 
 
 def methods_text(study: Records) -> str:
-    """Data, splits, sizes, backbone, recipe, search, selection, seeds, test and intervals.
+    """Data, splits, sizes, backbone, recipe, search, selection, correction, confirmation, test.
 
     Only what the records hold is said; a part that they lack is left out.
     """
-    parts = (_model, _data, _search, _selection, _test, _intervals, _software)
+    told = (_model, _data, _search, _selection, _correction, _confirmation, _test)
+    parts = (*told, _intervals, _software)
     return " ".join(text for part in parts if (text := part(study)))
 
 
@@ -35,23 +38,22 @@ def _model(study: Records) -> str:
         return ""
     text = f"We trained {_network(backbone)} with the {recipe} recipe"
     base = study.base.get("spec") or {}
-    if base:
+    several = len(bases(study))
+    if several > 1:
+        text += f", each arm starting from one of {several} classifiers made on the same split"
+    elif base:
         epochs = (base.get("train") or {}).get("epochs")
-        told = f" for {_epochs(epochs)}" if epochs else ""
+        told = f" for {epochs_text(epochs)}" if epochs else ""
         text += f", starting from a classifier trained on the same split{told}"
         accuracy = study.base.get("val_id_accuracy")
         if accuracy is not None:
             text += f" (validation accuracy {100 * accuracy:.1f} %)"
     train = study.spec.get("train") or {}
     if train.get("epochs"):
-        text += f"; each trial ran for up to {_epochs(train['epochs'])}"
+        text += f"; each trial ran for up to {epochs_text(train['epochs'])}"
         if train.get("epoch_images"):
             text += f" of {train['epoch_images']:,} images"
     return f"{text}."
-
-
-def _epochs(count: Any) -> str:
-    return "1 epoch" if count == 1 else f"{count} epochs"
 
 
 def _network(backbone: Any) -> str:
@@ -71,7 +73,7 @@ def _data(study: Records) -> str:
     if train.get("num_images") is not None:
         text += f"Training used {train['num_images']:,} ID images"
         outliers = [r for name, r in roles.items() if name.split("/")[0] == "outliers"]
-        if outliers:
+        if outliers and _takes_outliers(study):
             text += f" and {_size(outliers)} of auxiliary outliers"
         text += "; "
     val_id = roles.get("val_id") or {}
@@ -86,12 +88,17 @@ def _data(study: Records) -> str:
         for name, role in roles.items()
         if name.startswith("ood_val/")
     ]
-    text += f" and the OOD set{'s' * (len(sets) > 1)} {_join(sets)}" if sets else ""
+    text += f" and the OOD set{'s' * (len(sets) > 1)} {joined(sets)}" if sets else ""
     if data.get("leak_check"):
         text += (
             ". Exact and near-duplicates between all roles, test sets included, were searched for"
         )
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _takes_outliers(study: Records) -> bool:
+    """Whether the recipe trains on the outliers that the study has."""
+    return any("outlier_batch_size" in (study.spec.get(key) or {}) for key in ("train", "search"))
 
 
 def _size(roles: list[Any]) -> str:
@@ -100,31 +107,21 @@ def _size(roles: list[Any]) -> str:
     return f"{images:,} images" + (f" from {groups:,} sources" if groups != images else "")
 
 
-def _join(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
 def _search(study: Records) -> str:
-    tune = study.spec.get("tune") or {}
-    counts = study.status_counts()
-    ended = _join([f"{count} {status}" for status, count in counts.items()]) if counts else "none"
-    seed = tune.get("seed")
     ablate = study.spec.get("ablate")
-    if ablate:
-        design = str(ablate.get("design", "")).replace("_", "-")
-        seeds = _join([str(one) for one in ablate.get("seeds") or ["?"]])
-        arms = study.trials["arm"].nunique() if "arm" in study.trials.columns else 0
-        return (
-            f"The ablation ({design}) had {arms} arms, each at the seeds {seeds} "
-            f"({len(study.trials)} trials: {ended}); failed trials were counted, not replaced."
-        )
-    if not study.searched:
-        return ""
-    names = _join([parameter_label(column) for column in study.searched])
-    how = _SEARCHERS.get(str(tune.get("searcher")), f"the searcher {tune.get('searcher')}")
-    stop = _STOPPING.get(str(tune.get("scheduler")), f"under {tune.get('scheduler')}")
-    seeded = f", seed {seed}" if seed is not None else ""
-    return f"We searched {names} in {len(study.trials)} trials ({ended}) by {how} {stop}{seeded}."
+    if not ablate:
+        return search_text(study)
+    counts = study.status_counts()
+    ended = joined([f"{count} {status}" for status, count in counts.items()]) or "none"
+    design = str(ablate.get("design", "")).replace("_", "-")
+    seeds = joined([str(one) for one in ablate.get("seeds") or ["?"]])
+    arms = study.trials["arm"].nunique() if "arm" in study.trials.columns else 0
+    stopped = stopping_text(study) if scheduler_of(study) != "none" else ""
+    return (
+        f"The ablation ({design}) had {arms} arms, each at the seeds {seeds} "
+        f"({len(study.trials)} trials: {ended}); failed trials were counted, not replaced. "
+        f"{stopped}"
+    ).rstrip()
 
 
 def _selection(study: Records) -> str:
@@ -136,7 +133,7 @@ def _selection(study: Records) -> str:
             f" ({_lower(score_label(study.own_score))} score, mean over the OOD validation sets)"
         )
     floor = ""
-    if study.floor:
+    if study.floor and study.floor.value > 0:
         how = f" ({study.floor.how})" if study.floor.how else ""
         least = f"{study.floor.value:.4f}{how}"
         floor = f" among those with a validation ID accuracy of at least {least}"
@@ -145,9 +142,49 @@ def _selection(study: Records) -> str:
         if study.checkpoint_rule == "last"
         else "each at its best epoch by the same rule"
     )
+    what = f"finished trial with the {extreme} validation {metric}"
+    if study.spec.get("ablate"):
+        what = f"arm with the {extreme} mean validation {metric} over its seeds"
+        epoch = epoch.replace("each", "each trial")
     return (
-        f"We selected the finished trial with the {extreme} validation {metric}{over}{floor}, "
+        f"We selected the {what}{over}{floor}, "
         f"{epoch}, ties by {metric_label(TIE_BREAK, '')}; test sets played no part."
+    )
+
+
+def _correction(study: Records) -> str:
+    """Of the frozen choice; without one there is no number to correct."""
+    frozen = _frozen(study)
+    if not corrected_how(frozen):
+        return ""
+    return f"{corrected_text(frozen, str(frozen.get('metric') or study.metric))}. " + (
+        corrected_how(frozen)
+    )
+
+
+def _frozen(study: Records) -> Mapping[str, Any]:
+    try:
+        return read_frozen(study.folder.path)
+    except BadInput:
+        return {}
+
+
+def _confirmation(study: Records) -> str:
+    found = confirmation(study)
+    if found is None:
+        return waiting_text(study)
+    text = confirmation_rule(study, found)
+    winner = found.winner
+    if winner is None:
+        return f"{text} None of the candidates passed."
+    form = number if study.metric.endswith("objective") else with_percent
+    interval = ""
+    if winner.interval:
+        low, high = (form(end) for end in winner.interval)
+        interval = f" (95 % t-interval over seeds {low.removesuffix(' %')} to {high})"
+    return (
+        f"{text} Over its fresh seeds the winner had a mean {metric_label(study.metric, '')} of "
+        f"{form(winner.mean)}{interval}, against {form(winner.discovery)} in the search."
     )
 
 
@@ -171,7 +208,17 @@ def _test(study: Records) -> str:
     told = {0: "at a time that the ledger lacks", 1: "once"}.get(times, f"{times} times")
     return (
         f"The frozen choice was tested {told} on {table['n_id'].iloc[0]:,} ID test images and the "
-        f"OOD set{'s' * (len(names) > 1)} {_join(names)}."
+        f"OOD set{'s' * (len(names) > 1)} {joined(names)}{_over_seeds(study)}."
+    )
+
+
+def _over_seeds(study: Records) -> str:
+    seeds = load_seeds(study.folder)
+    if seeds is None:
+        return ""
+    return (
+        f"; its numbers are means over {seeds['trial_id'].nunique()} fresh seeds, with intervals "
+        "over images and seeds"
     )
 
 
@@ -196,4 +243,4 @@ def _software(study: Records) -> str:
     commit = (study.manifest.get("git") or {}).get("commit")
     at = f"; code at commit {str(commit)[:10]}" if commit else ""
     dirty = " with local changes" if (study.manifest.get("git") or {}).get("dirty") else ""
-    return f"Software: {_join(names)}{at}{dirty}." if names else ""
+    return f"Software: {joined(names)}{at}{dirty}." if names else ""

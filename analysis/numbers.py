@@ -17,6 +17,16 @@ def percent(fraction: Any) -> str:
     return MISSING if pd.isna(fraction) else f"{100 * fraction:.1f}"
 
 
+def with_percent(fraction: Any) -> str:
+    """A fraction as percent with the sign: .2642 is ``26.4 %``."""
+    return MISSING if pd.isna(fraction) else f"{percent(fraction)} %"
+
+
+def fraction(value: Any) -> str:
+    """A fraction as it is stored, three decimals."""
+    return MISSING if pd.isna(value) else f"{value:.3f}"
+
+
 def points(fraction: Any) -> str:
     """A difference of fractions in percentage points, with its sign: ``−33.6``."""
     if pd.isna(fraction):

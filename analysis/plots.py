@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from analysis.bases import base_of, bases
 from analysis.pareto import Front, pareto
 from analysis.selection import ID_ACCURACY, NoSelection, rank_candidates
 from analysis.style import (
@@ -50,6 +51,11 @@ def best_trial(study: Records) -> str | None:
     return str(first["trial_id"]) if first["passes_floor"] else None
 
 
+def drawn_floor(study: Records) -> float | None:
+    """The floor on ID accuracy where it bars anything: one at 0 would only stretch the axis."""
+    return study.floor.value if study.floor and study.floor.value > 0 else None
+
+
 def measured_trials(study: Records, metric: str) -> pd.DataFrame:
     """Trials that have a value of ``metric`` (BadInput if none has)."""
     if metric not in study.trials.columns or study.trials[metric].notna().sum() == 0:
@@ -58,11 +64,16 @@ def measured_trials(study: Records, metric: str) -> pd.DataFrame:
     return study.trials[study.trials[metric].notna()]
 
 
-def base_metric(study: Records, metric: str) -> float | None:
-    """The base's own value of a summary metric, None where it was not measured."""
-    if metric == ID_ACCURACY and study.base.get("val_id_accuracy") is not None:
-        return float(study.base["val_id_accuracy"])
-    told = study.base.get("metrics") or {}
+def base_metric(study: Records, metric: str, trial_id: str = "") -> float | None:
+    """The own value of the study's base, or of a trial's, of a summary metric.
+
+    None where it was not measured, and without a trial where arms start from several.
+    """
+    several = len(bases(study)) > 1
+    base = base_of(study, trial_id) if trial_id or not several else {}
+    if metric == ID_ACCURACY and base.get("val_id_accuracy") is not None:
+        return float(base["val_id_accuracy"])
+    told = base.get("metrics") or {}
     value = told.get(metric, told.get(metric.removeprefix("val/")))
     return None if value is None else float(value)
 
@@ -114,7 +125,7 @@ def _least_accuracy(study: Records, rows: pd.DataFrame) -> float:
     """Where the axis of ID accuracy begins: some points under what the study wants."""
     if not len(rows):
         return 0.0
-    wanted = study.floor.value if study.floor else float(rows[ID_ACCURACY].max())
+    wanted = drawn_floor(study) or float(rows[ID_ACCURACY].max())
     return wanted - _SHOWN_UNDER_FLOOR
 
 
@@ -151,8 +162,9 @@ def _draw_references(axes: Axes, study: Records) -> None:
     accuracy, value = base_metric(study, ID_ACCURACY), base_metric(study, study.detection_metric)
     if accuracy is not None and value is not None:
         axes.scatter(accuracy, value, marker="D", s=34, color=ORANGE, zorder=4, label="base")
-    if study.floor:
-        _draw_floor(axes, study.floor.value, vertical=True)
+    floor = drawn_floor(study)
+    if floor:
+        _draw_floor(axes, floor, vertical=True)
 
 
 def _draw_floor(axes: Axes, value: float, *, vertical: bool) -> None:
@@ -243,7 +255,7 @@ def _tell_under(axes: Axes, height: float) -> None:
         "× under the floor",
         (1.0, height),
         xycoords=("axes fraction", "data"),
-        xytext=(0, 5),
+        xytext=(0, 7),
         textcoords="offset points",
         ha="right",
         fontsize=7.5,
@@ -362,11 +374,12 @@ def learning(study: Records, trial_id: str) -> Figure:
         pair = figure.subplots(2, 1, sharex=True)
         for one, metric, colour in zip(pair, metrics, (BLUE, BLACK), strict=True):
             one.plot(rows["epoch"], rows[metric], marker="o", ms=3.5, color=colour)
-            value = base_metric(study, metric)
+            value = base_metric(study, metric, trial_id)
             if value is not None:
                 one.axhline(value, color=ORANGE, lw=1, label="base")
-            if metric == ID_ACCURACY and study.floor:
-                _draw_floor(one, study.floor.value, vertical=False)
+            floor = drawn_floor(study)
+            if metric == ID_ACCURACY and floor:
+                _draw_floor(one, floor, vertical=False)
             for epoch in chosen:
                 one.axvline(epoch, color=GREY, lw=1, ls=":", label="chosen epoch")
             one.set_ylabel(metric_label(metric).replace(", ID positive", ""))

@@ -1,6 +1,9 @@
-"""Pictures of an ablation: the forest of its effects."""
+"""Pictures of an ablation: the forest of its effects, and the path of what they add up to."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -8,12 +11,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from analysis.effects import ARM, MAIN
-from analysis.effects_view import is_fraction
-from analysis.style import BLUE, GREY, PAGE_IN, VERMILION, metric_label, new_figure, styled
+from analysis.effects import ARM, BASELINE, JOINT, MAIN, STEP, arm_means, design_of, effects
+from analysis.effects_view import is_fraction, signed
+from analysis.numbers import points
+from analysis.style import (
+    BLUE,
+    GREY,
+    PAGE_IN,
+    PALE,
+    VERMILION,
+    metric_label,
+    new_figure,
+    percent_axis,
+    styled,
+)
+from analysis.tables import Records
 from study.errors import BadInput, Fault
 
 _ROW_IN = 0.27
+_PATH_ROW_IN = 0.36
 _FRAME_IN = 1.15
 _LONGEST = 42  # characters of an effect's name beside the axis
 
@@ -95,3 +111,67 @@ def _label(axes: Axes, metric: str, rows: pd.DataFrame) -> None:
     against = "baseline" if rows["kind"].iloc[0] != "step" else "the arm before"
     told = f"{metric_label(metric, '')}: difference from {against}{unit}"
     axes.set_xlabel(f"{told}   ({better})" if better else told)
+
+
+def path(study: Records, metric: str | None = None) -> Figure:
+    """The arms of a path from the baseline down: each keeps what the one above it changed.
+
+    Thin lines join the trials of one seed, the heavy one the means over seeds; beside each step
+    its paired difference from the arm above, with its interval.
+
+    Args:
+        study: an ablation of the design ``path``.
+        metric: column ``val/...``; the one that the study detects by where None.
+
+    Raises:
+        BadInput: for another design, or where no arm has a value of the metric.
+    """
+    if design_of(study) != "path":
+        rule = f"the design is {design_of(study)}: its arms do not follow from each other"
+        raise BadInput(Fault(str(study.folder.spec), "ablate.design", rule, "See plot_effects."))
+    metric = metric or study.detection_metric
+    means = arm_means(study, metric)
+    if not means["n"].any():
+        rule = "no arm has a finished trial with this metric, so there is nothing to draw"
+        raise BadInput(Fault("ablation", metric, rule))
+    table = effects(study, metric)
+    steps = table[table["kind"] == STEP].set_index("effect")
+    with styled():
+        figure, axes = new_figure(PAGE_IN * 0.85, _FRAME_IN + _PATH_ROW_IN * len(means))
+        for _, rows in study.trials.groupby("seed"):
+            values = rows[rows["status"] == "finished"].set_index("arm")[metric]
+            axes.plot(values.reindex(means["arm"]), range(len(means)), color=PALE, lw=0.9)
+        axes.plot(means["mean"], range(len(means)), "-o", color=BLUE, ms=5, lw=1.8, zorder=3)
+        for place, arm in enumerate(means["arm"]):
+            if arm in steps.index:
+                _tell_step(axes, place, steps.loc[arm])
+        axes.set_yticks(range(len(means)), _added(list(means["arm"])))
+        axes.set_ylim(len(means) - 0.6, -0.4)
+        axes.grid(visible=False, axis="y")
+        percent_axis(axes, x=is_fraction(metric))
+        axes.margins(x=0.08)
+        better = {"min": "← better", "max": "better →"}.get(str(table["direction"].iloc[0]))
+        told = metric_label(metric, " (%)" if is_fraction(metric) else "")
+        axes.set_xlabel(f"{told}   ({better})" if better else told)
+    return figure
+
+
+def _added(arms: Sequence[str]) -> list[str]:
+    """What each arm adds to the one above it."""
+    names = list(arms[:1])
+    for before, arm in pairwise(arms):
+        start = "" if before == BASELINE else f"{before}{JOINT}"
+        names.append(f"+ {arm.removeprefix(start)}")
+    return [_short(name) for name in names]
+
+
+def _tell_step(axes: Axes, place: int, row: pd.Series) -> None:
+    form = points if is_fraction(str(row["metric"])) else signed
+    told = form(row["mean"])
+    if np.isfinite(row["low"]):
+        told += f" [{form(row['low'])}, {form(row['high'])}]"
+    told += f", n = {row['n']}" + (f", {row['num_failed']} failed" if row["num_failed"] else "")
+    axes.annotate(
+        told, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=7.5,
+        color=_colour(row) if _colour(row) != GREY else "#333333",
+    )  # fmt: skip

@@ -40,18 +40,49 @@ _MARKERS = ("o", "s", "^")
 _LABEL = 26  # characters of a parameter's name beside an axis
 
 
-def rungs_of(study: Records) -> tuple[int, ...]:
-    """Epochs after which ASHA compares trials; empty without ASHA."""
+def scheduler_of(study: Records) -> str:
+    """Who stopped trials early: asha, hyperband, median or none."""
     tune = study.spec.get("tune") or {}
-    if tune.get("scheduler") != "asha":
-        return ()
+    return "none" if tune.get("objectives") else str(tune.get("scheduler") or "none")
+
+
+def rungs_of(study: Records) -> tuple[int, ...]:
+    """Epochs after which trials are compared and stopped; empty where nobody is.
+
+    ASHA's rungs, and Hyperband's: its brackets begin at different ones of them. The median rule
+    compares after every epoch from the grace on.
+    """
+    tune = study.spec.get("tune") or {}
+    scheduler = scheduler_of(study)
     rung, factor = int(tune.get("grace_epochs") or 1), int(tune.get("reduction_factor") or 3)
     last = int(study.epochs["epoch"].max()) if len(study.epochs) else 0
+    if scheduler == "median":
+        return tuple(range(rung, last))
+    if scheduler not in ("asha", "hyperband"):
+        return ()
     found = []
     while rung < last and factor > 1:
         found.append(rung)
         rung *= factor
     return tuple(found)
+
+
+def rungs_told(study: Records) -> str:
+    """What the picture of survivors shows of this study's trial scheduler, in a sentence."""
+    ended = "crosses: where trials ended early."
+    if not rungs_of(study):
+        return f"No trial scheduler compared trials, so each ran to its end; {ended}"
+    return {
+        "asha": f"Dotted: the rungs of ASHA, after which trials were stopped; {ended}",
+        "hyperband": (
+            "Dotted: the rungs of Hyperband; each of its brackets begins at another one, so a "
+            f"trial is not stopped before its own bracket's first; {ended}"
+        ),
+        "median": (
+            "Shaded: after each of these epochs a trial worse than the median of the finished "
+            f"ones was stopped; {ended}"
+        ),
+    }[scheduler_of(study)]
 
 
 def rungs(study: Records, metric: str | None = None) -> Figure:
@@ -78,16 +109,9 @@ def rungs(study: Records, metric: str | None = None) -> Figure:
         alive = [int((reached >= epoch).sum()) for epoch in range(1, last + 1)]
         below.stairs(alive, np.arange(0.5, last + 1), color=BLUE, fill=True, alpha=0.25)
         below.stairs(alive, np.arange(0.5, last + 1), color=BLUE, lw=1.4)
-        told = {1, last, *(rung + 1 for rung in rungs_of(study))}
-        for epoch in sorted(e for e in told if e <= last):
-            place = (epoch, alive[epoch - 1])
-            below.annotate(
-                f"{place[1]}", place, xytext=(0, 2), textcoords="offset points", ha="center",
-                fontsize=7.5,
-            )  # fmt: skip
+        _tell_alive(below, alive, rungs_of(study))
         for one in (above, below):
-            for rung in rungs_of(study):
-                one.axvline(rung + 0.5, color=GREY, lw=0.9, ls=":", zorder=1)
+            _mark_rungs(one, study, last)
         below.set_ylim(0, 1.28 * max(alive))
         below.set_xlim(0.5, last + 0.5)
         below.set_ylabel("Trials")
@@ -96,6 +120,29 @@ def rungs(study: Records, metric: str | None = None) -> Figure:
             axis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
         _legend(figure, above)
     return figure
+
+
+def _tell_alive(axes: Axes, alive: list[int], compared: tuple[int, ...]) -> None:
+    """Numbers over the steps: at both ends and after each comparison that stopped somebody."""
+    told = {1, len(alive), *(epoch + 1 for epoch in compared if epoch < len(alive))}
+    shown = None
+    for epoch in sorted(told):
+        if alive[epoch - 1] == shown and epoch != len(alive):
+            continue
+        shown = alive[epoch - 1]
+        axes.annotate(
+            f"{shown}", (epoch, shown), xytext=(0, 2), textcoords="offset points", ha="center",
+            fontsize=7.5,
+        )  # fmt: skip
+
+
+def _mark_rungs(axes: Axes, study: Records, last: int) -> None:
+    found = rungs_of(study)
+    if scheduler_of(study) == "median" and found:
+        axes.axvspan(found[0] + 0.5, last + 0.5, color=GREY, alpha=0.09, lw=0, zorder=0)
+        return
+    for rung in found:
+        axes.axvline(rung + 0.5, color=GREY, lw=0.9, ls=":", zorder=1)
 
 
 def _curves(axes: Axes, study: Records, metric: str) -> None:
@@ -160,7 +207,7 @@ def contour(study: Records, x: str, y: str, metric: str = OBJECTIVE) -> Figure:
         axes.scatter(px, py, s=14, zorder=3, clip_on=False, **dots)
         if best in space.trial_id:
             k = space.trial_id.index(best)
-            axes.scatter(px[k], py[k], s=60, marker="*", c=VERMILION, ec="white", zorder=4)
+            axes.scatter(px[k], py[k], s=90, marker="*", c=VERMILION, ec="white", lw=0.7, zorder=4)
         log_axis(axes, x=study.is_log(x), y=study.is_log(y))
         axes.grid(visible=False)
         axes.set_xlabel(parameter_label(x))

@@ -12,6 +12,7 @@ import jinja2
 import pandas as pd
 
 from analysis import figures, findings, sections
+from analysis.confirmation_view import confirmation_rows, confirmed_table
 from analysis.final_test import load_results
 from analysis.importance import importance_notes
 from analysis.methods import methods_text
@@ -32,8 +33,8 @@ class Report:
         content: the numbers behind it, for ``--json``: name, recipe, demo, counts (of trials by
             status), faults, methods (the text), problem (why nothing was chosen), selection,
             validation (chosen beside base), front, hypervolume, importance (with
-            importance_notes), effects, remarks, final_test, test_accesses, provenance. Tables are
-            DataFrames; what the study does not have is None.
+            importance_notes), effects, confirmation, remarks, final_test, test_accesses,
+            provenance. Tables are DataFrames; what the study does not have is None.
     """
 
     html: str
@@ -76,12 +77,7 @@ def make_report(study: Records, now: datetime | None = None) -> Report:
 
 def _answers(study: Records, now: datetime) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Everything that the template shows, as plain values, and the tables behind it."""
-    selection: Selection | None = None
-    problem = ""
-    try:
-        selection = select(study)
-    except NoSelection as error:
-        problem = str(error).removeprefix(f"{study.folder.path}: ")
+    selection, problem = _selected(study)
     compared = sections.comparison(study, selection) if selection else None
     front, front_rows = findings.front_and_rows(study, selection)
     importance, why_none = findings.importance_of(study)
@@ -101,6 +97,7 @@ def _answers(study: Records, now: datetime) -> tuple[Mapping[str, Any], Mapping[
         "accesses": findings.accesses(study),
         **sections.header(study),
         **sections.choice(study, selection, compared),
+        "confirmation": confirmation_rows(study),
         "final": sections.final(study),
         "trials": sections.trials(study, selection),
         "failures": sections.failures(study),
@@ -109,10 +106,19 @@ def _answers(study: Records, now: datetime) -> tuple[Mapping[str, Any], Mapping[
     }
     content = _numbers(study, shown, front, importance) | {
         "selection": summary_row(selection) if selection else None,
+        "confirmation": confirmed_table(study),
         "validation": compared,
         "effects": effects,
     }
     return shown, content
+
+
+def _selected(study: Records) -> tuple[Selection | None, str]:
+    """The choice, or None and the sentence that says why there is none."""
+    try:
+        return select(study), ""
+    except NoSelection as error:
+        return None, str(error).removeprefix(f"{study.folder.path}: ")
 
 
 def _numbers(

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.bases import bases, seen_lines
 from analysis.compare import DIFFERENCE, MEAN, WINNER, compare
 from analysis.final_test import earlier_openings, load_results, openings
-from analysis.frozen import corrected_of, corrected_text
+from analysis.frozen import corrected_how, corrected_of, corrected_text, wins_text
 from analysis.numbers import number, percent, plain_time, points, value_text, with_interval
 from analysis.selection import ID_ACCURACY, Selection, base_scores, scores_at
 from analysis.style import LABELS, metric_label, parameter_label, score_label
@@ -41,8 +42,15 @@ def header(study: Records) -> Row:
         "hours": f"{time_s / 3600:.1f} h" if time_s >= 3600 else f"{time_s / 60:.1f} min",
         "searcher": _how(spec),
         "scheduler": "" if spec.get("ablate") else spec.get("tune", {}).get("scheduler", ""),
-        "seed": spec.get("tune", {}).get("seed", ""),
+        "seed": _seeds(spec),
     }
+
+
+def _seeds(spec: Mapping[str, Any]) -> str:
+    if spec.get("ablate"):
+        return f"seeds {', '.join(str(one) for one in spec['ablate'].get('seeds') or ())}"
+    seed = (spec.get("tune") or {}).get("seed")
+    return "" if seed is None else f"seed {seed}"
 
 
 def _how(spec: Mapping[str, Any]) -> str:
@@ -66,6 +74,7 @@ def choice(study: Records, selection: Selection | None, compared: pd.DataFrame |
         if c.endswith(".value") and c not in study.searched
     ]
     interval = list(selection.interval) if selection.interval else None
+    part = corrected_of(study, selection)
     return {
         "choice": {
             "trial_id": selection.trial_id,
@@ -81,11 +90,13 @@ def choice(study: Records, selection: Selection | None, compared: pd.DataFrame |
             "seal": _seal(study),
             "has_floor": study.floor is not None,
             "num_candidates": len(selection.candidates),
-            "corrected": corrected_text(corrected_of(study, selection), selection.metric),
+            "corrected": corrected_text(part, selection.metric),
+            "corrected_how": corrected_how(part),
+            "wins": wins_text(part),
             "num_eligible": int(selection.candidates["passes_floor"].sum()),
             "num_resamples": selection.num_resamples,
         },
-        "comparison": _summary_rows(compared, selection.score),
+        "comparison": _summary_rows(_with_own_score(study, selection, compared), selection.score),
         "per_set": _set_rows(compared),
     }
 
@@ -107,7 +118,7 @@ def comparison(study: Records, selection: Selection) -> pd.DataFrame | None:
         return None
     chosen = scores_at(study, selection.trial_id, selection.epoch)
     models = {WINNER: chosen}
-    base = base_scores(study)
+    base = base_scores(study, selection.trial_id)
     if base and all(name in base for name in chosen):
         models[BASE] = {name: base[name] for name in chosen}
     try:
@@ -116,9 +127,19 @@ def comparison(study: Records, selection: Selection) -> pd.DataFrame | None:
         return compare({WINNER: chosen}, seed=selection.seed)  # the base saw other images
 
 
+def _with_own_score(
+    study: Records, selection: Selection, compared: pd.DataFrame | None
+) -> pd.DataFrame | None:
+    """The comparison; of a recipe whose own score the base lacks, the chosen trial alone."""
+    if compared is None or selection.score in set(compared["score"]):
+        return compared
+    chosen = scores_at(study, selection.trial_id, selection.epoch)
+    return compare({WINNER: chosen}, seed=selection.seed)
+
+
 def _summary_rows(table: pd.DataFrame | None, score: str) -> list[Row] | None:
     """One row a metric: chosen, base, difference."""
-    if table is None:
+    if table is None or score not in set(table["score"]):
         return None
     means = {model: row for (model, *key), row in _by_key(table).items() if key == [MEAN, score]}
     return [
@@ -231,8 +252,10 @@ def trials(study: Records, selection: Selection | None) -> Row:
     metrics = [metric for metric in metrics if metric in study.trials.columns]
     order = study.trials["trial_id"].map(lambda t: _or_last(ranks.get(t)))
     rows = study.trials.loc[order.sort_values(kind="stable").index]  # trial id among equals
+    arms = [name for name in ("arm", "seed") if study.spec.get("ablate") and name in rows.columns]
     return {
-        "columns": [f"{metric_label(m, '').replace(', ID positive', '')}, %" for m in metrics]
+        "columns": arms
+        + [f"{metric_label(m, '').replace(', ID positive', '')}, %" for m in metrics]
         + [parameter_label(column) for column in study.searched],
         "rows": [
             {
@@ -240,7 +263,8 @@ def trials(study: Records, selection: Selection | None) -> Row:
                 "rank": "" if pd.isna(ranks.get(row["trial_id"])) else ranks[row["trial_id"]],
                 "status": row["status"],
                 "epochs": value_text(row.get("epochs")),
-                "cells": [_value(m, row[m]).removesuffix(" %") for m in metrics]
+                "cells": [value_text(row[name]) for name in arms]
+                + [_value(m, row[m]).removesuffix(" %") for m in metrics]
                 + [value_text(row[column]) for column in study.searched],
                 "chosen": selection is not None and row["trial_id"] == selection.trial_id,
             }
@@ -287,7 +311,6 @@ def provenance(study: Records) -> Row:
         **{f"hardware, {key}": value for key, value in (manifest.get("hardware") or {}).items()},
         **{f"version, {key}": value for key, value in (manifest.get("versions") or {}).items()},
     }
-    base = {k: v for k, v in study.base.items() if not isinstance(v, Mapping | list)}
     return {
         "roles": [{"name": name, **role} for name, role in (data.get("roles") or {}).items()],
         "leaks": list(_flat({k: v for k, v in leaks.items() if k != "collisions"})),
@@ -295,7 +318,7 @@ def provenance(study: Records) -> Row:
         "facts": [
             (key.replace("_", " "), value_text(v)) for key, v in facts.items() if v or v == 0
         ],
-        "base_facts": [(key.replace("_", " "), value_text(value)) for key, value in base.items()],
+        "base_facts": [*_base_facts(study), *_seen_facts(study)],
         "events": [
             {
                 "time": plain_time(event.get("time")),
@@ -306,6 +329,32 @@ def provenance(study: Records) -> Row:
             if _is_told(event["event"])
         ],
     }
+
+
+def _base_facts(study: Records) -> Iterator[tuple[str, str]]:
+    """What was measured of the base, or of each of several."""
+    for name, base in bases(study).items():
+        arms = base.get("arms") or []
+        if arms:
+            yield f"{name}: arms", "; ".join(arms)
+            spec = base.get("spec") or {}
+            yield f"{name}: starts from", str(spec.get("init", ""))
+            probe = (spec.get("train") or {}).get("fine_tune") == "linear"
+            yield f"{name}: training", "linear probe" if probe else "full"
+        for key, value in base.items():
+            if not isinstance(value, Mapping | list):
+                label = key.replace("_", " ")
+                yield f"{name}: {label}" if arms else f"base, {label}", value_text(value)
+
+
+def _seen_facts(study: Records) -> Iterator[tuple[str, str]]:
+    """What the initialisations were trained on, and which sets' numbers that touches."""
+    told = (study.manifest.get("pretrained_on") or {}).get("declared") or []
+    if told:
+        yield "initialisations were trained on", ", ".join(told)
+    for line in seen_lines(study):
+        role, _, what = line.partition(": ")
+        yield f"seen before, {role}", what
 
 
 def _collisions(leaks: Mapping[str, Any]) -> list[Row]:

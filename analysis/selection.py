@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.bases import base_name
 from analysis.bootstrap import (
     NUM_RESAMPLES,
     Interval,
@@ -18,7 +19,7 @@ from analysis.bootstrap import (
 )
 from analysis.cells import NoScores, cells_of_study, configurations, numbered
 from analysis.corrected import mean_interval
-from analysis.tables import BASE, Records, direction_of
+from analysis.tables import Records, direction_of
 from study.errors import BadInput, Fault, StudyFailed
 from study.records.files import VAL_ID, SetScores, ValidationScores
 from study.scoring.metrics import OOD_METRICS, RECALL, threshold_at_recall
@@ -328,11 +329,12 @@ def one_epoch(scores: ValidationScores, row: int) -> dict[str, SetScores]:
     }
 
 
-def base_scores(study: Records) -> dict[str, SetScores] | None:
-    """Scores of the base on the validation sets, its one epoch; None where none were kept."""
-    if not study.has_scores(BASE):
+def base_scores(study: Records, trial_id: str) -> dict[str, SetScores] | None:
+    """Validation scores of a trial's base, its one epoch; None where none were kept."""
+    name = base_name(study, trial_id)
+    if not study.has_scores(name):
         return None
-    scores = study.scores(BASE)
+    scores = study.scores(name)
     return one_epoch(scores, len(scores.epochs) - 1)
 
 

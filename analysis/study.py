@@ -9,20 +9,22 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import margin_plots, plots, plots_search, score_plots
+from analysis import margin_plots, plots, plots_confirmation, plots_search, score_plots
 from analysis.alternatives import NUM_SPLITS, alternatives
 from analysis.bootstrap import NUM_RESAMPLES
 from analysis.cells import cells_of_study
+from analysis.confirmation_view import confirmed_table
 from analysis.corrected import Correction, correct_study
-from analysis.effects import effects
+from analysis.effects import arm_means, design_of, effects
 from analysis.importance import NUM_RESAMPLES as NUM_BOOTSTRAPS
 from analysis.importance import importance
-from analysis.margins import margin_table
+from analysis.margins import margin_table, measured_energies
 from analysis.pareto import Front, front_of, pareto
-from analysis.plots_ablation import forest
+from analysis.plots_ablation import forest, path
 from analysis.selection import Selection, select
 from analysis.stability import stability
 from analysis.tables import Records, read_records
+from study.errors import BadInput, Fault
 from study.scoring.objective import OBJECTIVE
 
 
@@ -31,9 +33,9 @@ class Study(Records):
     """The records of a run with the questions that one asks them."""
 
     @classmethod
-    def open(cls, path: Path) -> Study:
+    def open(cls, folder: Path) -> Study:
         """Read a run's folder (BadInput if it is none)."""
-        records = read_records(path)
+        records = read_records(folder)
         return cls(**{one.name: getattr(records, one.name) for one in fields(Records)})
 
     def select(self, num_resamples: int = NUM_RESAMPLES) -> Selection:
@@ -78,6 +80,27 @@ class Study(Records):
         """Margins of each trial beside what they gave, see ``analysis.margins.margin_table``."""
         return margin_table(self)
 
+    def energies(self) -> pd.DataFrame:
+        """Energies of the base, see ``analysis.margins.measured_energies``."""
+        return measured_energies(self)
+
+    def reached_energies(self) -> pd.DataFrame:
+        """Energies that trials reached, see ``analysis.margin_plots.reached_energies``."""
+        return margin_plots.reached_energies(self)
+
+    def confirmed(self) -> pd.DataFrame:
+        """Candidates on fresh seeds, see ``analysis.confirmation_view.confirmed_table``."""
+        return confirmed_table(self)
+
+    def arm_means(self, metric: str | None = None) -> pd.DataFrame:
+        """Every arm of an ablation over its seeds, see ``analysis.effects.arm_means``."""
+        return arm_means(self, metric or self.detection_metric)
+
+    @property
+    def design(self) -> str:
+        """The ablation's design; empty for a search."""
+        return design_of(self)
+
     def plot_trade(self) -> Figure:
         """The metric against ID accuracy, with floor, base, front and its bootstrap band."""
         plots.measured_trials(self, self.detection_metric)
@@ -99,13 +122,13 @@ class Study(Records):
         """The metric over training time."""
         return plots_search.times(self)
 
-    def plot_roc(self, trial_id: str, epoch: int) -> Figure:
-        """ROC on every OOD validation set."""
-        return score_plots.roc(self, trial_id, epoch)
+    def plot_roc(self, trial_id: str | None = None, epoch: int | None = None) -> Figure:
+        """ROC on every OOD validation set; of the chosen trial where none is named."""
+        return score_plots.roc(self, *self._place(trial_id, epoch))
 
-    def plot_energies(self, trial_id: str, epoch: int) -> Figure:
-        """Energies before and after, with the trial's margins."""
-        return margin_plots.energies(self, trial_id, epoch)
+    def plot_energies(self, trial_id: str | None = None, epoch: int | None = None) -> Figure:
+        """Energies before and after, with the margins; of the chosen trial where none is named."""
+        return margin_plots.energies(self, *self._place(trial_id, epoch))
 
     def plot_calibration(self) -> Figure:
         """Energies that were reached over the margins that were given."""
@@ -115,6 +138,10 @@ class Study(Records):
         """Effects of an ablation with their intervals, see ``analysis.plots_ablation.forest``."""
         return forest(effects(self, metric), metric)
 
+    def plot_path(self, metric: str | None = None) -> Figure:
+        """The path from the baseline down, see ``analysis.plots_ablation.path``."""
+        return path(self, metric)
+
     def plot_slices(self) -> dict[str, Figure]:
         """The objective over each searched parameter."""
         return {column: plots.slice_of(self, column) for column in self.searched}
@@ -123,10 +150,32 @@ class Study(Records):
         """All trials as lines over the searched parameters."""
         return plots.parallel(self)
 
-    def plot_learning(self, trial_id: str) -> Figure:
-        """The metric and ID accuracy of a trial over its epochs."""
-        return plots.learning(self, trial_id)
+    def plot_learning(self, trial_id: str | None = None) -> Figure:
+        """The metric and ID accuracy over the epochs; of the chosen trial where none is named."""
+        return plots.learning(self, trial_id or self._place(None, None)[0])
 
-    def plot_histograms(self, trial_id: str, epoch: int) -> dict[str, Figure]:
-        """Scores of ID against each OOD validation set, with the threshold."""
-        return score_plots.histograms(self, trial_id, epoch)
+    def plot_histograms(
+        self, trial_id: str | None = None, epoch: int | None = None
+    ) -> dict[str, Figure]:
+        """Scores of ID against each OOD validation set, with the threshold.
+
+        Of the chosen trial where none is named.
+        """
+        return score_plots.histograms(self, *self._place(trial_id, epoch))
+
+    def plot_confirmed(self) -> Figure:
+        """Candidates in the search and on fresh seeds."""
+        return plots_confirmation.confirmed(self)
+
+    def _place(self, trial_id: str | None, epoch: int | None) -> tuple[str, int]:
+        """A trial and an epoch of it: those named, else the chosen ones."""
+        if trial_id is None:
+            chosen = select(self, num_resamples=1)
+            return chosen.trial_id, chosen.epoch if epoch is None else epoch
+        if epoch is not None:
+            return trial_id, epoch
+        row = self.trials[self.trials["trial_id"] == trial_id]["checkpoint_epoch"].dropna()
+        if row.empty:
+            rule = f"trial {trial_id} has no checkpoint"
+            raise BadInput(Fault(str(self.folder.trials), "trial_id", rule, "Name an epoch."))
+        return trial_id, int(row.iloc[0])

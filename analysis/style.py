@@ -105,6 +105,8 @@ LABELS = {
 SCORE_LABELS = {
     **{"msp": "MSP", "max_logit": "Max logit", "energy": "Energy", "knn": "kNN"},
     "detector": "Post-hoc detector",
+    **{"vim": "ViM", "react": "ReAct", "rmd": "RMD", "gen": "GEN", "odin": "ODIN", "ash": "ASH"},
+    **{"scale": "SCALE", "dice": "DICE", "she": "SHE", "mahalanobis": "Mahalanobis"},
 }
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from study.errors import BadInput, Fault
-from study.records.files import STATUSES, VAL_ID, RunFolder, ValidationScores
+from study.records.files import KEPT, STATUSES, VAL_ID, RunFolder, ValidationScores
 from study.records.ledger import Record, read_ledger
 from study.scoring.metrics import METRICS
 from study.scoring.objective import ID_ACCURACY, OBJECTIVE
@@ -238,7 +238,8 @@ def _apart(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if "confirms" not in trials.columns:
         return trials, trials.iloc[:0]
     confirms = trials["confirms"].fillna("") != ""
-    return trials[~confirms], trials[confirms]
+    searched = [name for name in trials.columns if not name.startswith(f"{KEPT}/")]
+    return trials.loc[~confirms, searched], trials[confirms]
 
 
 def _check_folder(folder: RunFolder) -> None:
@@ -276,7 +277,8 @@ def read_table(path: Path) -> pd.DataFrame:
     for column in ("seed", "epochs", "epoch", "checkpoint_epoch"):
         if column in frame.columns:
             frame[column] = frame[column].astype("Int64")
-    for column in (c for c in frame.columns if c.startswith("val/") or c == "time_s"):
+    numbers = ("val/", f"{KEPT}/")
+    for column in (c for c in frame.columns if c.startswith(numbers) or c == "time_s"):
         frame[column] = pd.to_numeric(frame[column], errors="coerce").astype("float64")
     if "status" in frame.columns:
         frame["status"] = pd.Categorical(frame["status"], categories=STATUSES)

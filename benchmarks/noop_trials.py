@@ -158,7 +158,8 @@ def _setup(folder: Path, trials: int) -> Any:
     generator = torch.Generator().manual_seed(0)
     logits = [torch.randn(5_000, 10, generator=generator) + shift for shift in (3.0, 0.0)]
     scores = ValidationScores(np.empty(0, np.int32))
-    base = BaseModel("none", folder, {}, False, False, {"val/id_accuracy": 0.8}, scores, *logits)
+    metrics = {"val/id_accuracy": 0.8}
+    base = BaseModel("none", folder, {}, False, False, metrics, scores, logits[0], logits[1])
     return Setup(
         spec=spec,
         plan=make_plan(spec.data, "demo"),

@@ -53,7 +53,14 @@ def _short(value: Any, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-class BadInput(Exception):
+class _Told(Exception):
+    """What a notebook shows as its sentence, without the lines of code that found it."""
+
+    def _render_traceback_(self) -> list[str]:  # the name that IPython asks for
+        return [str(self)]
+
+
+class BadInput(_Told):
     """The input cannot be used; carries every fault that was found. Exit code 2."""
 
     def __init__(self, faults: Sequence[Fault] | Fault) -> None:
@@ -65,7 +72,7 @@ class BadInput(Exception):
         return BadInput, (self.faults,)
 
 
-class StudyFailed(Exception):
+class StudyFailed(_Told):
     """The study ran and has no result to give. Exit code 1."""
 
 

@@ -30,7 +30,7 @@ from study.records.ledger import Ledger
 from study.records.run_folder import read_manifest, recorded_plan
 from study.records.test_accesses import note_access
 from study.scoring.evaluation import evaluate_sets
-from study.weights.saved_models import load_model
+from study.weights.saved_models import base_of, load_model
 
 
 def final_test(folder: Path, again: str | None, command: str) -> None:
@@ -68,9 +68,10 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
             earlier = note_access(sets, run=str(folder.resolve()), reason=why)
             access = {"sets": sets, "earlier_on_this_machine": earlier}
             write_json(run.final_test / "access.json", access)
-        if (run.trial_checkpoints(BASE) / WEIGHTS).exists():
-            _score(run, BASE, "base", test)
         winner, *others = frozen_models(frozen)
+        base = base_of(run, winner)
+        if (run.trial_checkpoints(base) / WEIGHTS).exists():
+            _score(run, base, BASE, test)
         for trial in others:
             _score(run, trial, f"winner_{trial}", test)
         _score(run, winner, "winner", test)  # last: its file says that all is there

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,13 +12,13 @@ from torch import nn
 from study.data.decode import cache_folder
 from study.data.images import ImageSet
 from study.data.roles import StudyData
+from study.errors import TrialFailed
 from study.models.registry import build_classifier
-from study.recipes.base import Recipe
+from study.recipes.base import Fitted, Recipe
 from study.recipes.registry import make_recipe
 from study.records.disk import bytes_text, parse_bytes
-from study.records.files import WEIGHTS
+from study.records.files import BASE, WEIGHTS
 from study.scoring.evaluation import read_images, score_images
-from study.setup import base_spec
 from study.space.conditions import existing
 from study.space.points import conditions, flat, grid, substitute
 from study.space.spec import StudySpec
@@ -26,6 +26,8 @@ from study.space.tune_check import NAMES
 from study.tune.resources import Resources, plan_resources
 from study.tune.searching import machine_of, this_machine
 from study.watch.progress import Progress
+from study.weights.base_models import BaseSpec
+from study.weights.bases import base_spec, bases_of
 from study.weights.starting import network_of
 
 _PROBE_S = 3.0
@@ -37,12 +39,21 @@ _CHECKPOINTS_OF_A_LIVE_TRIAL = 4  # two states of weights and momentum
 
 @dataclass(frozen=True)
 class Speed:
-    """What the probe found of one trial: images per second, bytes of weights, scores an image."""
+    """What the probe found of one trial.
+
+    Attributes:
+        training: images per second.
+        validation: images per second, once what scores need is fitted.
+        weights_bytes: of the weights, and of what is fitted beside them.
+        num_scores: scores of an image.
+        fit_s: seconds an epoch that fitting takes.
+    """
 
     training: float
     validation: float
     weights_bytes: int
     num_scores: int
+    fit_s: float = 0.0
 
 
 def forecast(spec: StudySpec, data: StudyData, progress: Progress) -> str:
@@ -79,12 +90,9 @@ def _rows(
     validated = len(data.val_id.images) + sum(len(one) for one in data.ood_val.sets.values())
     num_trials, epochs = spec.tune.num_trials, train["epochs"]
     at_a_time = min(resources.max_concurrent, num_trials)
-    trial_s = epochs * (epoch_images / speed.training + validated / speed.validation)
-    early = (
-        f", less what {NAMES[stops]} stops early"
-        if (stops := spec.tune.scheduler) in NAMES
-        else ""
-    )
+    images_s = epoch_images / speed.training + validated / speed.validation
+    trial_s = epochs * (images_s + speed.fit_s)
+    early = _early(spec)
     disk_mib = _disk(spec, epochs, validated, at_a_time, speed) / 2**20
     return [
         (
@@ -96,11 +104,29 @@ def _rows(
         ("images an epoch", f"{epoch_images:,} ({id_images:,} ID, the rest outliers)"),
         ("images in all", f"{num_trials * epochs * epoch_images:,}{early}"),
         ("speed, probed", f"{speed.training:,.0f} images/s{_doing(spec)}, one trial alone"),
-        ("base model", _base_text(spec, data, speed.training)),
+        *(
+            (name.replace(BASE, "base model").replace("_", " "), told)
+            for name, one in bases_of(spec).items()
+            for told in (_base_text(spec, one.spec, data, speed.training),)
+        ),
         ("search", f"about {_time(num_trials * trial_s / at_a_time)}{early}"),
-        *_confirmation(spec, trial_s / at_a_time),
+        *_stopping(spec),
+        *_confirmation(spec, (trial_s + epochs * _kept(data) / speed.validation) / at_a_time),
         ("disk", f"about {disk_mib:,.0f} MiB, checkpoints within {_budget(spec)}"),
     ]
+
+
+def _early(spec: StudySpec) -> str:
+    """Who ends trials early, as what is to be taken off a number of them."""
+    who = [NAMES[spec.tune.scheduler]] if spec.tune.scheduler in NAMES else []
+    who += ["ablate.stop"] if spec.ablate is not None and spec.ablate.stop is not None else []
+    return f", less what {' and '.join(who)} stops early" if who else ""
+
+
+def _stopping(spec: StudySpec) -> list[tuple[str, str]]:
+    if spec.ablate is None or spec.ablate.stop is None:
+        return []
+    return [("stopping", spec.ablate.stop.text(len(spec.ablate.seeds), spec.select.metric))]
 
 
 def _confirmation(spec: StudySpec, seconds: float) -> list[tuple[str, str]]:
@@ -110,6 +136,13 @@ def _confirmation(spec: StudySpec, seconds: float) -> list[tuple[str, str]]:
     num = confirm.top * confirm.seeds
     each = f"{confirm.top} candidates x {confirm.seeds} fresh seeds"
     return [("confirmation", f"about {_time(num * seconds)}, {each}")]
+
+
+def _kept(data: StudyData) -> int:
+    """Images that confirming runs alone are scored on."""
+    if data.kept is None:
+        return 0
+    return len(data.kept.id) + sum(len(one) for one in data.kept.ood.values())
 
 
 def _doing(spec: StudySpec) -> str:
@@ -180,30 +213,53 @@ def _probe(
         network=network_of(model_section),
     )
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    sample = data.val_id.images.take(range(min(_PROBED_VALIDATION, len(data.val_id.images))))
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     if not recipe.trains:  # a forward of each image is nearly all that there is to do
+        sample = _sample(data)
         forward = _forward_speed(model.eval(), sample, device)
         return Speed(forward, forward, weights, len(recipe.scores))
     training = _training_speed(recipe, model, data, device)
-    validation = _scoring_speed(recipe, model.eval(), data, sample, device)
-    return Speed(training, validation, weights, len(recipe.scores))
+    return _scored(Speed(training, training, weights, len(recipe.scores)), recipe, model, data)
+
+
+def _sample(data: StudyData) -> ImageSet:
+    """Validation images that the probe looks at."""
+    images = data.val_id.images
+    return images.take(range(min(_PROBED_VALIDATION, len(images))))
+
+
+def _scored(told: Speed, recipe: Recipe, model: nn.Module, data: StudyData) -> Speed:
+    """``told``, completed by what fitting the scores and scoring take."""
+    device = next(model.parameters()).device
+    sample = _sample(data)
+    begun = time.perf_counter()
+    try:
+        fitted = recipe.fit(model.eval(), data, device)
+    except TrialFailed:  # an untrained model does not bear each detector; it took its time
+        fit_s, speed = time.perf_counter() - begun, _forward_speed(model, sample, device)
+        return replace(told, validation=speed, fit_s=fit_s)
+    fit_s, kept = time.perf_counter() - begun, sum(one.nbytes for one in fitted.values())
+    speed = _scoring_speed(recipe, model, sample, device, fitted)
+    weights = told.weights_bytes + kept
+    return replace(told, validation=speed, weights_bytes=weights, fit_s=fit_s)
 
 
 def _scoring_speed(
-    recipe: Recipe, model: nn.Module, data: StudyData, images: ImageSet, device: torch.device
+    recipe: Recipe, model: nn.Module, images: ImageSet, device: torch.device, fitted: Fitted
 ) -> float:
+    if device.type == "cuda":  # the first pass loads kernels
+        score_images(recipe, model, images, device, fitted)
     begun = time.perf_counter()
-    fitted = recipe.fit(model, data, device)
     score_images(recipe, model, images, device, fitted)
     return len(images) / (time.perf_counter() - begun)
 
 
 @torch.inference_mode()
 def _forward_speed(model: nn.Module, images: ImageSet, device: torch.device) -> float:
-    begun = time.perf_counter()
-    for batch in read_images(images, device):
-        model(batch).cpu()
+    for _ in range(2 if device.type == "cuda" else 1):  # the first pass loads kernels
+        begun = time.perf_counter()
+        for batch in read_images(images, device):
+            model(batch).cpu()
     return len(images) / (time.perf_counter() - begun)
 
 
@@ -214,25 +270,37 @@ def _training_speed(
     begun, images = time.perf_counter(), 0
     for step, batch in enumerate(recipe.batches(data, seed=0, epoch=1, device=device)):
         if step == _WARM_UP_STEPS:
+            _wait_for(device)
             begun, images = time.perf_counter(), 0
         loss(model, batch)["loss"].backward()
         images += len(batch.images)
         if step > _WARM_UP_STEPS and time.perf_counter() - begun > _PROBE_S:
             break
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    _wait_for(device)
     return images / (time.perf_counter() - begun)
 
 
-def _base_text(spec: StudySpec, data: StudyData, speed: float) -> str:
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _base_text(spec: StudySpec, base: BaseSpec, data: StudyData, speed: float) -> str:
     if spec.base is None:
         return "none" if spec.model.init == "random" else f"loaded from {spec.model.init}"
-    key = base_spec(spec).key(data)
+    key = base.key(data)
     if (cache_folder() / "bases" / key / WEIGHTS).exists():
         return f"{key}, in the cache"
-    per_epoch = min(spec.base.epoch_images or len(data.train.images), len(data.train.images))
-    seconds = spec.base.epochs * per_epoch / speed
-    return f"{key}, to be trained: {spec.base.epochs} epochs, about {_time(seconds)}"
+    epochs, images = base.train["epochs"], len(data.train.images)
+    per_epoch = min(base.train["epoch_images"] or images, images)
+    probe = base.train.get("fine_tune") == "linear"
+    if probe:  # each image once a view; what follows on the features is next to nothing
+        views = 1 if base.train["augment"] == "none" else base.train["feature_views"]
+        seconds = views * images / speed
+    else:
+        seconds = epochs * per_epoch / speed
+    what = ", a linear probe" if probe else ""
+    return f"{key}, to be trained{what}: {epochs} epochs, about {_time(seconds)}"
 
 
 def _disk(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-DataChoice = Literal["auto", "demo", "cifar10"]
-DATA_CHOICES: tuple[DataChoice, ...] = ("auto", "demo", "cifar10")
+DataChoice = Literal["auto", "demo", "cifar10", "openood"]
+DATA_CHOICES: tuple[DataChoice, ...] = ("auto", "demo", "cifar10", "openood")
 
 
 @dataclass(frozen=True)

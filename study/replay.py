@@ -223,17 +223,23 @@ def _finite(told: dict[str, Any]) -> bool:
 def _compare_scores(
     run: RunFolder, copy: RunFolder, record: TrialRecord, agreement: Agreement
 ) -> None:
-    """The per-image scores and predictions of every recorded epoch."""
+    """The per-image scores and predictions of every recorded epoch, the kept part's too."""
     name, done = trial_id(record.number), len(record.epochs)
-    if not done or not copy.trial_scores(name).exists():
-        return
-    path = run.trial_scores(name)
+    for now, path in (
+        (copy.trial_scores(name), run.trial_scores(name)),
+        (copy.kept_scores(name), run.kept_scores(name)),
+    ):
+        if done and now.exists():
+            _compare_file(now, path, done, agreement)
+
+
+def _compare_file(now: Path, path: Path, done: int, agreement: Agreement) -> None:
     try:
         recorded = ValidationScores.load(path).upto(done)
     except Exception as error:
         rule = f"cannot be read as a trial's scores ({type(error).__name__}: {error})"
         raise BadInput(Fault(str(path), "", rule, "Restore it from a copy.")) from error
-    one, two = _arrays(recorded), _arrays(ValidationScores.load(copy.trial_scores(name)))
+    one, two = _arrays(recorded), _arrays(ValidationScores.load(now))
     agreement.compared += f", and {sum(values.size for values in one.values()):,} stored values"
     for key in one | two:
         if key not in one or key not in two or not _equal(one[key], two[key]):

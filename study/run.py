@@ -176,6 +176,8 @@ def _prepared(
         )
     except TrialFailed as error:
         raise StudyFailed(f"the base model could not be trained: {error}.") from error
+    if device == "cuda":
+        torch.cuda.empty_cache()  # the trials' workers need what training the base has kept
     if recorded is None:
         run_folder.add_start(run, setup)
     if setup.base is not None and setup.base.saw_validation:

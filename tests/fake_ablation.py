@@ -28,6 +28,7 @@ def make_ablation(
     design: str = "one_at_a_time",
     factors: dict[str, Any] | None = None,
     failed: Sequence[tuple[str, int]] = (),
+    stopped: Sequence[tuple[str, int]] = (),
     begun: int | None = None,
     **ablate: Any,
 ) -> Study:
@@ -41,6 +42,7 @@ def make_ablation(
         design: its name.
         factors: its factors.
         failed: trials that failed.
+        stopped: trials that were not run, since the rule had stopped their arm.
         begun: number of trials that began, seed-major; all where None.
         ablate: more keys of the section.
     """
@@ -59,5 +61,8 @@ def make_ablation(
         one is None and point not in failed for one, point in zip(numbers, points, strict=True)
     ]
     frame.loc[pruned, "status"] = "pruned"
+    over = [point in stopped for point in points]
+    frame.loc[over, "status"] = "stopped"
+    frame.loc[over, ["val/fpr95", "val/id_accuracy"]] = np.nan
     frame.to_parquet(run.trials, index=False)
     return analysis.load(path)

@@ -74,6 +74,7 @@ def section(**changes: Any) -> Any:
         "ood_test": "auto",
         "val_fraction": 0.25,
         "split_seed": 0,
+        "confirm_fraction": 0.0,
         "image_size": 32,
         "outlier_id_classes": "refuse",
         "leaks": "stop",

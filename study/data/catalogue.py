@@ -77,12 +77,13 @@ def source_of_path(path: Path, size: int, role: str = "", name: str | None = Non
     """The source that a file or folder is, told by its suffix or its contents.
 
     Args:
-        path: a .parquet, a .npy, a folder that torchvision or LSUN left, or one of pictures.
+        path: a .parquet, a .npy, an image list (.txt), a folder that torchvision or LSUN left, or
+            one of pictures.
         size: edge in pixels.
         role: for sets whose split goes by the role.
         name: the set's name; by default the file's stem.
     """
-    reader = {".parquet": "parquet", ".npy": "npy"}.get(path.suffix.lower())
+    reader = {".parquet": "parquet", ".npy": "npy", ".txt": "imglist"}.get(path.suffix.lower())
     if reader:
         return Source(name or path.stem, reader, str(path), image_size=size)
     for known in KNOWN_SETS.values():

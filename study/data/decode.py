@@ -1,6 +1,6 @@
 """Encoded images to one uint8 array: strict about each row, cached by content.
 
-Two rules, one for each kind of source:
+Three rules, one for each kind of source:
 
 * ``EXACT``: sets that ship at their final size (Parquet). A row of another size, or one that is
   not 8-bit RGB, is a fault.
@@ -8,6 +8,9 @@ Two rules, one for each kind of source:
   PIL's antialiased bicubic filter; a picture already of that size is left as it is, one whose
   shorter side is smaller is a fault (upsampling would mark its set). Grey-scale is a fault too,
   unless ``grey`` allows it for a public set that is known to hold some.
+* ``SHORTER_SIDE``: OpenOOD's image lists, as its test preprocessing has them: to RGB, the shorter
+  side to ``image_size`` with PIL's antialiased bilinear filter (smaller pictures are enlarged),
+  then the centred square.
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ class DecodeRule:
     size: int
     resize: bool = False
     grey: bool = False
+    shorter_side: bool = False
 
 
 class _Unusable(Exception):
@@ -147,6 +151,8 @@ def _decode(data: bytes | None, rule: DecodeRule) -> Pixels:
         raise _Unusable("has no image bytes")
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        if rule.shorter_side:
+            image = _by_shorter_side(image.convert("RGB"), rule.size)
         _check_mode(image, rule)
         if image.size != (rule.size, rule.size):
             image = _resized(image, rule)
@@ -180,6 +186,17 @@ def _resized(image: Image.Image, rule: DecodeRule) -> Image.Image:
     left, top = (width - side) // 2, (height - side) // 2
     square = image.convert("RGB").crop((left, top, left + side, top + side))
     return square.resize((rule.size, rule.size), Image.Resampling.BICUBIC)
+
+
+def _by_shorter_side(image: Image.Image, size: int) -> Image.Image:
+    """The centred square after the shorter side was brought to ``size``."""
+    width, height = image.size
+    short = min(width, height)
+    if short != size:
+        width, height = (size * side // short for side in (width, height))
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return image.crop((left, top, left + size, top + size))
 
 
 def _faults(broken: list[tuple[int, str]], place: str, key: Callable[[int], str]) -> list[Fault]:

@@ -59,8 +59,12 @@ def read_image_files(
     groups: Sequence[str] | None = None,
     classes: Sequence[str] = (),
     grey: bool = False,
+    rule: DecodeRule | None = None,
 ) -> ImageSet:
-    """Read listed pictures of ``folder`` by the folder rule; arguments as ImageSet.make's."""
+    """Read listed pictures of ``folder``, by the folder rule where none is given.
+
+    The other arguments are ImageSet.make's.
+    """
     contents = list(_contents(files))
     digest = hashlib.sha256()
     for content in contents:
@@ -68,7 +72,7 @@ def read_image_files(
     pixels = decode_cached(
         lambda: contents,
         digest.hexdigest(),
-        DecodeRule(size, resize=True, grey=grey),
+        rule or DecodeRule(size, resize=True, grey=grey),
         str(folder),
         lambda row: ids[row],
     )

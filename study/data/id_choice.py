@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from study.data import availability, demo, torchvision_sets
 from study.data.catalogue import cifar10_sources, find_cifar10, id_folder
+from study.data.openood import NOTE, OPENOOD, openood_id
 from study.data.sources import DEMO, Source
 from study.errors import BadInput, Fault
 
 if TYPE_CHECKING:
     from study.space.spec import DataSection
 
-DATA_CHOICES = ("auto", "demo", "cifar10")
+DATA_CHOICES = ("auto", "demo", "cifar10", OPENOOD)
 
 _SIMPLE = (
     "The demo's digits are 8x8 pixels and much alike: the leak check, made for photographs, calls "
@@ -26,7 +27,7 @@ def choose_id(section: DataSection, data: str, root: Path) -> tuple[Source, Sour
 
     Args:
         section: the space's ``data:``.
-        data: ``--data``: auto, demo or cifar10.
+        data: ``--data``: auto, demo, cifar10 or openood.
         root: the data root.
 
     Raises:
@@ -39,6 +40,9 @@ def choose_id(section: DataSection, data: str, root: Path) -> tuple[Source, Sour
     if choice == "demo":
         told = "Embedded demo set: its numbers compare with nothing else."
         return (*_demo_id(size), [told, _SIMPLE])
+    if choice == OPENOOD:
+        train, _, test = openood_id(root, size)
+        return train, test, [NOTE]
     found = find_cifar10(root, size)
     if found is not None:
         return (*found, [])
@@ -58,7 +62,7 @@ def choose_id(section: DataSection, data: str, root: Path) -> tuple[Source, Sour
 
 def _own_id(path: Path, data: str, size: int) -> tuple[Source, Source]:
     """A folder with train and test, named in data.id."""
-    if data in ("demo", "cifar10"):
+    if data != "auto":
         rule = f"is a path, which --data {data} contradicts"
         raise BadInput(Fault("data.id", "", rule, "Leave one of them out.", str(path)))
     sources = id_folder(path, size)

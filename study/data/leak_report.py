@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from study.data.images import ImageSet
 from study.errors import Fault
 
-Role = Literal["outliers", "ood_val", "train", "val_id", "id_test", "ood_test"]
+Role = Literal[
+    "outliers", "ood_val", "confirm_ood", "train", "val_id", "confirm_id", "id_test", "ood_test"
+]
 Kind = Literal["exact", "near", "group"]
 Action = Literal["stop", "drop", "tell"]
 
 # From the side that gives way first to the sides that never do.
-ROLE_ORDER: tuple[Role, ...] = ("outliers", "ood_val", "train", "val_id", "id_test", "ood_test")
+ROLE_ORDER: tuple[Role, ...] = get_args(Role)
 TEST_ROLES = frozenset({"id_test", "ood_test"})
-_SEVERAL = frozenset({"ood_val", "ood_test"})
+_SEVERAL = frozenset({"ood_val", "confirm_ood", "ood_test"})
 _TITLES: dict[Role, str] = {
     "outliers": "outliers",
     "ood_val": "OOD validation",
+    "confirm_ood": "OOD kept for confirmation",
     "train": "train ID",
     "val_id": "validation ID",
+    "confirm_id": "ID kept for confirmation",
     "id_test": "ID test",
     "ood_test": "OOD test",
 }

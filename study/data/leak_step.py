@@ -16,7 +16,7 @@ from study.data.images import ImageSet
 from study.data.leak_report import LeakReport, Member
 from study.data.leaks import check_leaks
 from study.data.near_duplicates import Mask
-from study.data.roles import OODValidation, Outliers, StudyData, TrainID, ValidationID
+from study.data.roles import KeptPart, OODValidation, Outliers, StudyData, TrainID, ValidationID
 from study.data.test_access import open_test
 from study.errors import BadInput, Fault
 
@@ -49,6 +49,9 @@ def run_leak_check(
     if data.outliers is not None:
         members.append(Member("outliers", data.outliers.images))
     members += [Member("ood_val", images) for images in data.ood_val.sets.values()]
+    if data.kept is not None:
+        members.append(Member("confirm_id", data.kept.id))
+        members += [Member("confirm_ood", images) for images in data.kept.ood.values()]
     members.append(Member("id_test", test.id))
     members += [Member("ood_test", images) for images in test.ood.values()]
     report, dropped = check_leaks(
@@ -77,6 +80,11 @@ def _without(data: StudyData, dropped: dict[str, Mask]) -> StudyData:
         ood_val=OODValidation(
             {name: rest(f"ood_val/{name}", images) for name, images in data.ood_val.sets.items()}
         ),
+        kept=data.kept
+        and KeptPart(
+            rest("confirm_id", data.kept.id),
+            {name: rest(f"confirm_ood/{name}", one) for name, one in data.kept.ood.items()},
+        ),
         notes=(*data.notes, f"the leak check dropped images: {lost}"),
     )
 
@@ -87,7 +95,7 @@ def _faults(data: StudyData, key: str, mask: Mask) -> list[Fault]:
         rule = f"'{key}' has no image left after {len(mask):,} leaking ones were dropped"
         return [Fault("data", "leaks", rule, "Name another set for it.")]
     gone = np.setdiff1d(images.labels, images.labels[~mask])
-    if key in ("train", "val_id") and len(gone):
+    if key in ("train", "val_id", "confirm_id") and len(gone):
         names = ", ".join(images.classes[k] if images.classes else str(k) for k in gone)
         rule = f"'{key}' has no image of class {names} left after leaking ones were dropped"
         return [Fault("data", "leaks", rule, "Keep near-duplicates, or name other sets.")]

@@ -27,6 +27,9 @@ any ID role x any OOD role            near                told, where no line ab
 
 CIFAR-10 has near-duplicates between train and test by nature (Barz & Denzler 2020 count 3.3 % of
 the test images, by eye and with a wider notion); it may not have exact ones, lossless or as JPEG.
+What is kept for confirmation counts as validation, and as another role than the rest of it: no
+source may be on both sides, and near-duplicates between the two parts are told.
+
 An OOD validation set made from validation ID images (every one of its groups is a group of theirs)
 inherits their groups and their resemblances, so those are handled as the ID images' own.
 
@@ -185,9 +188,10 @@ def _side(member: Member, members: Sequence[Member], rule: Rule) -> _Side:
 
 
 def _is_derived(member: Member, members: Sequence[Member]) -> bool:
-    """Whether an OOD validation set was made from validation ID images."""
-    sources = [other.images.groups for other in members if other.role == "val_id"]
-    if member.role != "ood_val" or not sources:
+    """Whether an OOD validation set was made from validation ID images, of its own part."""
+    own = {"ood_val": "val_id", "confirm_ood": "confirm_id"}.get(member.role)
+    sources = [other.images.groups for other in members if other.role == own]
+    if not sources:
         return False
     return bool(np.isin(member.images.groups, np.concatenate(sources)).all())
 
@@ -266,23 +270,25 @@ def _consequence(
     title = weaker.member.title
     if roles <= TEST_ROLES and kind != "near":
         return "stop", "Mend the test sets: nothing is dropped from a test role."
-    if kind == "group" and weaker.derived and stronger.member.role == "val_id":
+    if kind == "group" and weaker.derived and stronger.member.role in ("val_id", "confirm_id"):
         return "tell", "The set is made from validation ID images."
-    to_test = stronger.member.role in TEST_ROLES and bool(roles & {"outliers", "ood_val"})
+    ood = {"outliers", "ood_val", "confirm_ood"}
+    to_test = stronger.member.role in TEST_ROLES and bool(roles & ood)
     inherited = weaker.derived and stronger.member.role == "id_test"
     if kind != "near" or (to_test and not inherited):
         if leaks == "drop":
             return "drop", f"Dropped from {title}."
         remark = f"Take them out of {title}, or set data.leaks: drop, which leaves them out."
         return "stop", remark
-    if inherited or roles <= {"train", "val_id", "id_test"}:
+    if inherited or roles <= {"train", "val_id", "confirm_id", "id_test"}:
         if id_near == "drop":
             return "drop", f"Dropped from {title}."
         return "tell", "Kept; data.id_near_duplicates: drop leaves them out of training."
-    if roles == {"outliers", "ood_val"}:
+    if roles <= ood:
         if leaks == "drop":
             return "drop", f"Dropped from {title}."
-        return "tell", "Kept; they flatter the selection, and data.leaks: drop leaves them out."
+        what = "confirmation" if "confirm_ood" in roles else "selection"
+        return "tell", f"Kept; they flatter the {what}, and data.leaks: drop leaves them out."
     return "tell", "Kept; their labels contradict each other."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 AUTO = "auto"
 
-ID_SETS: tuple[str, ...] = ("cifar10", "demo")
+ID_SETS: tuple[str, ...] = ("cifar10", "demo", "openood")
 """In-distribution sets known by name."""
 
 EXTERNAL_SETS: tuple[str, ...] = (
@@ -34,6 +34,18 @@ SYNTHETIC_SETS: tuple[str, ...] = (
     "invert",
 )
 """Outlier Exposure's validation sets: made from validation ID images, so OOD validation only."""
+
+OPENOOD_SETS: tuple[str, ...] = (
+    "tin597_train",
+    "tin_val",
+    "cifar100",
+    "tin",
+    "mnist",
+    "svhn",
+    "texture",
+    "places365",
+)
+"""OpenOOD's lists, as ``study.data.openood`` names them; there with ``id: openood`` alone."""
 
 DEMO_SETS: tuple[str, ...] = (
     "digits_train",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,15 @@ from study.data.catalogue import (
 from study.data.class_names import checked_ood_set
 from study.data.id_choice import DATA_CHOICES, choose_id
 from study.data.images import ImageSet, concatenate
-from study.data.roles import OODValidation, Outliers, StudyData, split_validation
+from study.data.kept import keep_part
+from study.data.openood import OPENOOD, absent_tests, openood_id, openood_listing
+from study.data.roles import (
+    OODValidation,
+    Outliers,
+    StudyData,
+    given_validation,
+    split_validation,
+)
 from study.data.sources import DEMO, SYNTHETIC, Source, read_source
 from study.data.synthetic import VALIDATION_NAMES, make_synthetic
 from study.errors import BadInput, Fault
@@ -71,6 +80,7 @@ class DataPlan:
         demo: whether ID is the embedded demo.
         notes: what a reader of the numbers must know, loudest first.
         outlier_id_classes: "refuse" or "filter": what becomes of ID classes in labelled OOD sets.
+        val_id: ID validation images where they are not cut from the training images.
     """
 
     id: Source
@@ -81,10 +91,13 @@ class DataPlan:
     demo: bool
     notes: tuple[str, ...] = ()
     outlier_id_classes: str = "refuse"
+    val_id: Source | None = None
 
     def table(self) -> list[dict[str, str]]:
         """The roles as rows of role, set, reader and location, for printing."""
-        rows = [_row("train ID + validation ID", self.id.to_json())]
+        role = "train ID" if self.val_id else "train ID + validation ID"
+        rows = [_row(role, self.id.to_json())]
+        rows += [_row("validation ID", self.val_id.to_json())] if self.val_id else []
         rows += [_row("outliers", source.to_json()) for source in self.outliers]
         rows += [_row("OOD validation", source.to_json()) for source in self.ood_val.values()]
         rows.append(_row("ID test (sealed)", self.test_id.description))
@@ -99,17 +112,35 @@ class DataPlan:
         """
         train_images = read_source(self.id)
         num_classes = _check_id(train_images)
-        train, val_id = split_validation(train_images, section.val_fraction, section.split_seed)
+        if self.val_id is None:
+            fraction, seed = section.val_fraction, section.split_seed
+            train, val_id = split_validation(train_images, fraction, seed)
+        else:
+            train, val_id = given_validation(train_images, read_source(self.val_id))
         sets, notes = self._read_ood_sets(section, train_images.classes, val_id.images)
         outliers, ood_val = sets["outliers"], sets["ood_val"]
+        validation, kept = OODValidation({images.name: images for images in ood_val}), None
+        if section.confirm_fraction:
+            val_id, validation, kept = keep_part(
+                val_id.images,
+                validation.sets,
+                section.confirm_fraction,
+                section.split_seed,
+                {
+                    source.name: partial(_read_ood, source)
+                    for source in self.ood_val.values()
+                    if source.reader == SYNTHETIC
+                },
+            )
         return StudyData(
             train,
             val_id,
             Outliers(concatenate("outliers", outliers)) if outliers else None,
-            OODValidation({images.name: images for images in ood_val}),
+            validation,
             num_classes,
             self.demo,
             (*self.notes, *notes, *_codec_notes([train_images, *outliers, *ood_val])),
+            kept,
         )
 
     def _read_ood_sets(
@@ -145,6 +176,7 @@ class DataPlan:
             "demo": self.demo,
             "notes": list(self.notes),
             "outlier_id_classes": self.outlier_id_classes,
+            **({"val_id": _whole_path(self.val_id.to_json())} if self.val_id else {}),
         }
 
     @classmethod
@@ -165,6 +197,7 @@ class DataPlan:
                 bool(plain["demo"]),
                 tuple(plain["notes"]),
                 str(plain["outlier_id_classes"]),
+                Source.from_json(plain["val_id"]) if "val_id" in plain else None,
             )
         except (KeyError, TypeError) as error:
             rule = f"is not a data plan of this program ({error!r})"
@@ -188,21 +221,26 @@ def make_plan(section: DataSection, data: str = "auto", data_root: Path | None =
 
     Args:
         section: the space's ``data:``.
-        data: ``--data``: auto, demo or cifar10.
+        data: ``--data``: auto, demo, cifar10 or openood.
         data_root: ``--data-root``; by default ``data`` in the working directory.
 
     Raises:
         BadInput: with every fault that was found.
     """
     root = _checked_root(data, data_root)
-    listing = list_root(root, section.image_size)
+    size = section.image_size
     id_train, id_test, notes = choose_id(section, data, root)
+    openood = OPENOOD in ((data,) if data != "auto" else (section.id,))
+    listing = openood_listing(root, size) if openood else list_root(root, size)
+    val_id = openood_id(root, size)[1] if openood else None
+    notes += absent_tests(listing) if openood else []
     is_demo = id_train.reader == DEMO
     roles, faults = _choose_roles(section, is_demo, root, listing)
     if not roles["ood_val"]:
-        roles["ood_val"] = _synthetic_sets(section.image_size)
+        roles["ood_val"] = _synthetic_sets(size)
         notes.append(_SYNTHETIC_NOTE)
-    faults += _clashes({"id": [id_train], **roles, "id_test": [id_test]})
+    own = [id_train, val_id] if val_id else [id_train]
+    faults += _clashes({"id": own, **roles, "id_test": [id_test]})
     if faults:
         raise BadInput(faults)
     notes += [] if is_demo else _root_notes(listing, loose_pictures(root))
@@ -216,6 +254,7 @@ def make_plan(section: DataSection, data: str = "auto", data_root: Path | None =
         is_demo,
         tuple(notes),
         section.outlier_id_classes,
+        val_id,
     )
 
 

@@ -50,6 +50,19 @@ class OODValidation:
 
 
 @dataclass(frozen=True, eq=False)
+class KeptPart:
+    """Validation images that confirming runs alone are scored on (``study.data.kept``).
+
+    Attributes:
+        id: ID images.
+        ood: the OOD validation sets, by the names of their other part.
+    """
+
+    id: ImageSet
+    ood: dict[str, ImageSet]
+
+
+@dataclass(frozen=True, eq=False)
 class StudyData:
     """All data that a study's training, search and selection see.
 
@@ -61,6 +74,7 @@ class StudyData:
         num_classes: number of ID classes.
         demo: whether this is the embedded demo set.
         notes: what a reader of the numbers must know, for the header, manifest and report.
+        kept: the part of validation that is for confirmation alone; None where none is kept.
     """
 
     train: TrainID
@@ -70,13 +84,20 @@ class StudyData:
     num_classes: int
     demo: bool
     notes: tuple[str, ...] = ()
+    kept: KeptPart | None = None
 
     def sets(self) -> Mapping[str, ImageSet]:
-        """Every set by its role's name: ``train``, ``val_id``, ``outliers``, ``ood_val/<set>``."""
+        """Every set by its role's name: ``train``, ``val_id``, ``outliers``, ``ood_val/<set>``.
+
+        The part that is kept has the roles ``confirm_id`` and ``confirm_ood/<set>``.
+        """
         named = {"train": self.train.images, "val_id": self.val_id.images}
         if self.outliers is not None:
             named["outliers"] = self.outliers.images
         named |= {f"ood_val/{name}": images for name, images in self.ood_val.sets.items()}
+        if self.kept is not None:
+            named["confirm_id"] = self.kept.id
+            named |= {f"confirm_ood/{name}": images for name, images in self.kept.ood.items()}
         return MappingProxyType(named)
 
     def fingerprints(self) -> dict[str, dict[str, Any]]:
@@ -88,6 +109,22 @@ class StudyData:
         """sha256 (hexadecimal) over the roles' names and fingerprints."""
         facts = {role: images.fingerprint for role, images in sorted(self.sets().items())}
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def given_validation(images: ImageSet, validation: ImageSet) -> tuple[TrainID, ValidationID]:
+    """All training images, and validation images that a profile has of its own.
+
+    Raises:
+        BadInput: where both do not name the same classes.
+    """
+    if images.classes != validation.classes:
+        rule = f"classes {list(validation.classes)} are not those of '{images.name}'"
+        raise BadInput(Fault(validation.provenance, "", rule, "Name lists of one data set."))
+    every = (np.arange(len(images)), np.arange(len(validation)))
+    return (
+        TrainID(images.take(every[0], "train")),
+        ValidationID(validation.take(every[1], "val_id")),
+    )
 
 
 def split_validation(images: ImageSet, fraction: float, seed: int) -> tuple[TrainID, ValidationID]:

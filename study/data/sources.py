@@ -6,6 +6,7 @@ A :class:`Source` is plain data: it goes into a manifest and comes back from it.
 ==============  =======================================================================
 ``parquet``     Hugging Face's layout, one file (:mod:`study.data.parquet`)
 ``folder``      pictures in a folder (:mod:`study.data.folders`)
+``imglist``     an image list of OpenOOD's form (:mod:`study.data.imglist`)
 ``npy``         one uint8 array, such as the 300K random images
 ``cifar10`` ..  torchvision's folders, by data set (:mod:`study.data.torchvision_sets`)
 ``demo``        the embedded demo's sets (:mod:`study.data.demo`)
@@ -23,6 +24,7 @@ from typing import Any
 from study.data import demo, torchvision_sets
 from study.data.folders import read_image_folder
 from study.data.images import ImageSet
+from study.data.imglist import read_imglist
 from study.data.parquet import read_parquet
 from study.errors import BadInput, Fault
 
@@ -84,6 +86,7 @@ class Source:
 READERS: dict[str, Callable[[Source], ImageSet]] = {
     "parquet": lambda s: read_parquet(Path(s.location), s.name, s.image_size),
     "folder": lambda s: read_image_folder(Path(s.location), s.name, s.image_size),
+    "imglist": lambda s: read_imglist(Path(s.location), s.name, s.image_size),
     "npy": lambda s: torchvision_sets.read_npy(Path(s.location), s.name),
     "cifar10": lambda s: torchvision_sets.read_cifar(
         Path(s.location), s.name, s.split, hundred=False, download=s.download

@@ -158,8 +158,10 @@ def maps_of(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ValueError: if their mean over space is not the features: then the head cannot follow.
     """
-    # As Classifier.features does; a backbone takes normalised images.
-    normalised = (images - model.mean) / model.std  # type: ignore[operator]
+    if hasattr(model, "normalised"):
+        normalised = model.normalised(images)  # type: ignore[operator]
+    else:  # as Classifier.features does; a backbone takes normalised images
+        normalised = (images - model.mean) / model.std  # type: ignore[operator]
     maps: Tensor = model.backbone.maps(normalised)  # type: ignore[operator, union-attr]
     maps = maps.detach().to("cpu").double().contiguous()
     features = features_of(model, images).double()

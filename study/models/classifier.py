@@ -55,6 +55,7 @@ class Classifier(nn.Module):
         *,
         mean: Sequence[float] = MEAN,
         std: Sequence[float] = STD,
+        image_size: int | None = None,
     ) -> None:
         """Put a head on ``backbone``.
 
@@ -63,6 +64,7 @@ class Classifier(nn.Module):
             num_classes: K >= 2.
             mean: channel means for images in [0, 1].
             std: channel standard deviations, the same.
+            image_size: side in pixels that images are enlarged to; None takes them as they are.
 
         Raises:
             ValueError: if ``num_classes`` < 2.
@@ -75,6 +77,7 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.num_features = cast(Backbone, backbone).num_features
         self.num_classes = num_classes
+        self.image_size = image_size
         self.fc = nn.Linear(self.num_features, num_classes)
         nn.init.zeros_(self.fc.bias)
 
@@ -87,10 +90,20 @@ class Classifier(nn.Module):
         Returns:
             Shape (B, num_features).
         """
+        features: Tensor = self.backbone(self.normalised(images))
+        return features
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """What the backbone takes: images in [0, 1], (B, 3, H, W), enlarged and normalised."""
+        if self.image_size is not None:
+            images = nn.functional.interpolate(images, self.image_size, mode="bilinear")
         # (x - mean) / std in one pass over the images.
         scale = self.std.reciprocal()
-        features: Tensor = self.backbone(torch.addcmul(-self.mean * scale, images, scale))
-        return features
+        return torch.addcmul(-self.mean * scale, images, scale)
+
+    def extra_repr(self) -> str:
+        """What the weights do not tell; features are cached by it."""
+        return "" if self.image_size is None else f"image_size={self.image_size}"
 
     def forward(self, images: Tensor) -> Tensor:
         """Class logits, shape (B, num_classes), of images in [0, 1], shape (B, 3, H, W)."""

@@ -68,10 +68,13 @@ class Network:
     Attributes:
         stem: small: for small images, total stride 8. imagenet: the library's own, stride 32.
         normalisation: a name of `NORMALISATIONS`.
+        image_size: side in pixels that images are enlarged to, inside the network; None takes
+            them as they are.
     """
 
     stem: Stem = "small"
     normalisation: Normalisation = "imagenet"
+    image_size: int | None = None
 
 
 DEFAULT_NETWORK: Final = Network()

@@ -150,7 +150,7 @@ def build_classifier(
         image_size: height and width of the images in pixels, >= 8; a multiple of the backbone's
             stride, but for those in `study.models.names.ANY_SIZE`.
         seed: of the initialisation, in [0, 2**63). The global generator is left as it was.
-        network: its stem and its normalisation.
+        network: its stem, its normalisation, and what images are enlarged to.
 
     Returns:
         The classifier, on the CPU, contiguous, in training mode.
@@ -161,13 +161,14 @@ def build_classifier(
     """
     from study.models.classifier import Classifier
 
-    entry = _checked(backbone, dropout, image_size)
+    size = network.image_size or image_size
+    entry = _checked(backbone, dropout, size)
     mean, std = NORMALISATIONS[network.normalisation]
     with seeded(seed):
-        body = entry.build(dropout=dropout, image_size=image_size)
+        body = entry.build(dropout=dropout, image_size=size)
         if network.stem == "imagenet":
-            _with_native_stem(backbone, body, image_size)
-        return Classifier(body, num_classes, mean=mean, std=std)
+            _with_native_stem(backbone, body, size)
+        return Classifier(body, num_classes, mean=mean, std=std, image_size=network.image_size)
 
 
 def _with_native_stem(backbone: str, body: nn.Module, image_size: int) -> None:

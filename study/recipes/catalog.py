@@ -12,6 +12,7 @@ from study.recipes.baselines_params import (
     baseline_own_score,
     baseline_scores,
 )
+from study.recipes.classifier_params import SCORES, ClassifierParams, EnergyParams
 from study.recipes.nordf_params import (
     NordfParams,
     nordf_own_score,
@@ -20,11 +21,12 @@ from study.recipes.nordf_params import (
 )
 from study.recipes.outlier_params import (
     OutlierParams,
+    outlier_fine_tunes,
     outlier_margins,
     outlier_own_score,
     outlier_scores,
 )
-from study.recipes.params import ClassifierParams, EnergyParams, TrialParams
+from study.recipes.params import TrialParams
 
 
 def _nothing(metrics: Mapping[str, float]) -> str:
@@ -33,13 +35,11 @@ def _nothing(metrics: Mapping[str, float]) -> str:
 
 
 def _msp(train: Mapping[str, Any]) -> str:
-    del train
-    return "msp"
+    return str(train.get("own_score", "msp"))
 
 
 def _energy(train: Mapping[str, Any]) -> str:
-    del train
-    return "energy"
+    return str(train.get("own_score", "energy"))
 
 
 def _always(train: Mapping[str, Any]) -> bool:
@@ -48,8 +48,7 @@ def _always(train: Mapping[str, Any]) -> bool:
 
 
 def _of_logits(params: Any) -> tuple[str, ...]:
-    del params
-    return ("msp", "energy")
+    return (*SCORES, *params.detectors)
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,7 @@ class RecipeInfo:
         trains: whether trials train; else they score what they start from, in one epoch.
         below_features: parameters that must stay below the number of the backbone's features.
         uses_margins: section ``train:`` -> whether m_in and m_out, if there are any, play a part.
+        fine_tunes: section ``train:`` -> whether the trial trains, or scores what it starts from.
         base_parameter: with "optional", the parameter whose value "base" is a look at the base.
     """
 
@@ -81,6 +81,7 @@ class RecipeInfo:
     scores_of: Callable[[Any], tuple[str, ...]]
     remark: Callable[[Mapping[str, float]], str] = _nothing
     uses_margins: Callable[[Mapping[str, Any]], bool] = _always
+    fine_tunes: Callable[[Mapping[str, Any]], bool] = _always
     base_parameter: str = ""
     needs_maps: bool = False
     trains: bool = True
@@ -101,6 +102,7 @@ RECIPE_INFOS: dict[str, RecipeInfo] = {
             outlier_own_score,
             outlier_scores,
             uses_margins=outlier_margins,
+            fine_tunes=outlier_fine_tunes,
         ),
         RecipeInfo(
             "baselines",

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from study.data.batches import Batch
+from study.data.roles import StudyData
 from study.losses.classification import cross_entropy
-from study.recipes.base import Recipe, TrainingLoss
+from study.models.classifier import Classifier
+from study.recipes.base import Fitted, Frozen, Recipe, Scores, TrainingLoss
+from study.recipes.catalog import RecipeInfo
+from study.recipes.trial_detectors import Seen, TrialDetectors
+from study.scoring.scores import compute_scores
 
 
 class ClassificationLoss(TrainingLoss):
@@ -29,6 +39,11 @@ class ClassificationLoss(TrainingLoss):
 class Cifar10Recipe(Recipe):
     """Train the classifier: all of it, or its last layer alone."""
 
+    def __init__(self, info: RecipeInfo, params: Any, frozen: Frozen | None = None) -> None:
+        """As every recipe; and the detectors that the parameters name."""
+        super().__init__(info, params, frozen)
+        self._detectors = TrialDetectors(params)
+
     @property
     def linear(self) -> bool:
         """Whether ``fine_tune`` says so."""
@@ -37,3 +52,21 @@ class Cifar10Recipe(Recipe):
     def loss(self) -> TrainingLoss:
         """Cross-entropy."""
         return ClassificationLoss(self.params.label_smoothing)
+
+    def fit(self, model: nn.Module, data: StudyData, device: torch.device) -> Fitted:
+        """What the detectors need; nothing without any."""
+        return self._detectors.fit(model, data, device)
+
+    def score(
+        self, model: nn.Module, images: Tensor, fitted: Fitted
+    ) -> tuple[NDArray[np.int64], Scores]:
+        """The scores of the logits, and those of the detectors."""
+        if not self._detectors.names:
+            return super().score(model, images, fitted)
+        classifier = cast(Classifier, model)
+        features = classifier.features(images)
+        logits = Seen(classifier.fc)(features)
+        names = [name for name in self.scores if name not in self._detectors.names]
+        scores = compute_scores(logits, names, temperature=self.temperature)
+        predicted = logits.argmax(dim=1).cpu().numpy()
+        return predicted, scores | self._detectors.score(model, images, features, fitted)

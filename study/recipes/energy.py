@@ -15,7 +15,7 @@ from study.losses.classification import cross_entropy
 from study.losses.energy import energy_margin_loss
 from study.recipes.base import TrainingLoss
 from study.recipes.cifar10 import Cifar10Recipe
-from study.recipes.params import EnergyParams
+from study.recipes.classifier_params import EnergyParams
 
 
 class EnergyLoss(TrainingLoss):

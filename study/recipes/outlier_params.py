@@ -11,7 +11,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from study.recipes.params import EnergyParams, Rule
+from study.recipes.classifier_params import EnergyParams
+from study.recipes.detector_params import OF_DETECTORS, DetectorName, detector_rules
+from study.recipes.params import Rule
 
 Loss = Literal[
     "outlier_exposure",
@@ -25,6 +27,10 @@ Loss = Literal[
 _OF_UNIFORM = ("outlier_exposure", "distributional")
 _WITH_MARGINS = ("energy_margins", "balanced_energy", "gradient_regularisation")
 _OF_ENERGY = ("energy_margins", "energy_logistic", "balanced_energy", "gradient_regularisation")
+
+
+SCORES = ("msp", "max_logit", "energy")
+"""OOD scores of every trial."""
 
 
 def _only(name: str, default: float, losses: tuple[str, ...]) -> Rule:
@@ -42,11 +48,14 @@ class OutlierParams(EnergyParams):
     """Fine-tuning against outliers by any of the losses, on one base and with one budget.
 
     Attributes:
+        fine_tune: as of the classifier; none: nothing is trained, the model that trials start
+            from is scored as it is, in one epoch.
         loss: outlier_exposure (Hendrycks et al. 2019), energy_margins (Liu et al. 2020; what the
             recipe ``energy`` has), energy_logistic (from VOS, Du et al. 2022), balanced_energy
             (Choi et al. 2023), gradient_regularisation (GReg, Sharifi et al. 2024),
             distributional (DAL, Wang et al. 2023).
-        own_score: the score that the study selects by; one for all losses, so that they compare.
+        own_score: the score that the study selects by, msp, max_logit, energy or one of
+            ``detectors``; one for all losses, so that they compare.
         energy_weight: weight of the terms of all four energy losses; 0.1 in each paper.
         oe_weight: weight of the term of outlier_exposure and of distributional; 0.5 in both.
         logistic_scale: of energy_logistic, slope at the start in 1 / nats; it is learnt, and so
@@ -68,8 +77,9 @@ class OutlierParams(EnergyParams):
         dal_max_penalty: ceiling of the penalty, which starts at a hundredth of it.
     """
 
+    fine_tune: Literal["none", "full", "linear"] = "full"  # type: ignore[assignment]
     loss: Loss = "energy_margins"
-    own_score: Literal["msp", "max_logit", "energy"] = "energy"
+    own_score: DetectorName = "energy"
     oe_weight: float = Field(default=0.5, ge=0)
     logistic_scale: float = Field(default=1.0, gt=0)
     prior_power: float = Field(default=0.05, ge=0)
@@ -81,9 +91,10 @@ class OutlierParams(EnergyParams):
     dal_rate: float = Field(default=0.5, ge=0)
     dal_max_penalty: float = Field(default=1.0, gt=0)
 
-    unsearchable: ClassVar[frozenset[str]] = frozenset({"own_score"})
+    unwritten: ClassVar[frozenset[str]] = EnergyParams.unwritten - {"own_score"}
     rules: ClassVar[tuple[Rule, ...]] = (
-        *EnergyParams.rules,
+        *(rule for rule in EnergyParams.rules if not OF_DETECTORS & {*rule.fields}),
+        *detector_rules(SCORES),
         Rule(
             ("fine_tune", "loss"),
             lambda fine_tune, loss: fine_tune != "linear" or loss != "gradient_regularisation",
@@ -110,6 +121,11 @@ def outlier_margins(train: Mapping[str, Any]) -> bool:
     return train.get("loss", OutlierParams.model_fields["loss"].default) in _WITH_MARGINS
 
 
+def outlier_fine_tunes(train: Mapping[str, Any]) -> bool:
+    """Whether a trial trains."""
+    return train.get("fine_tune") != "none"
+
+
 def outlier_own_score(train: Mapping[str, Any]) -> str:
     """The score that the study selects by."""
     return str(train["own_score"])
@@ -117,5 +133,4 @@ def outlier_own_score(train: Mapping[str, Any]) -> str:
 
 def outlier_scores(params: Any) -> tuple[str, ...]:
     """Every OOD score of a trial."""
-    del params
-    return ("msp", "max_logit", "energy")
+    return (*SCORES, *params.detectors)

@@ -6,7 +6,7 @@ and outliers together, so that BatchNorm sees both.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ from study.losses.energy_logistic import EnergyLogistic
 from study.losses.gradient_regularisation import gradient_regularisation, input_gradient_norms
 from study.losses.outlier_exposure import outlier_exposure_loss
 from study.models.classifier import Classifier
-from study.recipes.base import TrainingLoss
+from study.recipes.base import Frozen, TrainingLoss
+from study.recipes.catalog import RecipeInfo
 from study.recipes.energy import EnergyLoss, EnergyRecipe
 from study.recipes.outlier_params import OutlierParams
 from study.seeding import numpy_generator
@@ -196,7 +197,23 @@ class DistributionalLoss(_OutlierLoss):
 
 
 class OutliersRecipe(EnergyRecipe):
-    """Fine-tune a classifier by the loss that the parameter ``loss`` names."""
+    """Fine-tune a classifier by the loss that ``loss`` names, or leave it as it is."""
+
+    def __init__(self, info: RecipeInfo, params: Any, frozen: Frozen | None = None) -> None:
+        """As of every recipe; ``fine_tune: none`` trains nothing."""
+        super().__init__(info, params, frozen)
+        self.trains = info.fine_tunes({"fine_tune": params.fine_tune})
+
+    def check(self, data: StudyData) -> None:
+        """As of energy fine-tuning; what is not trained needs a head that was."""
+        super().check(data)
+        if not self.trains and self.frozen is None:
+            raise ValueError(
+                "fine_tune: none trains nothing, and these weights have no trained head, whose "
+                "energy would mean nothing; give them one with model.init: cifar10 and "
+                "base.fine_tune: linear (a linear probe), or score features alone with recipe "
+                "baselines and train.head: none"
+            )
 
     def loss(self) -> TrainingLoss:
         """The objective; margins, where it has any, must have been resolved to numbers."""

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from study.losses.margins import Margin, MeasuredMargin
-
 Schedule = Literal["cosine", "onecycle", "constant", "step", "linear"]
-Weight = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -71,6 +68,9 @@ class TrialParams(Section):
 
     unsearchable: ClassVar[frozenset[str]] = frozenset()
     """Fields that are the same in all trials of a study: what they are compared by."""
+
+    unwritten: ClassVar[frozenset[str]] = frozenset()
+    """Fields that a resolved spec leaves out while they have their defaults."""
 
 
 class TrainParams(TrialParams):
@@ -183,86 +183,5 @@ class TrainParams(TrialParams):
             "a weight_decay_schedule from weight_decay to an equal weight_decay_end has no effect",
             "Take it out, or set weight_decay_end above or below weight_decay.",
             has_effect=True,
-        ),
-    )
-
-
-class ClassifierParams(TrainParams):
-    """Training of a classifier, or of its last layer alone (recipe ``cifar10``).
-
-    Attributes:
-        fine_tune: full: everything is trained. linear: the last layer alone, on features that are
-            computed once; the rest, BatchNorm's statistics too, does not move, and dropout is off.
-        feature_views: of linear, how many augmented views of each image those features are of; an
-            epoch takes one of them at random for each image. Without augmentation there is one.
-    """
-
-    fine_tune: Literal["full", "linear"] = "full"
-    feature_views: int = Field(default=4, ge=1, le=1000)
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        *TrainParams.rules,
-        Rule(
-            ("feature_views", "fine_tune"),
-            lambda views, fine_tune: views == 4 or fine_tune == "linear",
-            "feature_views has no effect with fine_tune: full",
-            "Take feature_views out, or set fine_tune: linear.",
-            has_effect=True,
-        ),
-        Rule(
-            ("feature_views", "augment"),
-            lambda views, augment: views == 4 or augment != "none",
-            "feature_views has no effect with augment: none, where all views are one",
-            "Take feature_views out, or set augment: crop_flip.",
-            has_effect=True,
-        ),
-    )
-
-
-class EnergyParams(ClassifierParams):
-    """Energy fine-tuning (recipe ``energy``); defaults of Liu et al. 2020 but for the margins.
-
-    Attributes:
-        m_in: margin of ID images, nats or measured; the paper's was -23.
-        m_out: margin of outliers, nats or measured; the paper's was -5.
-        energy_weight: weight of the energy terms.
-        temperature: T of the energy, in loss and score alike.
-        outlier_batch_size: outliers in a batch, beside the ID images.
-        outlier_order: a fresh shuffle each epoch, or a contiguous window from a random offset.
-        outlier_weights: source -> how often an outlier is drawn from it, against the others; every
-            source of ``data.outliers`` has one. null: all their images alike.
-        max_outliers: so many outliers at most, the same ones in every trial, and of a larger
-            number the smaller are a part; null takes all.
-    """
-
-    epochs: int = Field(default=10, ge=1, le=100_000)
-    lr: float = Field(default=1e-3, gt=0)
-    m_in: Margin = Field(default=MeasuredMargin("below", "id_energy", 2.0))
-    m_out: Margin = Field(default=MeasuredMargin("above", "outlier_energy", 0.0))
-    energy_weight: float = Field(default=0.1, ge=0)  # lambda in the paper
-    temperature: float = Field(default=1.0, gt=0)
-    outlier_batch_size: int = Field(default=256, ge=1)
-    outlier_order: Literal["shuffled", "window"] = "shuffled"
-    outlier_weights: Annotated[dict[str, Weight], Field(min_length=1)] | None = None
-    max_outliers: int | None = Field(default=None, ge=1)
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        *ClassifierParams.rules,
-        Rule(
-            ("max_outliers", "outlier_batch_size"),
-            lambda most, batch_size: most is None or most >= batch_size,
-            "a batch must not be larger than the outliers that there are to be "
-            "(max_outliers >= outlier_batch_size)",
-            "Raise max_outliers or lower outlier_batch_size.",
-        ),
-        Rule(
-            ("m_in", "m_out"),
-            lambda m_in, m_out: (
-                isinstance(m_in, MeasuredMargin)
-                or isinstance(m_out, MeasuredMargin)
-                or m_in < m_out
-            ),
-            "m_in must stay below m_out",
-            "Lower m_in or raise m_out (the paper used -23 and -5).",
         ),
     )

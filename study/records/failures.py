@@ -16,9 +16,10 @@ _FRAME = re.compile(r'^\s*File ".*", line \d+')
 DIVERGED, MEMORY, BUG, LOST = "diverged", "memory", "bug", "lost"
 DISK, FILE = "disk", "file"  # these two pause the study: the trial is not to blame
 # What allocators say that raise no exception type of their own: torch's for the CPU, CUDA's
-# runtime, cuBLAS and cuDNN.
+# runtime, cuBLAS and cuDNN, which on a full GPU cannot make a handle or find an algorithm.
 _NO_MEMORY = re.compile(
     r"can't allocate memory|not enough memory|CUDA error: out of memory|STATUS_ALLOC_FAILED"
+    r"|CU(?:BLAS|DNN)_STATUS_NOT_INITIALIZED|unable to find an engine to execute"
     r"|Cannot allocate memory|node running low on memory"
 )
 

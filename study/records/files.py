@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-STATUSES = ("finished", "pruned", "failed", "paused", "running")
+STATUSES = ("finished", "pruned", "stopped", "failed", "paused", "running")
 SCORES_SCHEMA = 1
 VAL_ID = "val_id"  # name of the ID set in validation scores
 TEST_ID = "test_id"  # and in the final test's
@@ -25,6 +25,8 @@ BASE = "base"  # takes a trial's place in the run's folder
 WEIGHTS = "weights.safetensors"  # of a trial, at the epoch that the checkpoint rule picks
 TRIAL_JSON = "trial.json"  # beside them: what they are the weights of
 TEST_OPENED = "test opened"  # the ledger's event
+LOOK = "look"  # the ledger's event: an ablation's arms are judged between two seeds
+KEPT = "confirm"  # metrics of the kept part of validation are confirm/..., not val/...
 CONFIRM = "confirm"  # the ledger's event: candidates, seeds, num_searched; and the trials' arm
 
 
@@ -111,6 +113,10 @@ class RunFolder:
     def trial_scores(self, trial_id: str) -> Path:
         """Per-image validation scores of every reported epoch of a trial."""
         return self.scores / f"{trial_id}.npz"
+
+    def kept_scores(self, trial_id: str) -> Path:
+        """The same of the part of validation that confirming runs alone are scored on."""
+        return self.scores / f"{trial_id}.kept.npz"
 
     def trial_checkpoints(self, trial_id: str) -> Path:
         """Folder of a trial's checkpoints."""

@@ -14,17 +14,17 @@ from study.data.leak_report import LeakReport
 from study.data.plan import DataPlan
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
-from study.models.weights import save_weights
 from study.options import ResumeOptions
 from study.records.files import BASE, TRIAL_JSON, WEIGHTS, RunFolder, write_bytes, write_json
 from study.records.frozen import file_hash
 from study.records.ledger import Ledger, Record, read_ledger
 from study.records.manifest import CODE_DIFF, code_diff, made_now
-from study.setup import Recorded, Setup, base_spec
+from study.setup import Recorded, Setup
 from study.space.points import grid
 from study.space.spec import StudySpec
 from study.weights.base_models import BaseModel, RecordedBase
-from study.weights.declared import declared
+from study.weights.chosen import Chosen, save_chosen
+from study.weights.declared import declared, sources_of
 from study.weights.initial import keep_initial, kept_initial
 
 _ENERGIES = ("id_mean", "id_sd", "outlier_mean", "outlier_sd")
@@ -148,10 +148,15 @@ def add_start(run: RunFolder, setup: Setup) -> None:
     """Copy what trials start from into the run; tell the manifest of it, and of the floor."""
     manifest = read_manifest(run)
     manifest["initial"] = keep_initial(run, setup.initial)
-    manifest["pretrained_on"] = declared(setup.spec.model.pretrained_on, setup.plan, setup.data)
+    manifest["pretrained_on"] = declared(sources_of(setup.spec), setup.plan, setup.data)
     if setup.base is not None:
-        _copy_base(run, setup, setup.base)
-        manifest["base"] = _describe_base(run, setup, setup.base)
+        _copy_base(run, setup, BASE, setup.base)
+        manifest["base"] = _describe_base(run, setup, BASE, setup.base)
+    for name, base in setup.others.items():
+        _copy_base(run, setup, name, base)
+    manifest["other_bases"] = {
+        name: _describe_base(run, setup, name, base) for name, base in setup.others.items()
+    }
     floor = setup.spec.select.floor
     if setup.floor is not None and floor is not None:
         relative = floor.kind == "below_base"
@@ -161,14 +166,14 @@ def add_start(run: RunFolder, setup: Setup) -> None:
     write_json(run.manifest, manifest)
 
 
-def _copy_base(run: RunFolder, setup: Setup, base: BaseModel) -> None:
-    """Weights, what they are the weights of, and scores, as of a trial of the name `base`."""
-    folder = run.trial_checkpoints(BASE)
+def _copy_base(run: RunFolder, setup: Setup, name: str, base: BaseModel) -> None:
+    """Weights, what they are the weights of, and scores, as of a trial of this name."""
+    folder = run.trial_checkpoints(name)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: torch.tensor(values) for name, values in base.weights.items()}
-    save_weights(tensors, folder / WEIGHTS, {"base": base.key})
-    wanted = base_spec(setup.spec)
-    recipe, train = setup.base_recipe()
+    save_chosen(folder / WEIGHTS, Chosen(tensors, base.fitted, {}, {"base": base.key}))
+    wanted = setup.bases[name].spec
+    recipe, train = setup.base_recipe(name)
     told = {
         "recipe": recipe,
         "number": -1,
@@ -181,16 +186,17 @@ def _copy_base(run: RunFolder, setup: Setup, base: BaseModel) -> None:
         "train": train,
     }
     write_json(folder / TRIAL_JSON, told)
-    base.scores.save(run.trial_scores(BASE))
+    base.scores.save(run.trial_scores(name))
 
 
-def _describe_base(run: RunFolder, setup: Setup, base: BaseModel) -> dict[str, Any]:
+def _describe_base(run: RunFolder, setup: Setup, name: str, base: BaseModel) -> dict[str, Any]:
     stats = base.energy_stats(1.0)
     energies = asdict(stats) if stats else dict.fromkeys(_ENERGIES)
     return {
         "key": base.key,
-        "spec": asdict(base_spec(setup.spec)),
-        "fingerprint": file_hash(run.trial_checkpoints(BASE) / WEIGHTS),
+        "spec": asdict(setup.bases[name].spec),
+        "arms": list(setup.bases[name].arms),
+        "fingerprint": file_hash(run.trial_checkpoints(name) / WEIGHTS),
         "trained_by_this_study": base.trained_now,
         "saw_validation": base.saw_validation,
         "val_id_accuracy": base.metrics["val/id_accuracy"],
@@ -266,11 +272,19 @@ def recorded_start(run: RunFolder) -> Recorded | None:
     told = manifest["base"]
     if told is None:
         return Recorded(None, initial)
-    path = run.trial_checkpoints(BASE) / WEIGHTS
+    others = {
+        name: _recorded_base(run, name, one)
+        for name, one in manifest.get("other_bases", {}).items()
+    }
+    return Recorded(_recorded_base(run, BASE, told), initial, others)
+
+
+def _recorded_base(run: RunFolder, name: str, told: dict[str, Any]) -> RecordedBase:
+    path = run.trial_checkpoints(name) / WEIGHTS
     if file_hash(path) != told["fingerprint"]:
         rule = "does not match its fingerprint in manifest.json"
         raise BadInput(Fault(str(path), "", rule, "Restore it from a copy."))
-    return Recorded(RecordedBase(path, told["key"], bool(told["saw_validation"])), initial)
+    return RecordedBase(path, told["key"], bool(told["saw_validation"]))
 
 
 def with_more_trials(

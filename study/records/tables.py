@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.records.files import RunFolder, write_bytes
+from study.records.files import KEPT, RunFolder, write_bytes
 from study.scoring.objective import OBJECTIVE
 from study.training.assignment import trial_id
 from study.tune.decisions import TrialRecord
@@ -45,7 +45,8 @@ def trials_table(
         validation, seconds), checkpoint_epoch, lost (times its worker died), retried (times it
         was put back for want of memory), confirms (the trial that it trains anew on a fresh seed,
         with arm "confirm"; empty in the search), ``param/<name>``, and the metrics of the
-        checkpoint's epoch (fractions).
+        checkpoint's epoch (fractions): ``val/...`` and, of runs that confirm on a part of
+        validation that is kept for them, ``confirm/...``.
     """
     rows = []
     for record in trials:
@@ -84,7 +85,7 @@ def epochs_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
 
 def _validation(metrics: Mapping[str, float]) -> Flat:
     names = [OBJECTIVE, *sorted(name for name in metrics if name != OBJECTIVE)]
-    return {name: metrics[name] for name in names if name.startswith("val/")}
+    return {name: metrics[name] for name in names if name.startswith(("val/", f"{KEPT}/"))}
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from study.space.ablation_stop import StopRule
 
 Design = Literal[
     "leave_one_out", "add_one", "one_at_a_time", "factorial", "fractional_factorial", "path"
@@ -91,6 +94,7 @@ class Ablation:
         design: which arms there are.
         seeds: shared by all arms: trials of one seed share their random streams.
         factors: in the order of the YAML, which is the order of a path.
+        stop: the rule by which clearly worse arms end early; None for none.
         resolution: of a fractional factorial, None for other designs. 3: main effects are mixed
             up with interactions of two factors; 4: only with those of three.
     """
@@ -99,6 +103,7 @@ class Ablation:
     seeds: tuple[int, ...]
     factors: tuple[Factor, ...]
     resolution: Resolution | None = None
+    stop: StopRule | None = None
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
@@ -125,8 +130,10 @@ class Ablation:
 
     def plain(self) -> dict[str, Any]:
         """The form of the YAML."""
-        only = {} if self.resolution is None else {"resolution": self.resolution}
+        only: dict[str, Any] = {} if self.resolution is None else {"resolution": self.resolution}
         factors = {factor.name: factor.plain() for factor in self.factors}
+        if self.stop is not None:
+            only = {**only, "stop": self.stop.plain()}
         return {"design": self.design, **only, "seeds": list(self.seeds), "factors": factors}
 
 

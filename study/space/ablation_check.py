@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from study.recipes.catalog import RecipeInfo
-from study.recipes.params import Rule
+from study.recipes.params import Rule, Section
 from study.space.ablation import COMBINING, Ablation, Arm, Factor, Level
 from study.space.ablation_spec import level_path
 from study.space.places import FaultList
-from study.space.sections import ModelSection
+from study.space.sections import BaseSection, ModelSection
 from study.space.yamlfile import KeyPath, dotted
 
 Values = dict[str, dict[str, Any]]
@@ -39,10 +39,21 @@ def check_arms(
             _effect(rule, ablation, values, info, faults)
 
 
-def each_arm(ablation: Ablation, values: Values, faults: FaultList, check: Check) -> None:
-    """Call ``check`` on every arm but the baseline; move what it finds to the level at fault."""
+def each_arm(
+    ablation: Ablation,
+    values: Values,
+    faults: FaultList,
+    check: Check,
+    only: Collection[str] | None = None,
+) -> None:
+    """Call ``check`` on every arm but the baseline; move what it finds to the level at fault.
+
+    ``only`` names the arms to look at; None for all.
+    """
     told: set[tuple[KeyPath | str, str]] = set()
     for arm in ablation.arms[1:]:
+        if only is not None and arm.name not in only:
+            continue
         scratch = FaultList(faults.places, list(faults.faults), faults.misread)
         before = len(scratch.faults)
         check(arm_values(values, arm), scratch)
@@ -63,7 +74,7 @@ def arm_values(values: Values, arm: Arm) -> Values:
     merged = {name: dict(section) for name, section in values.items()}
     for parameter, value in arm.settings.items():
         section, field = split_name(parameter)
-        merged[section][field] = value
+        merged.setdefault(section, {})[field] = value
     return merged
 
 
@@ -76,8 +87,11 @@ def split_name(parameter: str) -> tuple[str, str]:
 def baseline_of(parameter: str, values: Values, info: RecipeInfo) -> Any:
     """What the baseline has for a parameter, in the YAML's form."""
     section, field = split_name(parameter)
-    kind = info.params if section == "train" else ModelSection
-    typed = values[section].get(field, kind.model_fields[field].default)
+    kinds: dict[str, type[Section]]
+    kinds = {"train": info.params, "model": ModelSection, "base": BaseSection}
+    kind = kinds[section]
+    default = kind.model_fields[field].get_default(call_default_factory=True)
+    typed = values[section].get(field, default)
     return kind.model_construct(**{field: typed}).model_dump(include={field})[field]
 
 

@@ -11,6 +11,7 @@ from study.space.yamlfile import KeyPath
 NUM_FACTORS = 2
 # What a smoke shrinks or replaces itself; a level of it could meet or cross the baseline's.
 _SHRUNK = {"epochs", "epoch_images", "warmup_epochs", "outlier_batch_size", "m_in", "m_out"}
+_SHRUNK |= {"base.epochs", "base.epoch_images", "base.warmup_epochs"}
 
 
 def shrink_ablation(ablate: dict[str, Any], train: dict[str, Any], keep: Set[KeyPath]) -> None:
@@ -23,6 +24,7 @@ def shrink_ablation(ablate: dict[str, Any], train: dict[str, Any], keep: Set[Key
     """
     if ("ablate", "seeds") not in keep:
         ablate["seeds"] = ablate["seeds"][:1]
+        ablate.pop("stop", None)  # one seed is never looked at
     if ("ablate", "factors") in keep:
         return
     wanted = LEAST_FRACTIONAL if ablate["design"] == "fractional_factorial" else NUM_FACTORS

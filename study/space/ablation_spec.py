@@ -21,14 +21,15 @@ from study.space.ablation import (
     num_arms,
     reached_resolution,
 )
+from study.space.ablation_stop import read_stop
 from study.space.fields import check_value
 from study.space.places import FaultList, nearest
-from study.space.search import not_searchable, searchable
+from study.space.search import ablatable, not_searchable
 from study.space.yamlfile import KeyPath
 
 MAX_ARMS = 1024
 MAX_TRIALS = 100_000
-_KEYS = ("design", "seeds", "factors", "resolution")
+_KEYS = ("design", "seeds", "factors", "resolution", "stop")
 _PATH: KeyPath = ("ablate",)
 _FACTORS: KeyPath = ("ablate", "factors")
 _FORM = "For example reconstruction: [l1, huber], or no_reversal: {without: {reversal: none}}."
@@ -61,6 +62,7 @@ def read_ablation(raw: Any, info: RecipeInfo, faults: FaultList) -> Ablation | N
     design = _design(raw, faults)
     seeds = _seeds(raw, faults)
     factors = _factors(raw, info, faults)
+    stop = read_stop(raw.get("stop"), design, len(seeds), faults)
     if design is None:
         return None
     _one_level(design, raw, factors, faults)
@@ -68,7 +70,7 @@ def read_ablation(raw: Any, info: RecipeInfo, faults: FaultList) -> Ablation | N
     resolution = _resolution(raw, design, factors, faults)
     if not factors or not _few_arms(design, factors, resolution or 3, len(seeds), faults):
         return None
-    return Ablation(design, tuple(seeds), tuple(factors), resolution)
+    return Ablation(design, tuple(seeds), tuple(factors), resolution, stop)
 
 
 def check_tune(tune: Any, ablation: Ablation | None, faults: FaultList) -> None:
@@ -149,7 +151,7 @@ def _factors(raw: Mapping[str, Any], info: RecipeInfo, faults: FaultList) -> lis
 
 
 def _factor(name: str, raw: Any, info: RecipeInfo, faults: FaultList) -> Factor | None:
-    path, known = (*_FACTORS, name), searchable(info)
+    path, known = (*_FACTORS, name), ablatable(info)
     if name in known:
         if not isinstance(raw, list):
             rule = "a factor named after a parameter lists the levels beside the baseline's"
@@ -215,7 +217,7 @@ def _named(
 def _settings(
     raw: Mapping[str, Any], info: RecipeInfo, path: KeyPath, faults: FaultList
 ) -> dict[str, Any]:
-    known, found = searchable(info), {}
+    known, found = ablatable(info), {}
     for parameter, value in raw.items():
         here = (*path, parameter)
         if parameter not in known:
@@ -232,7 +234,7 @@ def _checked(
     parameter: str, value: Any, info: RecipeInfo, path: KeyPath, faults: FaultList
 ) -> tuple[Any] | None:
     """The value in the YAML's form, alone in a tuple since it may be None; None for a fault."""
-    section, field = searchable(info)[parameter]
+    section, field = ablatable(info)[parameter]
     good, typed = check_value(section, field, value, path, faults)
     if not good:
         return None

@@ -6,15 +6,49 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from study.recipes.catalog import RecipeInfo
+from study.space.ablation_spec import level_path
 from study.space.domains import MarginSearch
 from study.space.places import FaultList
 from study.space.search import Search
 from study.space.sections import ModelSection
+from study.space.yamlfile import KeyPath
 
 if TYPE_CHECKING:
     from study.space.ablation import Ablation
 
 _BACKBONE = "model.backbone"
+# What a base has with the trials that start from it.
+_NETWORK = ("model.stem", "model.normalisation", "model.image_size")
+
+
+def sets_base(ablate: Ablation | None) -> list[tuple[KeyPath, str]]:
+    """Where levels change the base that their arms start from, and which parameter each does."""
+    return [
+        (level_path(factor, level, name), name)
+        for factor in (ablate.factors if ablate else ())
+        for level in factor.levels
+        for name in level.settings
+        if name.startswith("base.") or name in _NETWORK
+    ]
+
+
+def check_bases(
+    values: Mapping[str, dict[str, Any]],
+    ablate: Ablation | None,
+    faults: FaultList,
+    *,
+    own_base: bool,
+) -> None:
+    """Arms have bases of their own only where the study trains them, and then no one floor."""
+    places = sets_base(ablate)
+    for path, name in places if not own_base else ():
+        rule = f"{name} is of the base that trials start from, and this study trains none"
+        faults.add(path, rule, "Set model.init: cifar10, or take the level out.")
+    floor = values["select"].get("floor")
+    if own_base and places and floor is not None and floor.kind == "below_base":
+        rule = "below_base needs one base as its reference, and these arms start from several"
+        way_out = "Write {id_accuracy: {at_least: 0.9}}; at_least: 0 lets everything through."
+        faults.add(("select", "floor"), rule, way_out, floor.plain())
 
 
 def trains_base(

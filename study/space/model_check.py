@@ -15,6 +15,7 @@ from study.models.names import (
     size_fault,
 )
 from study.recipes.catalog import RecipeInfo
+from study.space.detector_check import check_detectors
 from study.space.domains import MarginSearch
 from study.space.places import FaultList, nearest
 from study.space.search import Search
@@ -77,9 +78,13 @@ def _image_size(
     faults: FaultList,
 ) -> None:
     """Images that the backbones and the losses can take."""
-    default = DataSection.model_fields["image_size"].default
-    size = int(values["data"].get("image_size", default))
-    path: KeyPath = ("data", "image_size")
+    path, size = _seen_size(values)
+    given = _read_size(values)
+    if path[0] == "model" and (info.needs_maps or size <= given):
+        rule = f"must be above data.image_size, which is {given}: images are enlarged to it"
+        if info.needs_maps:
+            rule = f"recipe {info.name} needs the maps of the images as they are"
+        faults.add(path, rule, "Take it out, or change data.image_size.", size)
     for name in _backbones(values["model"], search):
         told = size_fault(name, size, maps=info.needs_maps) if name in BACKBONES else ""
         if told:
@@ -100,12 +105,13 @@ def _below_features(
     info: RecipeInfo,
     faults: FaultList,
 ) -> None:
-    """Dimensions of a subspace of the features leave some of them over, in every trial."""
+    """What the features must be larger than, such as a subspace of them, in every trial."""
     names = [name for name in _backbones(values["model"], search) if name in NUM_FEATURES]
     if not names:
         return
     narrowest = min(names, key=NUM_FEATURES.__getitem__)
     width = NUM_FEATURES[narrowest]
+    check_detectors(values["train"], search, {"num_features": width}, faults)
     for field in info.below_features:
         searched = search.get(field)
         domain = None if isinstance(searched, MarginSearch) else searched
@@ -160,6 +166,11 @@ def _imagenet(
         way_out = "Train a base on CIFAR-10 first (model.init: cifar10), or set train.head: none."
         faults.add(path, f"{rule} these classes", way_out, model["init"])
         return
+    if not info.fine_tunes(values["train"]):
+        rule = "with fine_tune: none a trained classifier is scored, and this init has no head for"
+        way_out = "Set model.init: cifar10; base.fine_tune: linear trains nothing but the head."
+        faults.add(path, f"{rule} these classes", way_out, model["init"])
+        return
     if model["init"] == "random":
         return
     names = _backbones(model, search)
@@ -180,7 +191,7 @@ def _stem(
         return
     path: KeyPath = ("model", "stem")
     others = [one for one in _backbones(values["model"], search) if one not in WITH_STEMS]
-    size = int(values["data"].get("image_size", DataSection.model_fields["image_size"].default))
+    at, size = _seen_size(values)
     if others:
         rule = f"{', '.join(others)} has one stem only"
         way_out = f"Take it out, or choose {' or '.join(WITH_STEMS)}."
@@ -190,14 +201,29 @@ def _stem(
         faults.add(path, rule, "Take it out.", "imagenet")
     elif size < _NATIVE_STRIDE:
         rule = f"must be at least {_NATIVE_STRIDE} pixels for stem: imagenet"
-        faults.add(("data", "image_size"), rule, "Or set model.stem: small.", size)
+        faults.add(at, rule, "Or set model.stem: small.", size)
+
+
+def _read_size(values: Mapping[str, Mapping[str, Any]]) -> int:
+    default = DataSection.model_fields["image_size"].default
+    return int(values["data"].get("image_size", default))
+
+
+def _seen_size(values: Mapping[str, Mapping[str, Any]]) -> tuple[KeyPath, int]:
+    """The key that says how large the images are that the backbone sees, and its pixels."""
+    if values["model"].get("image_size") is not None:
+        return ("model", "image_size"), int(values["model"]["image_size"])
+    return ("data", "image_size"), _read_size(values)
 
 
 def _is_file(name: str) -> bool:
     return "\0" not in name and len(name) < 4096 and Path(name).is_file()
 
 
-def _init_of_base(values: Values, faults: FaultList, *, own_base: bool, check_paths: bool) -> None:
+def check_init_of_base(
+    values: Values, faults: FaultList, *, own_base: bool, check_paths: bool
+) -> None:
+    """What the base's training starts from must be there."""
     init = values["base"].get("init", "random")
     path: KeyPath = ("base", "init")
     backbone = values["base"].get("backbone") or values["model"].get("backbone", "resnet20")
@@ -227,7 +253,7 @@ def check_base(
         way_out = "Take the section out, or set model.init: cifar10 with a recipe that has a base."
         faults.add(("base",), f"the section has no effect here: {reason}", way_out)
     name = values["base"].get("backbone")
-    _init_of_base(values, faults, own_base=own_base, check_paths=check_paths)
+    check_init_of_base(values, faults, own_base=own_base, check_paths=check_paths)
     given = data.get("base")
     if isinstance(given, dict) and "backbone" in given and name not in (None, *BACKBONES):
         path: KeyPath = ("base", "backbone")

@@ -89,7 +89,8 @@ def _path(key: str) -> KeyPath:
     # A searched parameter outside `train` has a dot in its name: search.model.dropout. So have
     # factors, ablate.factors.model.dropout, and settings, ablate.factors.F.LEVEL.model.dropout.
     for where, above in ((1, ["search"]), (2, ["ablate", "factors"]), (4, ["ablate", "factors"])):
-        if parts[: len(above)] == above and parts[where : where + 1] == ["model"]:
+        there = parts[where : where + 1]
+        if parts[: len(above)] == above and there in (["model"], ["base"]) and parts[where + 1 :]:
             parts[where : where + 2] = [".".join(parts[where : where + 2])]
     return tuple(parts)
 

@@ -18,6 +18,7 @@ from study.space.domains import (
     Scalar,
     Uniform,
 )
+from study.space.sections import BaseSection
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -32,6 +33,7 @@ __all__ = [
     "MarginSearch",
     "Uniform",
     "absent",
+    "base_at",
     "conditions",
     "flat",
     "flatten",
@@ -110,11 +112,20 @@ def substitute(
     sections = {"train": copy.deepcopy(spec.train), "model": spec.model.model_dump()}
     for name, value in _settings(spec, point).items():
         section, field = split_name(name)
-        sections[section][field] = value
+        if section in sections:  # what an arm changes in its base is `base_at`'s
+            sections[section][field] = value
     train, model = sections["train"], sections["model"]
     # Through the types, so that a whole number for a float is a float in every trial.
     train = spec.info.params.model_validate(train).model_dump()
     return train, type(spec.model).model_validate(model).model_dump()
+
+
+def base_at(spec: StudySpec, point: Mapping[str, Scalar]) -> BaseSection:
+    """The section ``base`` as a trial has it; a space without the section has its defaults."""
+    given = {} if spec.base is None else spec.base.model_dump()
+    split = {split_name(name): value for name, value in _settings(spec, point).items()}
+    changed = {field: value for (section, field), value in split.items() if section == "base"}
+    return BaseSection.model_validate(given | changed)
 
 
 def _settings(spec: StudySpec, point: Mapping[str, Scalar]) -> Mapping[str, Any]:
@@ -174,7 +185,10 @@ def values_of(spec: StudySpec, name: str) -> list[Any]:
         ends = list(flat(spec)[_flat_name(name, entry)].ends())
         kind = spec.info.params if section == "train" else type(spec.model)
         return ends + ([] if entry.when is None else [kind.model_fields[field].default])
-    given = spec.train if section == "train" else spec.model.model_dump()
+    if section == "base":
+        given = {} if spec.base is None else spec.base.model_dump()
+    else:
+        given = spec.train if section == "train" else spec.model.model_dump()
     fixed = [given[field]] if field in given else []
     return fixed + (spec.ablate.values(name) if spec.ablate else [])
 

@@ -15,10 +15,10 @@ from study.space.condition_check import Search, add_conditions, split_when
 from study.space.domains import FORMS, Choice, Domain, MarginSearch, parse_domain
 from study.space.fields import check_value, elsewhere
 from study.space.places import FaultList, nearest
-from study.space.sections import ModelSection
+from study.space.sections import BaseSection, ModelSection
 from study.space.yamlfile import KeyPath
 
-__all__ = ["Search", "is_margin", "not_searchable", "read_search", "searchable"]
+__all__ = ["Search", "ablatable", "is_margin", "not_searchable", "read_search", "searchable"]
 
 _MARGIN_FORM = (
     "Write {absolute: {uniform: [-25, -15]}}, or {below: id_energy, sd: {uniform: [0, 6]}}."
@@ -48,6 +48,23 @@ def searchable(info: RecipeInfo) -> dict[str, tuple[type[Section], str]]:
     if info.base != "start":
         names["model.backbone"] = (ModelSection, "backbone")
     return names
+
+
+def ablatable(info: RecipeInfo) -> dict[str, tuple[type[Section], str]]:
+    """Every name that a level of an ablation sets: what is searchable, and what trials start from.
+
+    Arms may start from bases of their own; only their backbone is one for all.
+    """
+    names = searchable(info)
+    if info.base == "start":
+        own = (field for field in BaseSection.model_fields if field not in _ONE_FOR_ALL)
+        names |= {f"base.{field}": (BaseSection, field) for field in own}
+        names |= {f"model.{field}": (ModelSection, field) for field in _OF_THE_NETWORK}
+    return names
+
+
+_ONE_FOR_ALL = ("backbone", "dropout")
+_OF_THE_NETWORK = ("stem", "normalisation", "image_size", "pretrained_on")
 
 
 def read_search(raw: Any, info: RecipeInfo, faults: FaultList) -> dict[str, Search]:

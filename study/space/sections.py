@@ -172,6 +172,9 @@ class DataSection(Section):
         ood_test: OOD test sets, opened by the final test only.
         val_fraction: share of the ID training images held out for validation.
         split_seed: seed of that cut; not the study's, so that studies share their validation.
+        confirm_fraction: share of every validation set, ID and OOD, that is kept for confirmation
+            alone, cut off by source: confirming runs are ranked on it, the search never sees it.
+            At most 0.5; 0 keeps none. Needs select.confirm.
         image_size: side of the images, pixels.
         outlier_id_classes: what to do with classes of the ID set in a labelled outlier set.
         leaks: what to do with an image that is in a test role too.
@@ -184,6 +187,7 @@ class DataSection(Section):
     ood_test: SetNames = AUTO
     val_fraction: float = Field(default=0.1, gt=0, lt=1)
     split_seed: int = Field(default=0, ge=0)
+    confirm_fraction: float = Field(default=0.0, ge=0, le=0.5)
     image_size: int = Field(default=32, ge=8, le=1024)
     outlier_id_classes: Literal["refuse", "filter"] = "refuse"
     leaks: Literal["stop", "drop"] = "stop"
@@ -203,6 +207,8 @@ class ModelSection(Section):
             of ImageNet's weights it stays fresh. imagenet: the library's own, total stride 32.
         normalisation: channel means and deviations that images are brought to: those that the
             initialisation was trained with.
+        image_size: side in pixels that images are enlarged to inside the network, such as the
+            224 of ImageNet's; null takes them as ``data.image_size`` has them.
         pretrained_on: sources of images that the initialisation was trained on, such as
             ``imagenet``, or names of sets; where the study has them too, its numbers are marked.
     """
@@ -212,6 +218,7 @@ class ModelSection(Section):
     init: str = "random"
     stem: Stem = "small"
     normalisation: Normalisation = "imagenet"
+    image_size: int | None = Field(default=None, ge=8, le=1024)
     pretrained_on: Annotated[list[str], PlainValidator(_sources)] = Field(default_factory=list)
 
 
@@ -219,6 +226,9 @@ class BaseSection(TrainParams):
     """How the base model is trained: the parameters of recipe ``cifar10``, and these.
 
     Attributes:
+        fine_tune: full: everything is trained. linear: a linear probe, that is, what ``init``
+            says stays as it is and gets a trained head.
+        feature_views: of linear, augmented views of each image; see the recipe.
         backbone: of the base; null takes the model's.
         seed: seed of the base, so that studies with other seeds share it.
         dropout: of the base; null takes the model's.
@@ -226,14 +236,19 @@ class BaseSection(TrainParams):
             file, such as a self-supervised checkpoint.
     """
 
+    fine_tune: Literal["full", "linear"] = "full"
+    feature_views: int = Field(default=4, ge=1, le=1000)
     backbone: str | None = None
     init: str = "random"
     seed: int = Field(default=0, ge=0)
     dropout: float | None = Field(default=None, ge=0, lt=1)
 
-    def params(self) -> TrainParams:
-        """The parameters of its training alone."""
-        return TrainParams(**self.model_dump(exclude={"backbone", "init", "seed", "dropout"}))
+    def train(self) -> dict[str, Any]:
+        """The parameters of its training alone; a probe's only where it is one."""
+        without = {"backbone", "init", "seed", "dropout"}
+        if self.fine_tune == "full":  # as the cache has known such a base before there were probes
+            without |= {"fine_tune", "feature_views"}
+        return self.model_dump(exclude=without)
 
 
 class TuneSection(Section):

@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study.data.names import AUTO, DEMO_SETS, EXTERNAL_SETS, ID_SETS, SYNTHETIC_SETS
+from study.data.names import (
+    AUTO,
+    DEMO_SETS,
+    EXTERNAL_SETS,
+    ID_SETS,
+    OPENOOD_SETS,
+    SYNTHETIC_SETS,
+)
 from study.recipes.catalog import RecipeInfo
 from study.space.places import FaultList, nearest
 from study.space.yamlfile import KeyPath
 
 _ROLES = ("outliers", "ood_val", "ood_test")
+_NAMED = {*DEMO_SETS, *OPENOOD_SETS}
 DEFAULT_ROOT = Path("data")  # as `study.data.plan` has it
 
 
@@ -70,7 +78,7 @@ def _set_name(
             rule = "synthetic sets are made from validation images: they serve ood_val only"
             faults.add(path, rule, "Move it to ood_val, or name another set.", name)
         return
-    if not check_paths or name.lower() in EXTERNAL_SETS or name in DEMO_SETS:
+    if not check_paths or name.lower() in EXTERNAL_SETS or name in _NAMED:
         return
     own = _names_in(root)
     if name in own or _exists(name) or _exists(str(root / name)):

@@ -14,7 +14,7 @@ from study.recipes.params import Section
 from study.space.ablation import Ablation
 from study.space.ablation_check import check_arms
 from study.space.ablation_spec import check_tune, read_ablation
-from study.space.base_use import check_backbone, trains_base
+from study.space.base_use import check_backbone, check_bases, sets_base, trains_base
 from study.space.domains import Domain, MarginSearch
 from study.space.fields import elsewhere, read_section
 from study.space.overrides import Override, apply_overrides
@@ -237,12 +237,18 @@ def _build(
     own_base = _defaults(data, values, info, search, ablate)
     if own_base and not faults.under(("model", "init")):
         check_backbone(values, search, ablate, faults)
+    if not faults.under(("model", "init")):
+        check_bases(values, ablate, faults, own_base=own_base)
     check_sections(
         data, values, info, search, faults, root, own_base=own_base, check_paths=check_paths
     )
     check_together(values, info, search, faults, effects=ablate is None)
     if ablate is not None:
-        check_arms(ablate, values, info, faults, lambda arm, into: check_arm(arm, info, into))
+
+        def check(arm: dict[str, dict[str, Any]], into: FaultList) -> None:
+            check_arm(arm, info, into, own_base=own_base, check_paths=check_paths)
+
+        check_arms(ablate, values, info, faults, check)
     if faults.faults:
         return None
     return _assemble(data, values, info, search, ablate, faults.places, own_base)
@@ -314,7 +320,7 @@ def _defaults(
     if base.get("dropout") is None and "model.dropout" not in search:
         base["dropout"] = model.get("dropout", ModelSection.model_fields["dropout"].default)
     given = data.get("select", {})
-    relative = own_base and model["init"] == "cifar10"
+    relative = own_base and model["init"] == "cifar10" and not sets_base(ablate)
     if isinstance(given, dict) and "floor" not in given and relative:
         select["floor"] = DEFAULT_FLOOR
     return own_base
@@ -351,6 +357,8 @@ def _fixed(
     params: type[Section], given: dict[str, Any], search: dict[str, Search]
 ) -> dict[str, Any]:
     """Every parameter that is not searched, defaults included, in the YAML's form."""
-    full = {name: info.default for name, info in params.model_fields.items()} | given
-    plain = params.model_construct(**full).model_dump()
-    return {name: plain[name] for name in params.model_fields if name not in search}
+    defaults = {name: info.default for name, info in params.model_fields.items()}
+    plain = params.model_construct(**defaults | given).model_dump()
+    unwritten: frozenset[str] = getattr(params, "unwritten", frozenset())
+    left_out = {name for name in unwritten if plain[name] == defaults[name]}
+    return {name: plain[name] for name in params.model_fields if name not in {*search, *left_out}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,11 @@ from study.losses.margins import (
 from study.recipes.catalog import RecipeInfo
 from study.recipes.params import Rule, Section
 from study.scoring.metrics import OOD_METRICS
+from study.space.ablation import BASELINE
 from study.space.ablation_check import each_arm, values_of
 from study.space.conditions import When, ancestors, points
 from study.space.domains import MarginSearch
-from study.space.model_check import check_base, check_init, check_model
+from study.space.model_check import check_base, check_init, check_init_of_base, check_model
 from study.space.places import FaultList, nearest
 from study.space.search import Search, is_margin
 from study.space.sections import BaseSection, TuneSection
@@ -72,13 +73,17 @@ def check_sections(
     _metric(values["select"].get("metric"), faults)
     _floor(data, values, own_base, faults)
     check_sets(values["data"], info, faults, root, check_paths=check_paths)
+    _kept(data, values, faults)
     check_tune_section(data, values, search, SELECTABLE, faults)
     _measured(values, info, search, faults)
 
 
-def check_arm(values: Values, info: RecipeInfo, faults: FaultList) -> None:
+def check_arm(
+    values: Values, info: RecipeInfo, faults: FaultList, *, own_base: bool, check_paths: bool
+) -> None:
     """One arm of an ablation, which is a space that searches nothing."""
     check_model(values, {}, info, faults)
+    check_init_of_base(values, faults, own_base=own_base, check_paths=check_paths)
     _measured(values, info, {}, faults)
     check_together(values, info, {}, faults, effects=False)
 
@@ -156,6 +161,19 @@ def _floor(data: Mapping[str, Any], values: Values, own_base: bool, faults: Faul
         select = data.get("select")
         given = isinstance(select, dict) and "floor" in select
         faults.add(path, rule, way_out, *([None] if given else []))
+
+
+def _kept(data: Mapping[str, Any], values: Values, faults: FaultList) -> None:
+    """Images that are kept for a confirmation need one."""
+    fraction = values["data"].get("confirm_fraction", 0)
+    path: KeyPath = ("select", "confirm")
+    if not fraction or values["select"].get("confirm") is not None or faults.under(path):
+        return
+    rule = "this keeps validation images for a confirmation, and the study has none"
+    way_out = "Add select.confirm: {top: 3, seeds: 3}, or take this out."
+    if "ablate" in data:
+        way_out = "Take it out: an ablation confirms nothing, its arms share their seeds."
+    faults.add(("data", "confirm_fraction"), rule, way_out, fraction)
 
 
 def _measured(
@@ -300,7 +318,10 @@ def _margins(
 
 
 def check_against_base(
-    spec: StudySpec, stats: EnergyStats, temperature: float | None = None
+    spec: StudySpec,
+    stats: EnergyStats,
+    temperature: float | None = None,
+    arms: Collection[str] | None = None,
 ) -> None:
     """The margins of a spec once the base is measured.
 
@@ -308,6 +329,7 @@ def check_against_base(
         spec: the study.
         stats: energies of the base on validation ID images and on outliers.
         temperature: of ``stats``; arms of an ablation with another one are not looked at.
+        arms: those that start from this base; None for all.
 
     Raises:
         BadInput: if margins can cross anywhere in their ranges.
@@ -318,10 +340,11 @@ def check_against_base(
         if temperature in (None, values["train"].get("temperature", temperature)):
             _margins(values["train"], spec.info, spec.search, into, stats)
 
-    values = {"train": spec.train, "model": spec.model.model_dump()}
-    check(values, faults)
+    values: Values = {"train": spec.train, "model": spec.model.model_dump(), "base": {}}
+    if arms is None or BASELINE in arms:
+        check(values, faults)
     if spec.ablate is not None:
-        each_arm(spec.ablate, values, faults, check)
+        each_arm(spec.ablate, values, faults, check, arms)
     if faults.faults:
         raise BadInput(faults.faults)
 
@@ -350,9 +373,12 @@ def check_against_data(spec: StudySpec, num_train: int, num_outliers: int | None
             what = "outliers" if name.startswith("outlier") else "training images"
             rule = f"a batch must not be larger than the data ({size:,} {what})"
             faults.add(path, rule, f"Lower it to {size} or less, or give more data.", most)
-    if spec.base is not None and spec.base.batch_size > num_train:
-        rule = f"a batch must not be larger than the data ({num_train:,} training images)"
-        value = spec.base.batch_size
-        faults.add(("base", "batch_size"), rule, f"Lower it to {num_train} or less.", value)
+    if spec.base is not None:
+        path, name = ("base", "batch_size"), "base.batch_size"
+        of_arms = values_of(name, spec.ablate) if spec.ablate else []
+        most, path = max([(spec.base.batch_size, path), *of_arms], key=lambda pair: pair[0])
+        if most > num_train:
+            rule = f"a batch must not be larger than the data ({num_train:,} training images)"
+            faults.add(path, rule, f"Lower it to {num_train} or less.", most)
     if faults.faults:
         raise BadInput(faults.faults)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from study.records.files import BASE
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -16,6 +18,9 @@ class Assignment:
         model: the section ``model:`` with searched values in place.
         train: the section ``train:`` with searched values in place and margins as numbers.
         objectives: val/objective of the epochs that are on record; training goes on after them.
+        kept: whether it is scored on the part of validation that is kept for confirmation too.
+        base: name of the base that the trial starts from, or looks at; a study has one, but an
+            ablation may have several.
     """
 
     number: int
@@ -23,6 +28,8 @@ class Assignment:
     model: dict[str, Any]
     train: dict[str, Any]
     objectives: tuple[float, ...] = ()
+    kept: bool = False
+    base: str = BASE
 
     @property
     def trial_id(self) -> str:

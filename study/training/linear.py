@@ -13,7 +13,7 @@ from study.data.images import ImageSet
 from study.data.order import Rows, epoch_rows
 from study.data.roles import StudyData
 from study.recipes.base import Recipe
-from study.recipes.params import ClassifierParams
+from study.recipes.classifier_params import ClassifierParams
 from study.scoring.evaluation import Evaluation, evaluate
 from study.seeding import numpy_generator
 from study.training.features import BATCH_SIZE, Features, Frozen

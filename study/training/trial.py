@@ -9,6 +9,7 @@ import json
 import traceback
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from study.recipes.registry import make_recipe
 from study.records.failures import DIVERGED, FILE, MEMORY, cause_of
 from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores, write_json
 from study.training.assignment import Assignment
+from study.training.kept import KeptScores
 from study.training.loop import EpochResult, Goal, TrainingState, train
 from study.training.panels import keep_panel
 from study.weights.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
@@ -70,11 +72,14 @@ def run_trial(assignment: Assignment, setting: TrialSetting) -> Iterator[str]:
         _need_shared_folder(setting.run)
         for result in _epochs(assignment, setting):
             yield json.dumps({"epoch": result.epoch, "metrics": result.metrics})
-    except Exception as error:  # noqa: BLE001 - a failed trial is data; the study goes on
+    except Exception as error:
+        if setting.device == "cuda" and _is_dead(error):
+            raise  # this process can use its GPU no more: Ray tells of it, and takes another
         yield json.dumps(_failure(error))
     finally:
         if setting.device == "cuda":
-            torch.cuda.empty_cache()  # the next trial, or a neighbour on this GPU, needs it
+            with suppress(RuntimeError):
+                torch.cuda.empty_cache()  # the next trial, or a neighbour on this GPU, needs it
 
 
 def _need_shared_folder(run: Path) -> None:
@@ -82,6 +87,11 @@ def _need_shared_folder(run: Path) -> None:
         raise TrialFailed(
             f"{run} is not to be seen from this machine; give --out on storage that all share"
         )
+
+
+def _is_dead(error: Exception) -> bool:
+    """Whether CUDA's context is lost, as after a failed assertion on the device."""
+    return "CUDA error" in str(error) and cause_of(error) != MEMORY
 
 
 def _failure(error: Exception) -> dict[str, str]:
@@ -100,17 +110,17 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
     """Train on from the recorded epochs; scores, checkpoint and chosen weights on disk first."""
     run = RunFolder(setting.run)
     folder = run.trial_checkpoints(assignment.trial_id)
-    base = setting.starting.base
+    base = setting.starting.base_of(assignment.base)
     recipe = make_recipe(setting.recipe, assignment.train, base.build if base else None)
     told = {"recipe": setting.recipe, **asdict(replace(assignment, objectives=()))}
     write_json(folder / TRIAL_JSON, told)
     model = fresh_model(recipe, assignment, setting.data.num_classes, image_size(setting.data))
-    weights = setting.starting.weights.get(assignment.model["backbone"])
+    weights = setting.starting.weights_of(assignment.base, assignment.model["backbone"])
     if weights is not None:
         recipe.load_start(model, tensors(weights))
     start, scores = _standing(assignment, run)
-    recorded = assignment.objectives[: start.epoch] if start else ()
-    best = min(recorded, default=float("inf"))
+    kept = _kept(assignment, setting, recipe, run, start)
+    best = min(assignment.objectives[: start.epoch] if start else (), default=float("inf"))
     epochs = train(
         recipe,
         model,
@@ -123,11 +133,12 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
     for result in epochs:
         scores = scores.followed_by(result.scores)
         scores.save(run.trial_scores(assignment.trial_id))
+        if kept is not None:
+            result.metrics.update(kept.add(model, result))
         save_checkpoint(folder, result.state)
         if result.epoch in recipe.panel_epochs:
-            state, device = result.state, torch.device(setting.device)
-            trial = assignment.trial_id
-            keep_panel(run, trial, result.epoch, model, setting.data, state.loss, device)
+            loss, where = result.state.loss, (run, assignment.trial_id, result.epoch)
+            keep_panel(*where, model, setting.data, loss, torch.device(setting.device))
         value = result.metrics["val/objective"]
         if setting.checkpoint_rule == "last" or value < best:
             best = min(best, value)
@@ -135,6 +146,21 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
             chosen = Chosen(result.state.model, result.fitted, result.state.loss, notes)
             save_chosen(folder / WEIGHTS, chosen)
         yield result
+
+
+def _kept(
+    assignment: Assignment,
+    setting: TrialSetting,
+    recipe: Recipe,
+    run: RunFolder,
+    start: TrainingState | None,
+) -> KeptScores | None:
+    """What scores the kept part, with the epochs before; None where the trial confirms nothing."""
+    if not assignment.kept or setting.data.kept is None:
+        return None
+    path = run.kept_scores(assignment.trial_id)
+    before = None if start is None else _recorded_scores(path, start.epoch)
+    return KeptScores(setting.data.kept, recipe, torch.device(setting.device), path, before)
 
 
 def fresh_model(recipe: Recipe, assignment: Assignment, num_classes: int, size: int) -> nn.Module:

@@ -7,7 +7,8 @@ Events: ``started`` {warm_start: trials of another study, where there is one},
 ``ask`` {number, seed, params}, ``result`` {number, epoch, metrics, decision},
 ``failed`` {number, epoch, reason, cause, traceback}, ``lost`` {number, cause},
 ``retried`` {number, epoch, reason, cause}. A confirming trial's ``ask`` has ``confirms``, the
-number of its candidate; Optuna is never told of it.
+number of its candidate; Optuna is never told of it. The ``ask`` of a trial that is not run,
+since its arm of an ablation was stopped, says why under ``stopped``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from study.tune.sampler import Point, make_pruner, make_study, system_attrs_of_h
 __all__ = ["CONTINUE", "FINISHED", "PRUNED", "Decisions", "SearchPlan", "TrialRecord"]
 
 CONTINUE, PRUNED, FINISHED = "continue", "pruned", "finished"
+STOPPED = "stopped"
 
 
 @dataclass
@@ -47,7 +49,8 @@ class TrialRecord:
         seed: names its random streams.
         params: searched parameters, dotted name -> value; of an ablation, arm and seed.
         epochs: metrics of every recorded epoch.
-        status: "running" until it ends as "finished", "pruned" or "failed".
+        status: "running" until it ends as "finished", "pruned" or "failed"; "stopped" from the
+            beginning where its arm was stopped before.
         reason: why it ended so.
         cause: class of a failure: "diverged", "memory", "bug", "lost".
         traceback: of a failure in code.
@@ -124,6 +127,21 @@ class Decisions:
         self._begin(record, None)
         return record
 
+    def ask_stopped(self, why: str) -> TrialRecord:
+        """The next trial, on the ledger as one that is not run; the searcher is told no value."""
+        trial = self._drawn()
+        params = dict(trial.params)
+        record = TrialRecord(len(self.trials), params.get(SEED, self.plan.seed), params)
+        fields = {"number": record.number, "seed": record.seed, "params": params}
+        self._ledger.append("ask", **fields, stopped=why)
+        self._begin(record, trial)
+        self._apply_stop(record, why)
+        return record
+
+    def _apply_stop(self, record: TrialRecord, why: str) -> None:
+        record.status, record.reason = STOPPED, why
+        self._study.tell(self._live[record.number], state=TrialState.PRUNED)
+
     def _begin(self, record: TrialRecord, trial: optuna.Trial | None) -> None:
         """Take in a trial that is on the ledger; Optuna numbers those of the search alone."""
         self.trials.append(record)
@@ -191,6 +209,12 @@ class Decisions:
         """The objective of the epoch that the checkpoint rule picks, of an ended trial."""
         last = self.plan.checkpoint_rule == "last"
         return record.objectives[-1] if last else min(record.objectives)
+
+    def metric(self, record: TrialRecord, name: str) -> float:
+        """A metric at the epoch that the checkpoint rule picks, of an ended trial."""
+        objectives = record.objectives
+        chosen = objectives.index(min(objectives))
+        return record.epochs[-1 if self.plan.checkpoint_rule == "last" else chosen][name]
 
     def events(self, name: str) -> list[Record]:
         """The ledger's records of an event, in order."""
@@ -268,6 +292,8 @@ class Decisions:
             self._sampler.recorded[self.num_searched] = event["params"]
             trial = self._drawn()
         self._begin(record, trial)
+        if event.get("stopped"):
+            self._apply_stop(record, event["stopped"])
 
     def _take_history(self, warm_start: Record) -> None:
         """Tell the searcher the trials of another study, before any of this one."""

@@ -13,7 +13,7 @@ from study.records.files import RunFolder
 from study.records.ledger import Ledger
 from study.scoring.objective import objective
 from study.setup import Setup
-from study.space.ablation import ARM, SEED
+from study.space.ablation import ARM, SEED, Ablation
 from study.space.points import absent, conditions, grid, is_under, suggested, to_optuna, values_of
 from study.space.spec import StudySpec
 from study.training.assignment import trial_id
@@ -23,6 +23,7 @@ from study.tune.decisions import Decisions, SearchPlan, TrialRecord
 from study.tune.ray_tuner import ray_running, run_session
 from study.tune.resources import Resources, plan_resources
 from study.tune.session import Limits, Session
+from study.tune.stopping import Stopping
 from study.watch.observers import ProgressObserver, RecordsObserver, standing
 from study.watch.progress import Progress
 from study.watch.tensorboard import TensorBoardLog
@@ -68,7 +69,8 @@ def machine_of(
 
 def this_machine() -> list[dict[str, float]]:
     """CPUs and GPUs of this machine, as a cluster of one."""
-    return [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [{"CPU": float(os.cpu_count() or 1), "GPU": float(gpus)}]
 
 
 def search_plan(setup: Setup) -> SearchPlan:
@@ -122,6 +124,8 @@ def search(
     session = Session(
         decisions, setup.assign, limits, [ProgressObserver(progress, setup), board, records]
     )
+    if setup.spec.ablate is not None and setup.spec.ablate.stop is not None:
+        session.ask = _stopping(setup, setup.spec.ablate, decisions, progress).next_trial
     if choose is not None:
         session.confirmation = _confirmation(run, setup, records, decisions, progress, choose)
     _tell_start(progress, setup, decisions, machine)
@@ -136,6 +140,19 @@ def search(
         progress.close()
         progress.failure_table(records.failures)
     return session
+
+
+def _stopping(
+    setup: Setup, ablation: Ablation, decisions: Decisions, progress: Progress
+) -> Stopping:
+    rule, metric = ablation.stop, setup.spec.select.metric
+    assert rule is not None, "who calls has looked"
+    progress.note(f"Arms stop early: {rule.text(len(ablation.seeds), metric)}")
+
+    def told(record: TrialRecord) -> None:
+        progress.trial_ended(trial_id(record.number), record.status, {}, record.reason)
+
+    return Stopping(decisions, ablation, rule, metric, told)
 
 
 def _confirmation(
@@ -189,6 +206,9 @@ def _run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine
     )
 
     with ray_running(machine.address) as nodes:
+        if machine.address is None and not torch.cuda.is_available():
+            # Ray counts GPUs by their driver; without a torch that can use them there are none.
+            nodes = [node | {"GPU": 0.0} for node in nodes]
         resources = plan_resources(
             nodes,
             cpus=machine.cpus_per_trial,

@@ -67,6 +67,7 @@ class Session:
             not be is known to this process alone.
         max_concurrent: trials at a time; set once the machine's resources are known.
         confirmation: gives out trials once the search has ended; None without one.
+        ask: gives out the trials of the search or ablation; None where there is none now.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Session:
         self.disk_full = ""
         self.max_concurrent = 1
         self.confirmation: Confirmation | None = None
+        self.ask: Callable[[], TrialRecord | None] = decisions.ask
         self._assign = assign
         self._limits = limits
         self._observers = observers
@@ -120,7 +122,7 @@ class Session:
         if record is not None:
             return None if record.retried and self._live else record
         more = self.decisions.num_searched < self._limits.num_trials
-        record = self.decisions.ask() if more else None
+        record = self.ask() if more else None
         if record is None and self.confirmation is not None:
             record = self.confirmation.next_trial()
         return record

@@ -94,14 +94,14 @@ class StudyDatabase:
     def _add_to(self, study: optuna.Study, trial: FrozenTrial, state: TrialState) -> None:
         has_value = state in (TrialState.COMPLETE, TrialState.PRUNED)
         values = trial.values
-        if state == TrialState.PRUNED and values is None:
+        if state == TrialState.PRUNED and values is None and trial.intermediate_values:
             values = [trial.intermediate_values[max(trial.intermediate_values)]]
         study.add_trial(
             optuna.trial.create_trial(
                 state=state,
                 params=trial.params,
                 distributions=trial.distributions,
-                values=values if has_value else None,
+                values=values if has_value else None,  # a stopped arm's trial has none
                 intermediate_values=trial.intermediate_values,
                 user_attrs={"trial_id": f"{trial.number:05d}"} | trial.user_attrs,
             )

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from study.records.disk import parse_bytes, sweep_temporaries
 from study.records.failures import FailedTrial, failure_lines
-from study.records.files import RunFolder, write_bytes
+from study.records.files import KEPT, RunFolder, write_bytes
 from study.records.tables import checkpoint_epoch, write_tables
 from study.setup import Setup
 from study.training.assignment import trial_id
@@ -56,8 +56,10 @@ class ProgressObserver(Observer):
         select, reason = self._setup.spec.select, record.reason
         metrics = standing(record, select.checkpoint)
         if record.confirms is not None and record.status == "finished":
-            value = chosen_metrics(record, select.checkpoint)[select.metric]
-            reason = f"{select.metric} {value:.4g}, trial {trial_id(record.confirms)} anew"
+            every = chosen_metrics(record, select.checkpoint)
+            kept = select.metric.replace("val", KEPT, 1)
+            metric = kept if kept in every else select.metric
+            reason = f"{metric} {every[metric]:.4g}, trial {trial_id(record.confirms)} anew"
         self._progress.trial_ended(trial_id(record.number), record.status, metrics, reason)
 
 

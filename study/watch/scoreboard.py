@@ -14,9 +14,9 @@ from study.records.files import STATUSES
 from study.scoring.objective import OBJECTIVE, cost
 
 IMAGES_PER_S = "images_per_s"
-_ENDED = ("finished", "pruned", "failed")
+_ENDED = ("finished", "pruned", "stopped", "failed")
 # The selection takes none of these, so "best so far" must not either.
-_NO_CANDIDATES = ("pruned", "failed", "paused")
+_NO_CANDIDATES = ("pruned", "stopped", "failed", "paused")
 _RATES_KEPT = 8
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from study.losses.margins import EnergyStats
 from study.models.names import DEFAULT_NETWORK, Network
 from study.models.registry import source_file
 from study.models.weights import load_into, load_weights, save_weights
-from study.recipes.base import Recipe
+from study.recipes.base import Fitted, Recipe
 from study.recipes.registry import make_recipe
 from study.records.disk import sweep_temporaries
 from study.records.files import WEIGHTS, ValidationScores, write_json
@@ -43,6 +43,7 @@ from study.weights.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from study.weights.chosen import load_chosen
 
 _CODE = (
     "data/batches.py",
@@ -58,6 +59,7 @@ _CODE = (
     "training/loop.py",
 )
 _STARTING_CODE = ("weights/initial.py", "models/imagenet.py", "models/names.py", "models/ssl.py")
+_PROBING_CODE = ("training/linear.py", "training/features.py")
 BASE_RECIPE = "cifar10"
 _RECORD = "base.json"  # written last: what the base is, and the checksum of its weights
 _MEASURED_OUTLIERS = 5_000
@@ -84,11 +86,18 @@ class BaseSpec:
     network: Network = DEFAULT_NETWORK
     init: str = "random"
 
+    @property
+    def probes(self) -> bool:
+        """Whether the last layer alone is trained."""
+        return self.train.get("fine_tune") == "linear"
+
     def key(self, data: StudyData) -> str:
         """Name in the cache: a hash of this spec, the ID data and the training code."""
         roles = [data.train.images.fingerprint, data.val_id.images.fingerprint]
         code = code_version(self.backbone)
         parts = [self.backbone, self.dropout, self.train, self.seed, roles, code]
+        if self.probes:
+            parts.append(_hash_of(_PROBING_CODE))
         if self.network != DEFAULT_NETWORK or self.init != "random":
             file = self.init not in ("random", "imagenet")
             start = file_hash(Path(self.init)) if file else self.init
@@ -126,6 +135,7 @@ class BaseModel:
         scores: its per-image validation scores, one epoch row.
         id_logits: on the validation ID images, (N, K).
         outlier_logits: on up to 5,000 of the training outliers, (M, K); None without outliers.
+        fitted: what its scores need beside the weights.
     """
 
     key: str
@@ -137,6 +147,7 @@ class BaseModel:
     scores: ValidationScores
     id_logits: torch.Tensor
     outlier_logits: torch.Tensor | None
+    fitted: Fitted = field(default_factory=dict)
 
     @lru_cache  # noqa: B019 - a study has one base, and asks this for every trial
     def energy_stats(self, temperature: float) -> EnergyStats | None:
@@ -262,7 +273,7 @@ def copied_base(
 ) -> BaseModel:
     """The base of a study that goes on, from its own folder, whatever the cache holds by now."""
     model = _fresh(make_recipe(BASE_RECIPE, spec.train), spec, data)
-    load_into(model, load_weights(recorded.path)[0])
+    load_into(model, load_chosen(recorded.path).model)
     key, saw = recorded.key, recorded.saw_validation
     return _measured(key, recorded.path, model, data, device, scored_by, False, saw)
 
@@ -290,7 +301,10 @@ def _train(
     epochs = recipe.params.epochs
     done = next((e for e in range(epochs, 0, -1) if has_checkpoint(folder, e)), 0)
     start = load_checkpoint(folder, done) if done else None
-    with progress.stage(f"Base model: {spec.backbone}, {epochs} epochs", total=epochs) as stage:
+    how = f"{spec.backbone}, {'linear probe, ' if spec.probes else ''}{epochs} epochs"
+    if spec.init != "random":
+        how += f" from {Path(spec.init).name}"
+    with progress.stage(f"Base model: {how}", total=epochs) as stage:
         stage.advance(done)
         results = train(
             recipe, model, data, seed=spec.seed, goal=_GOAL, device=device, start=start
@@ -331,6 +345,7 @@ def _measured(
         scores=evaluation.as_epoch(1),
         id_logits=_logits(model, data.val_id.images, device),
         outlier_logits=outliers,
+        fitted=evaluation.fitted,
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from study.data.plan import DataPlan
 from study.data.roles import StudyData
+from study.space.points import values_of
+from study.space.spec import StudySpec
 
 
 def declared(sources: Sequence[str], plan: DataPlan, data: StudyData) -> dict[str, Any]:
@@ -29,6 +31,25 @@ def declared(sources: Sequence[str], plan: DataPlan, data: StudyData) -> dict[st
     if "val_id" in named:  # cut from the training images: who saw those saw these
         named["val_id"] += f"/{named['train']}"
     return {"declared": list(sources), "overlaps": overlaps(sources, named)}
+
+
+def trained_on(model: Mapping[str, Any], base_init: str) -> list[str]:
+    """What a trial's initialisation was trained on: as declared, and what its name says.
+
+    Args:
+        model: the section ``model`` of the trial.
+        base_init: ``init`` of its base; empty without one.
+    """
+    known = ["imagenet"] if "imagenet" in (model["init"], base_init) else []
+    return list(dict.fromkeys([*model["pretrained_on"], *known]))
+
+
+def sources_of(spec: StudySpec) -> list[str]:
+    """What the initialisations of all trials of a study were trained on, each source once."""
+    found = [one for sources in values_of(spec, "model.pretrained_on") for one in sources]
+    inits = values_of(spec, "base.init") if spec.base is not None else []
+    known = {"init": spec.model.init, "pretrained_on": found}
+    return trained_on(known, "imagenet" if "imagenet" in inits else "")
 
 
 def overlaps(sources: Sequence[str], named: Mapping[str, str]) -> dict[str, list[str]]:

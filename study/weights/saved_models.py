@@ -46,7 +46,7 @@ def load_model(run: RunFolder, trial: str, num_classes: int, image_size: int) ->
 
     Args:
         run: the study.
-        trial: a trial's id, or "base".
+        trial: a trial's id, or a base's name, "base".
         num_classes: K.
         image_size: side of the images, pixels.
 
@@ -58,7 +58,7 @@ def load_model(run: RunFolder, trial: str, num_classes: int, image_size: int) ->
     name = str(told.pop("recipe"))
 
     def base() -> nn.Module:
-        return load_base(run, num_classes, image_size).build()
+        return load_base(run, num_classes, image_size, str(told.get("base", BASE))).build()
 
     recipe = make_recipe(name, told["train"], base)
     model = fresh_model(recipe, Assignment(**told), num_classes, image_size)
@@ -68,18 +68,27 @@ def load_model(run: RunFolder, trial: str, num_classes: int, image_size: int) ->
     return SavedModel(name, recipe, model, chosen.fitted, chosen.loss, epoch)
 
 
-def load_base(run: RunFolder, num_classes: int, image_size: int) -> BaseWeights:
-    """The base model of a run, as its trials have it.
+def load_base(run: RunFolder, num_classes: int, image_size: int, name: str = BASE) -> BaseWeights:
+    """The base model of a run, or of this name among several, as its trials have it.
 
     Raises:
         BadInput: naming a file that is missing or torn.
     """
-    folder = run.trial_checkpoints(BASE)
+    folder = run.trial_checkpoints(name)
     told = _told(folder / TRIAL_JSON)["model"]
     weights = load_chosen(folder / WEIGHTS).model
     arrays = {name: values.numpy() for name, values in weights.items()}
     backbone, dropout, network = told["backbone"], told["dropout"], network_of(told)
     return BaseWeights(backbone, dropout, num_classes, image_size, arrays, network)
+
+
+def base_of(run: RunFolder, trial: str) -> str:
+    """Name of the base that a trial started from; of a study without one, of none.
+
+    Raises:
+        BadInput: where the trial's own file is missing or torn.
+    """
+    return str(_told(run.trial_checkpoints(trial) / TRIAL_JSON).get("base", BASE))
 
 
 def _told(path: Path) -> dict[str, Any]:

@@ -59,17 +59,28 @@ class Starting:
         base: the study's base model, which recipes may look at; None without one.
         weights: backbone -> the weights that a trial with it starts from; without an entry it
             starts from its fresh initialisation.
+        others: of an ablation whose arms start from several bases, the others by their names.
     """
 
     base: BaseWeights | None = None
     weights: Mapping[str, Arrays] = field(default_factory=dict)
+    others: Mapping[str, BaseWeights] = field(default_factory=dict)
+
+    def base_of(self, name: str) -> BaseWeights | None:
+        """The base of this name."""
+        return self.others.get(name, self.base)
+
+    def weights_of(self, name: str, backbone: str) -> Arrays | None:
+        """What a trial of this base and backbone starts from; None for fresh weights."""
+        return self.others[name].weights if name in self.others else self.weights.get(backbone)
 
 
 def network_of(model: Mapping[str, Any]) -> Network:
-    """Stem and normalisation of a section ``model``; older records have neither."""
+    """The network of a section ``model``; older records tell nothing of it."""
     return Network(
         model.get("stem", DEFAULT_NETWORK.stem),
         model.get("normalisation", DEFAULT_NETWORK.normalisation),
+        model.get("image_size"),
     )
 
 

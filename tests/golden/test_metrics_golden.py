@@ -29,11 +29,16 @@ def scores(confidences):
     return tuple(-np.asarray(values, dtype=np.float64) for values in confidences)
 
 
-def nearest_recall_fpr(positives, negatives, recall=0.95):
+def nearest_recall_threshold(positives, negatives, recall=0.95):
     """energy_ood's rule: of all scores the one with the nearest recall, the highest of equals."""
     thresholds = np.unique(np.concatenate([positives, negatives]))[::-1]
     recalls = np.array([(positives <= t).mean() for t in thresholds])
-    return (negatives <= thresholds[np.argmin(np.abs(recalls - recall))]).mean()
+    return thresholds[np.argmin(np.abs(recalls - recall))]
+
+
+def nearest_recall_fpr(positives, negatives):
+    """FPR of the negatives there."""
+    return (negatives <= nearest_recall_threshold(positives, negatives)).mean()
 
 
 @pytest.mark.parametrize(
@@ -65,6 +70,13 @@ def test_nearest_recall_rule_gives_other_numbers_than_ours(confidences, id_posit
     id_scores, ood_scores = scores(confidences)
     assert nearest_recall_fpr(id_scores, ood_scores) == pytest.approx(id_positive)
     assert nearest_recall_fpr(-ood_scores, -id_scores) == pytest.approx(ood_positive)
+
+
+def test_nearest_recall_on_jump_lies_below_the_recall_that_was_asked_for():
+    id_scores, ood_scores = scores(JUMP)
+    threshold = nearest_recall_threshold(id_scores, ood_scores)
+    assert (id_scores <= threshold).mean() == pytest.approx(0.94)
+    assert (id_scores <= threshold_at_recall(id_scores)).mean() == pytest.approx(0.97)
 
 
 def test_average_precision_on_golden_table_is_the_step_sum():

@@ -1,3 +1,5 @@
+"""A cluster by its address: its token, the fit of a trial, and GPUs that trials share."""
+
 from __future__ import annotations
 
 import json
@@ -6,7 +8,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,44 +45,58 @@ def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A head on loopback that wants a token: its address, and the home of its user."""
+@contextmanager
+def _head(home: Path, *more: str) -> Iterator[str]:
+    """A head on loopback that wants a token; gives its address."""
     if not RAY.exists():
         pytest.skip("the ray command is not beside this Python")
-    home = tmp_path_factory.mktemp("home")
     (home / ".ray").mkdir()
     (home / ".ray" / "auth_token").write_text("a" * 64)
     sockets = Path("/tmp") / f"ood-ray-{os.getpid()}"
     port = _free_port()
-    head = ["start", "--head", "--port", str(port), "--node-ip-address", "127.0.0.1"]
-    head += ["--num-cpus", "2", "--include-dashboard=false", "--temp-dir", str(sockets), "--block"]
-    log = (home / "head.log").open("w")
-    process = subprocess.Popen(
-        [str(RAY), *head],
-        env=_environment(home, RAY_AUTH_MODE="token"),
-        stdout=log,
-        stderr=log,
-    )
+    own = ["--port", str(port), "--include-dashboard=false", "--temp-dir", str(sockets)]
     try:
-        _wait_for(port, process)
-        yield f"127.0.0.1:{port}", home
+        with _machine(home, "--head", *own, *more):
+            yield f"127.0.0.1:{port}"
     finally:
-        process.terminate()
-        process.wait(timeout=60)
         shutil.rmtree(sockets, ignore_errors=True)
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    import time
+@contextmanager
+def _machine(home: Path, *arguments: str) -> Iterator[None]:
+    """A Ray node of two CPUs that runs, in a process that ends with it."""
+    command = [str(RAY), "start", "--node-ip-address", "127.0.0.1", "--num-cpus", "2", "--block"]
+    log = home / f"{len(list(home.glob('*.log')))}.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [*command, *arguments],
+            env=_environment(home, RAY_AUTH_MODE="token", PYTHONPATH=str(ROOT)),
+            stdout=file,
+            stderr=file,
+        )
+        try:
+            _wait_for("Ray runtime started", log, process)
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
 
-    for _ in range(600):
-        assert process.poll() is None, "the head ended"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of a cluster of one machine, and the home of its user."""
+    home = tmp_path_factory.mktemp("home")
+    with _head(home) as address:
+        yield address, home
+
+
+def _wait_for(line: str, log: Path, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(1200):
+        if line in log.read_text():
+            return
+        assert process.poll() is None, log.read_text()
         time.sleep(0.1)
-    raise AssertionError("the head does not listen")
+    raise AssertionError(log.read_text())
 
 
 def test_study_runs_on_a_cluster_by_its_address(cluster: tuple[str, Path]) -> None:
@@ -132,3 +151,50 @@ def test_trial_larger_than_every_machine_of_the_cluster_is_refused(
     assert done.returncode == 2
     assert "--cpus-per-trial" in done.stderr
     assert "only 2" in done.stderr
+
+
+# The driver of the next test: six trials of half a GPU each, which train nothing.
+SHARED_GPUS = """
+import sys
+from pathlib import Path
+from study.records.ledger import Ledger
+from study.training.assignment import Assignment
+from study.tune.decisions import Decisions
+from study.tune.ray_tuner import ray_running, run_session
+from study.tune.resources import plan_resources
+from study.tune.session import Limits, Session
+from tests.integration.workers import placed
+from tests.toys import toy_plan
+
+address, folder = sys.argv[1], Path(sys.argv[2])
+assign = lambda record: Assignment(record.number, record.seed, {}, record.params)
+with ray_running(address) as nodes, Ledger(folder / "ledger.jsonl") as ledger:
+    resources = plan_resources(nodes, cpus=None, gpus=0.5, max_concurrent=None)
+    limits = Limits(6, time_budget_s=None, max_failures=9)
+    session = Session(Decisions(toy_plan(), ledger), assign, limits, [])
+    session.max_concurrent = resources.max_concurrent
+    run_session(session, placed, {"marks": str(folder)}, resources, folder / "scratch")
+    assert session.error is None and session.exhausted, session.error
+    print(len(nodes), resources.max_concurrent)
+"""
+
+
+def test_four_trials_at_once_share_the_gpus_of_two_machines(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Two Ray nodes on this machine, each told that it has a GPU: what Ray schedules is real."""
+    home, gpu = tmp_path_factory.mktemp("home"), ("--num-gpus", "1")
+    with _head(home, *gpu) as address, _machine(home, "--address", address, *gpu):
+        done = subprocess.run(
+            [sys.executable, "-c", SHARED_GPUS, address, str(tmp_path)],
+            env=_environment(home, RAY_AUTH_MODE="token", PYTHONPATH=str(ROOT)),
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2", "4"]
+    told = [json.loads((tmp_path / f"{number}.json").read_text()) for number in range(6)]
+    assert {gpu for _, gpu, _ in told} == {"0"}
+    assert sorted(Counter(node for node, _, _ in told[:4]).values()) == [2, 2]
+    assert all(live >= 4 for _, _, live in told)

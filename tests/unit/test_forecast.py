@@ -9,9 +9,9 @@ import yaml
 from study import forecast as module
 from study.forecast import forecast
 from study.records.files import WEIGHTS
-from study.setup import base_spec
 from study.space.spec import StudySpec, load_space
 from study.watch.progress import Progress
+from study.weights.bases import base_spec
 from tests.toys import toy_data
 
 SMALL = ["train.epochs=3", "train.epoch_images=32", "search.batch_size={choice: [8, 16]}"]

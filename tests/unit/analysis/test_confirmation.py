@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +16,11 @@ from analysis.final_test import load_results, load_seeds, run_final_test
 from analysis.frozen import freeze_choice
 from analysis.selection import NoSelection
 from analysis.study import Study
-from study.records.files import WEIGHTS, RunFolder
+from study.records.files import RunFolder
 from study.records.frozen import frozen_models, read_frozen
 from study.records.ledger import Ledger
-from tests.fake_run import Fake, make_run, make_scores, metrics_of
-
-FAKE = Fake(statuses=("finished",) * 5, below_base=0.5)
-Run = tuple[float, float] | None
-"""ID accuracy and separation of a run on a fresh seed; None where it failed."""
-
-
-def _confirm(run: RunFolder, runs: Mapping[int, Sequence[Run]], *, seeds: int = 3) -> None:
-    """Add confirming trials to a fake run, seed by seed, as a study does."""
-    table = pd.read_parquet(run.trials).assign(confirms="", cause="")
-    rows: list[dict[str, Any]] = []
-    longest = max(len(one) for one in runs.values())
-    for k in range(longest):
-        for candidate, each in runs.items():
-            if k < len(each):
-                name = f"{len(table) + len(rows):05d}"
-                rows.append(_row(run, table, name, candidate, k, each[k]))
-    pd.concat([table, pd.DataFrame(rows)]).to_parquet(run.trials, index=False)
-    with Ledger(run.ledger) as ledger:
-        searched = len(table)
-        ledger.append("confirm", candidates=list(runs), seeds=seeds, num_searched=searched)
-
-
-def _row(
-    run: RunFolder, table: pd.DataFrame, name: str, candidate: int, k: int, told: Run
-) -> dict[str, Any]:
-    row = table.iloc[candidate].to_dict() | {"trial_id": name, "seed": 1000 * candidate + k}
-    row |= {"arm": "confirm", "confirms": f"{candidate:05d}", "epochs": 1, "checkpoint_epoch": 1}
-    if told is None:
-        metrics = {key: np.nan for key in row if key.startswith("val/")}
-        return row | {"status": "failed"} | metrics
-    scores = make_scores(FAKE, name, [told])
-    scores.save(run.trial_scores(name))
-    weights = run.trial_checkpoints(name) / WEIGHTS
-    weights.parent.mkdir(parents=True)
-    weights.write_bytes(name.encode())
-    return row | metrics_of(scores, 0)
+from tests.fake_confirm import FAKE, confirm
+from tests.fake_run import Fake, make_run, make_scores
 
 
 @pytest.fixture
@@ -83,7 +49,7 @@ def test_choice_is_empty_where_no_trial_may_be_selected(tmp_path: Path) -> None:
 
 def test_confirming_trials_are_no_candidates_and_join_no_table(run: RunFolder) -> None:
     before = analysis.load(run.path)
-    _confirm(run, {0: [(0.80, 9.0)] * 3})
+    confirm(run, {0: [(0.80, 9.0)] * 3})
     after = analysis.load(run.path)
     assert after.trials["trial_id"].tolist() == before.trials["trial_id"].tolist()
     assert after.select().trial_id == before.select().trial_id
@@ -94,7 +60,7 @@ def test_winner_has_the_best_mean_over_fresh_seeds_and_its_median_is_exported(
     run: RunFolder,
 ) -> None:
     first, second = choose(run, 2)
-    _confirm(
+    confirm(
         run,
         {first: [(0.80, 1.5), (0.80, 1.4), (0.80, 1.6)],
          second: [(0.80, 2.6), (0.80, 2.0), (0.80, 2.3)]},
@@ -116,7 +82,7 @@ def test_winner_has_the_best_mean_over_fresh_seeds_and_its_median_is_exported(
 
 def test_of_an_even_number_of_seeds_the_worse_middle_one_is_exported(run: RunFolder) -> None:
     (first,) = choose(run, 1)
-    _confirm(run, {first: [(0.80, 2.6), (0.80, 1.5)]}, seeds=2)
+    confirm(run, {first: [(0.80, 2.6), (0.80, 1.5)]}, seeds=2)
     assert _freeze(run)["winner"] == "00006"
 
 
@@ -124,7 +90,7 @@ def test_candidate_whose_mean_accuracy_misses_the_floor_does_not_win(run: RunFol
     first, second = choose(run, 2)
     floor = analysis.load(run.path).floor
     low = [(0.05, 3.0), (0.05, 3.0), (0.10, 3.0)]
-    _confirm(run, {first: low, second: [(0.80, 1.2)] * 3})
+    confirm(run, {first: low, second: [(0.80, 1.2)] * 3})
     found = confirmation(analysis.load(run.path))
     assert found is not None
     assert floor is not None
@@ -134,7 +100,7 @@ def test_candidate_whose_mean_accuracy_misses_the_floor_does_not_win(run: RunFol
 
 def test_candidate_of_which_a_run_failed_does_not_win_and_is_told(run: RunFolder) -> None:
     first, second = choose(run, 2)
-    _confirm(run, {first: [(0.80, 3.0), None, (0.80, 3.0)], second: [(0.80, 1.2)] * 3})
+    confirm(run, {first: [(0.80, 3.0), None, (0.80, 3.0)], second: [(0.80, 1.2)] * 3})
     frozen = _freeze(run)
     told = frozen["confirmation"]["candidates"][0]
     assert frozen["confirmation"]["candidate"] == f"{second:05d}"
@@ -147,7 +113,7 @@ def test_confirmation_that_lets_nobody_through_takes_an_unopened_choice_back(
 ) -> None:
     _freeze(run)
     (first,) = choose(run, 1)
-    _confirm(run, {first: [None] * 3})
+    confirm(run, {first: [None] * 3})
     with pytest.raises(NoSelection, match="none of the 1 candidates was confirmed"):
         _freeze(run)
     assert not run.selection.exists()
@@ -155,7 +121,7 @@ def test_confirmation_that_lets_nobody_through_takes_an_unopened_choice_back(
 
 def test_confirmation_that_is_not_finished_leaves_the_searchs_choice(run: RunFolder) -> None:
     first, second = choose(run, 2)
-    _confirm(run, {first: [(0.80, 3.0)] * 3, second: [(0.80, 3.0)] * 2})
+    confirm(run, {first: [(0.80, 3.0)] * 3, second: [(0.80, 3.0)] * 2})
     frozen = _freeze(run)
     assert frozen["confirmation"] is None
     assert frozen["winner"] == frozen["trial_id"] == f"{first:05d}"
@@ -165,7 +131,7 @@ def test_confirmation_that_is_not_finished_leaves_the_searchs_choice(run: RunFol
 def test_confirmation_that_ends_later_replaces_an_unopened_choice_once(run: RunFolder) -> None:
     early = _freeze(run)
     (first,) = choose(run, 1)
-    _confirm(run, {first: [(0.80, 2.0), (0.80, 2.1), (0.80, 2.2)]})
+    confirm(run, {first: [(0.80, 2.0), (0.80, 2.1), (0.80, 2.2)]})
     late = _freeze(run)
     assert late["winner"] != early["winner"]
     assert late["threshold"] != early["threshold"]
@@ -174,17 +140,74 @@ def test_confirmation_that_ends_later_replaces_an_unopened_choice_once(run: RunF
 
 def test_older_confirmation_stands_until_a_newer_one_has_ended(run: RunFolder) -> None:
     (first,) = choose(run, 1)
-    _confirm(run, {first: [(0.80, 2.0)] * 3})
+    confirm(run, {first: [(0.80, 2.0)] * 3})
     whole = _freeze(run)
     with Ledger(run.ledger) as ledger:
         ledger.append("confirm", candidates=[first, 4], seeds=3, num_searched=9)
     assert _freeze(run) == whole
 
 
+def _keep(run: RunFolder, values: Mapping[str, float]) -> None:
+    """A part of validation was kept: its metrics of each confirming run, and its images."""
+    table = pd.read_parquet(run.trials)
+    for metric in ("fpr95", "id_accuracy"):
+        table[f"confirm/{metric}"] = table["trial_id"].map(values)
+    table.to_parquet(run.trials, index=False)
+    manifest = json.loads(run.manifest.read_text())
+    roles = manifest["data"].setdefault("roles", {})
+    roles |= {"confirm_id": {"num_images": 30}, "confirm_ood/blobs": {"num_images": 12}}
+    run.manifest.write_text(json.dumps(manifest))
+
+
+def test_kept_part_decides_over_the_winner_and_the_median_and_is_told(run: RunFolder) -> None:
+    first, second = choose(run, 2)
+    confirm(run, {first: [(0.80, 2.6)] * 3, second: [(0.80, 1.5)] * 3})
+    before = _freeze(run)
+    assert before["confirmation"]["candidate"] == f"{first:05d}"
+    runs = [f"{5 + number:05d}" for number in range(6)]  # of first and second in turn
+    _keep(run, dict(zip(runs, [0.5, 0.1, 0.6, 0.3, 0.7, 0.2], strict=True)))
+    study = analysis.load(run.path)
+    assert study.select().trial_id == before["trial_id"]
+    found = confirmation(study)
+    assert found is not None
+    assert found.winner is found.candidates[1]
+    assert found.winner.metric == "confirm/fpr95"
+    assert found.winner.mean == pytest.approx(0.2)
+    assert found.winner.discovery == study.trials["val/fpr95"].iloc[second]
+    told = _freeze(run)
+    assert told["winner"] == runs[5]  # 0.2, the median of 0.1, 0.3, 0.2
+    assert told["confirmation"]["kept_images"] == {"val_id": 30, "blobs": 12}
+    each = told["confirmation"]["candidates"][1]["runs"]
+    assert [one["value"] for one in each] == [0.1, 0.3, 0.2]
+    assert [one["other_part"] for one in each] == study.confirming["val/fpr95"].tolist()[1::2]
+    note = told["confirmation_note"]
+    assert "images kept for confirmation alone (30 of val_id, 12 of blobs)" in note
+    assert "12 of blobs" in "\n".join(confirmation_lines(study))
+
+
+def test_floor_is_held_to_the_images_that_it_was_measured_on(run: RunFolder) -> None:
+    (first,) = choose(run, 1)
+    confirm(run, {first: [(0.80, 2.0)] * 3})
+    _keep(run, dict.fromkeys([f"{5 + number:05d}" for number in range(3)], 0.01))
+    found = confirmation(analysis.load(run.path))
+    assert found is not None
+    assert found.candidates[0].id_accuracy > 0.5
+    assert found.candidates[0].passes
+
+
+def test_metrics_of_the_kept_part_are_in_no_table_of_the_search(run: RunFolder) -> None:
+    (first,) = choose(run, 1)
+    confirm(run, {first: [(0.80, 2.0)]}, seeds=1)
+    _keep(run, {"00005": 0.3})
+    study = analysis.load(run.path)
+    assert not [name for name in study.trials.columns if name.startswith("confirm/")]
+    assert study.confirming["confirm/fpr95"].tolist() == [0.3]
+
+
 def test_lines_for_a_terminal_tell_each_run_and_the_winner(run: RunFolder) -> None:
     assert confirmation_lines(analysis.load(run.path)) == []
     (first,) = choose(run, 1)
-    _confirm(run, {first: [(0.80, 2.0)] * 3})
+    confirm(run, {first: [(0.80, 2.0)] * 3})
     title, line, exported = confirmation_lines(analysis.load(run.path))
     assert "3 fresh seeds" in title
     assert line.startswith(f"  {first:05d}: found ")
@@ -212,7 +235,7 @@ def test_over_seeds_has_the_variance_of_both_sources(num: int) -> None:
 
 def test_final_test_of_a_confirmed_winner_is_the_mean_over_its_seeds(run: RunFolder) -> None:
     (first,) = choose(run, 1)
-    _confirm(run, {first: [(0.80, 2.0), (0.80, 2.2), (0.80, 2.1)]})
+    confirm(run, {first: [(0.80, 2.0), (0.80, 2.2), (0.80, 2.1)]})
     frozen = _freeze(run)
     exported, *others = frozen_models(frozen)
     names = {"winner": 2.1, "base": 1.3, f"winner_{others[0]}": 2.0, f"winner_{others[1]}": 2.2}

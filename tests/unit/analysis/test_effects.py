@@ -11,7 +11,10 @@ import pytest
 
 import analysis
 from analysis.effects import arm_means, effects, levels_of
+from analysis.effects_view import effect_notes
 from study.errors import BadInput
+from study.records.files import LOOK, RunFolder
+from study.records.ledger import Ledger
 from study.space.ablation import Factor, Level, make_arms
 from tests.fake_ablation import ARMS, make_ablation
 from tests.fake_run import Fake, make_run
@@ -53,8 +56,8 @@ def test_effects_columns_are_the_documented_ones(tmp_path: Path) -> None:
     table = make_ablation(tmp_path, _value).effects()
     assert table.columns.tolist() == [
         "metric", "kind", "effect", "reference", "num_seeds", "n", "num_failed",
-        "num_failed_reference", "num_missing", "reference_mean", "mean", "sd", "low", "high",
-        "method", "standardised", "p", "p_floor", "p_holm", "direction",
+        "num_failed_reference", "num_stopped", "num_missing", "reference_mean", "mean", "sd",
+        "low", "high", "method", "standardised", "p", "p_floor", "p_holm", "direction",
     ]  # fmt: skip
     assert all(f"{name}" in (effects.__doc__ or "") for name in table.columns)
     assert table["metric"].unique().tolist() == ["val/fpr95", "val/id_accuracy"]
@@ -81,6 +84,32 @@ def test_arm_that_always_failed_has_no_number_and_no_share_in_holm(tmp_path: Pat
     assert (row["n"], row["num_failed"]) == (0, 3)
     assert pd.isna(row[["mean", "sd", "low", "high", "p", "p_holm"]]).all()
     assert _row(table, "energy_weight=0")["p_holm"] == 0.5  # two tests, not three
+
+
+def test_stopped_arm_is_told_with_its_caveat_and_its_trials_are_no_failures(
+    tmp_path: Path,
+) -> None:
+    seeds, rule = (0, 1, 2, 3, 4), {"alpha": 0.05, "min_seeds": 3, "margin": 0.0}
+    gone = [("energy_weight=0", 3), ("energy_weight=0", 4)]
+    make_ablation(
+        tmp_path, lambda arm, seed: _value(arm, seed % 3), seeds=seeds, stopped=gone, stop=rule
+    )
+    found = {"arm": "energy_weight=0", "n": 3, "mean": 0.2, "sd": 0.1, "bound": 0.1}
+    others = [{"arm": arm, "n": 3, "stopped": False} for arm in ARMS[2:]]
+    with Ledger(RunFolder(tmp_path).ledger) as ledger:
+        ledger.append(LOOK, seeds=3, level=0.025, arms=[{**found, "stopped": True}, *others])
+        ledger.append(LOOK, seeds=4, level=0.025, arms=others)
+    study = analysis.load(tmp_path)
+    table = study.effects("val/fpr95")
+    counted = ["n", "num_failed", "num_stopped", "num_missing"]
+    assert _row(table, "energy_weight=0")[counted].tolist() == [3, 0, 2, 0]
+    assert _row(table, "plain=sgd")[counted].tolist() == [5, 0, 0, 0]
+    notes = [note for note in effect_notes(study, table) if "energy_weight=0:" in note]
+    (note,) = notes
+    assert "stopped after 3 of 5 seeds by the rule, at look 1, with 3 pairs" in note
+    assert "biased away from zero" in note
+    assert any("alpha 0.05 over 2 looks" in one for one in effect_notes(study, table))
+    assert study.status_counts() == {"finished": 18, "stopped": 2}
 
 
 def test_pruned_and_unbegun_trials_are_missing_not_failed(tmp_path: Path) -> None:

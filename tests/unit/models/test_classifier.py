@@ -3,6 +3,8 @@ import torch
 from torch import nn
 
 from study.models.classifier import MEAN, STD, Classifier
+from study.models.names import Network
+from study.models.registry import build_classifier
 
 
 class Means(nn.Module):
@@ -42,3 +44,14 @@ def test_normalisation_keeps_channels_last_and_passes_gradients():
     Classifier(Layout(), 2)(images).sum().backward()
     assert layouts == [True]
     assert images.grad.abs().sum() > 0
+
+
+def test_classifier_that_enlarges_sees_the_enlarged_image_and_is_told_apart() -> None:
+    network = Network(image_size=16)
+    enlarging = build_classifier("resnet20", 3, image_size=8, seed=1, network=network).eval()
+    plain = build_classifier("resnet20", 3, image_size=16, seed=1).eval()
+    images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    large = torch.nn.functional.interpolate(images, 16, mode="bilinear")
+    assert torch.equal(enlarging(images), plain(large))
+    assert not torch.equal(enlarging(images), plain(images))
+    assert repr(enlarging) != repr(plain)  # features are cached by it

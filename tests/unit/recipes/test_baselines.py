@@ -16,7 +16,8 @@ from study.detectors.catalog import CATALOG
 from study.errors import TrialFailed
 from study.models.registry import build_classifier
 from study.recipes.base import Recipe
-from study.recipes.baselines_params import WITHOUT_HEAD, BaselineParams, DetectorName, split
+from study.recipes.baselines_params import WITHOUT_HEAD, BaselineParams
+from study.recipes.detector_params import DetectorName, split
 from study.recipes.registry import make_recipe
 from study.scoring.evaluation import evaluate, evaluate_sets
 from study.scoring.metrics import auroc

@@ -71,6 +71,8 @@ class OutOfMemoryError(RuntimeError):
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), "memory"),
         (RuntimeError("CUDA error: out of memory"), "memory"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), "memory"),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), "memory"),
         (OSError(28, "No space left on device"), "disk"),
         (RuntimeError("the memory of the team is long"), "bug"),
         (ValueError("x"), "bug"),

@@ -111,7 +111,8 @@ def test_second_owner_is_refused_until_the_first_lets_go(tmp_path: Path) -> None
 def test_lock_of_a_killed_owner_is_free(tmp_path: Path, project_root: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     code = (
-        "import os, signal, sys; from pathlib import Path; from study.records.ledger import Ledger; "
+        "import os, signal, sys; from pathlib import Path; "
+        "from study.records.ledger import Ledger; "
         "Ledger(Path(sys.argv[1])).append('started'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], cwd=project_root, check=False)

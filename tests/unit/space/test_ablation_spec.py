@@ -10,6 +10,7 @@ import pytest
 
 from study.errors import BadInput
 from study.losses.margins import EnergyStats
+from study.space.ablation_stop import StopRule
 from study.space.overrides import Override
 from study.space.points import flat, grid, substitute, values_of
 from study.space.spec import StudySpec, load_resolved, load_space
@@ -279,3 +280,15 @@ def test_effect_rule_may_be_broken_in_one_arm(tmp_path: Path) -> None:
         "ablate: {design: add_one, seeds: [0], factors: {schedule: [constant]}}\n"
     )
     assert load(tmp_path, text).tune.num_trials == 2
+
+
+def test_stop_rule_comes_back_from_the_resolved_spec_and_leaves_a_smoke(tmp_path: Path) -> None:
+    text = SPACE.replace("[0, 1, 2]", "[0, 1, 2, 3]") + "  stop: {alpha: 0.1, margin: 0.01}\n"
+    spec = load(tmp_path, text)
+    assert spec.ablate is not None
+    assert spec.ablate.stop == StopRule(alpha=0.1, min_seeds=3, margin=0.01)
+    assert again(spec, tmp_path) == spec
+    assert "stop" not in load(tmp_path).resolved()["ablate"]
+    small = load(tmp_path, text, smoke=True)
+    assert small.ablate is not None
+    assert small.ablate.stop is None

@@ -72,7 +72,10 @@ def test_resolved_names_every_parameter(tmp_path: Path) -> None:
     spec = load_space("energy")
     plain = spec.resolved()
     named = set(plain["train"]) | set(plain["search"])
-    assert set(spec.info.params.model_fields) <= named
+    unnamed = set(spec.info.params.model_fields) - named
+    assert unnamed == spec.info.params.unwritten  # post-hoc detectors, of which there are none
+    assert "knn_k" in unnamed
+    assert "detectors" in load_space("energy", ["train.detectors=[knn]"]).resolved()["train"]
     for section in ("data", "tune", "select", "base"):
         assert plain[section].keys() == type(getattr(spec, section)).model_fields.keys()
 
@@ -220,7 +223,7 @@ def test_base_takes_the_models_dropout(tmp_path: Path) -> None:
     base = load_space(write(tmp_path, text)).base
     assert base is not None
     assert base.dropout == 0.2
-    assert base.params().epochs == base.epochs
+    assert base.train()["epochs"] == base.epochs
 
 
 def test_init_from_a_file_trains_no_base(tmp_path: Path) -> None:

@@ -171,6 +171,21 @@ def test_bug_in_a_trial_is_told_with_its_traceback(tmp_path: Path) -> None:
     assert "in run_trial" in told["traceback"]
 
 
+def test_trial_whose_gpu_is_lost_takes_its_process_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later trials in the same process would all fail, so Ray has to take another one."""
+
+    def epochs(*_: Any) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(trial, "_epochs", epochs)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        _messages(_assignment(), _setting(tmp_path, device="cuda"))
+    (told,) = _messages(_assignment(), _setting(tmp_path, device="cpu"))
+    assert told["cause"] == "bug"
+
+
 @pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
 def test_trial_that_is_out_of_memory_is_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]

@@ -146,3 +146,15 @@ def test_forecast_takes_the_arm_with_the_most_images(
     spec = space(tmp_path, "ablate.factors={epoch_images: [32, null]}", "tune.max_concurrent=1")
     text = forecast(spec, toy_data(), Progress(io.StringIO(), live=False, quiet=True))
     assert "60 (60 ID" in text
+
+
+def test_forecast_states_the_stop_rule_and_what_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast_module, "_PROBE_S", 0.0)
+    monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
+    spec = space(tmp_path, "ablate.seeds=[0, 1, 2, 3]", "ablate.stop={margin: 0.02}")
+    text = forecast(spec, toy_data(), Progress(io.StringIO(), live=False, quiet=True))
+    assert "less what ablate.stop stops early" in text
+    assert "one look, after 3 of 4 seeds" in text
+    assert "worse by more than 0.02" in text

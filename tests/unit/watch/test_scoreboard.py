@@ -15,7 +15,8 @@ def metrics(value: float, objective: float | None = None) -> dict[str, float]:
 
 def test_counts_of_a_new_search_are_all_waiting() -> None:
     assert board().counts == {
-        "finished": 0, "pruned": 0, "failed": 0, "paused": 0, "running": 0, "waiting": 4,
+        "finished": 0, "pruned": 0, "stopped": 0, "failed": 0, "paused": 0, "running": 0,
+        "waiting": 4,
     }  # fmt: skip
 
 
@@ -26,7 +27,8 @@ def test_counts_follow_trials_from_start_to_end() -> None:
     search.end("a", "finished", metrics(0.5))
     search.end("b", "failed", {})
     assert search.counts == {
-        "finished": 1, "pruned": 0, "failed": 1, "paused": 0, "running": 1, "waiting": 1,
+        "finished": 1, "pruned": 0, "stopped": 0, "failed": 1, "paused": 0, "running": 1,
+        "waiting": 1,
     }  # fmt: skip
     assert search.num_ended == 2
 

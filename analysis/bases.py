@@ -1,0 +1,76 @@
+"""Which base a trial started from, and what the initialisations had seen before.
+
+A study has one base; an ablation whose arms change how a base is made has several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.tables import BASE, Records
+
+_COLUMN = "param/model.pretrained_on"
+_SECTION = "pretrained_on"
+
+
+def bases(study: Records) -> dict[str, Mapping[str, Any]]:
+    """What was measured of every base, by its name; empty where there is none."""
+    others: Mapping[str, Mapping[str, Any]] = study.manifest.get("other_bases") or {}
+    return {BASE: study.base, **others} if study.base else {}
+
+
+def base_name(study: Records, trial_id: str) -> str:
+    """Name of the base that a trial started from, ``base`` where there is one for all."""
+    found = bases(study)
+    rows = study.trials.loc[study.trials["trial_id"] == trial_id]
+    if len(found) < 2 or rows.empty:
+        return BASE
+    arm = str(rows["arm"].iloc[0])
+    return next((name for name, one in found.items() if arm in one.get("arms", ())), BASE)
+
+
+def base_of(study: Records, trial_id: str) -> Mapping[str, Any]:
+    """What was measured of the base that a trial started from; empty where there is none."""
+    return bases(study).get(base_name(study, trial_id), {})
+
+
+def seen(study: Records) -> dict[str, str]:
+    """Trials whose initialisation had seen images of a set of this study.
+
+    Returns:
+        Trial id -> the roles, each with the sources that it is from, as declared in
+        ``model.pretrained_on``; trials with none are left out.
+    """
+    overlaps = _overlaps(study)
+    if not overlaps or not len(study.trials):
+        return {}
+    rows = study.trials
+    told = rows[_COLUMN] if _COLUMN in rows.columns else pd.Series("", index=rows.index)
+    found = {}
+    for trial_id, text in zip(rows["trial_id"], told.fillna("").astype(str), strict=True):
+        sources = [one.strip() for one in text.split(",")]
+        roles = [
+            f"{role} ({', '.join(ours)})"
+            for role, known in overlaps.items()
+            if (ours := [one for one in known if one in sources])
+        ]
+        if roles:
+            found[str(trial_id)] = "; ".join(roles)
+    return found
+
+
+def seen_lines(study: Records) -> list[str]:
+    """One sentence a role: which sources it shares with initialisations, and how many trials."""
+    marked = seen(study)
+    return [
+        f"{role}: initialisations were trained on {', '.join(sources)}, which it is from; "
+        f"{sum(role in text for text in marked.values())} of {len(study.trials)} trials."
+        for role, sources in _overlaps(study).items()
+    ]
+
+
+def _overlaps(study: Records) -> Mapping[str, list[str]]:
+    return (study.manifest.get(_SECTION) or {}).get("overlaps") or {}

@@ -1,0 +1,139 @@
+"""A confirmation for readers: what the search found beside what fresh seeds gave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from analysis.compare import MEAN
+from analysis.confirmation import Confirmation, Confirmed, confirmation, confirmation_rule
+from analysis.final_test import load_seeds
+from analysis.numbers import MISSING, number, percent, with_interval
+from analysis.selection import ID_ACCURACY
+from analysis.style import metric_label
+from analysis.tables import Records
+
+Row = dict[str, Any]
+
+
+def confirmed_table(study: Records) -> pd.DataFrame:
+    """Every candidate of a study's confirmation beside its runs on fresh seeds.
+
+    Returns:
+        One row a candidate, best of the search first: trial_id; discovery (its value in the
+        search); mean, low, high (over the fresh seeds, 95 % t-interval; fractions); id_accuracy;
+        values (of each seed); num_finished, num_seeds; passes, why, winner. No rows where no
+        confirmation has ended.
+    """
+    found = confirmation(study)
+    rows = [] if found is None else [_row(found, one) for one in found.candidates]
+    columns = ["trial_id", "discovery", "mean", "low", "high", "id_accuracy", "values"]
+    columns += ["num_finished", "num_seeds", "passes", "why", "winner"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _row(found: Confirmation, one: Confirmed) -> Row:
+    low, high = one.interval or (float("nan"), float("nan"))
+    values = [float(value) for value in one.runs[one.metric]]
+    return {
+        "trial_id": one.trial_id,
+        "discovery": one.discovery,
+        "mean": one.mean,
+        "low": low,
+        "high": high,
+        "id_accuracy": one.id_accuracy,
+        "values": values,
+        "num_finished": int((one.runs["status"] == "finished").sum()),
+        "num_seeds": found.num_seeds,
+        "passes": one.passes,
+        "why": one.why,
+        "winner": one is found.winner,
+    }
+
+
+def confirmation_rows(study: Records) -> Row | None:
+    """What the report says of the confirmation; None where none was asked for.
+
+    Keys: waiting (a sentence where it has not ended, else empty), rule, metric, rows (a candidate
+    each, texts), exported (trial id of the median seed), nobody (whether none passes), seeds (of
+    the winner on the test sets, texts; empty before the final test).
+    """
+    found = confirmation(study)
+    if found is None:
+        waiting = waiting_text(study)
+        return {"waiting": waiting, "rows": [], "seeds": []} if waiting else None
+    exported = "" if found.exported is None else str(found.exported["trial_id"])
+    form = number if study.metric.endswith("objective") else percent
+    rows = []
+    for row in confirmed_table(study).to_dict("records"):
+        interval = "" if pd.isna(row["low"]) else f"[{form(row['low'])}, {form(row['high'])}]"
+        rows.append(
+            {
+                "trial_id": row["trial_id"],
+                "discovery": form(row["discovery"]),
+                "mean": {"value": form(row["mean"]), "interval": interval},
+                "each": ", ".join(form(value) for value in row["values"]),
+                "accuracy": percent(row["id_accuracy"]),
+                "verdict": "wins" if row["winner"] else row["why"] or "passes",
+                "winner": row["winner"],
+            }
+        )
+    return {
+        "waiting": "",
+        "rule": confirmation_rule(study, found),
+        "metric": metric_label(study.metric).replace(", ID positive", ""),
+        "rows": rows,
+        "exported": exported,
+        "nobody": found.winner is None,
+        "seeds": _tested(study, exported),
+    }
+
+
+def waiting_text(study: Records) -> str:
+    """How far a confirmation is that has not ended; empty where none was asked for."""
+    asked = (study.spec.get("select") or {}).get("confirm")
+    if not asked:
+        return ""
+    status = (
+        study.confirming["status"].astype(str) if len(study.confirming) else pd.Series(dtype=str)
+    )
+    ended = int(status.isin(("finished", "failed")).sum())
+    wanted = int(asked["top"]) * int(asked["seeds"])
+    return (
+        f"The {asked['top']} best candidates are to be trained anew on {asked['seeds']} fresh "
+        f"seeds each; {ended} of at most {wanted} runs have ended. Until then the search's own "
+        "numbers decide."
+    )
+
+
+def _tested(study: Records, exported: str) -> list[Row]:
+    """The final test of each seed of the winner, mean over the OOD sets, by the own score."""
+    table = load_seeds(study.folder)
+    if table is None:
+        return []
+    table = table[(table["dataset"] == MEAN) & (table["score"] == study.own_score)]
+    return [
+        {
+            "trial_id": row["trial_id"],
+            "seed": MISSING if pd.isna(row["seed"]) else str(row["seed"]),
+            "exported": row["trial_id"] == exported,
+            "cells": [with_interval(row, metric) for metric in ("fpr95", "auroc", "id_accuracy")],
+        }
+        for _, row in table.iterrows()
+    ]
+
+
+def confirming_table(study: Records) -> pd.DataFrame:
+    """The runs on fresh seeds as texts, for a terminal."""
+    rows = study.confirming
+    form = number if study.metric.endswith("objective") else percent
+    texts = {
+        "trial": rows["trial_id"],
+        "confirms": rows["confirms"],
+        "seed": rows["seed"].astype(str),
+        "status": rows["status"].astype(str),
+        "epochs": rows["epochs"].map(lambda value: MISSING if pd.isna(value) else str(value)),
+        metric_label(study.metric): rows[study.metric].map(form),
+    }
+    return pd.DataFrame(texts | {metric_label(ID_ACCURACY): rows[ID_ACCURACY].map(percent)})

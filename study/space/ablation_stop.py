@@ -1,0 +1,133 @@
+"""``ablate.stop``: the sequential rule by which clearly worse arms end before their last seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from study.space.ablation import COMBINING, Design
+from study.space.places import FaultList, nearest
+from study.space.yamlfile import KeyPath
+
+LEAST_SEEDS = 3  # pairs at the first look: of two, one degree of freedom tells nothing
+_PATH: KeyPath = ("ablate", "stop")
+_FORM = "stop: {alpha: 0.05, min_seeds: 3, margin: 0.01}"
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """When an arm is clearly worse than the baseline.
+
+    After each seed from ``min_seeds`` on, but the last, one look: an arm ends where the lower
+    one-sided bound of its mean paired difference to the baseline, in the worse direction of
+    select.metric, lies above ``margin``. The bound is Student's, at level alpha over the number
+    of looks, so that by Bonferroni's inequality an arm that is worse by no more than the margin
+    is stopped with probability alpha at most, over all looks together, whatever their
+    dependence; this holds for normal differences, as the t-interval does.
+
+    Attributes:
+        alpha: that probability, of each arm.
+        min_seeds: seeds before the first look.
+        margin: difference that does not matter, a fraction as the metric.
+    """
+
+    alpha: float = 0.05
+    min_seeds: int = LEAST_SEEDS
+    margin: float = 0.0
+
+    def plain(self) -> dict[str, Any]:
+        """The form of the YAML."""
+        return asdict(self)
+
+    def num_looks(self, num_seeds: int) -> int:
+        """Looks at an ablation of so many seeds; none after the last, which would save nothing."""
+        return max(0, num_seeds - self.min_seeds)
+
+    def level(self, num_seeds: int) -> float:
+        """Error of one look."""
+        return self.alpha / self.num_looks(num_seeds)
+
+    def text(self, num_seeds: int, metric: str) -> str:
+        """The rule as a sentence, with what it takes at the first and at the last look."""
+        first, last = (
+            f"{self.needed(seeds, num_seeds):.2f}" for seeds in (self.min_seeds, num_seeds - 1)
+        )
+        looks = self.num_looks(num_seeds)
+        when = (
+            f"{looks} looks, after {self.min_seeds} to {num_seeds - 1} of {num_seeds} seeds"
+            if looks > 1
+            else f"one look, after {self.min_seeds} of {num_seeds} seeds"
+        )
+        takes = (
+            f"{first} sd" if looks == 1 else f"{first} sd at the first look, {last} at the last"
+        )
+        return (
+            f"{when}: an arm ends where the one-sided t-bound (level {self.alpha:g}/{looks}) of "
+            f"its mean paired difference to the baseline in {metric} is worse by more than "
+            f"{self.margin:g}; that takes a mean of {takes} beyond it"
+        )
+
+    def needed(self, pairs: int, num_seeds: int) -> float:
+        """Mean beyond the margin that stops an arm, in sd of its differences."""
+        from scipy.stats import t  # a second that only those spend who have the rule
+
+        return float(t.isf(self.level(num_seeds), pairs - 1) / math.sqrt(pairs))
+
+
+def read_stop(
+    raw: Any, design: Design | None, num_seeds: int, faults: FaultList
+) -> StopRule | None:
+    """The section, where it has no fault.
+
+    Args:
+        raw: what the YAML has under ``ablate.stop``; None for no rule.
+        design: of the ablation; None where it has a fault.
+        num_seeds: of the ablation; 0 where they have a fault.
+        faults: takes every fault.
+    """
+    if raw is None:
+        return None
+    if not isinstance(raw, dict):
+        faults.add(_PATH, "the rule is a mapping of keys, or null", f"Write {_FORM}.", raw)
+        return None
+    before = len(faults.faults)
+    known = tuple(StopRule().plain())
+    for key in raw:
+        if key not in known:
+            faults.add((*_PATH, key), "`stop` has no such key", nearest(key, known), raw[key])
+    _check_numbers(raw, faults)
+    if design in COMBINING:
+        rule = f"design {design} compares arms with each other, not with the baseline alone"
+        way_out = "Take it out: an arm that ends would take the pairs of others with it."
+        faults.add(_PATH, rule, way_out, raw)
+    if len(faults.faults) > before:
+        return None
+    stop = StopRule(**raw)
+    if num_seeds and not stop.num_looks(num_seeds):
+        rule = (
+            f"this can stop nothing: the first look is after {stop.min_seeds} seeds, and there "
+            f"{'is' if num_seeds == 1 else 'are'} {num_seeds}"
+        )
+        way_out = f"List {stop.min_seeds + 1} seeds or more in ablate.seeds, or take it out."
+        faults.add(_PATH, rule, way_out, raw)
+        return None
+    return stop
+
+
+def _check_numbers(raw: Mapping[str, Any], faults: FaultList) -> None:
+    alpha, seeds, margin = (raw.get(key, one) for key, one in StopRule().plain().items())
+    if not _is_number(alpha) or not 0 < alpha < 0.5:
+        rule = "the error of stopping an arm that is no worse lies above 0 and below 0.5"
+        faults.add((*_PATH, "alpha"), rule, "Write alpha: 0.05.", alpha)
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < LEAST_SEEDS:
+        rule = f"the first look is after {LEAST_SEEDS} seeds or more: fewer tell no spread"
+        faults.add((*_PATH, "min_seeds"), rule, f"Write min_seeds: {LEAST_SEEDS}.", seeds)
+    if not _is_number(margin) or not 0 <= margin < 1:
+        rule = "a margin is a fraction in [0, 1), as the metric is"
+        faults.add((*_PATH, "margin"), rule, "Write margin: 0.01 for one point.", margin)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

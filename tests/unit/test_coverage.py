@@ -1,0 +1,38 @@
+"""docs/coverage.md names commands that load and tests that are there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from study.space.spec import SPACES, load_space
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8")
+NAMES = [path.stem for path in SPACES.glob("*.yaml")]
+COMMANDS = sorted({code for code in re.findall(r"`([^`]+)`", TEXT) if code.split(" ")[0] in NAMES})
+TESTS = sorted(set(re.findall(r"`(tests/[^`]+)`", TEXT)))
+
+
+def test_coverage_names_every_space_of_the_tables() -> None:
+    assert {command.split(" ")[0] for command in COMMANDS} >= {
+        "energy", "outlier_exposure", "baselines", "ssl", "energy_ablation", "cifar10"
+    }  # fmt: skip
+    assert len(TESTS) > 25
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_of_the_table_loads(command: str) -> None:
+    name, *options = shlex.split(command)
+    assert options[:1] in ([], ["--set"])
+    load_space(name, options[1:])
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_test_of_the_table_is_there(name: str) -> None:
+    path, _, function = name.partition("::")
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert f"def {function or 'test_'}" in text

@@ -1,0 +1,165 @@
+"""A step of every recipe on a device that is not the CPU, where there is no such device.
+
+Tensors of the pretended device hold their numbers on the CPU and say that they are elsewhere
+(torch's ``meta``, whose autograd needs no hardware). As on a GPU a tensor of the CPU beside them,
+but for a single number or an index, a generator of the CPU and ``.numpy()`` are refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+from torch.utils._pytree import tree_leaves, tree_map
+
+from study.data import batches
+from study.models.registry import build_classifier
+from study.recipes.registry import make_recipe
+from study.training.loop import EpochResult, Goal, train
+from tests.toys import SIZE, toy_data, train_section
+
+ELSEWHERE, CPU = torch.device("meta"), torch.device("cpu")
+_MOVES = ("_to_copy", "copy_")
+_INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index")
+_SMALL = {"width": 8, "branch_channels": 8, "decoder_blocks": 0, "bank_images": 40}
+_OF_OUTLIERS = (
+    "outlier_exposure",
+    "energy_margins",
+    "energy_logistic",
+    "balanced_energy",
+    "gradient_regularisation",
+    "distributional",
+)
+RUNS: list[tuple[str, dict[str, Any]]] = [
+    ("cifar10", {"augment": "crop_flip", "detectors": ["knn", "odin"]}),
+    ("cifar10", {"fine_tune": "linear"}),
+    ("energy", {"optimizer": "adam"}),
+    *(("outliers", {"loss": loss}) for loss in _OF_OUTLIERS),
+    ("nordf", {**_SMALL, "reconstruction": "perceptual"}),
+    ("baselines", {"detector": "knn"}),
+]
+
+
+class Away(Tensor):
+    """A tensor of the pretended device."""
+
+    held: Tensor
+
+    @staticmethod
+    def __new__(cls, held: Tensor) -> Away:
+        made = torch.Tensor._make_wrapper_subclass(
+            cls,
+            held.shape,
+            strides=held.stride(),
+            storage_offset=held.storage_offset(),
+            dtype=held.dtype,
+            device=ELSEWHERE,
+        )
+        made.held = held
+        return made
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    def tolist(self) -> Any:
+        return self.held.tolist()
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _computed(func, args, kwargs or {})
+
+
+class Pretending(TorchDispatchMode):
+    """Makes what is asked for on the pretended device."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.is_inference_mode_enabled():  # nothing has taken it apart yet
+            with self:
+                done = func.decompose(*args, **(kwargs or {}))
+            if done is not NotImplemented:
+                return done
+        return _computed(func, args, kwargs or {})
+
+
+def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    name = func._schema.name.removeprefix("aten::")
+    given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+    away = any(isinstance(one, Away) for one in given)
+    wanted = kwargs.get("device")
+    if not away and wanted != ELSEWHERE:
+        return func(*args, **kwargs)
+    _refuse_mixed(name, given[:1] if name in _INDEXED else given, kwargs)
+    changed = kwargs if wanted is None else kwargs | {"device": CPU}
+    inside = tree_map(lambda one: one.held if isinstance(one, Away) else one, (args, changed))
+    out = func(*inside[0], **inside[1])
+    if wanted == CPU:
+        return out
+    if name == "copy_" and not isinstance(args[0], Away):
+        return args[0]
+    with torch.inference_mode(False):
+        out = tree_map(lambda one: Away(one) if isinstance(one, Tensor) else one, out)
+    return return_and_correct_aliasing(func, args, kwargs, out) if away else out
+
+
+def _refuse_mixed(name: str, given: list[Tensor], kwargs: dict[str, Any]) -> None:
+    here = [tuple(one.shape) for one in given if not isinstance(one, Away) and one.ndim]
+    if here and name not in _MOVES:
+        raise RuntimeError(f"{name}: tensors of the CPU, {here}, among those of a device")
+    if kwargs.get("generator") is not None:
+        raise RuntimeError(f"{name}: a generator of the CPU on a device")
+
+
+class _Autocast(torch.autocast):
+    """Takes the pretended device for the CPU."""
+
+    def __init__(self, device_type: str, **options: Any) -> None:
+        super().__init__("cpu" if device_type == ELSEWHERE.type else device_type, **options)
+
+
+@pytest.fixture(autouse=True)
+def pretended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
+    monkeypatch.setattr(torch, "autocast", _Autocast)
+    monkeypatch.setattr(batches, "_uploaded", {})
+
+
+def _base() -> nn.Module:
+    return build_classifier("resnet20", 3, image_size=SIZE, seed=7)
+
+
+def _epoch(name: str, changes: dict[str, Any], device: torch.device) -> EpochResult:
+    """One step and its validation."""
+    of = "energy" if name in ("energy", "outliers") else "cifar10"
+    section = train_section(of, epochs=1, epoch_images=16, **changes)
+    recipe = make_recipe(name, changes if name == "baselines" else section, _base)
+    model = recipe.build_model("resnet20", 3, dropout=0.0, image_size=SIZE, seed=7)
+    goal = Goal("val/fpr95", None)
+    return next(train(recipe, model, toy_data(), seed=7, goal=goal, device=device))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns of what meta tensors would lose
+@pytest.mark.parametrize(("name", "changes"), RUNS)
+def test_step_of_a_recipe_on_a_device_mixes_none_and_tells_what_the_cpu_tells(
+    name: str, changes: dict[str, Any]
+) -> None:
+    expected = _epoch(name, changes, CPU)
+    with Pretending():
+        found = _epoch(name, changes, ELSEWHERE)
+    assert {one.device for one in found.state.model.values()} == {ELSEWHERE}
+    for metric in expected.metrics.keys() - {"time_s", "images_per_s"}:
+        assert found.metrics[metric] == pytest.approx(expected.metrics[metric]), metric
+
+
+def test_pretended_device_refuses_what_a_gpu_refuses() -> None:
+    with Pretending():
+        values = torch.ones(2, 3).to(ELSEWHERE)
+        with pytest.raises(RuntimeError, match="tensors of the CPU"):
+            values + torch.ones(3)
+        with pytest.raises(RuntimeError, match="generator of the CPU"):
+            torch.randperm(3, generator=torch.Generator(), device=ELSEWHERE)
+        with pytest.raises(RuntimeError, match="numpy"):
+            values.numpy()
+        assert (values * torch.tensor(2.0)).sum().item() == 12
