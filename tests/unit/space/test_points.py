@@ -60,6 +60,7 @@ def test_substitute_gives_every_parameter(tmp_path: Path) -> None:
         "init": "cifar10",
         "stem": "small",
         "normalisation": "imagenet",
+        "image_size": None,
         "pretrained_on": [],
     }
 
