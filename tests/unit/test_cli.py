@@ -105,7 +105,7 @@ def test_parse_of_gpu_shares_and_whole_gpus(value: str) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "rule"),
     [
-        ("--data", "cifar", r"must be one of auto, demo, cifar10, openood\. Did you mean cifar10\?"),
+        ("--data", "cifar", r"one of auto, demo, cifar10, openood\. Did you mean cifar10\?"),
         ("--data-root", "nowhere", "does not exist"),
         ("--num-trials", "0", "whole number of at least 1"),
         ("--num-trials", "+3", "whole number of at least 1"),
