@@ -7,7 +7,13 @@ from typing import Any
 import pandas as pd
 
 from analysis.compare import MEAN
-from analysis.confirmation import Confirmation, Confirmed, confirmation, confirmation_rule
+from analysis.confirmation import (
+    Confirmation,
+    Confirmed,
+    confirmation,
+    confirmation_rule,
+    kept_images,
+)
 from analysis.final_test import load_seeds
 from analysis.numbers import MISSING, number, percent, with_interval
 from analysis.selection import ID_ACCURACY
@@ -83,6 +89,7 @@ def confirmation_rows(study: Records) -> Row | None:
         "waiting": "",
         "rule": confirmation_rule(study, found),
         "metric": metric_label(study.metric).replace(", ID positive", ""),
+        "images": "validation, the kept part" if kept_images(study) else "validation",
         "rows": rows,
         "exported": exported,
         "nobody": found.winner is None,

@@ -120,8 +120,22 @@ def _search(study: Records) -> str:
     return (
         f"The ablation ({design}) had {arms} arms, each at the seeds {seeds} "
         f"({len(study.trials)} trials: {ended}); failed trials were counted, not replaced. "
-        f"{stopped}"
+        f"{stopped}{_early_stop(study)}"
     ).rstrip()
+
+
+def _early_stop(study: Records) -> str:
+    """The sequential rule of the ablation, where it has one."""
+    rule = (study.spec.get("ablate") or {}).get("stop")
+    if not rule:
+        return ""
+    num = study.status_counts().get("stopped", 0)
+    return (
+        f"From {rule['min_seeds']} seeds on, an arm ended early where the one-sided t-bound of "
+        f"its mean paired difference to the baseline (level {rule['alpha']:g}, divided by the number "
+        f"of looks) was worse by more than {rule['margin']:g}; "
+        f"{num} {'trial was' if num == 1 else 'trials were'} not run for that."
+    )
 
 
 def _selection(study: Records) -> str:

@@ -71,13 +71,14 @@ def choice(study: Records, selection: Selection | None, compared: pd.DataFrame |
     resolved = [
         (f"{parameter_label(c)} (nats)", value_text(row[c]))
         for c in study.trials.columns
-        if c.endswith(".value") and c not in study.searched
+        if c.endswith(".value") and c not in study.searched and pd.notna(row[c])
     ]
     interval = list(selection.interval) if selection.interval else None
     part = corrected_of(study, selection)
     return {
         "choice": {
             "trial_id": selection.trial_id,
+            "candidate": "arm" if study.spec.get("ablate") else "finished trial",
             "epoch": selection.epoch,
             "metric": metric_label(selection.metric, ""),
             "value": _value(selection.metric, selection.value),

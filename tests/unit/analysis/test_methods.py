@@ -13,6 +13,7 @@ from analysis.methods_search import LEAST_JUDGED, STARTUP, search_text
 from analysis.plots_search import rungs, rungs_of, rungs_told
 from analysis.study import Study
 from study.tune import sampler
+from tests.fake_ablation import make_ablation
 from tests.fake_run import Fake, freeze, make_run
 
 SMALL: dict[str, Any] = {"num_id": 30, "ood_sets": {"blobs": (20, 1)}}
@@ -114,4 +115,17 @@ def test_outliers_that_the_recipe_does_not_take_are_not_told_as_training(study: 
     train = {**study.spec["train"], "outlier_batch_size": 64}
     assert "auxiliary outliers" in methods_text(
         replace(study, spec={**study.spec, "train": train})
+    )
+
+
+def test_early_stop_of_arms_is_told_with_its_rule_and_its_count(tmp_path: Path) -> None:
+    rule = {"alpha": 0.05, "min_seeds": 3, "margin": 0.01}
+    told = make_ablation(
+        tmp_path / "told", lambda arm, seed: 0.5, stopped=[("plain=sgd", 2)], stop=rule
+    )
+    text = methods_text(told)
+    assert "level 0.05, divided by the number of looks) was worse by more than 0.01" in text
+    assert "1 trial was not run for that" in text
+    assert "ended early" not in methods_text(
+        make_ablation(tmp_path / "plain", lambda arm, seed: 0.5)
     )
