@@ -132,8 +132,8 @@ def _early_stop(study: Records) -> str:
     num = study.status_counts().get("stopped", 0)
     return (
         f"From {rule['min_seeds']} seeds on, an arm ended early where the one-sided t-bound of "
-        f"its mean paired difference to the baseline (level {rule['alpha']:g}, divided by the number "
-        f"of looks) was worse by more than {rule['margin']:g}; "
+        f"its mean paired difference to the baseline (level {rule['alpha']:g}, divided by the "
+        f"number of looks) was worse by more than {rule['margin']:g}; "
         f"{num} {'trial was' if num == 1 else 'trials were'} not run for that."
     )
 
