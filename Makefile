@@ -23,7 +23,7 @@ study: $(INSTALLED)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/property tests/golden
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=10 tests/integration
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10 tests/integration
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .

@@ -234,13 +234,13 @@ def prepare(
     accuracy = base.metrics["val/id_accuracy"] if base else None
     floor = spec.select.floor.accuracy(accuracy) if spec.select.floor else None
     setup = Setup(spec, plan, data, leaks, base, initial, floor, device, models)
-    _check_recipes(setup)
     for name, one in setup.bases.items():
         model = models.get(name, base)
         for temperature in _temperatures(spec):
             stats = model.energy_stats(temperature) if model else None
             if stats is not None:
                 check_against_base(spec, stats, temperature, one.arms or None)
+    _check_recipes(setup)  # their parameters need margins that do not cross
     return setup
 
 
