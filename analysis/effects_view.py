@@ -11,6 +11,7 @@ from analysis.bases import seen_lines
 from analysis.effects import ARM, BASELINE, MAIN, STEP, arm_means, design_of
 from analysis.numbers import MISSING, number, percent, points
 from analysis.paired import BOOTSTRAP_FROM
+from analysis.retuned import retuned_notes
 from analysis.style import metric_label
 from analysis.tables import Records
 from study.records.files import LOOK
@@ -93,7 +94,7 @@ def p_text(p: float) -> str:
 
 def effect_notes(study: Records, table: pd.DataFrame) -> list[str]:
     """Sentences that belong beside the numbers: methods, the floor of p, failures, gaps."""
-    notes = [_method(table), *_floors(table), *seen_lines(study)]
+    notes = [_method(table), *_floors(table), *retuned_notes(study), *seen_lines(study)]
     design = design_of(study)
     if design == "fractional_factorial" and study.spec["ablate"].get("resolution") != 4:
         notes.append(

@@ -14,6 +14,7 @@ from analysis.frozen import corrected_how, corrected_text
 from analysis.methods_search import epochs_text, joined, search_text, stopping_text
 from analysis.numbers import number, with_percent
 from analysis.plots_search import scheduler_of
+from analysis.retuned import retuned_text
 from analysis.selection import ID_ACCURACY, TIE_BREAK
 from analysis.style import metric_label, score_label
 from analysis.tables import Records, direction_of
@@ -117,10 +118,11 @@ def _search(study: Records) -> str:
     seeds = joined([str(one) for one in ablate.get("seeds") or ["?"]])
     arms = study.trials["arm"].nunique() if "arm" in study.trials.columns else 0
     stopped = stopping_text(study) if scheduler_of(study) != "none" else ""
+    said = (retuned_text(study), stopped, _early_stop(study))
     return (
         f"The ablation ({design}) had {arms} arms, each at the seeds {seeds} "
         f"({len(study.trials)} trials: {ended}); failed trials were counted, not replaced. "
-        f"{stopped}{_early_stop(study)}"
+        f"{' '.join(text for text in said if text)}"
     ).rstrip()
 
 

@@ -69,6 +69,7 @@ class Records:
         faults: sentences about records that could not be read and were left out.
         confirming: rows of trials.parquet that train a candidate anew on a fresh seed; they are
             no candidates themselves, so ``trials`` and ``epochs`` go without them.
+        tuning: rows that tuned an ablation's arms, which ``trials`` and ``epochs`` lack too.
     """
 
     folder: RunFolder
@@ -79,6 +80,7 @@ class Records:
     ledger: list[Record] = field(default_factory=list)
     faults: tuple[str, ...] = ()
     confirming: pd.DataFrame = field(default_factory=pd.DataFrame)
+    tuning: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def name(self) -> str:
@@ -217,7 +219,10 @@ def read_records(path: Path) -> Records:
     epochs = _read_epochs(folder.epochs, faults) if len(trials) else _nothing()
     trials = _without_broken(trials, folder.trials, faults)
     trials, confirming = _apart(trials)
-    epochs = epochs[~epochs["trial_id"].isin(confirming["trial_id"])]
+    tunes = trials["tunes"].fillna(False).astype(bool) if "tunes" in trials.columns else None
+    tuning = trials.iloc[:0] if tunes is None else trials[tunes]
+    trials = trials[~trials["trial_id"].isin(tuning["trial_id"])]
+    epochs = epochs[~epochs["trial_id"].isin([*confirming["trial_id"], *tuning["trial_id"]])]
     events, good = read_ledger(folder.ledger)
     if folder.ledger.exists() and good < folder.ledger.stat().st_size:
         faults.append(f"{folder.ledger.name}: the last line is half-written; left out.")
@@ -230,6 +235,7 @@ def read_records(path: Path) -> Records:
         ledger=events,
         faults=tuple(faults),
         confirming=confirming.sort_values("trial_id", ignore_index=True),
+        tuning=tuning.sort_values("trial_id", ignore_index=True),
     )
 
 

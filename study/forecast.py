@@ -158,7 +158,10 @@ def _outliers_an_image(train: dict[str, Any]) -> float:
 def _arms(spec: StudySpec) -> str:
     if spec.ablate is None:
         return ""
-    return f" ({len(spec.ablate.arms)} arms x {len(spec.ablate.seeds)} seeds)"
+    runs = f"{len(spec.ablate.seeds)} seeds"
+    if spec.ablate.retune is not None:
+        runs = f"({runs} + {spec.ablate.retune.num_trials} tuning trials)"
+    return f" ({len(spec.ablate.arms)} arms x {runs})"
 
 
 def _costliest(spec: StudySpec) -> dict[str, Any]:

@@ -25,6 +25,7 @@ BASE = "base"  # takes a trial's place in the run's folder
 WEIGHTS = "weights.safetensors"  # of a trial, at the epoch that the checkpoint rule picks
 TRIAL_JSON = "trial.json"  # beside them: what they are the weights of
 TEST_OPENED = "test opened"  # the ledger's event
+TUNING, TUNED = "tuning", "tuned"  # events of re-tuning: its points, and an arm's choice
 LOOK = "look"  # the ledger's event: an ablation's arms are judged between two seeds
 KEPT = "confirm"  # metrics of the kept part of validation are confirm/..., not val/...
 CONFIRM = "confirm"  # the ledger's event: candidates, seeds, num_searched; and the trials' arm

@@ -44,9 +44,10 @@ def trials_table(
         Columns: trial_id, arm, seed, status, reason, cause, epochs, time_s (training and
         validation, seconds), checkpoint_epoch, lost (times its worker died), retried (times it
         was put back for want of memory), confirms (the trial that it trains anew on a fresh seed,
-        with arm "confirm"; empty in the search), ``param/<name>``, and the metrics of the
-        checkpoint's epoch (fractions): ``val/...`` and, of runs that confirm on a part of
-        validation that is kept for them, ``confirm/...``.
+        with arm "confirm"; empty in the search), tunes (whether it only tunes its arm of an
+        ablation), ``param/<name>``, and the metrics of the checkpoint's epoch (fractions):
+        ``val/...`` and, of runs that confirm on a part of validation that is kept for them,
+        ``confirm/...``.
     """
     rows = []
     for record in trials:
@@ -66,6 +67,7 @@ def trials_table(
                 "lost": record.lost,
                 "retried": record.retried,
                 "confirms": "" if record.confirms is None else trial_id(record.confirms),
+                "tunes": record.tunes,
                 **{f"param/{name}": value for name, value in params(record).items()},
                 **(_validation(record.epochs[epoch - 1]) if epoch else {}),
             }

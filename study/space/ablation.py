@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     from study.space.ablation_stop import StopRule
+    from study.space.retune import Retune
 
 Design = Literal[
     "leave_one_out", "add_one", "one_at_a_time", "factorial", "fractional_factorial", "path"
@@ -27,6 +28,8 @@ COMBINING: tuple[Design, ...] = ("factorial", "fractional_factorial", "path")
 """Designs with arms that change several factors at once."""
 BASELINE = "baseline"
 ARM, SEED = "arm", "seed"  # the names under which a trial's point has them
+RETUNE = "retune"  # and, where arms are re-tuned, the number of the tuning point
+DEFAULT = "default"  # in its place: what `train` says
 JOINT, IS = " + ", "="
 LEAST_FRACTIONAL = 3  # factors: with two, the fraction of a factorial is all of it
 
@@ -95,6 +98,7 @@ class Ablation:
         seeds: shared by all arms: trials of one seed share their random streams.
         factors: in the order of the YAML, which is the order of a path.
         stop: the rule by which clearly worse arms end early; None for none.
+        retune: the tuning that every arm gets before it is measured; None for none.
         resolution: of a fractional factorial, None for other designs. 3: main effects are mixed
             up with interactions of two factors; 4: only with those of three.
     """
@@ -104,6 +108,7 @@ class Ablation:
     factors: tuple[Factor, ...]
     resolution: Resolution | None = None
     stop: StopRule | None = None
+    retune: Retune | None = None
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
@@ -118,14 +123,45 @@ class Ablation:
     def _by_name(self) -> dict[str, Arm]:
         return {arm.name: arm for arm in self.arms}
 
+    @property
+    def num_tuning(self) -> int:
+        """Number of tuning trials, which come before all others."""
+        return len(self.arms) * self.retune.num_trials if self.retune is not None else 0
+
+    @property
+    def num_trials(self) -> int:
+        """Number of trials: arms times seeds, and those that tune."""
+        return self.num_tuning + len(self.arms) * len(self.seeds)
+
     def points(self) -> list[dict[str, Any]]:
-        """Arm and seed of every trial: all arms at the first seed first."""
-        return [{ARM: arm.name, SEED: seed} for seed in self.seeds for arm in self.arms]
+        """Arm and seed of every trial: all arms at the first seed first.
+
+        Where arms are re-tuned, the tuning trials come first, all arms at the first point before
+        the second; of the others the best point is not known yet and stands as the default.
+        """
+        if self.retune is None:
+            return [{ARM: arm.name, SEED: seed} for seed in self.seeds for arm in self.arms]
+        runs = [(self.retune.seed, number) for number in range(self.retune.num_trials)]
+        return [
+            {ARM: arm.name, SEED: seed, RETUNE: number}
+            for seed, number in [*runs, *((seed, DEFAULT) for seed in self.seeds)]
+            for arm in self.arms
+        ]
+
+    def settings(self, point: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a trial's point sets: by its arm, and by its tuning point where it has one."""
+        arm = self.arm(str(point[ARM]))
+        number = point.get(RETUNE, DEFAULT)
+        if self.retune is None or number == DEFAULT:
+            return arm.settings
+        return {**arm.settings, **self.retune.points[number]}
 
     def values(self, parameter: str) -> list[Any]:
-        """Every value that some level gives a parameter, each once."""
+        """Every value that some level or tuning point gives a parameter, each once."""
         levels = [level for factor in self.factors for level in factor.levels]
-        found = [one.settings[parameter] for one in levels if parameter in one.settings]
+        settings = [level.settings for level in levels]
+        settings += [] if self.retune is None else self.retune.points
+        found = [one[parameter] for one in settings if parameter in one]
         return [value for i, value in enumerate(found) if value not in found[:i]]
 
     def plain(self) -> dict[str, Any]:
@@ -134,6 +170,8 @@ class Ablation:
         factors = {factor.name: factor.plain() for factor in self.factors}
         if self.stop is not None:
             only = {**only, "stop": self.stop.plain()}
+        if self.retune is not None:
+            only = {**only, "retune": self.retune.plain()}
         return {"design": self.design, **only, "seeds": list(self.seeds), "factors": factors}
 
 

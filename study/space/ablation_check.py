@@ -37,6 +37,7 @@ def check_arms(
     for rule in info.params.rules:
         if rule.has_effect:
             _effect(rule, ablation, values, info, faults)
+    each_point(ablation, values, faults, check)
 
 
 def each_arm(
@@ -67,6 +68,42 @@ def each_arm(
                     fault, place=place, line=line, key=dotted(path), rule=rule, value=value
                 )
                 faults.faults.append(moved)
+
+
+def each_point(
+    ablation: Ablation,
+    values: Values,
+    faults: FaultList,
+    check: Check,
+    only: Collection[str] | None = None,
+) -> None:
+    """Call ``check`` on every arm at every point of ``ablate.retune``; tell it at the parameter.
+
+    Where arms without re-tuning have a fault nothing is looked at: it would be told again.
+    ``only`` names the arms to look at; None for all.
+    """
+    if ablation.retune is None or faults.faults:
+        return
+    told: set[tuple[KeyPath, str]] = set()
+    for number, point in enumerate(ablation.retune.points):
+        for arm in ablation.arms:
+            if only is not None and arm.name not in only:
+                continue
+            scratch = FaultList(faults.places)
+            check(arm_values(values, replace(arm, settings={**arm.settings, **point})), scratch)
+            for fault in scratch.faults:
+                name = _blamed(point, fault.key, fault.rule)
+                path: KeyPath = ("ablate", "retune", "search", name)
+                if (path, fault.way_out) not in told:
+                    told.add((path, fault.way_out))
+                    rule = f"in arm {arm.name!r} at tuning point {number}: {fault.rule}"
+                    faults.add(path, rule, fault.way_out, point[name])
+
+
+def _blamed(point: Mapping[str, Any], key: str, rule: str) -> str:
+    """The parameter of a point that a fault is about: its key's, else one that the rule names."""
+    words = set(re.findall(r"\w+", rule))
+    return min(point, key=lambda name: 0 if key == f"train.{name}" else 1 if name in words else 2)
 
 
 def arm_values(values: Values, arm: Arm) -> Values:

@@ -6,6 +6,7 @@ from collections.abc import Set
 from typing import Any
 
 from study.space.ablation import LEAST_FRACTIONAL
+from study.space.retune_spec import LEAST_TRIALS
 from study.space.yamlfile import KeyPath
 
 NUM_FACTORS = 2
@@ -25,15 +26,30 @@ def shrink_ablation(ablate: dict[str, Any], train: dict[str, Any], keep: Set[Key
     if ("ablate", "seeds") not in keep:
         ablate["seeds"] = ablate["seeds"][:1]
         ablate.pop("stop", None)  # one seed is never looked at
+    if ("ablate", "retune") not in keep:
+        _shrink_retune(ablate)
     if ("ablate", "factors") in keep:
         return
     wanted = LEAST_FRACTIONAL if ablate["design"] == "fractional_factorial" else NUM_FACTORS
     small = {name: _first_level(name, levels) for name, levels in ablate["factors"].items()}
     factors = {name: levels for name, levels in small.items() if levels}
     ablate["factors"] = dict(list(factors.items())[:wanted]) or {"lr": [train["lr"] / 2]}
+    if not factors and ("ablate", "retune") not in keep:
+        ablate.pop("retune", None)  # it may well be of lr
     if ablate["design"] == "fractional_factorial" and len(ablate["factors"]) < wanted:
         ablate["design"] = "factorial"
         del ablate["resolution"]
+
+
+def _shrink_retune(ablate: dict[str, Any]) -> None:
+    """The fewest tuning trials, over what the smoke does not shrink itself; none without any."""
+    retune = ablate.get("retune")
+    if retune is None:
+        return
+    search = {name: form for name, form in retune["search"].items() if name not in _SHRUNK}
+    ablate["retune"] = {**retune, "num_trials": LEAST_TRIALS, "search": search}
+    if not search:
+        del ablate["retune"]
 
 
 def _first_level(name: str, levels: dict[str, Any] | list[Any]) -> dict[str, Any] | list[Any]:

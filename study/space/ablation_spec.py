@@ -24,12 +24,13 @@ from study.space.ablation import (
 from study.space.ablation_stop import read_stop
 from study.space.fields import check_value
 from study.space.places import FaultList, nearest
+from study.space.retune_spec import read_retune
 from study.space.search import ablatable, not_searchable
 from study.space.yamlfile import KeyPath
 
 MAX_ARMS = 1024
 MAX_TRIALS = 100_000
-_KEYS = ("design", "seeds", "factors", "resolution", "stop")
+_KEYS = ("design", "seeds", "factors", "resolution", "stop", "retune")
 _PATH: KeyPath = ("ablate",)
 _FACTORS: KeyPath = ("ablate", "factors")
 _FORM = "For example reconstruction: [l1, huber], or no_reversal: {without: {reversal: none}}."
@@ -63,14 +64,17 @@ def read_ablation(raw: Any, info: RecipeInfo, faults: FaultList) -> Ablation | N
     seeds = _seeds(raw, faults)
     factors = _factors(raw, info, faults)
     stop = read_stop(raw.get("stop"), design, len(seeds), faults)
+    stops = raw.get("stop") is not None
+    retune = read_retune(raw.get("retune"), info, seeds, factors, faults, stops=stops)
     if design is None:
         return None
     _one_level(design, raw, factors, faults)
     _few_factors(design, factors, faults)
     resolution = _resolution(raw, design, factors, faults)
-    if not factors or not _few_arms(design, factors, resolution or 3, len(seeds), faults):
+    runs = len(seeds) + (retune.num_trials if retune else 0)
+    if not factors or not _few_arms(design, factors, resolution or 3, runs, faults):
         return None
-    return Ablation(design, tuple(seeds), tuple(factors), resolution, stop)
+    return Ablation(design, tuple(seeds), tuple(factors), resolution, stop, retune)
 
 
 def check_tune(tune: Any, ablation: Ablation | None, faults: FaultList) -> None:
@@ -84,14 +88,21 @@ def check_tune(tune: Any, ablation: Ablation | None, faults: FaultList) -> None:
     given = tune if isinstance(tune, dict) else {}
     count = ""
     if ablation is not None:
-        arms, seeds = len(ablation.arms), len(ablation.seeds)
-        count = f", here {arms} x {seeds} = {arms * seeds}"
+        count = f", here {counted(ablation)} = {ablation.num_trials}"
     way_outs = {"num_trials": "Take it out; ablate.seeds and ablate.factors make the number."}
     way_outs["seed"] = "Take it out, or set them there (--set ablate.seeds=[0,1])."
     for key, rule in _NOT_FOR_ABLATIONS.items():
         if key in given:
             way_out = way_outs.get(key, "Take it out.")
             faults.add(("tune", key), rule.format(count=count), way_out, given[key])
+
+
+def counted(ablation: Ablation) -> str:
+    """How the number of trials comes about: ``4 x 3``, or ``4 x (3 + 8 tuning)``."""
+    runs = f"{len(ablation.seeds)}"
+    if ablation.retune is not None:
+        runs = f"({runs} + {ablation.retune.num_trials} tuning)"
+    return f"{len(ablation.arms)} x {runs}"
 
 
 def level_path(factor: Factor, level: Level, parameter: str) -> KeyPath:
@@ -285,14 +296,14 @@ def _few_arms(
     design: Design,
     factors: Sequence[Factor],
     resolution: Resolution,
-    num_seeds: int,
+    num_runs: int,
     faults: FaultList,
 ) -> bool:
     arms = num_arms(design, factors, resolution)
     if arms > MAX_ARMS:
         rule = f"{design} of these factors has {arms:,} arms, more than {MAX_ARMS:,}"
         faults.add(_FACTORS, rule, "Take factors out, or use fractional_factorial.")
-    elif arms * num_seeds > MAX_TRIALS:
-        rule = f"{arms:,} arms at {num_seeds:,} seeds are more than {MAX_TRIALS:,} trials"
-        faults.add((*_PATH, "seeds"), rule, "List fewer seeds.")
-    return arms <= MAX_ARMS and arms * num_seeds <= MAX_TRIALS
+    elif arms * num_runs > MAX_TRIALS:
+        rule = f"{arms:,} arms at {num_runs:,} seeds are more than {MAX_TRIALS:,} trials"
+        faults.add((*_PATH, "seeds"), rule, "List fewer seeds, or tune less.")
+    return arms <= MAX_ARMS and arms * num_runs <= MAX_TRIALS

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from study.space.ablation import ARM, SEED
+from study.space.ablation import ARM, DEFAULT, RETUNE, SEED
 from study.space.ablation_check import split_name
 from study.space.conditions import When, existing, in_order, points
 from study.space.domains import (
@@ -52,11 +52,16 @@ def flat(spec: StudySpec) -> dict[str, Domain]:
 
     ``search.lr`` is ``train.lr``; ``search.m_in: {below: id_energy, sd: ...}`` is
     ``train.m_in.sd``; an absolute margin is ``train.m_in``; ``model.dropout`` stays. The points
-    of an ablation have an ``arm`` and a ``seed``.
+    of an ablation have an ``arm`` and a ``seed``, and ``retune``, the number of a tuning point,
+    where arms are re-tuned.
     """
     if spec.ablate is not None:
         names = tuple(arm.name for arm in spec.ablate.arms)
-        return {ARM: Choice(names), SEED: Choice(spec.ablate.seeds)}
+        retune, seeds = spec.ablate.retune, spec.ablate.seeds
+        if retune is None:
+            return {ARM: Choice(names), SEED: Choice(seeds)}
+        tried = Choice((DEFAULT, *range(retune.num_trials)))
+        return {ARM: Choice(names), SEED: Choice((*seeds, retune.seed)), RETUNE: tried}
     return {
         _flat_name(name, entry): entry.domain if isinstance(entry, MarginSearch) else entry
         for name, entry in spec.search.items()
@@ -131,7 +136,7 @@ def base_at(spec: StudySpec, point: Mapping[str, Scalar]) -> BaseSection:
 def _settings(spec: StudySpec, point: Mapping[str, Scalar]) -> Mapping[str, Any]:
     """What a point sets: parameter, as the YAML names it -> value in the YAML's form."""
     if spec.ablate is not None:
-        return spec.ablate.arm(str(point[ARM])).settings
+        return spec.ablate.settings(point)
     flat_names = {name: _flat_name(name, entry) for name, entry in spec.search.items()}
     values = {name: point[full] for name, full in flat_names.items() if full in point}
     return {

@@ -67,18 +67,20 @@ _ONE_FOR_ALL = ("backbone", "dropout")
 _OF_THE_NETWORK = ("stem", "normalisation", "image_size", "pretrained_on")
 
 
-def read_search(raw: Any, info: RecipeInfo, faults: FaultList) -> dict[str, Search]:
+def read_search(
+    raw: Any, info: RecipeInfo, faults: FaultList, path: KeyPath = ("search",)
+) -> dict[str, Search]:
     """The searched parameters, each value of each domain valid for its parameter.
 
     Args:
         raw: what the YAML has under ``search``; None where it has nothing.
         info: the recipe.
         faults: takes every fault.
+        path: where it stands; conditions are those of the section ``search`` alone.
 
     Returns:
         Name as in the YAML -> what is searched, those without a fault.
     """
-    path: KeyPath = ("search",)
     if not isinstance(raw, dict) or not raw:
         way_out = f"Give a parameter a domain, for example lr: {FORMS.split(' or ')[0]}."
         faults.add(path, "a study searches at least one parameter", way_out, raw)

@@ -264,7 +264,8 @@ class TuneSection(Section):
         objectives: metrics that the searcher follows, each by its own direction, in place of
             val/objective; the front is in study.db. The selection's rule stays. null: one.
         population: of nsga2, finished trials a generation; the first one is drawn at random.
-        num_trials: trials in the study; an ablation has arms times seeds.
+        num_trials: trials in the study; an ablation has arms times seeds and
+            those that re-tune its arms.
         seed: of the searcher, and of every trial's training: trials then differ by their
             parameters alone (common random numbers).
         time_budget_s: the study pauses after this many seconds; null: never.

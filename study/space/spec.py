@@ -337,8 +337,7 @@ def _assemble(
 ) -> StudySpec:
     train = _fixed(info.params, values["train"], search)
     if ablate is not None:  # its trials are enumerated like a grid's points
-        num_trials = len(ablate.arms) * len(ablate.seeds)
-        values["tune"] |= {"searcher": "grid", "num_trials": num_trials}
+        values["tune"] |= {"searcher": "grid", "num_trials": ablate.num_trials}
     return StudySpec(
         recipe=str(data["recipe"]),
         data=DataSection(**values["data"]),

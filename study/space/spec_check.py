@@ -18,7 +18,7 @@ from study.recipes.catalog import RecipeInfo
 from study.recipes.params import Rule, Section
 from study.scoring.metrics import OOD_METRICS
 from study.space.ablation import BASELINE
-from study.space.ablation_check import each_arm, values_of
+from study.space.ablation_check import each_arm, each_point, values_of
 from study.space.conditions import When, ancestors, points
 from study.space.domains import MarginSearch
 from study.space.model_check import check_base, check_init, check_init_of_base, check_model
@@ -345,6 +345,7 @@ def check_against_base(
         check(values, faults)
     if spec.ablate is not None:
         each_arm(spec.ablate, values, faults, check, arms)
+        each_point(spec.ablate, values, faults, check, arms)
     if faults.faults:
         raise BadInput(faults.faults)
 

@@ -7,8 +7,9 @@ Events: ``started`` {warm_start: trials of another study, where there is one},
 ``ask`` {number, seed, params}, ``result`` {number, epoch, metrics, decision},
 ``failed`` {number, epoch, reason, cause, traceback}, ``lost`` {number, cause},
 ``retried`` {number, epoch, reason, cause}. A confirming trial's ``ask`` has ``confirms``, the
-number of its candidate; Optuna is never told of it. The ``ask`` of a trial that is not run,
-since its arm of an ablation was stopped, says why under ``stopped``.
+number of its candidate; Optuna is never told of it. The ``ask`` of a trial that tunes an arm of
+an ablation has ``tunes``; that of a trial that is not run, since its arm was stopped, says why
+under ``stopped``.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class TrialRecord:
         lost: how often its worker died under it.
         retried: how often it was out of memory and put back, to go on alone.
         confirms: number of the candidate whose parameters it trains anew; None in the search.
+        tunes: whether it only tunes its arm of an ablation.
     """
 
     number: int
@@ -70,6 +72,12 @@ class TrialRecord:
     lost: int = 0
     retried: int = 0
     confirms: int | None = None
+    tunes: bool = False
+
+    @property
+    def competes(self) -> bool:
+        """Whether it is one of those among which a study compares and chooses."""
+        return self.confirms is None and not self.tunes
 
     @property
     def arm(self) -> str:
@@ -113,10 +121,18 @@ class Decisions:
             return None
         trial = self._drawn()
         params = dict(trial.params)
-        record = TrialRecord(number, params.get(SEED, self.plan.seed), params)
-        self._ledger.append("ask", number=number, seed=record.seed, params=record.params)
+        tunes = self.num_searched < self.plan.num_tuning
+        record = TrialRecord(number, params.get(SEED, self.plan.seed), params, tunes=tunes)
+        more = {"tunes": True} if tunes else {}
+        self._ledger.append("ask", number=number, seed=record.seed, params=record.params, **more)
         self._begin(record, trial)
         return record
+
+    def ask_at(self, chosen: Point) -> TrialRecord | None:
+        """The next trial of the grid with some values that only results could tell."""
+        number = self.num_searched
+        self._sampler.recorded[number] = {**self.plan.grid[number], **chosen}
+        return self.ask()
 
     def ask_again(self, candidate: int, seed: int) -> TrialRecord:
         """A trial with the parameters of ``candidate`` and another seed, on the ledger."""
@@ -286,7 +302,8 @@ class Decisions:
 
     def _replay_ask(self, event: Record) -> None:
         confirms = event.get("confirms")
-        record = TrialRecord(event["number"], event["seed"], event["params"], confirms=confirms)
+        kind: dict[str, Any] = {"confirms": confirms, "tunes": bool(event.get("tunes"))}
+        record = TrialRecord(event["number"], event["seed"], event["params"], **kind)
         trial = None
         if confirms is None:
             self._sampler.recorded[self.num_searched] = event["params"]

@@ -40,6 +40,7 @@ class SearchPlan:
         max_epochs: the most that a trial of the study can have.
         population: of NSGA-II.
         objectives: metrics that the searcher follows in place of val/objective; none for that.
+        num_tuning: trials that tune an ablation's arms, the first of the grid.
         objective: val/objective, under this study's floor, of an epoch of another study.
     """
 
@@ -57,6 +58,7 @@ class SearchPlan:
     max_epochs: int = 1
     population: int = 16
     objectives: tuple[str, ...] = ()
+    num_tuning: int = 0
     objective: Callable[[Mapping[str, float]], float] = _recorded_objective
 
     @property

@@ -10,11 +10,12 @@ import torch
 
 from study.confirm import Choose, Confirmation
 from study.records.files import RunFolder
-from study.records.ledger import Ledger
+from study.records.ledger import Ledger, Record
 from study.scoring.objective import objective
 from study.setup import Setup
 from study.space.ablation import ARM, SEED, Ablation
 from study.space.points import absent, conditions, grid, is_under, suggested, to_optuna, values_of
+from study.space.retune import Retune
 from study.space.spec import StudySpec
 from study.training.assignment import trial_id
 from study.training.loop import Goal
@@ -22,6 +23,7 @@ from study.training.trial import TrialSetting
 from study.tune.decisions import Decisions, SearchPlan, TrialRecord
 from study.tune.ray_tuner import ray_running, run_session
 from study.tune.resources import Resources, plan_resources
+from study.tune.retuning import Retuning
 from study.tune.session import Limits, Session
 from study.tune.stopping import Stopping
 from study.watch.observers import ProgressObserver, RecordsObserver, standing
@@ -91,6 +93,7 @@ def search_plan(setup: Setup) -> SearchPlan:
         max_epochs=max(values_of(setup.spec, "epochs")),
         population=tune.population,
         objectives=tuple(tune.objectives or ()),
+        num_tuning=setup.spec.ablate.num_tuning if setup.spec.ablate else 0,
         objective=lambda metrics: objective(metrics, select.metric, setup.floor),
     )
 
@@ -124,8 +127,11 @@ def search(
     session = Session(
         decisions, setup.assign, limits, [ProgressObserver(progress, setup), board, records]
     )
-    if setup.spec.ablate is not None and setup.spec.ablate.stop is not None:
-        session.ask = _stopping(setup, setup.spec.ablate, decisions, progress).next_trial
+    ablation = setup.spec.ablate
+    if ablation is not None and ablation.stop is not None:
+        session.ask = _stopping(setup, ablation, decisions, progress).next_trial
+    if ablation is not None and ablation.retune is not None:
+        session.ask = _retuning(ablation, ablation.retune, decisions, progress).next_trial
     if choose is not None:
         session.confirmation = _confirmation(run, setup, records, decisions, progress, choose)
     _tell_start(progress, setup, decisions, machine)
@@ -153,6 +159,23 @@ def _stopping(
         progress.trial_ended(trial_id(record.number), record.status, {}, record.reason)
 
     return Stopping(decisions, ablation, rule, metric, told)
+
+
+def _retuning(
+    ablation: Ablation, retune: Retune, decisions: Decisions, progress: Progress
+) -> Retuning:
+    what = f"{retune.num_trials} trials each over {', '.join(retune.search)}, seed {retune.seed}"
+    progress.note(f"Arms are re-tuned first: {what}")
+
+    def told(choice: Record) -> None:
+        arm, trial = choice["arm"], choice["trial"]
+        if trial is None:
+            progress.warning(f"{arm}: no tuning trial finished; it is measured at its defaults")
+            return
+        values = ", ".join(f"{name} {value}" for name, value in choice["settings"].items())
+        progress.note(f"{arm}: best of its tuning is trial {trial_id(trial)}, {values}")
+
+    return Retuning(decisions, ablation, retune, told)
 
 
 def _confirmation(
@@ -193,6 +216,8 @@ def _tell_start(progress: Progress, setup: Setup, decisions: Decisions, machine:
 def _told(setup: Setup, record: TrialRecord) -> dict[str, Any]:
     """Parameters of a trial for TensorBoard, arm and seed of an ablation among them."""
     arm: dict[str, Any] = {ARM: record.arm, SEED: record.seed} if setup.spec.ablate else {}
+    if record.tunes:
+        arm["tunes"] = True
     if record.confirms is not None:
         arm = {ARM: record.arm, SEED: record.seed, "confirms": trial_id(record.confirms)}
     gone = absent(setup.spec, record.params)

@@ -11,6 +11,7 @@ from study.records.disk import parse_bytes, sweep_temporaries
 from study.records.failures import FailedTrial, failure_lines
 from study.records.files import KEPT, RunFolder, write_bytes
 from study.records.tables import checkpoint_epoch, write_tables
+from study.scoring.objective import OBJECTIVE
 from study.setup import Setup
 from study.training.assignment import trial_id
 from study.tune.decisions import Decisions, TrialRecord
@@ -41,7 +42,7 @@ class ProgressObserver(Observer):
         total = self._setup.num_epochs(record.params)
         done = len(record.epochs)
         metrics = record.epochs[-1]
-        if record.confirms is not None:  # it does not compete for the best so far
+        if not record.competes:  # it does not compete for the best so far
             metrics = {IMAGES_PER_S: metrics[IMAGES_PER_S]} if IMAGES_PER_S in metrics else {}
         self._progress.epoch(trial_id(record.number), done, total, metrics)
 
@@ -60,6 +61,9 @@ class ProgressObserver(Observer):
             kept = select.metric.replace("val", KEPT, 1)
             metric = kept if kept in every else select.metric
             reason = f"{metric} {every[metric]:.4g}, trial {trial_id(record.confirms)} anew"
+        if record.tunes and record.status == "finished":
+            every = chosen_metrics(record, select.checkpoint)
+            reason = f"tunes {record.arm}: {OBJECTIVE} {every[OBJECTIVE]:.4g}"
         self._progress.trial_ended(trial_id(record.number), record.status, metrics, reason)
 
 
@@ -70,8 +74,8 @@ def chosen_metrics(record: TrialRecord, rule: str) -> dict[str, float]:
 
 
 def standing(record: TrialRecord, rule: str) -> dict[str, float]:
-    """The same for the progress view: a confirming trial does not compete for the best."""
-    return {} if record.confirms is not None else chosen_metrics(record, rule)
+    """The same for the progress view: what confirms or tunes does not compete for the best."""
+    return chosen_metrics(record, rule) if record.competes else {}
 
 
 class RecordsObserver(Observer):

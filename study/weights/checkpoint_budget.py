@@ -62,16 +62,24 @@ class CheckpointBudget:
 
 
 def losers(trials: Sequence[TrialRecord], rule: str) -> list[TrialRecord]:
-    """Ended trials that may lose their weights: failed, pruned, then finished; worst first."""
+    """Ended trials that may lose their weights, worst first.
+
+    Those that tune an arm before others; then failed, pruned, finished.
+    """
 
     def value(record: TrialRecord) -> float:
         epoch = checkpoint_epoch(record.objectives, rule)
         return record.objectives[epoch - 1] if epoch else float("inf")
 
-    def order(record: TrialRecord) -> tuple[int, float, int]:
-        return _LOSE_FIRST.index(record.status), -value(record), record.number
+    def order(record: TrialRecord) -> tuple[bool, int, float, int]:
+        kind = _LOSE_FIRST.index(record.status)
+        return record.competes, kind, -value(record), record.number
 
     trials = [record for record in trials if record.confirms is None]
-    best = min((value(r) for r in trials if r.status == "finished"), default=None)
+
+    def stands(record: TrialRecord) -> bool:
+        return record.status == "finished" and record.competes
+
+    best = min((value(r) for r in trials if stands(r)), default=None)
     ended = [r for r in trials if r.status in _LOSE_FIRST]
-    return sorted((r for r in ended if r.status != "finished" or value(r) != best), key=order)
+    return sorted((r for r in ended if not stands(r) or value(r) != best), key=order)

@@ -1,0 +1,233 @@
+"""Re-tuning the arms of an ablation: order, choice, ledger, the same after any interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.errors import BadInput
+from study.records.files import TUNED, TUNING
+from study.records.ledger import Ledger, Record, read_ledger
+from study.records.tables import trials_table
+from study.space.ablation import RETUNE
+from study.space.points import flat, grid, substitute, to_optuna
+from study.space.spec import StudySpec, load_resolved, load_space
+from study.tune.decisions import Decisions, SearchPlan, TrialRecord
+from study.tune.retuning import Retuning
+from study.weights.checkpoint_budget import losers
+
+SPACE = """
+recipe: cifar10
+train: {epochs: 2, batch_size: 8, epoch_images: 16}
+ablate:
+  design: one_at_a_time
+  seeds: [3, 1]
+  factors: {momentum: [0.5], augment: [none]}
+  retune: {num_trials: 3, seed: 1000, search: {lr: {loguniform: [1.0e-3, 1.0e-1]}}}
+select: {metric: val/id_accuracy}
+"""
+ARMS = ["baseline", "momentum=0.5", "augment=none"]
+BEST = {"baseline": 1, "momentum=0.5": 2, "augment=none": 0}
+Value = Callable[[TrialRecord], float | None]
+
+
+def space(folder: Path, *overrides: str) -> StudySpec:
+    file = folder / "space.yaml"
+    file.write_text(SPACE)
+    return load_space(str(file), overrides)
+
+
+def plan(spec: StudySpec) -> SearchPlan:
+    assert spec.ablate is not None
+    return SearchPlan(
+        seed=0,
+        searcher="grid",
+        scheduler="none",
+        grace_epochs=1,
+        reduction_factor=3,
+        checkpoint_rule="best",
+        distributions={name: to_optuna(domain) for name, domain in flat(spec).items()},
+        num_epochs=lambda point: 2,
+        grid=grid(spec),
+        num_tuning=spec.ablate.num_tuning,
+    )
+
+
+def objective(record: TrialRecord) -> float | None:
+    """Every arm has another best point."""
+    return 0.5 if record.tunes and record.params[RETUNE] == BEST[record.arm] else 0.6
+
+
+def run(
+    folder: Path,
+    spec: StudySpec,
+    value: Value = objective,
+    *,
+    stop_after: int | None = None,
+    at_once: int = 1,
+) -> tuple[Decisions, list[Record]]:
+    """So many trials at once, the newest first; to the end or to so many results."""
+    told: list[Record] = []
+    ablation = spec.ablate
+    assert ablation is not None
+    assert ablation.retune is not None
+    with Ledger(folder / "ledger.jsonl") as ledger:
+        decisions = Decisions(plan(spec), ledger)
+        retuning = Retuning(decisions, ablation, ablation.retune, told.append)
+        steps = 0
+        while steps != stop_after:
+            while len(decisions.unfinished) < at_once and retuning.next_trial() is not None:
+                pass
+            if not decisions.unfinished:
+                break
+            _epoch(decisions, decisions.unfinished[-1], value)
+            steps += 1
+    return decisions, told
+
+
+def _epoch(decisions: Decisions, record: TrialRecord, value: Value) -> None:
+    found, epoch = value(record), len(record.epochs) + 1
+    if found is None:
+        decisions.failed(record.number, reason="loss is nan", cause="diverged")
+        return
+    metrics = {"val/objective": found + 0.1 / epoch, "val/id_accuracy": 0.9, "time_s": 1.0}
+    decisions.result(record.number, epoch, metrics)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    records = read_ledger(folder / "ledger.jsonl")[0]
+    return [{k: v for k, v in one.items() if k not in ("time", "crc32")} for one in records]
+
+
+def measured(decisions: Decisions) -> list[tuple[str, int, Any]]:
+    trials = [one for one in decisions.trials if not one.tunes]
+    return [(one.arm, one.seed, one.params[RETUNE]) for one in trials]
+
+
+def test_tuning_trials_come_first_all_arms_at_one_point_and_one_seed(tmp_path: Path) -> None:
+    decisions, _ = run(tmp_path, space(tmp_path))
+    first = [(one.arm, one.seed, one.params[RETUNE]) for one in decisions.trials[:9]]
+    assert first == [(arm, 1000, point) for point in range(3) for arm in ARMS]
+    assert [one.tunes for one in decisions.trials] == [True] * 9 + [False] * 6
+
+
+def test_every_arm_is_measured_at_its_own_best_point(tmp_path: Path) -> None:
+    spec = space(tmp_path)
+    decisions, told = run(tmp_path, spec)
+    assert measured(decisions) == [(arm, seed, BEST[arm]) for seed in (3, 1) for arm in ARMS]
+    assert spec.ablate is not None
+    assert spec.ablate.retune is not None
+    last = decisions.trials[-1]
+    train, _ = substitute(spec, last.params)
+    assert train["lr"] == spec.ablate.retune.points[BEST[last.arm]]["lr"]
+    assert train["augment"] == "none"
+    assert told[0]["settings"] == spec.ablate.retune.points[1]
+
+
+def test_equal_values_go_to_the_lower_number_and_failed_trials_lose(tmp_path: Path) -> None:
+    def value(record: TrialRecord) -> float | None:
+        return None if record.tunes and record.params[RETUNE] == 0 else 0.5
+
+    decisions, _ = run(tmp_path, space(tmp_path), value)
+    assert {point for _, _, point in measured(decisions)} == {1}
+
+
+def test_arm_whose_tuning_failed_is_measured_at_its_defaults_and_that_is_told(
+    tmp_path: Path,
+) -> None:
+    def value(record: TrialRecord) -> float | None:
+        return None if record.tunes and record.arm == "momentum=0.5" else objective(record)
+
+    spec = space(tmp_path)
+    decisions, told = run(tmp_path, spec, value)
+    assert ("momentum=0.5", 3, "default") in measured(decisions)
+    assert [one["arm"] for one in told if one["trial"] is None] == ["momentum=0.5"]
+    point = next(one.params for one in decisions.trials if one.params[RETUNE] == "default")
+    assert substitute(spec, point)[0]["lr"] == spec.train["lr"]
+
+
+def test_points_and_choices_are_on_the_ledger_before_who_goes_by_them(tmp_path: Path) -> None:
+    run(tmp_path, space(tmp_path))
+    events = lines(tmp_path)
+    kinds = [one["event"] for one in events]
+    assert kinds[0] == TUNING
+    for arm in ARMS:
+        mine = [i for i, one in enumerate(events) if one.get("params", {}).get("arm") == arm]
+        tuned = next(i for i, one in enumerate(events) if one.get("arm") == arm)
+        ended = [i for i, one in enumerate(events) if one.get("number") in _tuning(events, arm)]
+        assert events[tuned]["event"] == TUNED
+        assert max(ended) < tuned < min(i for i in mine if not events[i].get("tunes"))
+
+
+def _tuning(events: list[dict[str, Any]], arm: str) -> set[int]:
+    asks = [one for one in events if one.get("tunes")]
+    return {one["number"] for one in asks if one["params"]["arm"] == arm}
+
+
+def test_measuring_waits_for_the_tuning_of_its_own_arm_alone(tmp_path: Path) -> None:
+    spec = space(tmp_path)
+    assert spec.ablate is not None
+    assert spec.ablate.retune is not None
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        decisions = Decisions(plan(spec), ledger)
+        retuning = Retuning(decisions, spec.ablate, spec.ablate.retune, lambda event: None)
+        for _ in range(9):
+            assert retuning.next_trial() is not None
+        assert retuning.next_trial() is None
+        for number in (0, 3, 6, 6, 3, 0):
+            _epoch(decisions, decisions.trials[number], objective)
+        record = retuning.next_trial()
+        assert record is not None
+        assert (record.arm, record.params[RETUNE]) == ("baseline", 1)
+        assert retuning.next_trial() is None
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 17, 18, 19, 20, 25])
+def test_ablation_cut_off_and_resumed_takes_the_same_decisions(
+    tmp_path: Path, stop_after: int
+) -> None:
+    (whole := tmp_path / "whole").mkdir()
+    (cut := tmp_path / "cut").mkdir()
+    spec = space(tmp_path)
+    run(whole, spec)
+    run(cut, spec, stop_after=stop_after)
+    (cut / "spec.yaml").write_text(spec.dump())
+    assert lines(cut) != lines(whole)
+    run(cut, load_resolved(cut / "spec.yaml"))
+    assert lines(cut) == lines(whole)
+
+
+def test_ledger_cut_after_any_line_leads_to_the_same_trials(tmp_path: Path) -> None:
+    spec = space(tmp_path)
+    whole, _ = run(tmp_path, spec)
+    text = (tmp_path / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    for length in range(0, len(text), 3):
+        (cut := tmp_path / str(length)).mkdir()
+        (cut / "ledger.jsonl").write_bytes(b"".join(text[:length]))
+        decisions, _ = run(cut, spec)
+        assert measured(decisions) == measured(whole)
+
+
+def test_choices_do_not_hang_on_how_many_trials_run_at_once(tmp_path: Path) -> None:
+    (one := tmp_path / "one").mkdir()
+    (five := tmp_path / "five").mkdir()
+    first, _ = run(one, space(tmp_path))
+    second, _ = run(five, space(tmp_path), at_once=5)
+    assert measured(first) == measured(second)
+
+
+def test_resume_with_other_points_than_recorded_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, space(tmp_path), stop_after=3)
+    other = space(tmp_path, "ablate.retune.search.lr={loguniform: [1.0e-3, 2.0e-1]}")
+    with pytest.raises(BadInput, match="points of re-tuning differ"):
+        run(tmp_path, other)
+
+
+def test_table_tells_tuning_trials_apart_and_their_weights_go_first(tmp_path: Path) -> None:
+    decisions, _ = run(tmp_path, space(tmp_path))
+    table = trials_table(decisions.trials, lambda record: {}, "best", live=False)
+    assert table["tunes"].tolist() == [True] * 9 + [False] * 6
+    assert {one.number for one in losers(decisions.trials, "best")[:9]} == set(range(9))
