@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -163,6 +167,26 @@ def test_cifar10_folder_is_read_and_damage_is_named(tmp_path, monkeypatch):
     assert "data_batch_2: is missing" in told
     assert "data_batch_3: is damaged or truncated" in told
     assert "test_batch: is an empty file" in told
+
+
+def test_cifar10_is_downloaded_unpacked_and_read(tmp_path, monkeypatch):
+    """From an archive in the public layout, served by a server of this machine."""
+    from torchvision.datasets import CIFAR10
+
+    folder = _batches(tmp_path / "served", monkeypatch)
+    archive = tmp_path / "served" / CIFAR10.filename
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, CIFAR10.base_folder)
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    handler = partial(SimpleHTTPRequestHandler, directory=str(archive.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/{archive.name}"
+        monkeypatch.setattr(CIFAR10, "url", url)
+        images = _read("cifar10", tmp_path / "new", "train", download=True)
+        server.shutdown()
+    assert len(images) == 10
+    assert (tmp_path / "new" / CIFAR10.base_folder / "test_batch").exists()
 
 
 def test_failed_download_says_why_and_what_to_do(tmp_path, monkeypatch):
