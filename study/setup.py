@@ -28,6 +28,7 @@ from study.space.points import (
     substitute,
     values_of,
 )
+from study.space.set_check import check_outlier_weights
 from study.space.spec import StudySpec
 from study.space.spec_check import check_against_base, check_against_data
 from study.training.assignment import Assignment
@@ -205,6 +206,7 @@ def prepare_data(
     num_outliers = len(data.outliers.images) if data.outliers else None
     check_against_data(spec, len(data.train.images), num_outliers)
     check_detectors_on_data(spec, len(data.train.images), data.num_classes)
+    check_outlier_weights(spec, [one.name for one in plan.outliers])
     return data, leaks
 
 

@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -61,8 +62,8 @@ def make_pool(
         weights: source -> weight above 0; None for no mixing.
 
     Raises:
-        ValueError: if the weights do not name the sources that there are, each once, or the cap
-            leaves none of one.
+        ValueError: if the weights do not name the sources that there are, each once, have no
+            finite sum, or the cap leaves none of one.
     """
     num_images = len(images)
     rows: Rows = np.arange(num_images, dtype=np.int64)
@@ -80,6 +81,8 @@ def make_pool(
             f"{', '.join(empty)}; raise it"
         )
     sum_of_weights = sum(weights.values())
+    if not math.isfinite(sum_of_weights):
+        raise ValueError(f"outlier_weights: {dict(weights)} have no finite sum; lower them")
     return OutlierPool(sources, tuple(weight / sum_of_weights for weight in weights.values()))
 
 

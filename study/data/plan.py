@@ -316,9 +316,9 @@ def _clashes(roles: dict[str, list[Source]]) -> list[Fault]:
             place, rule = f"data.{role}", f"'{source.name}' is also {other_place}"
             if other_role == role:
                 rule = f"'{source.name}' is named twice"
-            elif role == "ood_val" and other_role == "ood_test":
+            elif role == "ood_val" and other_role in ("ood_test", "id_test"):
                 rule += "; tuning on a test set invalidates the result"
-            elif other_role in ("ood_test", "id_test"):
+            elif role != "ood_test" and other_role in ("ood_test", "id_test"):
                 rule += "; training on a test set invalidates the result"
             else:
                 rule += "; each role needs images of its own"

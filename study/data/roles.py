@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -120,10 +120,9 @@ def given_validation(images: ImageSet, validation: ImageSet) -> tuple[TrainID, V
     if images.classes != validation.classes:
         rule = f"classes {list(validation.classes)} are not those of '{images.name}'"
         raise BadInput(Fault(validation.provenance, "", rule, "Name lists of one data set."))
-    every = (np.arange(len(images)), np.arange(len(validation)))
     return (
-        TrainID(images.take(every[0], "train")),
-        ValidationID(validation.take(every[1], "val_id")),
+        TrainID(replace(images, name="train")),
+        ValidationID(replace(validation, name="val_id")),
     )
 
 

@@ -56,10 +56,7 @@ def read_ablation(raw: Any, info: RecipeInfo, faults: FaultList) -> Ablation | N
         way_out = f"Write its keys below `ablate:`, indented: {', '.join(_KEYS[:3])}."
         faults.add(_PATH, "a section is a mapping of keys", way_out, raw)
         return None
-    for key, value in raw.items():
-        if key not in _KEYS:
-            rule = "`ablate` has no such key"
-            faults.add((*_PATH, key), rule, nearest(key, _KEYS), value)
+    faults.add_unknown(_PATH, raw, _KEYS)
     design = _design(raw, faults)
     seeds = _seeds(raw, faults)
     factors = _factors(raw, info, faults)

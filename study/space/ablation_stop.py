@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from study.space.ablation import COMBINING, Design
-from study.space.places import FaultList, nearest
+from study.space.places import FaultList
 from study.space.yamlfile import KeyPath
 
 LEAST_SEEDS = 3  # pairs at the first look: of two, one degree of freedom tells nothing
@@ -93,10 +93,7 @@ def read_stop(
         faults.add(_PATH, "the rule is a mapping of keys, or null", f"Write {_FORM}.", raw)
         return None
     before = len(faults.faults)
-    known = tuple(StopRule().plain())
-    for key in raw:
-        if key not in known:
-            faults.add((*_PATH, key), "`stop` has no such key", nearest(key, known), raw[key])
+    faults.add_unknown(_PATH, raw, tuple(StopRule().plain()))
     _check_numbers(raw, faults)
     if design in COMBINING:
         rule = f"design {design} compares arms with each other, not with the baseline alone"

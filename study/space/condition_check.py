@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from study.space.conditions import Conditions, When, ancestors, num_points, points
-from study.space.domains import MAX_GRID, Choice, Domain, MarginSearch
+from study.space.conditions import Conditions, When, ancestors, points, representatives
+from study.space.domains import Choice, Domain, MarginSearch
 from study.space.places import FaultList, nearest, same_value
 from study.space.yamlfile import KeyPath
 
 Search = Domain | MarginSearch
 WHEN = "when"
+_MOST_PARENTS = 8
 _FORM = "Write when: {reconstruction: huber}, or a list of values: {reconstruction: [huber, l1]}."
 
 
@@ -61,6 +62,10 @@ def _condition(
         rule = "a condition maps searched parameters to the values under which this one exists"
         faults.add(path, rule, _FORM, form)
         return None
+    if len(form) > _MOST_PARENTS:
+        rule = f"a condition is on {_MOST_PARENTS} parameters at most, and here are {len(form)}"
+        faults.add(path, rule, "Name fewer.", form)
+        return None
     parents = []
     for parent, wanted in form.items():
         values = _values(name, parent, wanted, found, raw, faults)
@@ -108,15 +113,16 @@ def _of_choice(
         known = ", ".join(map(str, entry.values))
         faults.add(path, rule, f"{parent} is one of {known}.", wanted)
         return ()
-    if len(values) > len({str(value) for value in values}):
+    # In the parent's order and in its types, so that a dump is read back equal.
+    kept = tuple(v for v in entry.values if any(same_value(v, one) for one in values))
+    if len(values) > len(kept):
         faults.add(path, "a condition lists each value once", "Take it out.", wanted)
         return ()
-    if len(values) == len(entry.values) and not conditional:
+    if len(kept) == len(entry.values) and not conditional:
         rule = f"the condition always holds: these are all values of {parent}"
         faults.add(path, rule, f"Leave some out, or take `{WHEN}` out.", wanted)
         return ()
-    # In the parent's order and in its types, so that a dump is read back equal.
-    return tuple(v for v in entry.values if any(same_value(v, one) for one in values))
+    return kept
 
 
 def _round(conditions: Conditions, faults: FaultList) -> bool:
@@ -135,10 +141,9 @@ def _never(conditions: Conditions, found: Mapping[str, Search], faults: FaultLis
     for name in conditions:
         parents = ancestors([name], conditions)
         values = {n: found[n].values for n in found if n in parents}  # type: ignore[union-attr]
-        if num_points(values, conditions, MAX_GRID) > MAX_GRID:
-            continue  # too many to look at each
         known = {n: one for n, one in conditions.items() if n in values}
-        if not any(conditions[name].holds(point) for point in points(values, known)):
+        each = points(representatives(values, conditions), known)
+        if not any(conditions[name].holds(point) for point in each):
             rule = "the condition never holds: what it asks for excludes each other"
             way_out = f"Change it, or take {name} out of the search."
             faults.add(("search", name, WHEN), rule, way_out, conditions[name].plain())

@@ -105,6 +105,28 @@ def points(values: Mapping[str, Sequence[Any]], conditions: Conditions) -> Itera
     return extended({}, 0)
 
 
+def representatives(
+    values: Mapping[str, Sequence[Any]], conditions: Conditions
+) -> dict[str, list[Any]]:
+    """For each parameter, one value of those that no condition tells from one another.
+
+    Enough to see which parameters can exist together, whatever the length of choices.
+    """
+    wanted: dict[str, list[tuple[Any, ...]]] = {name: [] for name in values}
+    for condition in conditions.values():
+        for parent, lets in condition.parents:
+            if parent in wanted:
+                wanted[parent].append(lets)
+    found: dict[str, list[Any]] = {}
+    for name, choices in values.items():
+        kinds: dict[tuple[bool, ...], Any] = {}
+        for value in choices:
+            kind = tuple(any(same_value(value, o) for o in lets) for lets in wanted[name])
+            kinds.setdefault(kind, value)
+        found[name] = list(kinds.values())
+    return found
+
+
 def num_points(values: Mapping[str, Sequence[Any]], conditions: Conditions, most: int) -> int:
     """Number of ``points``, exact up to ``most``; parents beyond that are not gone through.
 

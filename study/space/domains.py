@@ -16,6 +16,8 @@ from study.space.yamlfile import KeyPath
 Scalar = bool | int | float | str | None
 FORMS = "{uniform: [0, 1]}, {loguniform: [1.0e-4, 1.0e-2]}, {int: [1, 8]} or {choice: [a, b]}"
 MAX_GRID = 100_000
+MAX_STEPS = 10**9
+MAX_INT = 2**53  # searchers draw in float64: above it not every whole number can be drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +56,14 @@ class Uniform(Searched):
         """Every value of a domain with a step (ValueError for one without)."""
         if self.step is None:
             raise ValueError(f"{self} has no countable values")
-        return [
-            min(float(Fraction(str(self.low)) + i * Fraction(str(self.step))), self.high)
-            for i in range(self.count() or 0)
-        ]
+        return [self.point(number) for number in range(self.count() or 0)]
+
+    def point(self, number: int) -> float:
+        """The value ``number`` steps above the low end (ValueError without a step)."""
+        if self.step is None:
+            raise ValueError(f"{self} has no countable values")
+        value = Fraction(str(self.low)) + number * Fraction(str(self.step))
+        return min(float(value), self.high)
 
     def plain(self) -> dict[str, Any]:
         """The form of the YAML."""
@@ -153,7 +159,8 @@ def contains(domain: Domain, value: Any) -> bool:
         return True
     if isinstance(domain, IntUniform):
         return isinstance(value, int) and (value - domain.low) % domain.step == 0
-    return any(math.isclose(value, float(one or 0), abs_tol=1e-12) for one in domain.points())
+    nearest_one = domain.point(round((value - domain.low) / domain.step))
+    return math.isclose(value, nearest_one, abs_tol=1e-12)
 
 
 _KINDS = ("uniform", "loguniform", "int", "choice")
@@ -282,8 +289,9 @@ def _ends(
                 way_out = "Write it without a point, or use uniform."
             faults.add((*path, i), f"an end of this range must be a {noun}", way_out, end)
             return None
-        if abs(end) > 1e300:
-            faults.add((*path, i), "an end must be finite", "Give a finite number.", end)
+        if abs(end) > (MAX_INT if whole else 1e300):
+            rule = f"an end must lie within +-{'2^53' if whole else '1e300'}"
+            faults.add((*path, i), rule, "Give one nearer to 0.", end)
             return None
     low, high = raw
     if low < high:
@@ -308,6 +316,9 @@ def _good_step(
     elif (Fraction(str(high)) - Fraction(str(low))) % Fraction(str(step)):
         rule = f"steps must lead from {low} to {high} exactly"
         faults.add(path, rule, "Move an end or change the step.", step)
+    elif (high - low) / step > MAX_STEPS:
+        rule = f"from {low} to {high} there must be at most {MAX_STEPS:,} steps"
+        faults.add(path, rule, "Raise it, or take it out.", step)
     else:
         return True
     return False

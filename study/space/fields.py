@@ -27,6 +27,8 @@ _TYPES = {
     "float_type": "a number",
     "string_type": "text",
     "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "list_type": "a list",
     "literal_error": "",
     "finite_number": "a finite number",
 }
@@ -63,6 +65,15 @@ def check_value(
         rule, way_out = _sentence(first, section, name, value)
         faults.add(path, rule, way_out, value)
         return False, None
+
+
+def takes_kind(section: type[Section], name: str, value: Any) -> bool:
+    """Whether a field takes values of this type, be it beyond the field's bounds."""
+    try:
+        _adapter(section, name).validate_python(value)
+    except ValidationError as error:
+        return all(one["type"] in _BOUNDS for one in error.errors(include_url=False))
+    return True
 
 
 def read_section(
@@ -126,7 +137,8 @@ def _sentence(
     noun = _TYPES.get(kind)
     if noun is None:
         return error["msg"], f"The default is {section.model_fields[name].default!r}."
-    if isinstance(value, str) and noun != "text" and kind != "finite_number":
+    scalar = kind not in {"finite_number", "dict_type", "list_type"}
+    if isinstance(value, str) and noun != "text" and scalar:
         return f"must be {noun}, and it is text", f"Write {noun}, without quotes."
     default = section.model_fields[name].default
     return f"must be {noun}", f"Write {noun}; the default is {default!r}."

@@ -59,6 +59,11 @@ def apply_overrides(
             rule = "the same key is set twice"
             fault = Fault(override.option, override.key, rule, "Keep one.", override.value)
             faults.faults.append(fault)
+        elif undone := min((one for one in done if one[: len(path)] == path), default=()):
+            rule = f"this would undo {dotted(undone)}, which is set before it"
+            way_out = "Give it first, or take one of the two out."
+            fault = Fault(override.option, override.key, rule, way_out, override.value)
+            faults.faults.append(fault)
         elif _lay(data, path, override, faults):
             done.add(path)
     return done
@@ -99,6 +104,8 @@ def _lay(data: dict[str, Any], path: KeyPath, override: Override, faults: FaultL
     *above, last = (str(part) for part in path)
     inner = data
     for depth, part in enumerate(above, start=1):
+        if part not in inner:
+            faults.places.options[path[:depth]] = override.option
         below = inner.setdefault(part, {})
         if not isinstance(below, dict):
             rule = f"{dotted(path[:depth])} is no mapping, so nothing below it can be set"

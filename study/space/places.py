@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +61,13 @@ class FaultList:
         extra = {} if value is _NOTHING else {"value": value}
         self.faults.append(Fault(place, dotted(path), rule, way_out, line=line, **extra))
 
+    def add_unknown(self, path: KeyPath, raw: Mapping[str, Any], known: Sequence[str]) -> None:
+        """A fault for each key of the section at ``path`` that is none of the known ones."""
+        for key, value in raw.items():
+            if key not in known:
+                rule = f"`{path[-1]}` has no such key"
+                self.add((*path, key), rule, nearest(key, known), value)
+
     def under(self, path: KeyPath) -> bool:
         """Whether a fault is told at ``path`` or below it."""
         key = dotted(path)
@@ -67,10 +75,19 @@ class FaultList:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """``Did you mean 'x'?`` where something is near, else the list of what is known."""
+    """``Did you mean 'x'?`` where something is near, else the list of what is known.
+
+    A letter that no known name has is named: it may look like one of theirs.
+    """
     names = list(known)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.7)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
+    if not near:
+        return f"Known: {', '.join(names)}."
+    foreign = next((letter for letter in word if not letter.isascii()), None)
+    if foreign is None:
+        return f"Did you mean {near[0]!r}?"
+    name = unicodedata.name(foreign, f"U+{ord(foreign):04X}")
+    return f"Did you mean {near[0]!r}? This one has {foreign!a}, {name}."
 
 
 def same_value(one: Any, other: Any) -> bool:

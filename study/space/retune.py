@@ -70,5 +70,5 @@ def drawn(domain: Domain, generator: np.random.Generator) -> Scalar:
         return min(max(value, domain.low), domain.high)
     if isinstance(domain, Uniform) and domain.step is None:
         return float(generator.uniform(domain.low, domain.high))
-    values = domain.points()
-    return values[int(generator.integers(len(values)))]
+    number = int(generator.integers(domain.count() or 0))
+    return domain.point(number) if isinstance(domain, Uniform) else domain.points()[number]

@@ -8,12 +8,13 @@ from typing import Any
 from study.recipes.catalog import RecipeInfo
 from study.space.ablation import Factor
 from study.space.condition_check import WHEN
-from study.space.places import FaultList, nearest
+from study.space.places import FaultList
 from study.space.retune import Retune
 from study.space.search import Search, read_search, searchable
 from study.space.yamlfile import KeyPath
 
 LEAST_TRIALS = 2  # of each arm: of one there is nothing to choose
+_MOST_TRIALS = 1000
 _KEYS = ("num_trials", "seed", "search")
 _PATH: KeyPath = ("ablate", "retune")
 _SEARCH: KeyPath = (*_PATH, "search")
@@ -45,15 +46,13 @@ def read_retune(
         faults.add(_PATH, "re-tuning is a mapping of keys, or null", f"Write {_FORM}.", raw)
         return None
     before = len(faults.faults)
-    for key, value in raw.items():
-        if key not in _KEYS:
-            faults.add((*_PATH, key), "`retune` has no such key", nearest(key, _KEYS), value)
+    faults.add_unknown(_PATH, raw, _KEYS)
     if stops:
         rule = "ablate.stop ends arms early, and arms with equal budgets of tuning do not end"
         faults.add(_PATH, rule, "Take one of the two out.", raw)
     num_trials, seed = raw.get("num_trials"), raw.get("seed")
     _check_numbers(raw, seeds, faults)
-    search = _search(raw.get("search"), info, factors, faults)
+    search = _search(raw, info, factors, faults)
     if len(faults.faults) > before or num_trials is None or seed is None:
         return None
     retune = Retune(num_trials, seed, search)
@@ -66,8 +65,10 @@ def read_retune(
 
 def _check_numbers(raw: Mapping[str, Any], seeds: Sequence[int], faults: FaultList) -> None:
     number, seed = raw.get("num_trials"), raw.get("seed")
-    if isinstance(number, bool) or not isinstance(number, int) or number < LEAST_TRIALS:
-        rule = f"every arm is re-tuned with {LEAST_TRIALS} trials or more"
+    whole = isinstance(number, int) and not isinstance(number, bool)
+    if not whole or number not in range(LEAST_TRIALS, _MOST_TRIALS + 1):
+        limits = f"{LEAST_TRIALS} trials or more, {_MOST_TRIALS:,} at most"
+        rule = f"every arm is re-tuned with {limits}"
         shown = [number] if "num_trials" in raw else []
         faults.add((*_PATH, "num_trials"), rule, "Write num_trials: 8.", *shown)
     path = (*_PATH, "seed")
@@ -82,11 +83,13 @@ def _check_numbers(raw: Mapping[str, Any], seeds: Sequence[int], faults: FaultLi
 
 
 def _search(
-    raw: Any, info: RecipeInfo, factors: Sequence[Factor], faults: FaultList
+    retune: Mapping[str, Any], info: RecipeInfo, factors: Sequence[Factor], faults: FaultList
 ) -> dict[str, Search]:
+    raw = retune.get("search")
     if not isinstance(raw, dict) or not raw:
         rule = "re-tuning searches at least one parameter"
-        faults.add(_SEARCH, rule, f"Write for example {_FORM}.", raw)
+        shown = [raw] if "search" in retune else []
+        faults.add(_SEARCH, rule, f"Write for example {_FORM}.", *shown)
         return {}
     wanted = {name: form for name, form in raw.items() if _allowed(name, form, info, faults)}
     found = read_search(wanted, info, faults, _SEARCH) if wanted else {}

@@ -12,8 +12,8 @@ from study.losses.margins import RELATIONS, Margin, parse_reference
 from study.recipes.catalog import RecipeInfo
 from study.recipes.params import Section
 from study.space.condition_check import Search, add_conditions, split_when
-from study.space.domains import FORMS, Choice, Domain, MarginSearch, parse_domain
-from study.space.fields import check_value, elsewhere
+from study.space.domains import FORMS, Choice, Domain, IntUniform, MarginSearch, parse_domain
+from study.space.fields import check_value, elsewhere, takes_kind
 from study.space.places import FaultList, nearest
 from study.space.sections import BaseSection, ModelSection
 from study.space.yamlfile import KeyPath
@@ -129,6 +129,11 @@ def _plain(
     if domain is None:
         return None
     if not isinstance(domain, Choice):
+        if not takes_kind(section, field, domain.low):
+            whole = not isinstance(domain, IntUniform) and takes_kind(section, field, 1)
+            way_out = "Write {int: [1, 8]} or a choice." if whole else "Write {choice: [a, b]}."
+            faults.add(path, f"{field} is not searched over such a range", way_out, raw)
+            return None
         for end in domain.ends():
             if not check_value(section, field, end, path, faults)[0]:
                 return None  # the other end would mostly say the same again

@@ -186,7 +186,7 @@ class DataSection(Section):
     ood_val: SetNames = AUTO
     ood_test: SetNames = AUTO
     val_fraction: float = Field(default=0.1, gt=0, lt=1)
-    split_seed: int = Field(default=0, ge=0)
+    split_seed: int = Field(default=0, ge=0, lt=2**63)
     confirm_fraction: float = Field(default=0.0, ge=0, le=0.5)
     image_size: int = Field(default=32, ge=8, le=1024)
     outlier_id_classes: Literal["refuse", "filter"] = "refuse"
@@ -240,7 +240,7 @@ class BaseSection(TrainParams):
     feature_views: int = Field(default=4, ge=1, le=1000)
     backbone: str | None = None
     init: str = "random"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     dropout: float | None = Field(default=None, ge=0, lt=1)
 
     def train(self) -> dict[str, Any]:
@@ -284,7 +284,7 @@ class TuneSection(Section):
     objectives: Annotated[list[str] | None, PlainValidator(_parse_objectives)] = None
     population: int = Field(default=16, ge=2, le=10_000)
     num_trials: int = Field(default=32, ge=1, le=100_000)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     time_budget_s: float | None = Field(default=None, gt=0)
     max_concurrent: int | None = Field(default=None, ge=1)
     grace_epochs: int = Field(default=1, ge=1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from study.data.names import (
     AUTO,
@@ -14,9 +14,14 @@ from study.data.names import (
     OPENOOD_SETS,
     SYNTHETIC_SETS,
 )
+from study.errors import BadInput
 from study.recipes.catalog import RecipeInfo
+from study.space.ablation_check import values_of
 from study.space.places import FaultList, nearest
 from study.space.yamlfile import KeyPath
+
+if TYPE_CHECKING:
+    from study.space.spec import StudySpec
 
 _ROLES = ("outliers", "ood_val", "ood_test")
 _NAMED = {*DEMO_SETS, *OPENOOD_SETS}
@@ -49,18 +54,22 @@ def check_sets(
         if not info.needs_outliers and section.get(key, default) != default:
             rule = f"recipe {info.name} trains on no outliers, so this has no effect"
             faults.add(("data", key), rule, "Take it out.", section[key])
-    seen: dict[str, str] = {str(id_set): "id"}
+    seen: dict[str, str] = {} if id_set == AUTO else {str(id_set): "id"}
     for role in _ROLES:
         names = section.get(role, AUTO)
         for i, name in enumerate(names if isinstance(names, list) else ()):
             path: KeyPath = ("data", role, i)
-            if name in seen:
+            if name == AUTO:
+                faults.add(path, "auto stands alone, not in a list", f"Write {role}: auto.", name)
+                continue
+            known = name.lower() if name.lower() in EXTERNAL_SETS else name
+            if known in seen:
                 rule = "the set is also in this list before"
-                if seen[name] != role:
-                    other = f"data.{seen[name]}"
+                if seen[known] != role:
+                    other = f"data.{seen[known]}"
                     rule = f"the set is also in {other}; one set in two roles invalidates results"
                 faults.add(path, rule, "Pick another set for one of the roles.", name)
-            seen.setdefault(name, role)
+            seen.setdefault(known, role)
             _set_name(name, role, path, faults, root or DEFAULT_ROOT, check_paths=check_paths)
 
 
@@ -83,10 +92,38 @@ def _set_name(
     own = _names_in(root)
     if name in own or _exists(name) or _exists(str(root / name)):
         return
+    if name in ID_SETS:
+        rule = "this is an ID set, and no folder has this path"
+        faults.add(path, rule, "Name a set outside the distribution.", name)
+        return
     known = (*EXTERNAL_SETS, *(SYNTHETIC_SETS if role == "ood_val" else ()), *own)
     rule = "no set has this name, and no file or folder has this path"
     way_out = f"{nearest(name, known)} With --data-root DIR the names of its files are known too."
     faults.add(path, rule, way_out, name)
+
+
+def check_outlier_weights(spec: StudySpec, names: Sequence[str]) -> None:
+    """Every ``outlier_weights`` of a study against the outlier sets that were found.
+
+    Args:
+        spec: the study.
+        names: of the sets, in order.
+
+    Raises:
+        BadInput: where the weights do not name each of several sets once.
+    """
+    given: list[tuple[Any, KeyPath]]
+    given = [(spec.train.get("outlier_weights"), ("train", "outlier_weights"))]
+    given += values_of("outlier_weights", spec.ablate) if spec.ablate else []
+    told = f"the sets are {', '.join(names)}" if len(names) > 1 else "there is one set alone"
+    rule = f"each of several outlier sets has one weight, and {told}"
+    faults = FaultList(spec.places)
+    for weights, path in given:
+        if weights is not None and (len(names) < 2 or set(weights) != set(names)):
+            way_out = "Name each of them once, or take outlier_weights out."
+            faults.add(path, rule, way_out, weights)
+    if faults.faults:
+        raise BadInput(faults.faults)
 
 
 def _exists(name: str) -> bool:

@@ -19,7 +19,7 @@ from study.recipes.params import Rule, Section
 from study.scoring.metrics import OOD_METRICS
 from study.space.ablation import BASELINE
 from study.space.ablation_check import each_arm, each_point, values_of
-from study.space.conditions import When, ancestors, points
+from study.space.conditions import When, ancestors, points, representatives
 from study.space.domains import MarginSearch
 from study.space.model_check import check_base, check_init, check_init_of_base, check_model
 from study.space.places import FaultList, nearest
@@ -216,12 +216,12 @@ def _together(
 ) -> Iterator[dict[str, Any]]:
     """The ends that some of the parameters can have together, without those that do not exist.
 
-    What decides over their existence goes along.
+    What decides over their existence goes along, one value of those that decide alike.
     """
     conditions: dict[str, When] = {n: one.when for n, one in search.items() if one.when}
     parents = ancestors(names, conditions)
-    values = {n: _searched_ends(one) for n, one in search.items() if n in parents}
-    values |= {name: ends[name] for name in names}
+    deciding = {n: _searched_ends(one) for n, one in search.items() if n in parents}
+    values = representatives(deciding, conditions) | {name: ends[name] for name in names}
     yield from points(values, {n: one for n, one in conditions.items() if n in values})
 
 

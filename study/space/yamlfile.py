@@ -25,7 +25,9 @@ MAX_DEPTH = 50
 
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9_]{0,29})")
+_LEAST_INT, _GREATEST_INT = -(2**63), 2**63 - 1  # what tables and databases hold
 _BOOLS = {"true": True, "false": False}
+_NULLS = {"", "~", "null"}
 _READ_AS_TEXT = "YAML reads this number as text"
 
 KeyPath = tuple[str | int, ...]
@@ -116,7 +118,8 @@ def dump(content: Mapping[str, Any]) -> str:
 
 def _text(path: Path, place: str) -> str:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise BadInput(Fault(place, "", "no such file", "Check the path.")) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -204,11 +207,15 @@ class _Reader:
         own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         first_line: dict[str, int] = {}
+        merged_on = 0
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if key_node.tag == f"{_TAG}merge":
-                for name, value in self._merge(value_node, path, above).items():
-                    merged.setdefault(name, value)
+                if merged_on:
+                    self._twice((*path, "<<"), value_node, line, merged_on)
+                    continue
+                merged_on = line
+                merged = self._merge(value_node, path, above)
                 continue
             key = self._key(key_node, path)
             if key is None:
@@ -219,6 +226,8 @@ class _Reader:
             first_line[key] = line
             self.lines[(*path, key)] = line
             own[key] = self.construct(value_node, (*path, key), above)
+        # a `<<` below a key has left the line of its anchor there
+        self.lines |= {(*path, key): line for key, line in first_line.items()}
         return {**own, **{name: value for name, value in merged.items() if name not in own}}
 
     def _twice(self, path: KeyPath, node: Node, line: int, first: int) -> None:
@@ -254,6 +263,9 @@ class _Reader:
     def _scalar(self, node: ScalarNode, tag: str, path: KeyPath) -> Any:
         text = str(node.value)
         if tag == "null":
+            if text.lower() not in _NULLS:
+                rule = f"the tag makes null of {text!r}"
+                self.fault(node, path, rule, "Take the tag out, or write null.", text)
             return None
         if tag in {"str", "value", "merge"}:
             return self._string(node, text, path)
@@ -281,12 +293,19 @@ class _Reader:
             return text
         if not math.isfinite(number):
             return self._not_finite(node, text, path)
-        self.fault(node, path, _READ_AS_TEXT, f"Write {_yaml_float(number)}.", text)
+        if text.lstrip("+-\u2212").isdecimal() and abs(number) <= _GREATEST_INT:
+            number = int(text.replace("\u2212", "-"))
+        self.fault(node, path, _READ_AS_TEXT, f"Write {_yaml_number(number)}.", text)
         return number
 
     def _int(self, node: ScalarNode, text: str, path: KeyPath) -> Any:
         if _PLAIN_INT.fullmatch(text):
-            return int(text.replace("_", ""))
+            number = int(text.replace("_", ""))
+            if _LEAST_INT <= number <= _GREATEST_INT:
+                return number
+            rule = "whole numbers lie between -2^63 and 2^63 - 1, as tables hold them"
+            self.fault(node, path, rule, f"Write a smaller one, or {float(number):.1e}.", text)
+            return min(max(number, _LEAST_INT), _GREATEST_INT)
         rule = "whole numbers are written in plain decimal digits, 30 at most"
         way_out = "YAML reads a leading 0 as octal and a colon as base 60: write the number out."
         self.fault(node, path, rule, way_out, text)
@@ -294,9 +313,12 @@ class _Reader:
 
     def _float(self, node: ScalarNode, text: str, path: KeyPath) -> Any:
         number = _number(text)
-        if number is not None and math.isfinite(number):
-            return number
-        return self._not_finite(node, text, path)
+        if number is None:
+            rule = "numbers are written in plain decimals"
+            way_out = "YAML reads a colon as base 60: write the number out."
+            self.fault(node, path, rule, way_out, text)
+            return 1.0
+        return number if math.isfinite(number) else self._not_finite(node, text, path)
 
     def _not_finite(self, node: ScalarNode, text: str, path: KeyPath) -> float:
         self.fault(node, path, "a number must be finite", "Give a finite one.", text)
@@ -308,12 +330,12 @@ def _number(text: str) -> float | None:
     if text.lower().lstrip("+-") in {".nan", ".inf"}:
         return math.nan
     try:
-        return float(text)
+        return float(text.replace("\u2212", "-"))  # the minus sign of typesetting
     except ValueError:
         return None
 
 
-def _yaml_float(number: float) -> str:
+def _yaml_number(number: float) -> str:
     return str(yaml.safe_dump(number)).split("\n", 1)[0]
 
 

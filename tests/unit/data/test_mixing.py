@@ -98,6 +98,12 @@ def test_weights_that_are_not_of_the_sources_are_refused(
         make_pool(_union(10, 10), max_outliers=None, weights=weights)
 
 
+def test_weights_without_a_finite_sum_are_refused() -> None:
+    weights = {"paintings": 1e308, "noise": 1e308}
+    with pytest.raises(ValueError, match="no finite sum"):
+        make_pool(_union(10, 10), max_outliers=None, weights=weights)
+
+
 def test_weights_on_a_single_set_are_refused() -> None:
     with pytest.raises(ValueError, match="a single set"):
         make_pool(toy_images("noise", 50), max_outliers=None, weights={"noise": 1.0})

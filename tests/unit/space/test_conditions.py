@@ -5,8 +5,17 @@ from typing import Any
 
 import pytest
 
-from study.space.conditions import When, ancestors, existing, in_order, num_points, points
-from study.space.domains import Choice, contains
+from study.errors import BadInput
+from study.space.conditions import (
+    When,
+    ancestors,
+    existing,
+    in_order,
+    num_points,
+    points,
+    representatives,
+)
+from study.space.domains import Choice, Uniform, contains
 from study.space.points import absent, flat, grid, point_with, substitute, values_of
 from study.space.spec import StudySpec, load_resolved, load_space
 
@@ -61,6 +70,24 @@ def test_points_are_every_combination_once_in_the_order_of_names() -> None:
 def test_num_points_counts_long_ranges_without_listing_them() -> None:
     many: dict[str, Any] = {"a": [1, 2], "b": range(10**12)}
     assert num_points(many, {"b": When((("a", (2,)),))}, 1000) == 10**12 + 1
+
+
+def test_representatives_are_one_of_each_that_conditions_tell_apart() -> None:
+    conditions = {"c": When((("a", (1, 2)),)), "d": When((("a", (2,)), ("b", ("x",))))}
+    found = representatives({"a": [1, 2, 3, 4], "b": ["x", "y"], "c": [5, 6]}, conditions)
+    assert found == {"a": [1, 2, 3], "b": ["x", "y"], "c": [5]}
+
+
+def test_space_condition_on_long_choices_is_checked_at_once(tmp_path: Path) -> None:
+    parents = ("lr", "weight_decay", "energy_weight", "temperature")
+    many = ", ".join(str(number / 1000) for number in range(1, 200))
+    when = ", ".join(f"{name}: 0.001" for name in parents)
+    text = "".join(f"  {name}: {{choice: [{many}]}}\n" for name in parents)
+    text += f"  warmup_epochs: {{int: [1, 2], when: {{{when}}}}}\n"
+    file = tmp_path / "long.yaml"
+    file.write_text(f"recipe: energy\ntrain: {{epochs: 2}}\nsearch:\n{text}")
+    with pytest.raises(BadInput, match="warmup_epochs < epochs"):
+        load_space(str(file))
 
 
 def test_when_true_is_not_1() -> None:
@@ -145,6 +172,12 @@ def test_smoke_keeps_conditions_and_drops_what_hung_on_shrunk_epochs(tmp_path: P
     assert spec.train["knn_neighbours"] == 10
     assert spec.search["huber_delta"].when is not None
     assert flat(spec)["train.epochs"].ends() == (1, 2)
+
+
+def test_contains_of_many_steps_lists_none() -> None:
+    domain = Uniform(0.0, 1.0, 1e-8)
+    assert contains(domain, 0.5)
+    assert not contains(domain, 0.5 + 4e-9)
 
 
 def test_contains_knows_steps_and_types() -> None:

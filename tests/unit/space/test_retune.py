@@ -79,6 +79,12 @@ def test_drawn_values_are_of_the_domain(
         assert set(values) == set(domain.points())
 
 
+def test_drawn_of_very_many_steps_lists_none() -> None:
+    value = drawn(Uniform(0.0, 1.0, 1e-8), np.random.default_rng(0))
+    assert isinstance(value, float)
+    assert value == round(value, 8)
+
+
 @pytest.mark.parametrize(
     ("override", "place", "rule"),
     [

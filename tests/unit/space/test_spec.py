@@ -13,6 +13,7 @@ from study.losses.margins import EnergyStats
 from study.space.conditions import existing
 from study.space.overrides import Override
 from study.space.points import conditions, flat, substitute
+from study.space.set_check import check_outlier_weights
 from study.space.spec import (
     SPACES,
     Floor,
@@ -153,6 +154,24 @@ def test_override_of_the_recipe_and_a_section() -> None:
 def test_override_fault_names_set(override: str, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         load_space("energy", [override])
+
+
+def test_override_that_undoes_one_before_it_told() -> None:
+    with pytest.raises(BadInput, match=r"would undo train\.epochs"):
+        load_space("energy", ["train.epochs=3", "train={epochs: 4}"])
+
+
+def test_override_of_a_section_that_the_file_lacks_is_told_at_the_option() -> None:
+    with pytest.raises(BadInput, match=r"^--set: trian:"):
+        load_space("energy", ["trian.epochs=3"])
+
+
+def test_outlier_weights_name_each_of_several_sets() -> None:
+    spec = load_space("energy", ["train.outlier_weights={a: 1.0, b: 2.0}"])
+    check_outlier_weights(spec, ("b", "a"))
+    for names in (("a", "c"), ("a",), ("a", "b", "c")):
+        with pytest.raises(BadInput, match=r"train\.outlier_weights.* has one weight"):
+            check_outlier_weights(spec, names)
 
 
 def test_override_same_key_twice_told() -> None:

@@ -34,6 +34,12 @@ def test_parse_merge_of_several_first_wins_as_pyyaml() -> None:
     assert parse(text, "t").value == yaml.safe_load(text)
 
 
+def test_parse_merge_below_a_key_leaves_the_key_its_line() -> None:
+    document = parse("a: &x {p: 1}\nb:\n  p: 2\n  <<: *x\n", "t")
+    assert document.value["b"] == {"p": 2}
+    assert document.lines["b", "p"] == 3
+
+
 @pytest.mark.parametrize("text", ["1e-4", "1e4", "1.5e3", "-2E-3", "+.5e1"])
 def test_parse_number_that_pyyaml_reads_as_text_told(text: str) -> None:
     assert isinstance(yaml.safe_load(text), str)
