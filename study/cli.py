@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
+import math
 import os
 import re
 import shlex
@@ -209,7 +211,8 @@ def _number(text: str) -> float | None:
     # float() alone would take "nan", "inf" and "1_000".
     if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", text):
         return None
-    return float(text)
+    number = float(text)
+    return number if math.isfinite(number) else None  # very many digits
 
 
 def parse(arguments: Sequence[str]) -> RunOptions | ResumeOptions | ReplayOptions:
@@ -356,13 +359,10 @@ def _way_back(options: RunOptions | ResumeOptions | ReplayOptions | None) -> str
     if isinstance(options, ReplayOptions):
         return "A replay changes nothing; give the same command again."
     folder = options.out if isinstance(options, RunOptions) else options.directory
-    if not RunFolder(folder).ledger.exists():
+    ledger = RunFolder(folder).ledger
+    if not ledger.exists() or not ledger.stat().st_size:
         return "Nothing was recorded yet; give the same command again."
     return f"To go on: {shlex.join(['python', 'run_study.py', '--resume', str(folder)])}"
-
-
-def _after_room(options: RunOptions | ResumeOptions | ReplayOptions | None) -> str:
-    return f"Make room on it first. {_way_back(options)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -380,10 +380,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(fault, file=sys.stderr)
         return BAD_INPUT
     except (DiskFull, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            print(f"{error.filename}: the name is too long. Choose another.", file=sys.stderr)
+            return BAD_INPUT
         if not is_disk_full(error) and not isinstance(error, DiskFull):
             raise
         print(f"The study is paused: the disk is full ({error})", file=sys.stderr)
-        print(f"Nothing that was recorded is lost. {_after_room(options)}", file=sys.stderr)
+        safe = "Nothing that was recorded is lost. Make room on it first."
+        print(f"{safe} {_way_back(options)}", file=sys.stderr)
         return FAILED
     except StudyFailed as error:
         print(f"The study failed: {error}", file=sys.stderr)

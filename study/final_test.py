@@ -27,7 +27,7 @@ from study.records.files import (
 )
 from study.records.frozen import SELECTED, file_hash, frozen_models, read_frozen
 from study.records.ledger import Ledger
-from study.records.run_folder import read_manifest, recorded_plan
+from study.records.run_folder import recorded, recorded_plan
 from study.records.test_accesses import note_access
 from study.scoring.evaluation import evaluate_sets
 from study.weights.saved_models import base_of, load_model
@@ -53,21 +53,25 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
     run = RunFolder(folder)
     frozen = read_frozen(folder)
     with Ledger(run.ledger) as ledger:
+        if ledger.torn_bytes:
+            torn = f"dropped a torn last line ({ledger.torn_bytes} bytes)"
+            sys.stderr.write(f"{run.ledger}: {torn}\n")
         _refuse_unfrozen(run, frozen, ledger)
-        opened = ledger.events(TEST_OPENED)
-        cut_off = bool(opened) and opened[-1]["selection"] == frozen["sha256"]
+        opening = next(iter(ledger.events(TEST_OPENED)[-1:]), None)
+        cut_off = opening is not None and opening["selection"] == frozen["sha256"]
         cut_off = cut_off and not (run.final_test / "winner.npz").exists()
-        if opened and again is None and not cut_off:
-            raise BadInput(_opened_before(run, opened[-1]["time"]))
+        if opening is not None and again is None and not cut_off:
+            raise BadInput(_opened_before(run, opening["time"]))
         test = open_test(recorded_plan(run))
         sets = test.fingerprints()
-        _refuse_other_sets(run, sets, read_manifest(run)["data"]["test_fingerprints"])
-        if again is not None or not cut_off:
-            seal, why = frozen["sha256"], again or ""
-            ledger.append(TEST_OPENED, command=command, reason=why, selection=seal, sets=sets)
-            earlier = note_access(sets, run=str(folder.resolve()), reason=why)
-            access = {"sets": sets, "earlier_on_this_machine": earlier}
-            write_json(run.final_test / "access.json", access)
+        _refuse_other_sets(run, sets, recorded(run, "data", "test_fingerprints"))
+        if opening is None or again is not None:
+            why, seal = again or "", frozen["sha256"]
+            told = {"command": command, "reason": why, "selection": seal, "sets": sets}
+            opening = ledger.append(TEST_OPENED, **told)
+        earlier = note_access(opening, run=str(folder.resolve()))
+        access = {"sets": sets, "earlier_on_this_machine": earlier}
+        write_json(run.final_test / "access.json", access)
         winner, *others = frozen_models(frozen)
         base = base_of(run, winner)
         if (run.trial_checkpoints(base) / WEIGHTS).exists():

@@ -274,7 +274,7 @@ def _changed_data(
     except BadInput as error:
         if any(fault.key != "the data" for fault in error.faults):
             raise
-    recorded, now = run_folder.read_manifest(run)["data"]["roles"], data.fingerprints()
+    recorded, now = run_folder.recorded(run, "data", "roles"), data.fingerprints()
     return [f"data: {name}" for name in recorded | now if recorded.get(name) != now.get(name)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
@@ -78,7 +77,7 @@ def run_study(
             ledger.append("started", command=options.command, **hashes, **history)
             setup = _prepared(run, spec, plan, data, leaks, progress)
         except BadInput:
-            shutil.rmtree(run.path)  # nothing was trained for this study; its name is free again
+            run_folder.discard(run)  # nothing was trained for this study; its name is free again
             raise
         session = search(run, setup, ledger, progress, machine, choose)
         return _conclude(run, session, ledger, progress, conclude)

@@ -106,6 +106,7 @@ def read_warm_start(folder: Path, spec: StudySpec) -> WarmStart:
     if not started:
         rule = "the ledger does not say how the study started"
         faults.append(Fault(str(run.ledger), "", rule, "Name another run."))
+    faults += _unrecorded(ledger, spec, str(folder))
     if faults:
         raise BadInput(faults)
     finished = _finished(ledger, spec)
@@ -167,6 +168,16 @@ def _search_difference(ours: Search | None, theirs: Search | None) -> str:
         there, here = kinds[isinstance(theirs, Choice)], kinds[isinstance(ours, Choice)]
         return f"is {there} there and {here} here"
     return ""
+
+
+def _unrecorded(ledger: RecordedLedger, spec: StudySpec, folder: str) -> Iterator[Fault]:
+    """Every objective of this study that the other one did not record."""
+    for result in ledger.events("result")[:1]:
+        for name in spec.tune.objectives or ():
+            if name not in result["metrics"]:
+                rule = f"{name} is an objective here and not on record there"
+                way_out = "Name a study that recorded it, or leave the option out."
+                yield Fault(OPTION, "tune.objectives", rule, way_out, folder)
 
 
 def _finished(ledger: RecordedLedger, spec: StudySpec) -> list[dict[str, Any]]:

@@ -16,10 +16,10 @@ import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from study.errors import BadInput, Fault
+from study.records.disk import is_disk_full
 
 Record = dict[str, Any]
 _CRC = ',"crc32":"'
@@ -48,11 +48,15 @@ def read_ledger(path: Path) -> tuple[list[Record], int]:
     then below the file's size. Damage anywhere else is refused.
 
     Raises:
-        BadInput: naming file and line, where a line before the last is damaged.
+        BadInput: naming file and line, where a line before the last is damaged; or naming the
+            file, where it cannot be read.
     """
-    if not path.exists():
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except (FileNotFoundError, NotADirectoryError):
         return [], 0
-    lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise BadInput(_unusable(path, "read", error)) from error
     records: list[Record] = []
     good = 0
     for number, line in enumerate(lines[:-1], start=1):
@@ -76,6 +80,11 @@ def _damage(path: Path, line: int) -> Fault:
     )
 
 
+def _unusable(path: Path, how: str, error: OSError) -> Fault:
+    way_out = "Choose another folder, or mend this one: who owns it, and whether it is read-only."
+    return Fault(str(path), "", f"cannot be {how} ({error.strerror or error})", way_out)
+
+
 class Ledger:
     """An open ledger, held by one process at a time.
 
@@ -84,17 +93,28 @@ class Ledger:
         torn_bytes: length of the torn last line that was cut off at opening, 0 if none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, wait: bool = False) -> None:
         """Open (or create) the ledger at ``path`` and take its lock.
 
+        Args:
+            path: of the file.
+            wait: for a lock that another process holds; else that is refused.
+
         Raises:
-            BadInput: if another process holds it, or a line before the last is damaged.
+            BadInput: if another process holds it, a line before the last is damaged, or the file
+                cannot be opened for writing.
+            OSError: where the disk is full.
         """
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            self._lock()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            if is_disk_full(error):
+                raise
+            raise BadInput(_unusable(path, "opened for writing", error)) from error
+        try:
+            self._lock(wait)
             self.records, good = read_ledger(path)
             self.torn_bytes = os.fstat(self._fd).st_size - good
             if self.torn_bytes:
@@ -104,29 +124,33 @@ class Ledger:
             os.close(self._fd)
             raise
 
-    def _lock(self) -> None:
+    def _lock(self, wait: bool) -> None:
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BadInput(
-                Fault(
-                    place=str(self.path),
-                    key="",
-                    rule="another process is working on this run",
-                    way_out="Wait for it to end, or choose another --out.",
-                )
-            ) from None
+            fcntl.flock(self._fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            rule = "another process is working on this run"
+            way_out = "Wait for it to end, or choose another --out."
+            raise BadInput(Fault(str(self.path), "", rule, way_out)) from None
+        except OSError as error:
+            raise BadInput(_unusable(self.path, "locked", error)) from error
 
     def append(self, event: str, **fields: Any) -> Record:
         """Write one event with the time, and return it once it is on disk.
 
         Raises:
             ValueError: if a field holds NaN or an infinity, which JSON does not have.
+            BadInput: where the file was removed or replaced since it was opened.
             OSError: where it cannot be written whole; the file is then as it was.
         """
         record: Record = {"event": event, "time": datetime.now(UTC).isoformat(), **fields}
         line = encode(record)
-        end = os.fstat(self._fd).st_size
+        status = os.fstat(self._fd)
+        if not status.st_nlink:
+            # Only this process would ever read the line, and a new study may be in its place.
+            rule = "was removed or replaced while the study ran, so nothing can be recorded in it"
+            way_out = "Restore the folder from a copy and resume, or start anew."
+            raise BadInput(Fault(str(self.path), "", rule, way_out))
+        end = status.st_size
         try:
             # A full disk shows as a short count first: the part must go, or it would be damage
             # in the middle once another line follows.
@@ -151,12 +175,7 @@ class Ledger:
         """The ledger itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close it."""
         self.close()
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +43,7 @@ _FREE = (
 
 
 def refuse_existing(path: Path) -> None:
-    """Refuse a folder that holds a study already, or holds anything else.
+    """Refuse a folder that holds a study already, holds anything else, or cannot be written to.
 
     What a study left that was cut off before its first line on the ledger is no study.
 
@@ -50,10 +53,34 @@ def refuse_existing(path: Path) -> None:
     run = RunFolder(path)
     if _begun(read_ledger(run.ledger)[0]):
         raise BadInput(_holds_a_study(run))
-    ours = {run.ledger.name, run.spec.name, run.manifest.name, CODE_DIFF}
-    if path.exists() and any(entry.name not in ours for entry in path.iterdir()):
+    there = next(one for one in (path, *path.absolute().parents) if one.exists())
+    rule = ""
+    if not there.is_dir():
+        rule = f"{there} is a file, not a folder"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        rule = f"nothing can be written in {there}"
+    elif path.exists() and any(not _is_of_start(run, entry) for entry in path.iterdir()):
         rule = "this folder is not empty and holds no study"
+    if rule:
         raise BadInput(Fault("--out", "", rule, "Choose another --out.", str(path)))
+
+
+def discard(run: RunFolder) -> None:
+    """Take away what a study wrote that ended before its first trial; other files stay."""
+    for folder in (run.checkpoints, run.scores):
+        shutil.rmtree(folder, ignore_errors=True)
+    for entry in [*run.path.iterdir()]:
+        if _is_of_start(run, entry):
+            entry.unlink()
+    with suppress(OSError):  # a link, or not empty: somebody else's
+        run.path.rmdir()
+
+
+def _is_of_start(run: RunFolder, entry: Path) -> bool:
+    """Whether a file is of those that a study writes first, whole or half-written."""
+    names = (run.ledger.name, run.spec.name, run.manifest.name, CODE_DIFF)
+    half = entry.suffix == ".tmp" and entry.name.startswith(tuple(f".{name}." for name in names))
+    return entry.name in names or half
 
 
 def refuse_begun(run: RunFolder, ledger: Ledger) -> None:
@@ -214,12 +241,12 @@ def recorded_plan(run: RunFolder) -> DataPlan:
     Raises:
         BadInput: where the manifest cannot be read or is not one.
     """
-    manifest = read_manifest(run)
+    plan = recorded(run, "data", "plan")
     try:
-        return DataPlan.from_json(manifest["data"]["plan"])
-    except (KeyError, TypeError) as error:
-        rule = f"does not say where the data came from ({type(error).__name__}: {error})"
-        raise BadInput(Fault(str(run.manifest), "", rule, "Restore it from a copy.")) from error
+        return DataPlan.from_json(plan)
+    except BadInput as error:  # it does not know the file
+        rule, way_out = error.faults[0].rule, "Restore it from a copy."
+        raise BadInput(Fault(str(run.manifest), "data.plan", rule, way_out)) from error
 
 
 def read_manifest(run: RunFolder) -> dict[str, Any]:
@@ -234,6 +261,22 @@ def read_manifest(run: RunFolder) -> dict[str, Any]:
         rule = f"cannot be read ({error})"
         raise BadInput(Fault(str(run.manifest), "", rule, "Restore it from a copy.")) from error
     return content
+
+
+def recorded(run: RunFolder, *keys: str) -> Any:
+    """An entry of manifest.json, by the keys that lead to it.
+
+    Raises:
+        BadInput: where the manifest cannot be read, or has no such entry.
+    """
+    entry: Any = read_manifest(run)
+    for key in keys:
+        if not isinstance(entry, dict) or key not in entry:
+            rule = "is not there, so this is no manifest of a study that can be read"
+            fault = Fault(str(run.manifest), ".".join(keys), rule, "Restore it from a copy.")
+            raise BadInput(fault)
+        entry = entry[key]
+    return entry
 
 
 def refuse_changed(
@@ -251,7 +294,7 @@ def refuse_changed(
     what = {"spec_sha256": "spec.yaml", "data_sha256": "the data"}
     now = hashes(spec, data)
     changed = [name for key, name in what.items() if started[0].get(key) != now[key]]
-    if read_manifest(run)["data"]["test_fingerprints"] != dict(leaks.test_fingerprints):
+    if recorded(run, "data", "test_fingerprints") != dict(leaks.test_fingerprints):
         changed.append("a test set")
     if changed:
         way_out = "Bring back what it was, or start anew with another --out."
@@ -265,26 +308,27 @@ def recorded_start(run: RunFolder) -> Recorded | None:
     Raises:
         BadInput: where weights are not those that the manifest tells of.
     """
-    manifest = read_manifest(run)
-    if manifest["initial"] is None:
+    kept = recorded(run, "initial")
+    if kept is None:
         return None
-    initial = tuple(kept_initial(run, manifest["initial"]))
-    told = manifest["base"]
-    if told is None:
+    initial = tuple(kept_initial(run, kept))
+    if recorded(run, "base") is None:
         return Recorded(None, initial)
     others = {
-        name: _recorded_base(run, name, one)
-        for name, one in manifest.get("other_bases", {}).items()
+        name: _recorded_base(run, name, "other_bases", name)
+        for name in read_manifest(run).get("other_bases", {})
     }
-    return Recorded(_recorded_base(run, BASE, told), initial, others)
+    return Recorded(_recorded_base(run, BASE, "base"), initial, others)
 
 
-def _recorded_base(run: RunFolder, name: str, told: dict[str, Any]) -> RecordedBase:
+def _recorded_base(run: RunFolder, name: str, *entry: str) -> RecordedBase:
+    """A base that the run keeps, as its ``entry`` in the manifest tells of it."""
     path = run.trial_checkpoints(name) / WEIGHTS
-    if file_hash(path) != told["fingerprint"]:
+    if file_hash(path) != recorded(run, *entry, "fingerprint"):
         rule = "does not match its fingerprint in manifest.json"
         raise BadInput(Fault(str(path), "", rule, "Restore it from a copy."))
-    return RecordedBase(path, told["key"], bool(told["saw_validation"]))
+    key, saw = (recorded(run, *entry, one) for one in ("key", "saw_validation"))
+    return RecordedBase(path, key, bool(saw))
 
 
 def with_more_trials(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from study.errors import BadInput, Fault
 from study.records.files import RunFolder, write_bytes, write_json
 from study.records.manifest import CODE_DIFF, code_diff, hardware, made_now, versions
+from study.records.run_folder import read_manifest
 
 
 def note_session(run: RunFolder, command: str) -> list[str]:
@@ -17,9 +17,9 @@ def note_session(run: RunFolder, command: str) -> list[str]:
         What differs from the study's beginning, as "name: then -> now".
 
     Raises:
-        BadInput: where the manifest does not tell of the beginning.
+        BadInput: where the manifest cannot be read, or does not tell of the beginning.
     """
-    manifest = json.loads(run.manifest.read_text())
+    manifest = read_manifest(run)
     diff = code_diff()
     now = made_now(command, diff)
     try:

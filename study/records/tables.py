@@ -92,9 +92,9 @@ def _validation(metrics: Mapping[str, float]) -> Flat:
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
     """A searched parameter whose values differ in type becomes text, which Parquet can hold."""
-    for column in table.columns:
+    for column in [name for name in table.columns if name.startswith("param/")]:
         kinds = {type(value) for value in table[column].dropna()}
-        if column.startswith("param/") and len(kinds - {int, float}) > 0 and len(kinds) > 1:
+        if kinds - {int, float} and len(kinds) > 1:
             table[column] = table[column].map(lambda value: None if value is None else str(value))
     return table
 

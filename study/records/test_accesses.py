@@ -7,7 +7,6 @@ same one.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from study.records.files import TEST_OPENED
@@ -21,19 +20,27 @@ def machine_ledger() -> Path:
     return folder / "test_accesses.jsonl"
 
 
-def note_access(fingerprints: Mapping[str, str], *, run: str, reason: str) -> list[Record]:
+def note_access(opening: Record, *, run: str) -> list[Record]:
     """Write down that test sets were opened, and tell which earlier openings share one.
 
+    An opening that is written down already, since the final test was cut off after it, is not
+    written again.
+
     Args:
-        fingerprints: of every test set that was opened, by name.
+        opening: the record of it in the run's ledger: sets (fingerprints by name), reason, time.
         run: folder of the study that opened them.
-        reason: why, where it was not the first time.
 
     Returns:
         The earlier records on this machine that opened one of the same sets.
     """
-    with Ledger(machine_ledger()) as ledger:
-        same = set(fingerprints.values())
-        before = [r for r in ledger.events(TEST_OPENED) if same & set(r["sets"].values())]
-        ledger.append(TEST_OPENED, sets=dict(fingerprints), run=run, reason=reason)
+    same, when = set(opening["sets"].values()), opening["time"]
+    with Ledger(machine_ledger(), wait=True) as ledger:
+        before: list[Record] = []
+        for record in ledger.events(TEST_OPENED):
+            if (record["run"], record.get("opened")) == (run, when):
+                return before
+            if same & set(record["sets"].values()):
+                before.append(record)
+        told = {"sets": opening["sets"], "run": run, "reason": opening["reason"]}
+        ledger.append(TEST_OPENED, **told, opened=when)
     return before

@@ -110,7 +110,7 @@ class Decisions:
             plan.scheduler, plan.grace_epochs, plan.reduction_factor, plan.max_epochs
         )
         self._study = make_study(self._sampler, pruner, plan.directions)
-        self._live: dict[int, optuna.Trial] = {}
+        self._asked: dict[int, optuna.Trial] = {}  # of the search; confirming ones have none
         for line, record in enumerate(ledger.records, start=1):
             self._replay(record, line)
 
@@ -156,14 +156,14 @@ class Decisions:
 
     def _apply_stop(self, record: TrialRecord, why: str) -> None:
         record.status, record.reason = STOPPED, why
-        self._study.tell(self._live[record.number], state=TrialState.PRUNED)
+        self._study.tell(self._asked[record.number], state=TrialState.PRUNED)
 
     def _begin(self, record: TrialRecord, trial: optuna.Trial | None) -> None:
         """Take in a trial that is on the ledger; Optuna numbers those of the search alone."""
         self.trials.append(record)
         if trial is not None:
             trial.set_user_attr("trial_id", trial_id(record.number))
-            self._live[record.number] = trial
+            self._asked[record.number] = trial
 
     def result(self, number: int, epoch: int, metrics: dict[str, float]) -> str:
         """Record an epoch and decide; an epoch on record keeps its recorded decision.
@@ -214,7 +214,7 @@ class Decisions:
     @property
     def num_searched(self) -> int:
         """Number of trials that the search has asked for."""
-        return len(self._live)
+        return len(self._asked)
 
     @property
     def frozen(self) -> list[optuna.trial.FrozenTrial]:
@@ -223,14 +223,11 @@ class Decisions:
 
     def value(self, record: TrialRecord) -> float:
         """The objective of the epoch that the checkpoint rule picks, of an ended trial."""
-        last = self.plan.checkpoint_rule == "last"
-        return record.objectives[-1] if last else min(record.objectives)
+        return self.metric(record, OBJECTIVE)
 
     def metric(self, record: TrialRecord, name: str) -> float:
         """A metric at the epoch that the checkpoint rule picks, of an ended trial."""
-        objectives = record.objectives
-        chosen = objectives.index(min(objectives))
-        return record.epochs[-1 if self.plan.checkpoint_rule == "last" else chosen][name]
+        return record.epochs[self.plan.chosen(record.objectives)][name]
 
     def events(self, name: str) -> list[Record]:
         """The ledger's records of an event, in order."""
@@ -247,7 +244,7 @@ class Decisions:
         return trial
 
     def _decide(self, record: TrialRecord, epoch: int, metrics: dict[str, float]) -> str:
-        trial = self._live.get(record.number)
+        trial = self._asked.get(record.number)
         if self.plan.objectives:
             trial = None  # Optuna neither takes a report nor prunes where objectives are several
         if trial is not None:
@@ -261,7 +258,7 @@ class Decisions:
         if decision == CONTINUE:
             return
         record.status = decision
-        trial = self._live.get(record.number)
+        trial = self._asked.get(record.number)
         if decision == PRUNED:
             record.reason = f"pruned by {self.plan.scheduler} after epoch {len(record.epochs)}"
         else:
@@ -278,8 +275,8 @@ class Decisions:
         record.status = "failed"
         record.reason, record.cause = fields["reason"], fields["cause"]
         record.traceback = fields["traceback"]
-        if record.number in self._live:
-            self._study.tell(self._live[record.number], state=TrialState.FAIL)
+        if record.number in self._asked:
+            self._study.tell(self._asked[record.number], state=TrialState.FAIL)
 
     def _replay(self, event: Record, line: int) -> None:
         kind = event["event"]

@@ -77,11 +77,18 @@ class SearchPlan:
             epochs: metrics of each.
             objectives: val/objective of each.
         """
-        if self.checkpoint_rule == "last":
-            chosen = len(epochs) - 1
-        else:
-            chosen = min(range(len(epochs)), key=lambda epoch: objectives[epoch])
+        chosen = self.chosen(objectives)
         return [epochs[chosen][name] for name in self.objectives] or [objectives[chosen]]
+
+    def chosen(self, objectives: Sequence[float]) -> int:
+        """Index of the epoch that the checkpoint rule picks; the earliest of equals.
+
+        Args:
+            objectives: val/objective of each epoch, at least one.
+        """
+        if self.checkpoint_rule == "last":
+            return len(objectives) - 1
+        return min(range(len(objectives)), key=lambda epoch: objectives[epoch])
 
     def sampler(self) -> LedgerSampler:
         """The searcher."""

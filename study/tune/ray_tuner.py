@@ -69,7 +69,8 @@ def _connected(address: str | None, num_cpus: int | None) -> Iterator[list[dict[
     try:
         ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
-        raise BadInput(_no_cluster(address, str(error).splitlines()[0])) from error
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise BadInput(_no_cluster(address, why)) from error
     try:
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
         yield [node["Resources"] for node in nodes if node["Alive"]]
@@ -89,11 +90,13 @@ def cluster_nodes(address: str) -> list[dict[str, float]]:
 
 def _refuse_silence(address: str) -> None:
     """Refuse a ``host:port`` where nothing listens; Ray itself would try for ten minutes."""
+    if address.startswith("ray://"):  # a driver elsewhere, which cannot write the run's ledger
+        raise BadInput(_no_cluster(address, "a study is driven from a machine of the cluster"))
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         return  # "auto", or a form that Ray resolves itself
     try:
-        socket.create_connection((host, int(port)), timeout=5).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
     except OSError as error:
         raise BadInput(_no_cluster(address, str(error))) from error
 

@@ -28,7 +28,6 @@ Point = dict[str, Any]
 Direction = Literal["minimize", "maximize"]
 Distributions = Mapping[str, BaseDistribution]
 STARTUP_TRIALS = 8  # random ones before TPE or GP model anything; Optuna's 10 is most of a study
-LEAST_SOURCE = 10  # trials of another study from which CMA-ES takes the best tenth
 _LEAST_JUDGED = 4  # finished trials at an epoch before the median of them stops anyone
 # These keep what they know in the attributes of Optuna's trials, which a replay makes again.
 _STATEFUL = ("cmaes", "nsga2")

@@ -159,6 +159,8 @@ class Session:
 
     def _told(self, number: int, told: dict[str, Any]) -> bool:
         record = self.decisions.trials[number]
+        if record.status != "running":
+            return True  # a worker that was slow to hear that it is over
         if "failed" in told:
             return self._told_of_failure(record, told)
         known = told["epoch"] <= len(record.epochs)  # trained again for want of a checkpoint

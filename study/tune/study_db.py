@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import URL
 
 from study.training.assignment import trial_id
 from study.tune.decisions import Decisions
@@ -79,7 +80,9 @@ class StudyDatabase:
         self._study = self._new_study(self._name, self._directions)
 
     def _new_study(self, name: str, directions: Sequence[Direction]) -> optuna.Study:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{self._path}")
+        # Quoted: in a URL's own text a "?" in a folder's name would end the path.
+        url = URL.create("sqlite", database=str(self._path)).render_as_string()
+        storage = optuna.storages.RDBStorage(url)
         return optuna.create_study(storage=storage, study_name=name, directions=list(directions))
 
     def _add_confirming(self, trial: FrozenTrial, state: TrialState) -> None:

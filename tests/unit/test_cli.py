@@ -137,6 +137,11 @@ def test_parse_of_a_wrong_value_names_option_value_and_rule(
     assert repr(value) in str(fault)
 
 
+def test_parse_of_a_number_too_long_to_be_finite_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"--time-budget: '9+\.\.\.: must be a number above 0"):
+        parse(["--space", "energy", "--time-budget", "9" * 400])
+
+
 def test_parse_tells_all_faults_at_once() -> None:
     told = faults("--seed", "-1", "--max-concurrent", "0", "--dta", "demo", "--data-root", "none")
     assert len(told) == 6
@@ -250,9 +255,18 @@ def test_main_on_an_interrupt_exits_130_with_the_way_back(
     out = tmp_path / "my run"
     assert main(["--space", "energy", "--out", str(out)]) == 130
     assert "give the same command again" in capsys.readouterr().err
-    Ledger(out / "ledger.jsonl").close()
+    with Ledger(out / "ledger.jsonl") as ledger:  # without a line it could not be resumed
+        assert main(["--space", "energy", "--out", str(out)]) == 130
+        assert "give the same command again" in capsys.readouterr().err
+        ledger.append("started")
     assert main(["--space", "energy", "--out", str(out)]) == 130
     assert f"python run_study.py --resume '{out}'" in capsys.readouterr().err
+
+
+def test_main_on_a_name_that_is_too_long_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (["--space", "energy", "--out", "a" * 300], ["--resume", "a" * 300]):
+        assert main(options) == 2
+        assert "aaa: the name is too long" in capsys.readouterr().err
 
 
 def test_main_lets_a_bug_through_as_a_traceback(

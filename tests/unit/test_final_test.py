@@ -173,6 +173,26 @@ def test_opening_that_was_cut_off_goes_on_and_counts_once(
         final_test(run.path, None, "")
 
 
+def test_opening_that_was_cut_off_between_the_two_ledgers_is_on_both(
+    make_run: MakeRun, opened: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("energy")
+
+    def cut(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "note_access", cut)
+        with pytest.raises(KeyboardInterrupt):
+            final_test(run.path, None, "")
+    assert not machine_ledger().exists()
+    final_test(run.path, None, "")
+    (line,) = _lines(machine_ledger())
+    assert line["opened"] == _lines(run.ledger)[-1]["time"]
+    access = json.loads((run.final_test / "access.json").read_text())
+    assert access["earlier_on_this_machine"] == []
+
+
 def test_weights_that_were_not_chosen_are_refused(make_run: MakeRun, opened: list[Any]) -> None:
     run = make_run("energy")
     weights = run.trial_checkpoints("00002") / WEIGHTS

@@ -120,6 +120,16 @@ def test_searcher_that_learns_nothing_is_refused(run: Path, tmp_path: Path, sear
         read_warm_start(run, space(tmp_path, SPACE, f"tune.searcher={searcher}"))
 
 
+def test_objective_that_the_other_study_did_not_record_is_refused(
+    run: Path, tmp_path: Path
+) -> None:
+    spec = space(tmp_path, SPACE, "tune.objectives=[val/fpr95, val/auroc]", "tune.scheduler=none")
+    with pytest.raises(BadInput) as caught:
+        read_warm_start(run, spec)
+    rule = "val/auroc is an objective here and not on record there"
+    assert told(caught) == {"tune.objectives": rule}
+
+
 def test_other_data_is_refused(run: Path, tmp_path: Path) -> None:
     warm = read_warm_start(run, space(tmp_path))
     warm.check_data(cast(StudyData, SimpleNamespace(fingerprint="abc")))

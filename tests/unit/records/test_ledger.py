@@ -1,11 +1,14 @@
 """study.records.ledger: appended whole or not at all, damage refused, one owner at a time."""
 
+import errno
+import fcntl
 import json
 import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from hypothesis import given
@@ -118,6 +121,48 @@ def test_lock_of_a_killed_owner_is_free(tmp_path: Path, project_root: Path) -> N
     subprocess.run([sys.executable, "-c", code, str(path)], cwd=project_root, check=False)
     with Ledger(path) as ledger:
         assert [record["event"] for record in ledger.records] == ["started"]
+
+
+def test_owner_that_waits_goes_on_once_the_first_lets_go(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    first = Ledger(path)
+    first.append("started")
+    Timer(0.1, first.close).start()
+    with Ledger(path, wait=True) as second:
+        assert [record["event"] for record in second.records] == ["started"]
+
+
+def test_ledger_that_cannot_be_opened_is_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(BadInput, match=r"file/ledger.jsonl: cannot be opened for writing \("):
+        Ledger(file / "ledger.jsonl")
+    with pytest.raises(BadInput, match=r"cannot be opened for writing \(Is a directory\)"):
+        Ledger(tmp_path)
+    with pytest.raises(BadInput, match=r"cannot be read \(Is a directory\)"):
+        read_ledger(tmp_path)
+
+
+def test_file_system_without_locks_is_not_taken_for_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(BadInput, match=r"cannot be locked \(No locks available\)"):
+        Ledger(tmp_path / "ledger.jsonl")
+
+
+def test_ledger_that_was_removed_or_replaced_takes_no_line(tmp_path: Path) -> None:
+    path, other = tmp_path / "ledger.jsonl", tmp_path / "other"
+    with Ledger(path) as ledger:
+        ledger.append("started")
+        other.write_bytes(path.read_bytes())
+        other.replace(path)  # as an editor saves
+        with pytest.raises(BadInput, match="removed or replaced while the study ran"):
+            ledger.append("ask")
+    assert [record["event"] for record in read_ledger(path)[0]] == ["started"]
 
 
 @pytest.mark.parametrize("short", [True, False])

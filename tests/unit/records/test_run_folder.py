@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,11 @@ from study.options import ResumeOptions
 from study.records.files import RunFolder, write_json
 from study.records.ledger import Ledger
 from study.records.run_folder import (
+    discard,
     hashes,
     read_manifest,
     recorded_plan,
+    recorded_start,
     refuse_changed,
     refuse_existing,
     refuse_missing,
@@ -70,6 +73,48 @@ def test_study_that_was_cut_off_before_its_first_line_is_begun_over(run: RunFold
     refuse_existing(run.path)
 
 
+def test_start_that_was_killed_while_it_wrote_is_begun_over(run: RunFolder) -> None:
+    for name in (".spec.yaml.4711.tmp", ".manifest.json.4711.tmp", ".code.diff.4711.tmp"):
+        (run.path / name).touch()
+    refuse_existing(run.path)
+    (run.path / ".thesis.tex.4711.tmp").touch()
+    with pytest.raises(BadInput, match="holds no study"):
+        refuse_existing(run.path)
+
+
+def test_folder_that_cannot_be_written_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match=r"--out: '.*new': .*/file is a file, not a folder"):
+        refuse_existing(tmp_path / "file" / "new")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(BadInput, match="nothing can be written in"):
+        refuse_existing(tmp_path / "new")
+
+
+def test_discarded_start_leaves_nothing_but_what_was_not_its_own(tmp_path: Path) -> None:
+    for name, left in (("empty", []), ("with notes", ["notes.txt"])):
+        run = RunFolder(tmp_path / name)
+        write_json(run.manifest, {})
+        write_json(run.trial_checkpoints("base") / "trial.json", {})
+        run.ledger.touch()
+        for other in left:
+            (run.path / other).touch()
+        discard(run)
+        assert [one.name for one in run.path.glob("*")] == left
+        assert run.path.exists() == bool(left)
+
+
+def test_discarded_start_behind_a_link_leaves_the_folder_empty(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    run = RunFolder(tmp_path / "link")
+    run.ledger.touch()
+    discard(run)
+    assert not list((tmp_path / "disk").iterdir())
+
+
 def test_folder_with_anything_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(BadInput, match="holds no study"):
@@ -93,11 +138,15 @@ def test_torn_manifest_is_refused_by_name(run: RunFolder, content: str) -> None:
         read_manifest(run)
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"data": {}}'])
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"data": {}}', '{"data": []}', '{"data": {"plan": {}}}']
+)
 def test_foreign_manifest_is_refused_by_name(run: RunFolder, content: str) -> None:
     run.manifest.write_text(content)
-    with pytest.raises(BadInput, match=r"manifest\.json"):
+    with pytest.raises(BadInput, match=r"manifest\.json: data\.plan"):
         recorded_plan(run)
+    with pytest.raises(BadInput, match=r"manifest\.json: initial"):
+        recorded_start(run)
 
 
 def test_study_goes_on_with_the_spec_and_data_that_it_started_with(

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
 
 from study import forecast as forecast_module
 from study.forecast import forecast
-from study.records.ledger import Ledger, read_ledger
+from study.records.ledger import Ledger
 from study.records.tables import trials_table
-from study.space.points import flat, grid, to_optuna
-from study.space.spec import StudySpec, load_resolved, load_space
-from study.tune.decisions import Decisions, SearchPlan, TrialRecord
+from study.space.spec import StudySpec
+from study.tune.decisions import Decisions, TrialRecord
 from study.tune.study_db import StudyDatabase
 from study.watch.progress import Progress
+from tests.toy_ablation import (
+    ablation_plan,
+    ablation_space,
+    cut_and_resumed,
+    ledger_lines,
+    run_trials,
+)
 from tests.toys import toy_data
 
 SPACE = """
@@ -33,24 +39,7 @@ ARMS = ["baseline", "lr=0.01", "lr=0.02", "warm=up"]
 
 
 def space(folder: Path, *overrides: str) -> StudySpec:
-    file = folder / "space.yaml"
-    file.write_text(SPACE)
-    return load_space(str(file), overrides)
-
-
-def plan(spec: StudySpec) -> SearchPlan:
-    """As ``study.tune.searching`` makes it."""
-    return SearchPlan(
-        seed=spec.tune.seed,
-        searcher=spec.tune.searcher,
-        scheduler=spec.tune.scheduler,
-        grace_epochs=spec.tune.grace_epochs,
-        reduction_factor=spec.tune.reduction_factor,
-        checkpoint_rule="best",
-        distributions={name: to_optuna(domain) for name, domain in flat(spec).items()},
-        num_epochs=lambda point: 2,
-        grid=grid(spec),
-    )
+    return ablation_space(SPACE, folder, *overrides)
 
 
 def metrics(record: TrialRecord, epoch: int) -> dict[str, float]:
@@ -58,29 +47,30 @@ def metrics(record: TrialRecord, epoch: int) -> dict[str, float]:
     return {"val/objective": value, "val/id_accuracy": 1 - value, "time_s": 1.0}
 
 
-def run(folder: Path, spec: StudySpec, stop_after: int | None = None) -> Decisions:
+def run(folder: Path, spec: StudySpec, *, stop_after: int | None = None) -> Decisions:
     """One trial at a time to the end, or until so many results are recorded."""
     with Ledger(folder / "ledger.jsonl") as ledger:
-        decisions = Decisions(plan(spec), ledger)
-        steps = 0
-        while steps != stop_after:
-            record = next(iter(decisions.unfinished), None) or decisions.ask()
-            if record is None:
-                break
-            epoch = len(record.epochs) + 1
-            decisions.result(record.number, epoch, metrics(record, epoch))
-            steps += 1
+        decisions = Decisions(ablation_plan(spec), ledger)
+        run_trials(decisions, decisions.ask, metrics, stop_after=stop_after)
     return decisions
 
 
-def lines(folder: Path) -> list[dict[str, Any]]:
-    records = read_ledger(folder / "ledger.jsonl")[0]
-    return [{k: v for k, v in one.items() if k not in ("time", "crc32")} for one in records]
+@pytest.fixture
+def forecast_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """The forecast of the space with overrides, without a probe."""
+    monkeypatch.setattr(forecast_module, "_PROBE_S", 0.0)
+    monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
+
+    def told(*overrides: str) -> str:
+        spec = space(tmp_path, *overrides)
+        return forecast(spec, toy_data(), Progress(io.StringIO(), live=False, quiet=True))
+
+    return told
 
 
 def test_asks_name_arm_and_seed_and_stop_after_the_last(tmp_path: Path) -> None:
     run(tmp_path, space(tmp_path))
-    asks = [one for one in lines(tmp_path) if one["event"] == "ask"]
+    asks = [one for one in ledger_lines(tmp_path) if one["event"] == "ask"]
     assert [one["params"]["arm"] for one in asks] == ARMS * 2
     assert [one["seed"] for one in asks] == [3] * 4 + [1] * 4
     assert all(one["params"]["seed"] == one["seed"] for one in asks)
@@ -95,15 +85,9 @@ def test_every_trial_trains_all_epochs(tmp_path: Path) -> None:
 def test_ablation_cut_off_and_resumed_from_its_own_spec_is_the_same(
     tmp_path: Path, stop_after: int
 ) -> None:
-    (whole := tmp_path / "whole").mkdir()
-    (cut := tmp_path / "cut").mkdir()
-    spec = space(tmp_path)
-    run(whole, spec)
-    run(cut, spec, stop_after)
-    (cut / "spec.yaml").write_text(spec.dump())
-    assert lines(cut) != lines(whole)
-    run(cut, load_resolved(cut / "spec.yaml"))
-    assert lines(cut) == lines(whole)
+    whole, cut, resumed = cut_and_resumed(tmp_path, space(tmp_path), run, stop_after)
+    assert cut != whole
+    assert resumed == whole
 
 
 def test_table_has_arm_and_seed_of_each_trial(tmp_path: Path) -> None:
@@ -129,32 +113,19 @@ def test_database_shows_arms_and_seeds_as_parameters(tmp_path: Path) -> None:
     assert [row.params["seed"] for row in rows] == [3] * 4 + [1] * 4
 
 
-def test_forecast_counts_arms_times_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forecast_module, "_PROBE_S", 0.0)
-    monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
-    spec = space(tmp_path, "tune.max_concurrent=1")
-    text = forecast(spec, toy_data(), Progress(io.StringIO(), live=False, quiet=True))
+def test_forecast_counts_arms_times_seeds(forecast_of: Callable[..., str]) -> None:
+    text = forecast_of("tune.max_concurrent=1")
     assert "8 (4 arms x 2 seeds), 1 at a time" in text
     assert f"{8 * 2 * 16}" in text
 
 
-def test_forecast_takes_the_arm_with_the_most_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(forecast_module, "_PROBE_S", 0.0)
-    monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
-    spec = space(tmp_path, "ablate.factors={epoch_images: [32, null]}", "tune.max_concurrent=1")
-    text = forecast(spec, toy_data(), Progress(io.StringIO(), live=False, quiet=True))
+def test_forecast_takes_the_arm_with_the_most_images(forecast_of: Callable[..., str]) -> None:
+    text = forecast_of("ablate.factors={epoch_images: [32, null]}", "tune.max_concurrent=1")
     assert "60 (60 ID" in text
 
 
-def test_forecast_states_the_stop_rule_and_what_it_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(forecast_module, "_PROBE_S", 0.0)
-    monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
-    spec = space(tmp_path, "ablate.seeds=[0, 1, 2, 3]", "ablate.stop={margin: 0.02}")
-    text = forecast(spec, toy_data(), Progress(io.StringIO(), live=False, quiet=True))
+def test_forecast_states_the_stop_rule_and_what_it_takes(forecast_of: Callable[..., str]) -> None:
+    text = forecast_of("ablate.seeds=[0, 1, 2, 3]", "ablate.stop={margin: 0.02}")
     assert "less what ablate.stop stops early" in text
     assert "one look, after 3 of 4 seeds" in text
     assert "worse by more than 0.02" in text

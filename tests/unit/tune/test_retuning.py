@@ -10,14 +10,23 @@ import pytest
 
 from study.errors import BadInput
 from study.records.files import TUNED, TUNING
-from study.records.ledger import Ledger, Record, read_ledger
+from study.records.ledger import Ledger, Record
 from study.records.tables import trials_table
 from study.space.ablation import RETUNE
-from study.space.points import flat, grid, substitute, to_optuna
-from study.space.spec import StudySpec, load_resolved, load_space
-from study.tune.decisions import Decisions, SearchPlan, TrialRecord
+from study.space.points import substitute
+from study.space.spec import StudySpec
+from study.tune.decisions import Decisions, TrialRecord
 from study.tune.retuning import Retuning
 from study.weights.checkpoint_budget import losers
+from tests.toy_ablation import (
+    Metrics,
+    ablation_plan,
+    ablation_space,
+    cut_and_resumed,
+    ledger_lines,
+    run_epoch,
+    run_trials,
+)
 
 SPACE = """
 recipe: cifar10
@@ -35,25 +44,7 @@ Value = Callable[[TrialRecord], float | None]
 
 
 def space(folder: Path, *overrides: str) -> StudySpec:
-    file = folder / "space.yaml"
-    file.write_text(SPACE)
-    return load_space(str(file), overrides)
-
-
-def plan(spec: StudySpec) -> SearchPlan:
-    assert spec.ablate is not None
-    return SearchPlan(
-        seed=0,
-        searcher="grid",
-        scheduler="none",
-        grace_epochs=1,
-        reduction_factor=3,
-        checkpoint_rule="best",
-        distributions={name: to_optuna(domain) for name, domain in flat(spec).items()},
-        num_epochs=lambda point: 2,
-        grid=grid(spec),
-        num_tuning=spec.ablate.num_tuning,
-    )
+    return ablation_space(SPACE, folder, *overrides)
 
 
 def objective(record: TrialRecord) -> float | None:
@@ -69,37 +60,24 @@ def run(
     stop_after: int | None = None,
     at_once: int = 1,
 ) -> tuple[Decisions, list[Record]]:
-    """So many trials at once, the newest first; to the end or to so many results."""
     told: list[Record] = []
     ablation = spec.ablate
     assert ablation is not None
     assert ablation.retune is not None
     with Ledger(folder / "ledger.jsonl") as ledger:
-        decisions = Decisions(plan(spec), ledger)
-        retuning = Retuning(decisions, ablation, ablation.retune, told.append)
-        steps = 0
-        while steps != stop_after:
-            while len(decisions.unfinished) < at_once and retuning.next_trial() is not None:
-                pass
-            if not decisions.unfinished:
-                break
-            _epoch(decisions, decisions.unfinished[-1], value)
-            steps += 1
+        decisions = Decisions(ablation_plan(spec), ledger)
+        ask = Retuning(decisions, ablation, ablation.retune, told.append).next_trial
+        run_trials(decisions, ask, _metrics(value), stop_after=stop_after, at_once=at_once)
     return decisions, told
 
 
-def _epoch(decisions: Decisions, record: TrialRecord, value: Value) -> None:
-    found, epoch = value(record), len(record.epochs) + 1
-    if found is None:
-        decisions.failed(record.number, reason="loss is nan", cause="diverged")
-        return
-    metrics = {"val/objective": found + 0.1 / epoch, "val/id_accuracy": 0.9, "time_s": 1.0}
-    decisions.result(record.number, epoch, metrics)
+def _metrics(value: Value) -> Metrics:
+    def of(record: TrialRecord, epoch: int) -> dict[str, float] | None:
+        if (found := value(record)) is None:
+            return None
+        return {"val/objective": found + 0.1 / epoch, "val/id_accuracy": 0.9, "time_s": 1.0}
 
-
-def lines(folder: Path) -> list[dict[str, Any]]:
-    records = read_ledger(folder / "ledger.jsonl")[0]
-    return [{k: v for k, v in one.items() if k not in ("time", "crc32")} for one in records]
+    return of
 
 
 def measured(decisions: Decisions) -> list[tuple[str, int, Any]]:
@@ -151,7 +129,7 @@ def test_arm_whose_tuning_failed_is_measured_at_its_defaults_and_that_is_told(
 
 def test_points_and_choices_are_on_the_ledger_before_who_goes_by_them(tmp_path: Path) -> None:
     run(tmp_path, space(tmp_path))
-    events = lines(tmp_path)
+    events = ledger_lines(tmp_path)
     kinds = [one["event"] for one in events]
     assert kinds[0] == TUNING
     for arm in ARMS:
@@ -172,13 +150,13 @@ def test_measuring_waits_for_the_tuning_of_its_own_arm_alone(tmp_path: Path) -> 
     assert spec.ablate is not None
     assert spec.ablate.retune is not None
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
-        decisions = Decisions(plan(spec), ledger)
+        decisions = Decisions(ablation_plan(spec), ledger)
         retuning = Retuning(decisions, spec.ablate, spec.ablate.retune, lambda event: None)
         for _ in range(9):
             assert retuning.next_trial() is not None
         assert retuning.next_trial() is None
         for number in (0, 3, 6, 6, 3, 0):
-            _epoch(decisions, decisions.trials[number], objective)
+            run_epoch(decisions, decisions.trials[number], _metrics(objective))
         record = retuning.next_trial()
         assert record is not None
         assert (record.arm, record.params[RETUNE]) == ("baseline", 1)
@@ -189,15 +167,9 @@ def test_measuring_waits_for_the_tuning_of_its_own_arm_alone(tmp_path: Path) -> 
 def test_ablation_cut_off_and_resumed_takes_the_same_decisions(
     tmp_path: Path, stop_after: int
 ) -> None:
-    (whole := tmp_path / "whole").mkdir()
-    (cut := tmp_path / "cut").mkdir()
-    spec = space(tmp_path)
-    run(whole, spec)
-    run(cut, spec, stop_after=stop_after)
-    (cut / "spec.yaml").write_text(spec.dump())
-    assert lines(cut) != lines(whole)
-    run(cut, load_resolved(cut / "spec.yaml"))
-    assert lines(cut) == lines(whole)
+    whole, cut, resumed = cut_and_resumed(tmp_path, space(tmp_path), run, stop_after)
+    assert cut != whole
+    assert resumed == whole
 
 
 def test_ledger_cut_after_any_line_leads_to_the_same_trials(tmp_path: Path) -> None:

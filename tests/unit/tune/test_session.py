@@ -161,6 +161,21 @@ def test_epoch_that_is_told_again_is_not_told_to_observers(decisions: Decisions)
     assert len(decisions.trials[0].epochs) == 1
 
 
+def test_what_an_ended_trial_still_tells_changes_nothing(decisions: Decisions) -> None:
+    session = _session(decisions)
+    session.next_assignment()
+    record = decisions.trials[0]
+    for epoch in (1, 2):
+        session.told(0, _message(record, epoch))
+    for late in (_message(record, 2), _message(record, 3), _FAILURE):
+        assert session.told(0, late)
+    log = session._observers[0]
+    assert isinstance(log, _Log)
+    assert log.lines == ["start 0", "epoch 0.1", "epoch 0.2", "finished 0"]
+    assert record.status == "finished"
+    assert (len(decisions.events("result")), decisions.events("failed")) == (2, [])
+
+
 def _failing(cause: str, reason: str = "no room") -> str:
     return json.dumps({"failed": reason, "cause": cause, "traceback": ""})
 

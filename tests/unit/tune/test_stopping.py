@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -12,17 +11,25 @@ import pytest
 from scipy import stats
 
 from study.records.files import LOOK
-from study.records.ledger import Ledger, read_ledger
+from study.records.ledger import Ledger, Record
 from study.records.tables import trials_table
 from study.space.ablation import SEED
 from study.space.ablation_stop import StopRule
-from study.space.points import flat, grid, to_optuna
-from study.space.spec import StudySpec, load_resolved, load_space
+from study.space.spec import StudySpec
 from study.training.assignment import Assignment
-from study.tune.decisions import Decisions, SearchPlan, TrialRecord
+from study.tune.decisions import Decisions, TrialRecord
 from study.tune.session import Limits, Session
 from study.tune.stopping import Stopping, judged
 from study.tune.study_db import StudyDatabase
+from tests.toy_ablation import (
+    Metrics,
+    ablation_plan,
+    ablation_space,
+    cut_and_resumed,
+    ledger_lines,
+    run_epoch,
+    run_trials,
+)
 
 SPACE = """
 recipe: cifar10
@@ -39,23 +46,7 @@ Value = Callable[[TrialRecord], float | None]
 
 
 def space(folder: Path, *overrides: str) -> StudySpec:
-    file = folder / "space.yaml"
-    file.write_text(SPACE)
-    return load_space(str(file), overrides)
-
-
-def plan(spec: StudySpec) -> SearchPlan:
-    return SearchPlan(
-        seed=0,
-        searcher="grid",
-        scheduler="none",
-        grace_epochs=1,
-        reduction_factor=3,
-        checkpoint_rule="best",
-        distributions={name: to_optuna(domain) for name, domain in flat(spec).items()},
-        num_epochs=lambda point: 2,
-        grid=grid(spec),
-    )
+    return ablation_space(SPACE, folder, *overrides)
 
 
 def accuracy(record: TrialRecord) -> float | None:
@@ -72,42 +63,30 @@ def run(
     stop_after: int | None = None,
     at_once: int = 1,
 ) -> tuple[Decisions, list[TrialRecord]]:
-    """So many trials at once, the newest first; to the end or to so many results."""
     told: list[TrialRecord] = []
     with Ledger(folder / "ledger.jsonl") as ledger:
-        decisions = Decisions(plan(spec), ledger)
+        decisions = Decisions(ablation_plan(spec), ledger)
         assert spec.ablate is not None
         assert spec.ablate.stop is not None
         rule = spec.ablate.stop
         stopping = Stopping(decisions, spec.ablate, rule, "val/id_accuracy", told.append)
-        steps = 0
-        while steps != stop_after:
-            while len(decisions.unfinished) < at_once and stopping.next_trial() is not None:
-                pass
-            if not decisions.unfinished:
-                break
-            _epoch(decisions, decisions.unfinished[-1], value)
-            steps += 1
+        ask, metrics = stopping.next_trial, _metrics(value)
+        run_trials(decisions, ask, metrics, stop_after=stop_after, at_once=at_once)
     return decisions, told
 
 
-def _epoch(decisions: Decisions, record: TrialRecord, value: Value) -> None:
-    found, epoch = value(record), len(record.epochs) + 1
-    if found is None:
-        decisions.failed(record.number, reason="loss is nan", cause="diverged")
-        return
-    found += 0.001 * (epoch - 2)
-    metrics = {"val/objective": 1 - found, "val/id_accuracy": found, "time_s": 1.0}
-    decisions.result(record.number, epoch, metrics)
+def _metrics(value: Value) -> Metrics:
+    def of(record: TrialRecord, epoch: int) -> dict[str, float] | None:
+        if (found := value(record)) is None:
+            return None
+        found += 0.001 * (epoch - 2)
+        return {"val/objective": 1 - found, "val/id_accuracy": found, "time_s": 1.0}
+
+    return of
 
 
-def lines(folder: Path) -> list[dict[str, Any]]:
-    records = read_ledger(folder / "ledger.jsonl")[0]
-    return [{k: v for k, v in one.items() if k not in ("time", "crc32")} for one in records]
-
-
-def looks(folder: Path) -> list[dict[str, Any]]:
-    return [one for one in lines(folder) if one["event"] == LOOK]
+def looks(folder: Path) -> list[Record]:
+    return [one for one in ledger_lines(folder) if one["event"] == LOOK]
 
 
 def test_clearly_worse_arm_is_not_trained_further_and_others_are(tmp_path: Path) -> None:
@@ -122,7 +101,7 @@ def test_clearly_worse_arm_is_not_trained_further_and_others_are(tmp_path: Path)
 
 def test_look_is_on_the_ledger_before_the_trials_that_it_decides_over(tmp_path: Path) -> None:
     run(tmp_path, space(tmp_path))
-    events = lines(tmp_path)
+    events = ledger_lines(tmp_path)
     (first, *_), asks = looks(tmp_path), [one for one in events if one["event"] == "ask"]
     before = [one for one in events[: events.index(first)] if one["event"] == "ask"]
     assert (first["seeds"], len(before)) == (3, 3 * len(ARMS))
@@ -138,15 +117,9 @@ def test_look_is_on_the_ledger_before_the_trials_that_it_decides_over(tmp_path: 
 def test_ablation_cut_off_and_resumed_takes_the_same_looks(
     tmp_path: Path, stop_after: int
 ) -> None:
-    (whole := tmp_path / "whole").mkdir()
-    (cut := tmp_path / "cut").mkdir()
-    spec = space(tmp_path)
-    run(whole, spec)
-    run(cut, spec, stop_after=stop_after)
-    (cut / "spec.yaml").write_text(spec.dump())
-    assert lines(cut) != lines(whole)
-    run(cut, load_resolved(cut / "spec.yaml"))
-    assert lines(cut) == lines(whole)
+    whole, cut, resumed = cut_and_resumed(tmp_path, space(tmp_path), run, stop_after)
+    assert cut != whole
+    assert resumed == whole
 
 
 def test_look_on_the_ledger_stands_whatever_the_rule_would_say_now(tmp_path: Path) -> None:
@@ -257,7 +230,7 @@ def test_session_ends_where_the_trials_left_are_all_of_stopped_arms(tmp_path: Pa
     assert spec.ablate is not None
     assert spec.ablate.stop is not None
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
-        decisions = Decisions(plan(spec), ledger)
+        decisions = Decisions(ablation_plan(spec), ledger)
         session = Session(decisions, _assign, Limits(12, None, 9), [])
         session.max_concurrent = 2
         rule, metric = spec.ablate.stop, "val/id_accuracy"
@@ -272,7 +245,7 @@ def test_session_ends_where_the_trials_left_are_all_of_stopped_arms(tmp_path: Pa
                 break
             number = live.pop()
             while decisions.trials[number].status == "running":
-                _epoch(decisions, decisions.trials[number], accuracy)
+                run_epoch(decisions, decisions.trials[number], _metrics(accuracy))
             session.left(number)
         assert session.exhausted
     told = [(record.arm, record.status) for record in decisions.trials[6:]]

@@ -26,6 +26,16 @@ def test_database_holds_the_ledgers_trials_in_number_order(tmp_path: Path) -> No
     ]
 
 
+def test_database_lies_in_a_folder_whose_name_means_something_in_a_url(tmp_path: Path) -> None:
+    folder = tmp_path / "what? #1 50%25 é@b:c"
+    folder.mkdir()
+    database = StudyDatabase(folder / "study.db", "toy")
+    database.close([])
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()] == [
+        Path(folder.name) / "study.db"
+    ]
+
+
 def test_paused_trial_is_waiting_and_ends_once_in_the_next_session(tmp_path: Path) -> None:
     for stop_after, expected in ((3, TrialState.WAITING), (None, TrialState.COMPLETE)):
         decisions = run_toy_search(tmp_path / "ledger", 1, stop_after=stop_after)
