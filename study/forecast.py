@@ -93,7 +93,7 @@ def _rows(
     images_s = epoch_images / speed.training + validated / speed.validation
     trial_s = epochs * (images_s + speed.fit_s)
     early = _early(spec)
-    disk_mib = _disk(spec, epochs, validated, at_a_time, speed) / 2**20
+    disk_mib = _disk(spec, epochs, (validated, _kept(data)), at_a_time, speed) / 2**20
     return [
         (
             "trials",
@@ -307,17 +307,19 @@ def _base_text(spec: StudySpec, base: BaseSpec, data: StudyData, speed: float) -
 
 
 def _disk(
-    spec: StudySpec,
-    epochs: int,
-    validated: int,
-    at_a_time: int,
-    speed: Speed,
+    spec: StudySpec, epochs: int, scored: tuple[int, int], at_a_time: int, speed: Speed
 ) -> int:
-    """Each trial keeps one set of weights and the scores of every epoch; a live one states too."""
-    per_epoch = validated * (8 * speed.num_scores + 2)
-    scores = validated * _BYTES_PER_SCORED_IMAGE + epochs * per_epoch
-    kept = spec.tune.num_trials * (speed.weights_bytes + scores)
-    return kept + at_a_time * _CHECKPOINTS_OF_A_LIVE_TRIAL * speed.weights_bytes
+    """Each trial keeps one set of weights and the scores of every epoch; a live one states too.
+
+    ``scored`` counts the images of validation and those that confirming runs alone score, beside.
+    """
+    an_image = _BYTES_PER_SCORED_IMAGE + epochs * (8 * speed.num_scores + 2)
+    validated, kept = scored
+    confirm = spec.select.confirm
+    confirming = confirm.top * confirm.seeds if confirm else 0
+    runs = spec.tune.num_trials + confirming
+    written = runs * (speed.weights_bytes + validated * an_image) + confirming * kept * an_image
+    return written + at_a_time * _CHECKPOINTS_OF_A_LIVE_TRIAL * speed.weights_bytes
 
 
 def _budget(spec: StudySpec) -> str:

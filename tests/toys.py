@@ -25,10 +25,10 @@ def toy_images(name: str, count: int, *, classes: int = 0, seed: int = 0) -> Ima
     return ImageSet.make(name, np.clip(pixels, 0, 255).astype(np.uint8), labels=labels)
 
 
-def toy_data() -> StudyData:
-    """Three classes, 60 training images, and one OOD validation set."""
+def toy_data(num_train: int = 60) -> StudyData:
+    """Three classes, so many training images, and one OOD validation set."""
     return StudyData(
-        TrainID(toy_images("train", 60, classes=3)),
+        TrainID(toy_images("train", num_train, classes=3)),
         ValidationID(toy_images("val", 30, classes=3, seed=1)),
         Outliers(toy_images("outliers", 40, seed=2)),
         OODValidation({"far": toy_images("far", 24, seed=3)}),

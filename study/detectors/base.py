@@ -29,8 +29,9 @@ _HEAD: Final = ("head.weight", "head.bias")
 class Detector:
     """A post-hoc score of a trained model.
 
-    pytorch-ood computes it; this adapter checks the input, hands over the representation and
-    keeps what was fitted as tensors. After the network everything runs on the CPU.
+    pytorch-ood computes all but GEN; this adapter checks the input, hands over the
+    representation and keeps what was fitted as tensors. After the network everything runs on the
+    CPU.
 
     Attributes:
         name: key of `study.detectors.catalog.CATALOG`.
@@ -136,7 +137,7 @@ class FittedDetector(Detector):
     def __init__(self, name: str, params: Mapping[str, Any] | None = None) -> None:
         super().__init__(name, params)
         self._state: State | None = None
-        self._oracle: Any = None
+        self._inner: Any = None
 
     def fit_features(self, model: nn.Module, train: TrainFeatures) -> None:
         """As `fit`, on features of train ID that ``model`` has computed already."""
@@ -172,24 +173,15 @@ class FittedDetector(Detector):
         # Copied, so that the tensors lie in memory as those of a fit do: sums can depend on it.
         self._take({name: tensor.clone() for name, tensor in state.items()})
 
-    def score_features(self, model: nn.Module, features: Tensor) -> Scores:
-        """As `score`, of features that ``model`` has computed already, shape (B, D)."""
-        check_model(model, self.name, self.needs)
-        scores: Scores = self._of_features(head_of(model), features).double().numpy()
-        return scores
-
-    def _score(self, model: nn.Module, images: Tensor) -> Tensor:
-        return self._of_features(head_of(model), features_of(model, images))
-
     @torch.no_grad()
-    def _of_features(self, head: Head, features: Tensor) -> Tensor:
-        state = self._fitted()
+    def _score(self, model: nn.Module, images: Tensor) -> Tensor:
+        state, head = self._fitted(), head_of(model)
         if any(not torch.equal(state[key], tensor) for key, tensor in head.state.items()):
             raise ValueError(
                 f"{self.name}: the model's head is not the one that the detector was fitted on; "
                 "fit it on this model"
             )
-        return self._predict(self._oracle, features)
+        return self._predict(self._inner, features_of(model, images))
 
     def _fitted(self) -> State:
         if self._state is None:
@@ -197,7 +189,7 @@ class FittedDetector(Detector):
         return self._state
 
     def _take(self, state: State) -> None:
-        self._oracle = self._restore(state, Head(state["head.weight"], state["head.bias"]))
+        self._inner = self._restore(state, Head(state["head.weight"], state["head.bias"]))
         self._state = state
 
     def _check_train(self, train: TrainFeatures, num_classes: int, width: int) -> None:
@@ -220,6 +212,6 @@ class FittedDetector(Detector):
     def _restore(self, state: State, head: Head) -> Any:
         raise NotImplementedError
 
-    def _predict(self, oracle: Any, features: Tensor) -> Tensor:
-        scores: Tensor = oracle.predict_features(features.double())
+    def _predict(self, inner: Any, features: Tensor) -> Tensor:
+        scores: Tensor = inner.predict_features(features.double())
         return scores

@@ -41,9 +41,9 @@ class Mahalanobis(FittedDetector):
 
     def _restore(self, state: State, head: Head) -> Any:
         del head
-        oracle = pytorch_ood().Mahalanobis(None)
-        oracle.mu, oracle.precision = state["means"], state["precision"]
-        return oracle
+        inner = pytorch_ood().Mahalanobis(None)
+        inner.mu, inner.precision = state["means"], state["precision"]
+        return inner
 
 
 class RMD(Mahalanobis):
@@ -62,11 +62,11 @@ class RMD(Mahalanobis):
 
     def _restore(self, state: State, head: Head) -> Any:
         del head
-        oracle = pytorch_ood().RMD(None)
-        oracle.mu, oracle.precision = state["means"], state["precision"]
-        oracle.background_mu = state["background_mean"]
-        oracle.background_precision = state["background_precision"]
-        return oracle
+        inner = pytorch_ood().RMD(None)
+        inner.mu, inner.precision = state["means"], state["precision"]
+        inner.background_mu = state["background_mean"]
+        inner.background_precision = state["background_precision"]
+        return inner
 
 
 class KNN(FittedDetector):
@@ -85,13 +85,13 @@ class KNN(FittedDetector):
     def _restore(self, state: State, head: Head) -> Any:
         del head
         features = state["features"]
-        oracle = pytorch_ood().KNN(None, k=self.params["k"])
+        inner = pytorch_ood().KNN(None, k=self.params["k"])
         # It would take every core of the machine, which trials share.
-        oracle.knn.set_params(n_jobs=1)
-        return oracle.fit_features(features, torch.zeros(len(features), dtype=torch.int64))
+        inner.knn.set_params(n_jobs=1)
+        return inner.fit_features(features, torch.zeros(len(features), dtype=torch.int64))
 
-    def _predict(self, oracle: Any, features: Tensor) -> Tensor:
-        scores: Tensor = oracle.predict_features(features.float())
+    def _predict(self, inner: Any, features: Tensor) -> Tensor:
+        scores: Tensor = inner.predict_features(features.float())
         return scores
 
 
@@ -102,25 +102,25 @@ class ViM(FittedDetector):
 
     def _fit(self, head: Head, train: TrainFeatures) -> State:
         width = head.weight.shape[1]
-        oracle = self._new(head, self.params["dimension"] or width // 2)
-        oracle.fit_features(train.features, train.labels)
-        if not math.isfinite(oracle.alpha):
+        inner = self._new(head, self.params["dimension"] or width // 2)
+        inner.fit_features(train.features, train.labels)
+        if not math.isfinite(inner.alpha):
             raise ValueError(
-                f"{self.name}: {oracle.d} dimensions hold all of the train features' variance; "
+                f"{self.name}: {inner.d} dimensions hold all of the train features' variance; "
                 "take a smaller dimension"
             )
         return {
-            "origin": oracle.u,
-            "residual_space": oracle.principal_subspace,
-            "scale": torch.tensor(oracle.alpha, dtype=torch.float64),
+            "origin": inner.u,
+            "residual_space": inner.principal_subspace,
+            "scale": torch.tensor(inner.alpha, dtype=torch.float64),
         }
 
     def _restore(self, state: State, head: Head) -> Any:
         width, left = state["residual_space"].shape
-        oracle = self._new(head, width - left)
-        oracle.u, oracle.principal_subspace = state["origin"], state["residual_space"]
-        oracle.alpha = state["scale"].item()
-        return oracle
+        inner = self._new(head, width - left)
+        inner.u, inner.principal_subspace = state["origin"], state["residual_space"]
+        inner.alpha = state["scale"].item()
+        return inner
 
     def _new(self, head: Head, dimension: int) -> Any:
         return pytorch_ood().ViM(None, d=dimension, w=head.weight, b=head.bias)
@@ -135,15 +135,15 @@ class ReAct(FittedDetector):
     tensors = ("threshold",)
 
     def _fit(self, head: Head, train: TrainFeatures) -> State:
-        oracle = pytorch_ood().ReAct(None, head, percentile=self.params["quantile"])
-        oracle.fit_feature_maps(train.features, train.labels)
-        return {"threshold": torch.tensor(oracle.threshold, dtype=torch.float64)}
+        inner = pytorch_ood().ReAct(None, head, percentile=self.params["quantile"])
+        inner.fit_feature_maps(train.features, train.labels)
+        return {"threshold": torch.tensor(inner.threshold, dtype=torch.float64)}
 
     def _restore(self, state: State, head: Head) -> Any:
         return pytorch_ood().ReAct(None, head, threshold=state["threshold"].item())
 
-    def _predict(self, oracle: Any, features: Tensor) -> Tensor:
-        scores: Tensor = oracle.predict_feature_maps(features.double())
+    def _predict(self, inner: Any, features: Tensor) -> Tensor:
+        scores: Tensor = inner.predict_feature_maps(features.double())
         return scores
 
 
@@ -153,14 +153,14 @@ class DICE(FittedDetector):
     tensors = ("masked_weight",)
 
     def _fit(self, head: Head, train: TrainFeatures) -> State:
-        oracle = self._new(head)
-        oracle.fit_features(train.features, train.labels)
-        return {"masked_weight": oracle.masked_w.double()}
+        inner = self._new(head)
+        inner.fit_features(train.features, train.labels)
+        return {"masked_weight": inner.masked_w.double()}
 
     def _restore(self, state: State, head: Head) -> Any:
-        oracle = self._new(head)
-        oracle.masked_w = state["masked_weight"]
-        return oracle
+        inner = self._new(head)
+        inner.masked_w = state["masked_weight"]
+        return inner
 
     def _new(self, head: Head) -> Any:
         return pytorch_ood().DICE(None, w=head.weight, b=head.bias, p=self.params["sparsity"])
@@ -181,11 +181,11 @@ class SHE(FittedDetector):
                 f"{self.name}: no train ID image of classes {untold} is classified correctly, so "
                 "they have no pattern; train the model first"
             )
-        oracle = pytorch_ood().SHE(None, head)
-        oracle.fit_features(features, train.labels)
-        return {"patterns": oracle.patterns}
+        inner = pytorch_ood().SHE(None, head)
+        inner.fit_features(features, train.labels)
+        return {"patterns": inner.patterns}
 
     def _restore(self, state: State, head: Head) -> Any:
-        oracle = pytorch_ood().SHE(None, head)
-        oracle.patterns = state["patterns"]
-        return oracle
+        inner = pytorch_ood().SHE(None, head)
+        inner.patterns = state["patterns"]
+        return inner

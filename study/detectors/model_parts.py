@@ -70,8 +70,8 @@ def check_model(model: nn.Module, name: str, needs: Iterable[Need]) -> None:
         model: as `study.models.classifier.Classifier`.
         name: of the detector, for the message.
         needs: "logits": a call gives (B, K); "features": ``features(images)``, and ``fc``, the
-            linear head on them; "maps": ``backbone.maps(images)``, whose mean over space the
-            features are; "input_gradient": the call can be differentiated by the images.
+            linear head on them; "maps": ``backbone.maps(normalised(images))``, whose mean over
+            space the features are; "input_gradient": the call can be differentiated by the images.
 
     Raises:
         ValueError: naming the detector, what the model lacks and the detectors that it serves.
@@ -103,8 +103,11 @@ def _lacks(model: nn.Module, need: Need) -> str:
             return "no method features(images)"
         if not isinstance(getattr(model, "fc", None), nn.Linear):
             return "no linear head fc"
-    if need == "maps" and not callable(getattr(getattr(model, "backbone", None), "maps", None)):
-        return "no method backbone.maps(images)"
+    if need == "maps":
+        if not callable(getattr(getattr(model, "backbone", None), "maps", None)):
+            return "no method backbone.maps(images)"
+        if not callable(getattr(model, "normalised", None)):
+            return "no method normalised(images)"
     return ""
 
 
@@ -158,10 +161,7 @@ def maps_of(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ValueError: if their mean over space is not the features: then the head cannot follow.
     """
-    if hasattr(model, "normalised"):
-        normalised = model.normalised(images)  # type: ignore[operator]
-    else:  # as Classifier.features does; a backbone takes normalised images
-        normalised = (images - model.mean) / model.std  # type: ignore[operator]
+    normalised = model.normalised(images)  # type: ignore[operator]
     maps: Tensor = model.backbone.maps(normalised)  # type: ignore[operator, union-attr]
     maps = maps.detach().to("cpu").double().contiguous()
     features = features_of(model, images).double()

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from study.data.batches import to_float
 from study.data.images import Pixels
 from study.explain.attribution import (
     MapOptions,
@@ -53,8 +54,7 @@ def has_upper(model: nn.Module) -> bool:
 
 def as_images(pixels: Pixels, device: torch.device) -> Tensor:
     """uint8 (N, H, W, 3) as float32 (N, 3, H, W) in [0, 1] on ``device``."""
-    images = torch.from_numpy(np.array(pixels)).to(device).permute(0, 3, 1, 2)
-    return images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    return to_float(torch.from_numpy(np.array(pixels)).to(device), channels_last=False)
 
 
 def class_target_of(

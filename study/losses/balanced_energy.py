@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from study.losses.energy import free_energy
 from study.losses.groups import split_groups
+from study.losses.precision import at_least_float32
 
 
 def class_prior(predictions: Tensor, num_classes: int) -> Tensor:
@@ -54,9 +55,7 @@ def prior_weights(logits: Tensor, prior: Tensor, gamma: float | Tensor) -> Tenso
         )
     if not isinstance(gamma, Tensor) and gamma < 0:
         raise ValueError(f"gamma: {gamma} must be at least 0")
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
-    return (logits.detach().softmax(dim=1) * prior**gamma).sum(dim=1)
+    return (at_least_float32(logits.detach()).softmax(dim=1) * prior**gamma).sum(dim=1)
 
 
 def balanced_energy_loss(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
+
+from study.losses.groups import split_groups
+from study.losses.precision import at_least_float32
 
 
 def free_energy(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
@@ -28,9 +30,7 @@ def free_energy(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     # A tensor is not compared: that would make the device wait, and fails under vmap.
     if not isinstance(temperature, Tensor) and temperature <= 0:
         raise ValueError(f"temperature: {temperature} must be above 0")
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
-    return -temperature * (logits / temperature).logsumexp(dim=1)
+    return -temperature * (at_least_float32(logits) / temperature).logsumexp(dim=1)
 
 
 def energy_margin_loss(
@@ -61,11 +61,7 @@ def energy_margin_loss(
     Raises:
         ValueError: if one of the groups is empty, or as `free_energy`.
     """
-    if not 0 < num_id < len(logits):
-        raise ValueError(
-            f"num_id: {num_id} of {len(logits)} rows; the loss needs ID rows and outlier rows"
-        )
-    energies = free_energy(logits, temperature)
-    in_term = functional.relu(energies[:num_id] - m_in).square().mean()
-    out_term = functional.relu(m_out - energies[num_id:]).square().mean()
+    id_energies, out_energies = split_groups(free_energy(logits, temperature), num_id)
+    in_term = functional.relu(id_energies - m_in).square().mean()
+    out_term = functional.relu(m_out - out_energies).square().mean()
     return in_term, out_term

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from study.losses.groups import split_groups
+from study.losses.precision import at_least_float32
 
 
 def uniform_cross_entropy(logits: Tensor) -> Tensor:
@@ -25,8 +25,7 @@ def uniform_cross_entropy(logits: Tensor) -> Tensor:
     """
     if logits.ndim != 2:
         raise ValueError(f"logits: shape {tuple(logits.shape)}, must be (N, K)")
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
+    logits = at_least_float32(logits)
     return logits.logsumexp(dim=1) - logits.mean(dim=1)
 
 

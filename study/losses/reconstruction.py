@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from study.losses.names import SMALLEST_IMAGE
+from study.losses.precision import at_least_float32
 
 DELTA: Final = 0.1
 CHARBONNIER_EPS: Final = 1e-3  # Lai et al. 2017
@@ -47,7 +48,7 @@ class ReconstructionLoss(nn.Module):
                 "(B, 3, H, W)"
             )
         with torch.autocast(output.device.type, enabled=False):
-            return self.per_image(_at_least_float32(output), _at_least_float32(target))
+            return self.per_image(at_least_float32(output), at_least_float32(target))
 
     def per_image(self, output: Tensor, target: Tensor) -> Tensor:
         """The loss (B,) of checked float images (B, 3, H, W)."""
@@ -293,10 +294,6 @@ def _positive(name: str, value: float | Tensor) -> float | Tensor:
     if not isinstance(value, Tensor) and not value > 0:
         raise ValueError(f"{name}: {value} must be above 0")
     return value
-
-
-def _at_least_float32(images: Tensor) -> Tensor:
-    return images if images.dtype == torch.float64 else images.float()
 
 
 def _dissimilarity(similarity: Similarity, output: Tensor, target: Tensor) -> Tensor:

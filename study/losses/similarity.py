@@ -30,9 +30,6 @@ from torch.nn import functional
 Form = Literal["logit", "clamp", "clamp_eps"]
 FORMS: Final[tuple[str, ...]] = get_args(Form)
 
-COLLAPSED_COSINE: Final = 0.99
-"""From this mean cosine of different pairs on, features are called collapsed."""
-
 _SCALE_BOUNDS: Final = (1.0, 100.0)
 # Below its bound a vector counts as zero. 1 / length is in the gradient: half precision could not
 # hold that of 100 / length much below 2^-9.
@@ -192,8 +189,9 @@ class Similarity(nn.Module):
 def collapse(different_cosine_sum: float, num_different: float) -> float:
     """Mean cosine of different pairs: the sentinel of a collapse, from sums or their means.
 
-    Near 1 the upper branch gives the same features for everything (`COLLAPSED_COSINE`). Where an
-    epoch has no different pair at all the answer is 0: nothing speaks for a collapse.
+    Near 1 (`study.losses.names.COLLAPSED_COSINE`) the upper branch gives the same features for
+    everything. Where an epoch has no different pair at all the answer is 0: nothing speaks for a
+    collapse.
     """
     return different_cosine_sum / num_different if num_different else 0.0
 

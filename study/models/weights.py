@@ -7,7 +7,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -183,10 +183,10 @@ def _copy(
 def load_public_resnet(path: Path) -> StateDict:
     """Read a CIFAR ResNet in the common public layout, as weights of our `Classifier`.
 
-    The layout: a pickled dict, the weights under ``state_dict`` or at the top, keys conv1, bn1,
-    layer1.0.conv1 ... linear, perhaps behind ``module.``. Old files lack BatchNorm's
-    ``num_batches_tracked``, which evaluation and training with a momentum never read: it becomes
-    0. The normalisation is the one that these files were trained with.
+    The layout: a pickled dict, or safetensors; the weights under ``state_dict`` or at the top,
+    keys conv1, bn1, layer1.0.conv1 ... linear, perhaps behind ``module.``. Old files lack
+    BatchNorm's ``num_batches_tracked``, which evaluation and training with a momentum never read:
+    it becomes 0. The normalisation is the one that these files were trained with.
 
     Args:
         path: the file. It is read without running what a pickle may hold.
@@ -198,10 +198,14 @@ def load_public_resnet(path: Path) -> StateDict:
     Raises:
         BadInput: naming the file, if it is missing, torn, would run code, or has another layout.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise BadInput(_unreadable(path, error)) from error
+    content: Any
+    if path.suffix == ".safetensors":
+        content, _ = load_weights(path)
+    else:
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            raise BadInput(_unreadable(path, error)) from error
     public = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(public, dict) or not all(isinstance(v, Tensor) for v in public.values()):
         rule = "holds no state dict (a dict of tensors, at the top or under 'state_dict')"

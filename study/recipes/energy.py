@@ -18,7 +18,32 @@ from study.recipes.cifar10 import Cifar10Recipe
 from study.recipes.classifier_params import EnergyParams
 
 
-class EnergyLoss(TrainingLoss):
+class OutlierLoss(TrainingLoss):
+    """What the losses against outliers share: the parameters, the cross-entropy, the terms."""
+
+    def __init__(self, params: EnergyParams) -> None:
+        """The recipe's parameters."""
+        super().__init__()
+        self.params = params
+
+    def classification(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of the ID rows, in nats."""
+        smoothing = self.params.label_smoothing
+        return cross_entropy(logits[: batch.num_id], batch.labels, label_smoothing=smoothing)
+
+    def energy_terms(
+        self, classification: Tensor, energy_in: Tensor, energy_out: Tensor
+    ) -> dict[str, Tensor]:
+        """The terms of an energy loss: loss, cross_entropy, energy_in, energy_out."""
+        return {
+            "loss": classification + self.params.energy_weight * (energy_in + energy_out),
+            "cross_entropy": classification,
+            "energy_in": energy_in,
+            "energy_out": energy_out,
+        }
+
+
+class EnergyLoss(OutlierLoss):
     """Cross-entropy on ID plus the squared hinge of the energies at both margins.
 
     CE + energy_weight * (mean_ID relu(E - m_in)^2 + mean_OUT relu(m_out - E)^2), Eq. 7 to 9 of
@@ -28,30 +53,22 @@ class EnergyLoss(TrainingLoss):
 
     def __init__(self, params: EnergyParams, m_in: float, m_out: float) -> None:
         """Margins in nats, resolved; the rest from the recipe's parameters."""
-        super().__init__()
-        self.params = params
+        super().__init__(params)
         self.m_in = m_in
         self.m_out = m_out
 
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, cross_entropy, energy_in, energy_out (the last two unweighted)."""
         logits = model(batch.images)
-        classification = cross_entropy(
-            logits[: batch.num_id], batch.labels, label_smoothing=self.params.label_smoothing
-        )
-        energy_in, energy_out = energy_margin_loss(
+        classification = self.classification(logits, batch)
+        halves = energy_margin_loss(
             logits,
             batch.num_id,
             m_in=self.m_in,
             m_out=self.m_out,
             temperature=self.params.temperature,
         )
-        return {
-            "loss": classification + self.params.energy_weight * (energy_in + energy_out),
-            "cross_entropy": classification,
-            "energy_in": energy_in,
-            "energy_out": energy_out,
-        }
+        return self.energy_terms(classification, *halves)
 
 
 class EnergyRecipe(Cifar10Recipe):

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from study.data.batches import Batch, evaluation_batches
+from study.data.images import ImageSet
 from study.data.pairs import check_same_share, image_weights, pair_batches
 from study.data.roles import StudyData
+from study.errors import TrialFailed
 from study.losses.classification import cross_entropy_per_image
 from study.losses.perceptual import PerceptualDistance
 from study.losses.reconstruction import ReconstructionLoss, make_reconstruction
@@ -70,7 +72,8 @@ class NordfLoss(TrainingLoss):
             params.reversal,
             epochs=moment.epochs,
             steps_per_epoch=moment.steps_per_epoch,
-            weight=params.reversal_weight,
+            # The staircase is the seed code's rule as it stands.
+            weight=1.0 if params.reversal == "staircase" else params.reversal_weight,
             per=params.reversal_step,
         )
         self._reversal = weight(moment.epoch - 1, moment.step)
@@ -154,9 +157,15 @@ class NordfRecipe(Recipe):
         return tuple(params.panel_epochs)
 
     def check(self, data: StudyData) -> None:
-        """The pairs are possible with these classes, and the perceptual network has its layers."""
+        """Pairs are possible, every class has a prototype, the perceptual network its layers."""
         params: NordfParams = self.params
         check_same_share(data.train.images.labels, params.same_class_share)
+        seen = set(_bank(data.train.images, params.bank_images).labels.tolist())
+        if absent := sorted(set(range(data.num_classes)) - seen):
+            raise ValueError(
+                f"bank_images: {params.bank_images} hold no image of classes {absent}, which then "
+                "have no prototype. Raise bank_images"
+            )
         if params.perceptual_network is not None:
             self.perceptual()
 
@@ -228,11 +237,12 @@ class NordfRecipe(Recipe):
 
     @torch.inference_mode()
     def fit(self, model: nn.Module, data: StudyData, device: torch.device) -> Fitted:
-        """Class prototypes of both branches' features, and the bank of kNN."""
-        params: NordfParams = self.params
-        images = data.train.images
-        chosen = numpy_generator(0, "feature bank").permutation(len(images))
-        bank = images.take(np.sort(chosen[: params.bank_images]))
+        """Class prototypes of both branches' features, and the bank of kNN.
+
+        Raises:
+            TrialFailed: where a feature is not finite.
+        """
+        bank = _bank(data.train.images, self.params.bank_images)
         model.eval()
         told = [
             cast(NordF, model).branches(batch, reconstruct=False)
@@ -241,15 +251,26 @@ class NordfRecipe(Recipe):
         labels = torch.from_numpy(np.array(bank.labels)).to(device)
         upper = torch.cat([one.upper for one in told])
         features = torch.cat([one.class_features for one in told])
-        return {
-            "upper.prototypes": class_prototypes(upper, labels, data.num_classes),
-            "class.prototypes": class_prototypes(features, labels, data.num_classes),
-            "knn.bank": unit_rows(torch.cat([one.penultimate for one in told])).float().cpu(),
-        }
+        try:
+            prototypes = {
+                "upper.prototypes": class_prototypes(upper, labels, data.num_classes),
+                "class.prototypes": class_prototypes(features, labels, data.num_classes),
+            }
+        except ValueError as error:  # the model has diverged: the trial's, not a bug's
+            raise TrialFailed(str(error)) from error
+        penultimate = torch.cat([one.penultimate for one in told])
+        return prototypes | {"knn.bank": unit_rows(penultimate).float().cpu()}
 
     def calibrate(self, id_scores: Mapping[str, NDArray[np.float64]]) -> Fitted:
-        """Mean and deviation of each score on validation ID."""
-        return fit_zscores(id_scores)
+        """Mean and deviation of each score on validation ID.
+
+        Raises:
+            TrialFailed: naming a score that is not finite.
+        """
+        try:
+            return fit_zscores(id_scores)
+        except ValueError as error:  # likewise
+            raise TrialFailed(str(error)) from error
 
     def score(
         self, model: nn.Module, images: Tensor, fitted: Fitted
@@ -290,3 +311,9 @@ class NordfRecipe(Recipe):
         return self._distance.to(device)
 
     _distance: PerceptualDistance | None = None
+
+
+def _bank(images: ImageSet, most: int) -> ImageSet:
+    """The training images that prototypes and kNN keep, the same ones in every trial."""
+    chosen = numpy_generator(0, "feature bank").permutation(len(images))
+    return images.take(np.sort(chosen[:most]))

@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from study.losses.names import COLLAPSED_COSINE
 from study.recipes.params import Rule, TrainParams
 
 BASE = "base"  # the study's own base model as the perceptual network
 COMBINED = "combined"
-COLLAPSED = 0.99  # mean cosine of the upper features of images of different classes
 
 OwnScore = Literal[
     "combined",
@@ -156,7 +156,7 @@ class NordfParams(TrainParams):
         ),
         Rule(
             ("huber_delta", "reconstruction"),
-            lambda delta, loss: delta == 0.1 or loss in ("huber", "perceptual"),
+            lambda delta, loss: delta == 0.1 or loss == "huber",
             "huber_delta has no effect without Huber's loss",
             "Take huber_delta out, or choose reconstruction: huber.",
             has_effect=True,
@@ -196,6 +196,6 @@ def nordf_own_score(train: Mapping[str, Any]) -> str:
 def nordf_remark(metrics: Mapping[str, float]) -> str:
     """Whether the upper features have collapsed onto one direction."""
     cosine = metrics.get("train/different_cosine")
-    if cosine is None or cosine < COLLAPSED:
+    if cosine is None or cosine < COLLAPSED_COSINE:
         return ""
     return f"upper features collapsed (mean cosine of different pairs {cosine:.4f})"

@@ -16,7 +16,6 @@ from study.data.batches import Batch, evaluation_batches
 from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.losses.balanced_energy import balanced_energy_loss, class_prior
-from study.losses.classification import cross_entropy
 from study.losses.distributional import DistributionalAugmentation
 from study.losses.energy import energy_margin_loss, free_energy
 from study.losses.energy_logistic import EnergyLogistic
@@ -25,7 +24,7 @@ from study.losses.outlier_exposure import outlier_exposure_loss
 from study.models.classifier import Classifier
 from study.recipes.base import Frozen, TrainingLoss
 from study.recipes.catalog import RecipeInfo
-from study.recipes.energy import EnergyLoss, EnergyRecipe
+from study.recipes.energy import EnergyLoss, EnergyRecipe, OutlierLoss
 from study.recipes.outlier_params import OutlierParams
 from study.seeding import numpy_generator
 
@@ -33,33 +32,10 @@ _MEASURED = 2_000  # images of a set, at most, that a loss is fitted to at the s
 _START_PENALTY = 0.01  # of the ceiling, as in the public script of DAL
 
 
-class _OutlierLoss(TrainingLoss):
-    """What the losses share: the parameters and the cross-entropy."""
-
-    def __init__(self, params: OutlierParams) -> None:
-        """The recipe's parameters."""
-        super().__init__()
-        self.params = params
-
-    def classification(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of the ID rows, in nats."""
-        smoothing = self.params.label_smoothing
-        return cross_entropy(logits[: batch.num_id], batch.labels, label_smoothing=smoothing)
-
-    def energy_terms(
-        self, classification: Tensor, energy_in: Tensor, energy_out: Tensor
-    ) -> dict[str, Tensor]:
-        """The terms of an energy loss: loss, cross_entropy, energy_in, energy_out."""
-        return {
-            "loss": classification + self.params.energy_weight * (energy_in + energy_out),
-            "cross_entropy": classification,
-            "energy_in": energy_in,
-            "energy_out": energy_out,
-        }
-
-
-class OutlierExposureLoss(_OutlierLoss):
+class OutlierExposureLoss(OutlierLoss):
     """CE + oe_weight * the outliers' cross-entropy to the uniform distribution."""
+
+    params: OutlierParams
 
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, cross_entropy, uniform (unweighted)."""
@@ -70,7 +46,7 @@ class OutlierExposureLoss(_OutlierLoss):
         return {"loss": loss, "cross_entropy": classification, "uniform": uniform}
 
 
-class LogisticLoss(_OutlierLoss):
+class LogisticLoss(OutlierLoss):
     """CE + energy_weight * binary cross-entropy of a learnt logistic function of the energy."""
 
     def __init__(self, params: OutlierParams) -> None:
@@ -100,7 +76,7 @@ class LogisticLoss(_OutlierLoss):
         }
 
 
-class BalancedLoss(_OutlierLoss):
+class BalancedLoss(EnergyLoss):
     """CE + energy_weight * the hinges, outliers weighted by how common their class is.
 
     Attributes:
@@ -108,12 +84,12 @@ class BalancedLoss(_OutlierLoss):
             (K,); 1 for all classes, shape (1,), before ``begin``.
     """
 
+    params: OutlierParams
     prior: Tensor
 
     def __init__(self, params: OutlierParams, m_in: float, m_out: float) -> None:
         """Margins in nats, resolved."""
-        super().__init__(params)
-        self.m_in, self.m_out = m_in, m_out
+        super().__init__(params, m_in, m_out)
         self.register_buffer("prior", torch.ones(1))
 
     def begin(self, model: nn.Module, data: StudyData, device: torch.device) -> None:
@@ -138,13 +114,10 @@ class BalancedLoss(_OutlierLoss):
         return self.energy_terms(self.classification(logits, batch), *halves)
 
 
-class GradientLoss(_OutlierLoss):
+class GradientLoss(EnergyLoss):
     """CE + energy_weight * the hinges + gradient_weight * the energy's gradient by the image."""
 
-    def __init__(self, params: OutlierParams, m_in: float, m_out: float) -> None:
-        """Margins in nats, resolved."""
-        super().__init__(params)
-        self.m_in, self.m_out = m_in, m_out
+    params: OutlierParams
 
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, cross_entropy, energy_in, energy_out, gradient_in, gradient_out."""
@@ -163,8 +136,10 @@ class GradientLoss(_OutlierLoss):
         return {**terms, "gradient_in": gradient_in, "gradient_out": gradient_out}
 
 
-class DistributionalLoss(_OutlierLoss):
+class DistributionalLoss(OutlierLoss):
     """CE + oe_weight * Outlier Exposure at the worst features around the outliers' own."""
+
+    params: OutlierParams
 
     def __init__(self, params: OutlierParams) -> None:
         """The ball's size and the multiplier from the parameters."""

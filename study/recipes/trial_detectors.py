@@ -25,25 +25,16 @@ from study.recipes.base import Fitted, Scores
 from study.recipes.classifier_params import ClassifierParams
 from study.seeding import numpy_generator
 from study.training.features import Frozen
+from study.training.linear import LinearHead
 
 
-class Seen(nn.Module):
-    """A classifier of features, in evaluation mode: one forward serves all detectors."""
+class Seen(LinearHead):
+    """The last layer in evaluation mode: one forward of the rest serves all detectors."""
 
     def __init__(self, fc: nn.Linear) -> None:
         """Share the last layer ``fc``."""
-        super().__init__()
-        self.fc = fc
+        super().__init__(fc)
         self.eval()
-
-    def features(self, features: Tensor) -> Tensor:
-        """The features themselves, shape (B, D)."""
-        return features
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits, shape (B, K)."""
-        logits: Tensor = self.fc(features)
-        return logits
 
 
 class TrialDetectors:
@@ -58,6 +49,7 @@ class TrialDetectors:
         self.names: tuple[str, ...] = tuple(params.detectors)
         self._given = {name: params.given(name) for name in self.names}
         self._most, self._linear = params.detector_images, params.fine_tune == "linear"
+        self._kept: tuple[nn.Module, str, TrainFeatures] | None = None
         self._loaded: tuple[Fitted, dict[str, Detector]] | None = None
 
     def fit(self, model: nn.Module, data: StudyData, device: torch.device) -> Fitted:
@@ -104,9 +96,12 @@ class TrialDetectors:
             images = images.take(np.sort(chosen[: self._most]))
         if not self._linear:
             return features_of_train(model.eval(), TrainID(images), device)
-        kept = np.array(Frozen(model, device).features(images, "none", 1)[0])
-        labels = torch.from_numpy(np.array(images.labels, dtype=np.int64))
-        return TrainFeatures(torch.from_numpy(kept), labels)
+        if self._kept is None or self._kept[:2] != (model, images.fingerprint):
+            found = np.array(Frozen(model, device).features(images, "none", 1)[0])
+            labels = torch.from_numpy(np.array(images.labels, dtype=np.int64))
+            features = TrainFeatures(torch.from_numpy(found), labels)
+            self._kept = model, images.fingerprint, features
+        return self._kept[2]
 
     def _ready(self, fitted: Fitted) -> dict[str, Detector]:
         """The fitted detectors, made once for all batches: kNN builds an index."""

@@ -4,19 +4,20 @@ Fitted on train ID features and on the scores of validation ID, never on an OOD 
 is computed in float64 on the device of the features and returned on the CPU; higher means more
 OOD. The cosine with a zero vector counts as 0.
 
-What is fitted is a flat dict of tensors, to be stored beside the model's weights:
+What is fitted are tensors, to be stored beside the model's weights:
 
-    fitted = fit_features("upper", features, labels, 10, bank_size=5000, generator=generator)
-    scores = feature_scores("upper", val_features, fitted, k=5)     # upper_prototype, upper_knn
-    fitted |= fit_zscores(scores)                                   # scores of validation ID
-    combined = combined_score(feature_scores("upper", other, fitted, k=5), fitted)
+    prototypes = class_prototypes(train_features, labels, 10)
+    scores = {"prototype": prototype_score(val_features, prototypes)}
+    scores["knn"] = knn_score(val_features, train_features, k=5)
+    fitted = fit_zscores(scores)                          # of validation ID
+    combined = combined_score(scores_of_others, fitted)   # the same names
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 import numpy as np
 import torch
@@ -25,12 +26,8 @@ from torch import Tensor
 from torch.nn import functional
 
 Scores = Tensor | NDArray[np.floating]
-Neighbours = Literal["kth", "mean"]
-"""What of the k nearest counts: the k-th alone, or the mean of all k."""
 
 _CHUNK: Final = 2**22  # similarities held at a time: 32 MB
-_PROTOTYPES: Final = ".prototypes"
-_BANK: Final = ".bank"
 _Z: Final = ".z"
 _ROUNDING: Final = 1e-12  # spread over size, below which scores differ by rounding alone
 
@@ -106,36 +103,31 @@ def prototype_score(features: Tensor, prototypes: Tensor) -> Tensor:
     return _distance((rows @ prototypes.T).amax(dim=1)).cpu()
 
 
-def knn_score(features: Tensor, bank: Tensor, k: int, *, neighbours: Neighbours = "kth") -> Tensor:
-    """1 - cosine to the k-th nearest feature of the bank, or the mean of that over the k nearest.
+def knn_score(features: Tensor, bank: Tensor, k: int) -> Tensor:
+    """1 - cosine to the k-th nearest feature of the bank (Sun et al. 2022, arXiv:2204.06507).
 
-    The k-th is what Sun et al. 2022 take (arXiv:2204.06507, section 3), and the default: they
-    state it as the Euclidean distance of unit vectors, which is sqrt(2) times the root of this
-    score and orders images the same way. Their k is 50 for all 50,000 training images of
-    CIFAR-10; for a bank of a tenth of them, k = 5 looks as far. An image that is itself in the
-    bank is its own nearest neighbour.
+    They state it as the Euclidean distance of unit vectors (section 3), which is sqrt(2) times
+    the root of this score and orders images the same way. Their k is 50 for all 50,000 training
+    images of CIFAR-10; for a bank of a tenth of them, k = 5 looks as far. An image that is itself
+    in the bank is its own nearest neighbour.
 
     Args:
         features: (N, D).
         bank: features of train ID images, (M, D).
         k: neighbours, 1 <= k <= M.
-        neighbours: "kth" or "mean".
 
     Returns:
         (N,) float64 on the CPU, in [0, 2]. Memory stays near 32 MB beside the inputs in float64.
 
     Raises:
-        ValueError: if the widths differ, k is out of range, or ``neighbours`` is unknown.
+        ValueError: if the widths differ or k is out of range.
     """
-    if neighbours not in ("kth", "mean"):
-        raise ValueError(f"neighbours: unknown {neighbours!r}; there are ['kth', 'mean']")
     if not 1 <= k <= len(bank):
         raise ValueError(f"k: {k} must be from 1 to the {len(bank)} features of the bank")
     rows, bank = _matching(features, bank, "bank")
     parts = []
     for part in torch.split(rows, max(1, _CHUNK // len(bank))):
-        nearest = (part @ bank.T).topk(k, dim=1).values
-        parts.append(nearest[:, -1] if neighbours == "kth" else nearest.mean(dim=1))
+        parts.append((part @ bank.T).topk(k, dim=1).values[:, -1])
     return _distance(torch.cat(parts)).cpu()
 
 
@@ -172,98 +164,26 @@ class ZScore:
         return (values - self.mean) / self.std if self.std else torch.zeros_like(values)
 
 
-def constant_components(stats: Mapping[str, ZScore]) -> tuple[str, ...]:
-    """Names of the scores that were constant on validation ID and add nothing to a combination."""
-    return tuple(name for name, one in stats.items() if one.std == 0)
+def combine(scores: Mapping[str, Scores], stats: Mapping[str, ZScore]) -> Tensor:
+    """Mean of the z-scores of several scores.
 
-
-def combine(
-    scores: Mapping[str, Scores],
-    stats: Mapping[str, ZScore],
-    weights: Mapping[str, float] | None = None,
-) -> Tensor:
-    """Weighted mean of the z-scores of several scores.
-
-    A component that was constant on validation ID counts as 0 for every image
-    (`constant_components` names those).
+    A component that was constant on validation ID counts as 0 for every image.
 
     Args:
         scores: score name -> (N,), higher = more OOD.
         stats: the same names -> mean and deviation on validation ID.
-        weights: the same names -> weight >= 0; None weights all alike.
 
     Returns:
         (N,) float64, in standard deviations of validation ID.
 
     Raises:
-        ValueError: if the names differ, there are none, or no weight is above 0.
+        ValueError: if the names differ or there are none.
     """
-    weights = dict.fromkeys(stats, 1.0) if weights is None else weights
-    for what, names in (("scores", scores.keys()), ("weights", weights.keys())):
-        if odd := sorted(names ^ stats.keys()):
-            raise ValueError(f"{what}: {odd} must be in both them and the fitted {[*stats]}")
-    if not weights or min(weights.values()) < 0 or sum(weights.values()) == 0:
-        raise ValueError(f"weights: {dict(weights)} must be >= 0, and one of them above 0")
-    total = torch.stack([weights[name] * stats[name].of(scores[name]) for name in stats])
-    return total.sum(dim=0) / sum(weights.values())
-
-
-def fit_features(
-    name: str,
-    features: Tensor,
-    labels: Tensor,
-    num_classes: int,
-    *,
-    bank_size: int,
-    generator: torch.Generator,
-) -> dict[str, Tensor]:
-    """Prototypes and kNN bank of one kind of features.
-
-    Args:
-        name: of the kind, such as "upper".
-        features: of train ID images, (N, D).
-        labels: their classes, (N,).
-        num_classes: K.
-        bank_size: images in the bank, drawn without replacement; all N where there are fewer.
-        generator: draws the bank; a CPU generator of a named stream.
-
-    Returns:
-        ``{name}.prototypes`` (K, D) float64 and ``{name}.bank`` (M, D) float32 unit-norm, CPU.
-
-    Raises:
-        ValueError: as `class_prototypes`, or if ``bank_size`` is below 1.
-    """
-    if bank_size < 1:
-        raise ValueError(f"bank_size: {bank_size} must be at least 1")
-    prototypes = class_prototypes(features, labels, num_classes)
-    chosen = torch.randperm(len(features), generator=generator)[:bank_size].sort().values
-    bank = unit_rows(features[chosen.to(features.device)]).float().cpu()
-    return {name + _PROTOTYPES: prototypes, name + _BANK: bank}
-
-
-def feature_scores(
-    name: str,
-    features: Tensor,
-    fitted: Mapping[str, Tensor],
-    *,
-    k: int,
-    neighbours: Neighbours = "kth",
-) -> dict[str, Tensor]:
-    """Scores of one kind of features from what `fit_features` left.
-
-    Returns:
-        ``{name}_prototype`` and ``{name}_knn``, each (N,) float64 on the CPU.
-
-    Raises:
-        ValueError: if ``name`` was never fitted, or as `knn_score`.
-    """
-    if name + _BANK not in fitted or name + _PROTOTYPES not in fitted:
-        kinds = [key.removesuffix(_BANK) for key in fitted if key.endswith(_BANK)]
-        raise ValueError(f"features {name!r} were not fitted; there are {kinds}")
-    return {
-        f"{name}_prototype": prototype_score(features, fitted[name + _PROTOTYPES]),
-        f"{name}_knn": knn_score(features, fitted[name + _BANK], k, neighbours=neighbours),
-    }
+    if odd := sorted(scores.keys() ^ stats.keys()):
+        raise ValueError(f"scores: {odd} must be in both them and the fitted {[*stats]}")
+    if not stats:
+        raise ValueError("scores: there is none to combine")
+    return torch.stack([stats[name].of(scores[name]) for name in stats]).sum(dim=0) / len(stats)
 
 
 def fit_zscores(scores: Mapping[str, Scores]) -> dict[str, Tensor]:
@@ -291,13 +211,9 @@ def zscores_of(fitted: Mapping[str, Tensor]) -> dict[str, ZScore]:
     }
 
 
-def combined_score(
-    scores: Mapping[str, Scores],
-    fitted: Mapping[str, Tensor],
-    weights: Mapping[str, float] | None = None,
-) -> Tensor:
+def combined_score(scores: Mapping[str, Scores], fitted: Mapping[str, Tensor]) -> Tensor:
     """`combine` with the statistics in a flat dict."""
-    return combine(scores, zscores_of(fitted), weights)
+    return combine(scores, zscores_of(fitted))
 
 
 def _finite(features: Tensor) -> Tensor:

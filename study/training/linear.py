@@ -18,6 +18,8 @@ from study.scoring.evaluation import Evaluation, evaluate
 from study.seeding import numpy_generator
 from study.training.features import BATCH_SIZE, Features, Frozen
 
+_MOST_ON_DEVICE = 2**31  # bytes of the views of one set that a GPU, which trials share, holds
+
 
 class LinearHead(nn.Module):
     """A classifier's last layer, as a classifier of features: what losses and scores take."""
@@ -71,7 +73,7 @@ class LinearTraining:
         if data.outliers is not None and recipe.outlier_batch_size:
             found = frozen.features(data.outliers.images, params.augment, views)
             self._outliers = _Views(found, seed, "outliers", device)
-        self._plain: dict[str, Tensor] = {}
+        self._plain: dict[str, Features] = {}
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, features in place of images."""
@@ -114,22 +116,28 @@ class LinearTraining:
 
     def _read(self, images: ImageSet, device: torch.device) -> Iterator[Tensor]:
         if images.fingerprint not in self._plain:
-            found = np.array(self._frozen.features(images, "none", 1)[0])
-            self._plain[images.fingerprint] = torch.from_numpy(found).to(device)
+            self._plain[images.fingerprint] = self._frozen.features(images, "none", 1)[0]
         features = self._plain[images.fingerprint]
         for start in range(0, len(features), BATCH_SIZE):
-            yield features[start : start + BATCH_SIZE]
+            # copied: torch warns when it wraps read-only memory
+            part = np.array(features[start : start + BATCH_SIZE])
+            yield torch.from_numpy(part).to(device)
 
 
 class _Views:
-    """Features of the views of one set: mapped from disk on the CPU, a tensor on a GPU."""
+    """Features of the views of one set: mapped from disk, or a tensor on a GPU.
+
+    Those of a wide network may be more than a GPU should hold (four views of 300,000 images of a
+    ResNet-50 are 10 GB): then each batch's own travel.
+    """
 
     def __init__(self, features: Features, seed: int, role: str, device: torch.device) -> None:
         self.num_views, self.num_images, width = features.shape
         self._seed, self._role = seed, role
         self._array = features.reshape(-1, width)
+        self._device = device
         self._tensor: Tensor | None = None
-        if device.type != "cpu":
+        if device.type != "cpu" and self._array.nbytes <= _MOST_ON_DEVICE:
             self._tensor = torch.from_numpy(np.array(self._array)).to(device)
 
     def places(self, rows: Rows, epoch: int) -> Rows:
@@ -142,5 +150,5 @@ class _Views:
     def take(self, places: Rows) -> Tensor:
         """Features, shape (N, D)."""
         if self._tensor is not None:
-            return self._tensor[torch.from_numpy(places).to(self._tensor.device)]
-        return torch.from_numpy(self._array[places])
+            return self._tensor[torch.from_numpy(places).to(self._device)]
+        return torch.from_numpy(self._array[places]).to(self._device)

@@ -149,7 +149,7 @@ class BaseModel:
     outlier_logits: torch.Tensor | None
     fitted: Fitted = field(default_factory=dict)
 
-    @lru_cache  # noqa: B019 - a study has one base, and asks this for every trial
+    @lru_cache  # noqa: B019 - a study has few bases, and asks one for every trial
     def energy_stats(self, temperature: float) -> EnergyStats | None:
         """Mean and standard deviation of the energies, nats; None without outliers."""
         if self.outlier_logits is None:

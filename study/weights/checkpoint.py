@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import pickle
@@ -19,6 +18,7 @@ import torch
 
 from study.errors import BadInput, Fault
 from study.models.weights import load_weights, save_weights
+from study.records.frozen import file_hash
 from study.training.loop import TrainingState
 
 _NEWEST_KEPT = 2  # one may be ahead of the ledger, the other is then the one to resume from
@@ -51,7 +51,7 @@ def save_checkpoint(folder: Path, state: TrainingState) -> None:
 def _write_state(temporary: Path, state: TrainingState) -> None:
     save_weights(state.model, temporary / _MODEL, {"epoch": str(state.epoch)})
     torch.save({"optimizer": state.optimizer, "loss": state.loss}, temporary / _STATE)
-    sums = {name: _sha256(temporary / name) for name in (_MODEL, _STATE)}
+    sums = {name: file_hash(temporary / name) for name in (_MODEL, _STATE)}
     meta = json.dumps({"epoch": state.epoch, "sha256": sums}, indent=2)
     (temporary / "meta.json").write_text(meta)
     for file in temporary.iterdir():
@@ -93,7 +93,7 @@ def load_checkpoint(folder: Path, epoch: int) -> TrainingState:
     """
     path = checkpoint_path(folder, epoch)
     for name, expected in _checksums(path / "meta.json", epoch).items():
-        if not (path / name).exists() or _sha256(path / name) != expected:
+        if file_hash(path / name) != expected:
             raise BadInput(_fault(path / name, "does not match the checksum in meta.json"))
     weights, _ = load_weights(path / _MODEL)
     try:
@@ -133,10 +133,6 @@ def _fault(path: Path, rule: str) -> Fault:
         rule=rule,
         way_out="Remove the trial's checkpoints; it then starts from its first epoch.",
     )
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from study import forecast as module
+from study.data.roles import KeptPart, StudyData
 from study.forecast import forecast
 from study.records.files import WEIGHTS
 from study.space.spec import StudySpec, load_space
 from study.watch.progress import Progress
 from study.weights.bases import base_spec
-from tests.toys import toy_data
+from tests.toys import toy_data, toy_images
 
 SMALL = ["train.epochs=3", "train.epoch_images=32", "search.batch_size={choice: [8, 16]}"]
 
@@ -23,8 +25,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
 
 
-def _forecast(spec: StudySpec) -> tuple[str, dict[str, str]]:
-    text = forecast(spec, toy_data(), Progress(io.StringIO(), live=False, quiet=True))
+def _forecast(spec: StudySpec, data: StudyData | None = None) -> tuple[str, dict[str, str]]:
+    text = forecast(spec, data or toy_data(), Progress(io.StringIO(), live=False, quiet=True))
     lines = [line[4:] for line in text.splitlines() if line.startswith("#   ")]
     return text, {line[:18].strip(): line[18:] for line in lines}
 
@@ -68,3 +70,20 @@ def test_forecast_of_the_disk_grows_with_the_trials() -> None:
         _, told = _forecast(load_space("cifar10", [*SMALL, f"tune.num_trials={trials}"]))
         sizes.append(float(told["disk"].split()[1].replace(",", "")))
     assert sizes[1] > 20 * sizes[0]  # beside the states that a running trial resumes from
+
+
+def _mib(spec: StudySpec, data: StudyData) -> float:
+    return float(_forecast(spec, data)[1]["disk"].split()[1].replace(",", ""))
+
+
+def test_forecast_of_the_disk_counts_confirming_runs_and_what_they_alone_score() -> None:
+    confirm = "select.confirm={top: 5, seeds: 10}"
+    few = [*SMALL, "tune.num_trials=50", "tune.max_concurrent=1"]
+    kept = toy_images("kept", 2000, classes=3), {"far": toy_images("far", 4000)}
+    data = replace(toy_data(), kept=KeptPart(*kept))
+    search, more = _mib(load_space("cifar10", few), data), load_space("cifar10", [*few, confirm])
+    plain, parted = _mib(more, toy_data()), _mib(more, data)
+    # As many runs again as the search has, beside the four states of a live trial.
+    assert plain / search == pytest.approx((50 + 50 + 4) / (50 + 4), rel=0.02)
+    # Of each image and run 100 bytes, and of each of three epochs two scores and a prediction.
+    assert parted - plain == pytest.approx(50 * 6000 * (100 + 3 * (2 * 8 + 2)) / 2**20, abs=1.01)

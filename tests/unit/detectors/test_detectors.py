@@ -15,6 +15,7 @@ from study.detectors.model_parts import TrainFeatures, check_model, served_by, t
 from study.detectors.registry import DETECTORS, make_detector
 from study.models.classifier import Classifier
 from study.scoring.scores import compute_scores
+from study.training.linear import LinearHead
 from tests.toys import toy_images
 
 NUM_CLASSES, WIDTH, NUM_TRAIN = 3, 12, 90
@@ -220,7 +221,7 @@ def test_mahalanobis_with_a_dead_and_a_doubled_feature_stays_finite():
     train[:, 0], train[:, 1] = 0.0, train[:, 2]
     detector = make_detector("mahalanobis")
     detector.fit_features(model(), TrainFeatures(train, on_train().labels))
-    scores = detector.score_features(model(), train)
+    scores = detector.score(LinearHead(model().fc).eval(), train)
     assert np.isfinite(scores).all()
     assert (scores >= 0).all()
 
@@ -237,6 +238,16 @@ def test_features_of_train_are_those_of_the_role():
 class LogitsOnly(nn.Module):
     def forward(self, images):
         return images.mean(dim=(2, 3))
+
+
+def test_gen_of_confident_images_is_the_papers_and_keeps_their_order():
+    lead = np.array([20.0, 30.0, 900.0])
+    images = torch.zeros(3, NUM_CLASSES, 1, 1, dtype=torch.float64)
+    images[:, 0, 0, 0] = torch.from_numpy(lead)
+    scores = make_detector("gen", {"gamma": 0.1}).score(LogitsOnly().eval(), images)
+    # p (1 - p) is 2 exp(-lead) for the first of the three classes, exp(-lead) for the others.
+    expected = (2**0.1 + 2) / 3 * np.exp(-0.1 * lead)
+    np.testing.assert_allclose(scores, expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("name", ["knn", "ash", "vim"])

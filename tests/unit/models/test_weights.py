@@ -134,6 +134,14 @@ def test_load_public_resnet_fits_the_classifier(tmp_path, nested):
     assert other.mean.flatten().tolist() == pytest.approx(MEAN)
 
 
+def test_load_public_resnet_reads_safetensors_too(tmp_path):
+    model, other = resnet20(), resnet20(seed=1)
+    save_weights(as_public(model), tmp_path / "w.safetensors")
+    load_into(other, load_public_resnet(tmp_path / "w.safetensors"))
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor), name
+
+
 def test_load_public_resnet_of_another_depth_is_refused_by_key(tmp_path):
     torch.save(as_public(build_classifier("resnet32", 10, seed=0)), tmp_path / "w.th")
     with pytest.raises(BadInput, match=r"backbone\.layer1\.3\.conv1\.weight"):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import nn
 
-from study.data.roles import StudyData, TrainID
+from study.data.roles import StudyData
 from study.detectors.catalog import CATALOG
 from study.errors import TrialFailed
 from study.models.registry import build_classifier
@@ -22,41 +21,15 @@ from study.recipes.registry import make_recipe
 from study.scoring.evaluation import evaluate, evaluate_sets
 from study.scoring.metrics import auroc
 from study.training.loop import EpochResult, Goal, TrainingState, train
-from tests.toys import SIZE, toy_data, toy_images
+from tests.toys import SIZE, toy_images
 
 CPU = torch.device("cpu")
 FIELDS = [name for name in BaselineParams.model_fields if split(name)[1]]
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module")
-def data() -> StudyData:
-    """Enough training images for a covariance of 64 features."""
-    small = toy_data()
-    return StudyData(
-        TrainID(toy_images("train", 120, classes=3)),
-        small.val_id,
-        small.outliers,
-        small.ood_val,
-        num_classes=3,
-        demo=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def base(data: StudyData) -> nn.Module:
-    """A few steps of training, so that every class is told at times."""
-    section = {"epochs": 3, "lr": 0.1, "batch_size": 16, "augment": "none"}
-    recipe = make_recipe("cifar10", section)
-    model = recipe.build_model("resnet20", 3, dropout=0.0, image_size=SIZE, seed=0)
-    goal = Goal("val/id_accuracy", None)
-    for _ in train(recipe, model, data, seed=0, goal=goal, device=CPU):
-        pass
-    return model
+def data(more_data: StudyData) -> StudyData:
+    return more_data
 
 
 def _recipe(base: nn.Module | None, **section: Any) -> Recipe:

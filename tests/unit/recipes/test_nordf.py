@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from study.data.roles import StudyData, TrainID
-from study.errors import BadInput
+from study.errors import BadInput, TrialFailed
 from study.models.nordf import NordF
 from study.models.registry import build_classifier
 from study.models.weights import save_weights
@@ -142,11 +143,36 @@ def test_base_of_another_backbone_is_refused_by_name() -> None:
     [
         ({"perceptual_layers": ["layer9"]}, "layer9"),
         ({"same_class_share": 0.999}, "same_share"),
+        ({"bank_images": 10}, r"bank_images: 10 hold no image of classes \[\d"),
     ],
 )
 def test_what_cannot_be_trained_is_told_before_a_trial(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        _recipe(**changes).check(toy_data())
+        _recipe(**changes).check(_rare_class() if "bank_images" in changes else toy_data())
+
+
+def _rare_class() -> StudyData:
+    """One image of class 2, which a bank of ten does not draw."""
+    data = toy_data()
+    labels = data.train.images.labels
+    kept = np.concatenate([np.flatnonzero(labels != 2), np.flatnonzero(labels == 2)[:1]])
+    return replace(data, train=TrainID(data.train.images.take(kept)))
+
+
+def test_staircase_of_the_reversal_has_a_weight_of_its_own() -> None:
+    loss = _recipe(reversal="staircase", reversal_weight=0.5).loss()
+    loss.at(Moment(1, 0, steps_per_epoch=10, epochs=2))
+    assert loss._reversal == 0.01  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("where", ["upper.0.weight", "output.bias"])
+def test_model_that_has_diverged_fails_its_trial_and_is_no_bug(where: str) -> None:
+    recipe = _recipe()
+    model = _model(recipe)
+    with torch.no_grad():
+        model.get_parameter(where).fill_(float("nan"))
+    with pytest.raises(TrialFailed, match="finite"):
+        evaluate(recipe, model, toy_data(), CPU)
 
 
 def test_reversal_follows_its_schedule_over_the_run() -> None:

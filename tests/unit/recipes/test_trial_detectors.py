@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from study.data.roles import OODValidation, StudyData, TrainID
+from study.data.roles import OODValidation, StudyData
 from study.detectors.catalog import CATALOG
 from study.errors import TrialFailed
 from study.recipes.base import Recipe
@@ -26,33 +26,9 @@ GOAL = Goal("val/id_accuracy", None)
 EVERY = [name for name in CATALOG if name not in SCORES]
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module")
-def data() -> StudyData:
-    """Enough training images for a covariance of 64 features."""
-    small = toy_data()
-    return StudyData(
-        TrainID(toy_images("train", 120, classes=3)),
-        small.val_id,
-        small.outliers,
-        small.ood_val,
-        num_classes=3,
-        demo=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def base(data: StudyData) -> nn.Module:
-    """A few steps of training, so that every class is told at times."""
-    recipe = make_recipe("cifar10", train_section(lr=0.1, epochs=3))
-    model = _fresh(recipe)
-    for _ in train(recipe, model, data, seed=0, goal=GOAL, device=CPU):
-        pass
-    return model
+def data(more_data: StudyData) -> StudyData:
+    return more_data
 
 
 def _fresh(recipe: Recipe) -> nn.Module:

@@ -8,7 +8,7 @@ but for a single number or an index, a generator of the CPU and ``.numpy()`` are
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from study.data import batches
 from study.models.registry import build_classifier
+from study.recipes.outlier_params import Loss
 from study.recipes.registry import make_recipe
 from study.training.loop import EpochResult, Goal, train
 from tests.toys import SIZE, toy_data, train_section
@@ -26,19 +27,11 @@ ELSEWHERE, CPU = torch.device("meta"), torch.device("cpu")
 _MOVES = ("_to_copy", "copy_")
 _INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index")
 _SMALL = {"width": 8, "branch_channels": 8, "decoder_blocks": 0, "bank_images": 40}
-_OF_OUTLIERS = (
-    "outlier_exposure",
-    "energy_margins",
-    "energy_logistic",
-    "balanced_energy",
-    "gradient_regularisation",
-    "distributional",
-)
 RUNS: list[tuple[str, dict[str, Any]]] = [
     ("cifar10", {"augment": "crop_flip", "detectors": ["knn", "odin"]}),
     ("cifar10", {"fine_tune": "linear"}),
     ("energy", {"optimizer": "adam"}),
-    *(("outliers", {"loss": loss}) for loss in _OF_OUTLIERS),
+    *(("outliers", {"loss": loss}) for loss in get_args(Loss)),
     ("nordf", {**_SMALL, "reconstruction": "perceptual"}),
     ("baselines", {"detector": "knn"}),
 ]

@@ -17,6 +17,7 @@ from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
 from study.scoring.evaluation import evaluate
 from study.training import features as features_module
+from study.training import linear as linear_module
 from study.training.features import Frozen
 from study.training.linear import LinearTraining
 from study.training.loop import EpochResult, Goal, TrainingState, train
@@ -125,6 +126,18 @@ def test_views_differ_and_all_are_drawn(data: StudyData) -> None:
             for row in batch.images[: batch.num_id].numpy():
                 found.add(int(np.flatnonzero((flat == row).all(axis=1))[0]) // 60)
     assert found == {0, 1, 2}
+
+
+def test_views_beyond_what_a_gpu_is_to_hold_travel_batch_by_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features, gpu = np.zeros((2, 5, 4), np.float32), torch.device("meta")
+    assert linear_module._Views(features, 7, "id", gpu)._tensor is not None
+    monkeypatch.setattr(linear_module, "_MOST_ON_DEVICE", features.nbytes - 1)
+    beyond = linear_module._Views(features, 7, "id", gpu)
+    assert beyond._tensor is None
+    batch = beyond.take(np.array([0, 9, 3]))
+    assert (batch.device, tuple(batch.shape)) == (gpu, (3, 4))
 
 
 def test_features_are_computed_once_for_equal_content(
