@@ -19,7 +19,7 @@ from analysis.frozen import corrected_of, corrected_text, freeze_choice, wins_te
 from analysis.importance import METHOD_LABELS, importance_notes
 from analysis.latex import effects_table, results_table
 from analysis.margins import margin_table, measured_energies
-from analysis.numbers import number, percent, points, value_text, with_interval
+from analysis.numbers import form_of, number, percent, points, value_text, with_interval
 from analysis.openood import export_openood
 from analysis.report import make_report, write_made, write_report
 from analysis.sections import MODEL_LABELS
@@ -60,7 +60,7 @@ def trials(study: Study, _: Namespace) -> Result:
     arms = [c for c in ("arm", "seed") if study.spec.get("ablate") and c in rows.columns]
     texts |= {name: rows[name].map(value_text) for name in arms}
     texts["epochs"] = rows["epochs"].map(value_text)
-    texts |= {metric_label(m): rows[m].map(_form(m)) for m in metrics}
+    texts |= {metric_label(m): rows[m].map(form_of(m)) for m in metrics}
     texts |= {parameter_label(c): rows[c].map(value_text) for c in study.searched}
     if marked := seen(study):
         texts["start had seen"] = rows["trial_id"].map(lambda one: marked.get(one, ""))
@@ -79,10 +79,6 @@ def _no(title: str, rows: pd.DataFrame) -> list[str]:
     return [] if len(rows) else [f"{title}; the study was stopped before its first one."]
 
 
-def _form(metric: str) -> Callable[[Any], str]:
-    return number if metric.endswith("objective") else percent
-
-
 def margins(study: Study, _: Namespace) -> Result:
     """The base's measured energies, and the margins of every trial beside their results."""
     energies, table = measured_energies(study), margin_table(study)
@@ -91,7 +87,7 @@ def margins(study: Study, _: Namespace) -> Result:
         shown[column.replace("_sd", " (sd)")] = table[column].map(number)
     for metric in (study.metric, ID_ACCURACY):
         if metric in table.columns:
-            shown[metric_label(metric)] = table[metric].map(_form(metric))
+            shown[metric_label(metric)] = table[metric].map(form_of(metric))
     told = energies.assign(mean=energies["mean"].map(number), sd=energies["sd"].map(number))
     title = "Energies of the base, nats (lower = more ID)"
     return Result({"energies": energies, "trials": table}, {title: told, "Margins, nats": shown})

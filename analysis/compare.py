@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 from analysis.bootstrap import (
     NUM_RESAMPLES,
     Floats,
+    Interval,
     Resampler,
     percentile_interval,
     resampled_accuracy,
@@ -52,7 +52,7 @@ def compare(
         num_resamples: of the bootstrap.
         seed: of its draws.
         seeds: models that are one configuration trained on several seeds; "winner" is then
-            their mean, and its intervals are over images and seeds, see ``over_seeds``.
+            their mean, and its intervals are over images and seeds, see ``seeds_interval``.
 
     Returns:
         One row a model ("winner", "base", "winner - base"), score and dataset (each OOD
@@ -73,10 +73,12 @@ def compare(
             for dataset in point[model]:
                 point[model][dataset]["id_accuracy"] = float(right.mean())
                 drawn[model][dataset]["id_accuracy"] = accuracy[model]
+        of_seeds = None
         if seeds:
+            of_seeds = _pooled(drawn, seeds, lambda values: seed_deviations(values, seed))
             point = {WINNER: _pooled(point, seeds, _mean), **point}
-            drawn = {WINNER: _pooled(drawn, seeds, partial(over_seeds, seed=seed)), **drawn}
-        rows += _rows(score, point, drawn)
+            drawn = {WINNER: _pooled(drawn, seeds, lambda v: over_seeds(v, seed)), **drawn}
+        rows += _rows(score, point, drawn, of_seeds, len(seeds))
     sizes = [_sizes(models, resampler, id_name, row["dataset"]) for row in rows]
     return _with_sizes(pd.DataFrame(rows), pd.DataFrame(sizes))
 
@@ -101,15 +103,27 @@ def _check_same_images(models: Mapping[str, Sets]) -> None:
             raise BadInput(Fault("scores", "", rule, "Compare models of one study only."))
 
 
-def _rows(score: str, point: Numbers, drawn: Draws) -> list[dict[str, Any]]:
+def _rows(
+    score: str, point: Numbers, drawn: Draws, of_seeds: Any, num_seeds: int
+) -> list[dict[str, Any]]:
     if WINNER in point and BASE in point:
         point = {**point, DIFFERENCE: _difference(point)}
         drawn = {**drawn, DIFFERENCE: _difference(drawn)}
-    return [
-        {"model": model, "dataset": name, "score": score} | _numbers(one, drawn[model][name])
-        for model, by_set in point.items()
-        for name, one in by_set.items()
-    ]
+    rows: list[dict[str, Any]] = []
+    for model, by_set in point.items():
+        # The base is one model: what the seeds add to the winner they add to the difference.
+        pooled = of_seeds is not None and model in (WINNER, DIFFERENCE)
+        for name, one in by_set.items():
+            values = drawn[model][name]
+            ends = {x: percentile_interval(values[x]) for x in RESULT_METRICS}
+            if pooled:
+                least = -1.0 if model == DIFFERENCE else 0.0
+                ends = {
+                    x: seeds_interval(values[x], of_seeds[name][x], num_seeds, least)
+                    for x in RESULT_METRICS
+                }
+            rows.append({"model": model, "dataset": name, "score": score} | _numbers(one, ends))
+    return rows
 
 
 def _shared_scores(models: Mapping[str, Sets], id_name: str) -> list[str]:
@@ -161,10 +175,6 @@ def _mean(values: Sequence[float]) -> float:
 def over_seeds(drawn: Sequence[Floats], seed: int) -> Floats:
     """Resamples of a mean over seeds: images and seeds are drawn apart, crossed.
 
-    Each resample of the images has its own resample of the seeds. A bootstrap of S values has
-    (S - 1) / S of their variance, much too little for few seeds, so what the draw of the seeds
-    adds is widened by the root of S / (S - 1).
-
     Args:
         drawn: of each seed's model the values (B,) on the same resamples of the images.
         seed: of the draws.
@@ -172,14 +182,58 @@ def over_seeds(drawn: Sequence[Floats], seed: int) -> Floats:
     Returns:
         (B,) values.
     """
+    return np.asarray(np.mean(drawn, axis=0) + seed_deviations(drawn, seed))
+
+
+def seed_deviations(drawn: Sequence[Floats], seed: int) -> Floats:
+    """What the draw of the seeds adds to each resample of the images, (B,).
+
+    Each resample of the images has its own resample of the seeds. A bootstrap of S values has
+    (S - 1) / S of their variance, much too little for few seeds, so the deviations are widened
+    by the root of S / (S - 1).
+
+    Args:
+        drawn: as for ``over_seeds``.
+        seed: of the draws.
+    """
     values = np.stack(drawn)
     num, resamples = values.shape
-    mean = values.mean(axis=0)
     if num == 1:
-        return np.asarray(mean)
+        return np.zeros(resamples)
     rng = numpy_generator(seed, "bootstrap", "seeds")
     weights = rng.multinomial(num, np.full(num, 1 / num), size=resamples).T / num
-    return np.asarray(mean + np.sqrt(num / (num - 1)) * ((weights * values).sum(axis=0) - mean))
+    added = (weights * values).sum(axis=0) - values.mean(axis=0)
+    return np.asarray(np.sqrt(num / (num - 1)) * added)
+
+
+def seeds_interval(
+    values: Floats, deviations: Floats, num_seeds: int, least: float = 0.0
+) -> Interval:
+    """95 % interval of a mean over few seeds, images and seeds drawn anew.
+
+    Percentiles, widened by what parts Student's distribution from the normal one at
+    Satterthwaite's degrees of freedom: two or three seeds say little of their own spread. Where
+    the seeds' errors are three times the images', plain percentiles cover 78 % with two seeds and
+    88 % with three, these 86 and 92 %; at equal errors 91 and 93 %, these 95 and 96 % (600
+    simulations each).
+
+    Args:
+        values: resamples of images and seeds, (B,); fractions, or differences of them.
+        deviations: what the seeds added to each, see ``seed_deviations``.
+        num_seeds: how many.
+        least: that a value can be, 0 for a fraction, -1 for a difference of them; the most is 1.
+    """
+    from scipy import stats  # half a second that only a confirmed winner spends
+
+    low, high = percentile_interval(values)
+    share = float(deviations.var()) / max(float(values.var()), 1e-300)
+    if num_seeds < 2 or share <= 0:
+        return Interval(low, high)
+    freedom = (num_seeds - 1) / min(share, 1.0) ** 2
+    wider = float(stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975))
+    middle = float(values.mean())
+    low, high = (middle + wider * (end - middle) for end in (low, high))
+    return Interval(max(least, low), min(1.0, high))
 
 
 def _sizes(
@@ -195,9 +249,9 @@ def _sizes(
     }
 
 
-def _numbers(point: Mapping[str, float], drawn: Mapping[str, Floats]) -> dict[str, float]:
+def _numbers(point: Mapping[str, float], ends: Mapping[str, Interval]) -> dict[str, float]:
     row: dict[str, float] = {}
     for metric in RESULT_METRICS:
-        low, high = percentile_interval(drawn[metric])
+        low, high = ends[metric]
         row |= {metric: point[metric], f"{metric}_low": low, f"{metric}_high": high}
     return row

@@ -39,8 +39,8 @@ def choices(studies: Mapping[str, Records]) -> pd.DataFrame:
 
     Returns:
         One row a study: study, recipe, metric, trial_id, epoch, value, low, high (fractions, 95 %
-        over images), id_accuracy, num_candidates, problem (why nothing was chosen; empty where
-        something was).
+        over images; of several seeds their mean, over both), id_accuracy (likewise),
+        num_candidates, problem (why nothing was chosen; empty where something was).
     """
     rows: list[dict[str, Any]] = []
     for name, study in studies.items():
@@ -51,9 +51,9 @@ def choices(studies: Mapping[str, Records]) -> pd.DataFrame:
             rows.append(row | {"problem": str(error)})
             continue
         low, high = found.interval or (float("nan"), float("nan"))
-        chosen = study.trials[study.trials["trial_id"] == found.trial_id]
+        accuracy = float(found.candidates[ID_ACCURACY].iloc[0])
         row |= {"trial_id": found.trial_id, "epoch": found.epoch, "value": found.value}
-        row |= {"low": low, "high": high, "id_accuracy": float(chosen[ID_ACCURACY].iloc[0])}
+        row |= {"low": low, "high": high, "id_accuracy": accuracy}
         rows.append(row | {"num_candidates": len(found.candidates), "problem": ""})
     columns = ["study", "recipe", "metric", "trial_id", "epoch", "value", "low", "high"]
     columns += ["id_accuracy", "num_candidates", "problem"]

@@ -9,7 +9,7 @@ from analysis.confirmation import confirmation_lines
 from analysis.frozen import corrected_of, corrected_text, freeze_choice
 from analysis.numbers import fraction
 from analysis.report import write_report
-from analysis.selection import Selection
+from analysis.selection import ID_ACCURACY, Selection
 from analysis.study import Study
 from study.errors import StudyFailed
 from study.records.files import RunFolder
@@ -47,13 +47,15 @@ def _text(study: Study, selection: Selection, frozen: str) -> str:
     counts = ", ".join(f"{count} {status}" for status, count in study.status_counts().items())
     lines.append(f"Selected trial {selection.trial_id}, epoch {selection.epoch} ({counts})")
     names = {c: c.removeprefix("param/").removeprefix("train.") for c in study.searched}
-    wide = max(len(name) for name in (selection.metric, "val/id_accuracy", *names.values()))
-    lines.append(f"  {selection.metric:<{wide}} {selection.value:.3f}{sure}")
-    if selection.metric != "val/id_accuracy":
-        lines.append(f"  {'val/id_accuracy':<{wide}} {row['val/id_accuracy']:.3f}")
+    wide = max(len(name) for name in (selection.metric, ID_ACCURACY, *names.values()))
+    over = f", mean of {num} seeds" if (num := len(selection.seed_trials)) > 1 else ""
+    lines.append(f"  {selection.metric:<{wide}} {selection.value:.3f}{sure}{over}")
+    if selection.metric != ID_ACCURACY:
+        accuracy = selection.candidates[ID_ACCURACY].iloc[0]
+        lines.append(f"  {ID_ACCURACY:<{wide}} {accuracy:.3f}{over}")
     base = base_of(study, selection.trial_id).get("metrics") or {}
     if selection.metric in base:
-        value, accuracy = base[selection.metric], base["val/id_accuracy"]
+        value, accuracy = base[selection.metric], base[ID_ACCURACY]
         lines.append(f"  {'base model':<{wide}} {value:.3f} at ID accuracy {accuracy:.3f}")
     for column, name in names.items():
         if pd.notna(row[column]):  # a parameter that exists under another's value alone

@@ -15,7 +15,7 @@ from analysis.confirmation import (
     kept_images,
 )
 from analysis.final_test import load_seeds
-from analysis.numbers import MISSING, number, percent, with_interval
+from analysis.numbers import MISSING, form_of, percent, with_interval
 from analysis.selection import ID_ACCURACY
 from analysis.style import metric_label
 from analysis.tables import Records
@@ -70,7 +70,7 @@ def confirmation_rows(study: Records) -> Row | None:
         waiting = waiting_text(study)
         return {"waiting": waiting, "rows": [], "seeds": []} if waiting else None
     exported = "" if found.exported is None else str(found.exported["trial_id"])
-    form = number if study.metric.endswith("objective") else percent
+    form = form_of(study.metric)
     rows = []
     for row in confirmed_table(study).to_dict("records"):
         interval = "" if pd.isna(row["low"]) else f"[{form(row['low'])}, {form(row['high'])}]"
@@ -134,7 +134,7 @@ def _tested(study: Records, exported: str) -> list[Row]:
 def confirming_table(study: Records) -> pd.DataFrame:
     """The runs on fresh seeds as texts, for a terminal."""
     rows = study.confirming
-    form = number if study.metric.endswith("objective") else percent
+    form = form_of(study.metric)
     texts = {
         "trial": rows["trial_id"],
         "confirms": rows["confirms"],

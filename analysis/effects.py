@@ -17,7 +17,7 @@ import pandas as pd
 
 from analysis.paired import NUM_RESAMPLES, holm, paired
 from analysis.selection import ID_ACCURACY
-from analysis.tables import Records, direction_of
+from analysis.tables import Records, direction_of, require_metrics
 from study.errors import BadInput, Fault
 
 BASELINE = "baseline"
@@ -89,7 +89,7 @@ def effects(
     names = [metrics] if isinstance(metrics, str) else list(metrics or ())
     names = names or list(dict.fromkeys([study.detection_metric, ID_ACCURACY]))
     contrasts = _contrasts(study)
-    _require(study, names)
+    require_metrics(study, names, prefix="val/")
     seeds = _seeds(study)
     rows: list[dict[str, Any]] = []
     for metric in names:
@@ -116,7 +116,7 @@ def arm_means(study: Records, metric: str) -> pd.DataFrame:
         BadInput: as ``effects``.
     """
     arms = arm_names(study)
-    _require(study, [metric])
+    require_metrics(study, [metric], prefix="val/")
     values = _by_arm_and_seed(study, metric)
     seeds = _seeds(study)
     each = {arm: [values[arm, s] for s in seeds if (arm, s) in values] for arm in arms}
@@ -205,22 +205,6 @@ def _shares(
 def _seeds(study: Records) -> list[int]:
     told = study.spec.get("ablate", {}).get("seeds")
     return [int(seed) for seed in told or study.trials["seed"].dropna().unique()]
-
-
-def _require(study: Records, metrics: Sequence[str]) -> None:
-    have = [c for c in study.trials.columns if c.startswith("val/") and c.count("/") == 1]
-    faults = [
-        Fault(
-            str(study.folder.trials),
-            metric,
-            f"this metric was not recorded; the table has {', '.join(have) or 'none'}",
-            "Name one of these, or val/<set>/<score>/<metric>.",
-        )
-        for metric in metrics
-        if metric not in study.trials.columns or not metric.startswith("val/")
-    ]
-    if faults:
-        raise BadInput(faults)
 
 
 def _by_arm_and_seed(study: Records, metric: str) -> dict[tuple[str, int], float]:

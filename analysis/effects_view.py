@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -17,7 +17,7 @@ from analysis.tables import Records
 from study.records.files import LOOK
 from study.scoring.metrics import METRICS
 
-_HEADINGS = {ARM: "against the baseline", MAIN: "main effects", STEP: "steps of the path"}
+HEADINGS = {ARM: "against the baseline", MAIN: "main effects", STEP: "steps of the path"}
 _SIGNIFICANT = 0.05
 
 
@@ -32,14 +32,20 @@ def effect_tables(study: Records, table: pd.DataFrame) -> dict[str, pd.DataFrame
     In a factorial design the arms are left to the plain table: its main effects are what the
     design is for.
     """
-    told: dict[str, pd.DataFrame] = {}
+    return {
+        _title(study, metric, kind, rows): _texts(metric, rows)
+        for metric, kind, rows in shown_effects(table)
+    }
+
+
+def shown_effects(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Metric, kind of effect and its rows, in the order of a reader's tables."""
     kinds = [MAIN] if (table["kind"] == MAIN).any() else [ARM, STEP]
-    for metric in table["metric"].unique():
+    for metric in map(str, table["metric"].unique()):
         for kind in kinds:
             rows = table[(table["metric"] == metric) & (table["kind"] == kind)]
             if len(rows):
-                told[_title(study, metric, kind, rows)] = _texts(metric, rows)
-    return told
+                yield metric, kind, rows
 
 
 def _title(study: Records, metric: str, kind: str, rows: pd.DataFrame) -> str:
@@ -48,7 +54,7 @@ def _title(study: Records, metric: str, kind: str, rows: pd.DataFrame) -> str:
     means = arm_means(study, metric).set_index("arm")
     form = percent if fraction else number
     baseline = form(means["mean"].get(BASELINE, float("nan")))
-    told = [f"{metric_label(metric, ' (%)' if fraction else '')}, {_HEADINGS[kind]}"]
+    told = [f"{metric_label(metric, ' (%)' if fraction else '')}, {HEADINGS[kind]}"]
     told.append(f"baseline {baseline}")
     told.append("differences in points" if fraction else "differences")
     return "; ".join([*told, *([better] if better else [])])
@@ -152,9 +158,10 @@ def _floors(table: pd.DataFrame) -> list[str]:
     least = table.drop_duplicates("n").sort_values("n")
     for n, floor in zip(least["n"], least["p_floor"], strict=True):
         if n and floor > _SIGNIFICANT:
+            way_out = "go by the interval, or give more seeds" if n > 1 else "give more seeds"
             notes.append(
                 f"With {n} pair{'s' * (n > 1)} no p value can be below {floor:.3g} (2/2^{n}), "
-                "however large the effect: go by the interval, or give more seeds."
+                f"however large the effect: {way_out}."
             )
     for (_, kind), rows in table.groupby(["metric", "kind"], sort=False):
         tested = rows[rows["n"] > 0]

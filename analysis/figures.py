@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import matplotlib as mpl
@@ -23,6 +24,7 @@ from analysis.tables import Records
 from study.errors import BadInput
 
 _MOST_PANELS = 6
+_DPI = 220  # of what is drawn as pixels: the curves of a very large study
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def picture(figure: Figure, alt: str) -> Picture:
     buffer = io.BytesIO()
     # The salt makes the ids, and so the whole report, the same for the same study.
     with mpl.rc_context({"svg.hashsalt": "analysis", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": None})
     code = base64.b64encode(buffer.getvalue()).decode()
     return Picture(f"data:image/svg+xml;base64,{code}", alt)
 
@@ -150,8 +152,8 @@ def _panels(study: Records, selection: Selection | None) -> list[Picture]:
     Of the chosen trial, or of the best one that left a panel; of an ablation one trial an arm.
     """
     found = (_panel(study, trial_id, told) for trial_id, told in _panel_trials(study, selection))
-    pictures = [one for one in found if one]
-    return pictures[:_MOST_PANELS] if study.spec.get("ablate") else pictures[:1]
+    # One by one: a panel that is not shown is not read.
+    return list(islice(filter(None, found), _MOST_PANELS if study.spec.get("ablate") else 1))
 
 
 def _panel_trials(study: Records, selection: Selection | None) -> list[tuple[str, str]]:

@@ -49,6 +49,7 @@ def freeze_choice(study: Records, selection: Selection, ledger: Ledger) -> str:
         raise
     chosen = (selection.trial_id, selection.epoch, part["winner"])
     if old is not None and tuple(old[key] for key in _CHOSEN) == chosen:
+        _note(ledger, old)
         return f"Frozen as {old['sha256'][:16]} in {path}."
     if old is not None and ledger.events(TEST_OPENED):
         return (
@@ -57,8 +58,15 @@ def freeze_choice(study: Records, selection: Selection, ledger: Ledger) -> str:
         )
     content = seal({**_content(study, selection), **part})
     write_json(path, content)
-    ledger.append(SELECTED, trial_id=content["winner"], sha256=content["sha256"])
+    _note(ledger, content)
     return f"Frozen as {content['sha256'][:16]} in {path}."
+
+
+def _note(ledger: Ledger, frozen: Mapping[str, Any]) -> None:
+    """Tell the ledger of a choice, unless it knows: a kill may come after the file's writing."""
+    told = ledger.events(SELECTED)
+    if not told or told[-1]["sha256"] != frozen["sha256"]:
+        ledger.append(SELECTED, trial_id=frozen["winner"], sha256=frozen["sha256"])
 
 
 def _content(study: Records, selection: Selection) -> dict[str, Any]:
@@ -78,7 +86,7 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
         **summary_row(selection),
         "interval_of": {
             "level": selection.interval.level if selection.interval else None,
-            "method": "percentile bootstrap over images by source group, ID and OOD apart",
+            "method": _interval_method(selection),
             "num_resamples": selection.num_resamples,
             "seed": selection.seed,
             "ood_sets": list(study.ood_sets),
@@ -87,6 +95,15 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
         "threshold_recall": 0.95,
         "candidates": candidates,
     }
+
+
+def _interval_method(selection: Selection) -> str:
+    images = "images by source group, ID and OOD apart"
+    if len(selection.seed_trials) > 1:
+        return (
+            f"Student's t on asin(sqrt) of the mean over seeds, bootstrap over seeds and {images}"
+        )
+    return f"percentile bootstrap over {images}"
 
 
 def corrected_part(study: Records, selection: Selection) -> dict[str, Any]:

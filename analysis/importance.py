@@ -153,14 +153,14 @@ def _optuna_study(
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     columns = [_for_optuna(space.values[c], log=study.is_log(c)) for c in space.columns]
-    d = len(columns)
+    d, cost = len(columns), space.cost
     distributions = {str(i): columns[i % d][1] for i in range(2 * d)}
     trials = [
         optuna.create_trial(
             params={str(i): values[row] for i, (values, _) in enumerate(columns)}
             | {str(d + i): v[shuffles[i][row]] for i, (v, _) in enumerate(columns)},
             distributions=distributions,
-            value=float(space.cost[row]),
+            value=float(cost[row]),
         )
         for row in sample
     ]

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.compare import DIFFERENCE, MEAN, WINNER
-from analysis.final_test import load_results
+from analysis.effects_view import HEADINGS, is_fraction, shown_effects
+from analysis.final_test import load_results, load_seeds
 from analysis.numbers import MISSING
 from analysis.style import metric_label, score_label
 from analysis.tables import BASE, Records
@@ -59,10 +60,14 @@ def results_table(study: Records, validation: pd.DataFrame | None = None) -> str
         f"{where}, {escape(study.name)}, score: {name}. Percent, "
         f"differences in points. {n_id:,} ID images; $n$: OOD images (sources). FPR95: OOD "
         "accepted at 95\\,\\% ID recall. Brackets: 95\\,\\% bootstrap intervals over images, by "
-        f"source.{demo}"
+        f"source{_over_seeds(study) if is_test else ''}.{demo}"
     )
     head = r"OOD set & $n$ & Model & FPR95 $\downarrow$ & AUROC $\uparrow$ \\"
     return _environment("lrlrr", head, body[:-1], caption, study.name)
+
+
+def _over_seeds(study: Records) -> str:
+    return "" if load_seeds(study.folder) is None else ", and over the winner's fresh seeds"
 
 
 def _set_rows(rows: pd.DataFrame, dataset: str) -> list[str]:
@@ -97,19 +102,13 @@ def effects_table(study: Records, table: pd.DataFrame) -> str:
         table: from ``analysis.effects.effects``.
     """
     body = []
-    for metric in table["metric"].unique():
-        title = f"{metric_label(str(metric), '')}, points"
+    for metric, kind, rows in shown_effects(table):
+        unit = ", points" if is_fraction(metric) else ""
+        title = f"{metric_label(metric, '')}{unit}, {HEADINGS[kind]}"
         body.append(rf"\multicolumn{{5}}{{l}}{{\emph{{{escape(title)}}}}} \\")
-        for _, row in table[table["metric"] == metric].iterrows():
-            told = "--"
-            if not pd.isna(row["mean"]):
-                told = f"${100 * row['mean']:+.2f}$"
-            if not pd.isna(row["low"]):
-                low, high = (f"{100 * row[key]:+.2f}" for key in ("low", "high"))
-                told += f" {{\\footnotesize$[{low}, {high}]$}}"
-            p = "--" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3g}"
-            cells = [escape(row["effect"]), told, p, f"{row['n']}/{row['num_seeds']}"]
-            body.append(" & ".join([*cells, str(row["num_failed"])]) + r" \\")
+        body += [
+            _effect_row(row, 100.0 if is_fraction(metric) else 1.0) for _, row in rows.iterrows()
+        ]
         body.append(r"\addlinespace")
     caption = (
         f"Ablation, {escape(study.name)}: paired differences over shared seeds with 95\\,\\% "
@@ -117,6 +116,16 @@ def effects_table(study: Records, table: pd.DataFrame) -> str:
     )
     head = r"Effect & Difference & $p$ & $n$ & failed \\"
     return _environment("lrrrr", head, body[:-1], caption, f"{study.name}-effects")
+
+
+def _effect_row(row: pd.Series, scale: float) -> str:
+    told = "--" if pd.isna(row["mean"]) else f"${scale * row['mean']:+.2f}$"
+    if not pd.isna(row["low"]):
+        low, high = (f"{scale * row[key]:+.2f}" for key in ("low", "high"))
+        told += f" {{\\footnotesize$[{low}, {high}]$}}"
+    p = "--" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3g}"
+    cells = [escape(row["effect"]), told, p, f"{row['n']}/{row['num_seeds']}"]
+    return " & ".join([*cells, str(row["num_failed"])]) + r" \\"
 
 
 def _environment(columns: str, head: str, body: list[str], caption: str, name: str) -> str:

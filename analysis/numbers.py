@@ -47,6 +47,11 @@ def with_interval(
     return {"value": form(row[metric]), "interval": f"[{low}, {high}]"}
 
 
+def form_of(metric: str) -> Callable[[Any], str]:
+    """How values of a selection's metric are written: percent, the objective as a number."""
+    return number if metric.endswith("objective") else percent
+
+
 def value_text(value: Any) -> str:
     """Any recorded value, short."""
     if isinstance(value, list | tuple):

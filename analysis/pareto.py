@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from analysis.bootstrap import Resampler, percentile_interval, resampled_accuracy
 from analysis.bootstrap import resampled_metrics as resampled_ood
 from analysis.selection import ID_ACCURACY, scores_at, study_seed
-from analysis.tables import Records, direction_of
-from study.errors import BadInput, Fault
+from analysis.tables import Records, direction_of, require_metrics
+from study.errors import BadInput
 from study.records.files import VAL_ID
 from study.scoring.metrics import OOD_METRICS
 
@@ -48,13 +48,10 @@ def pareto(study: Records, metrics: tuple[str, ...] | None = None) -> pd.DataFra
 
 
 def _finished(study: Records, metrics: Sequence[str]) -> pd.DataFrame:
-    missing = [m for m in metrics if m not in study.trials.columns]
-    if missing and len(study.trials):
-        rule = "this metric was not recorded, so no front can be drawn"
-        raise BadInput([Fault(str(study.folder.trials), name, rule) for name in missing])
-    if missing or not len(study.trials):
+    if not len(study.trials):
         columns = ["trial_id", "checkpoint_epoch", *metrics]
         return pd.DataFrame(columns=columns).astype(dict.fromkeys(metrics, "float64"))
+    require_metrics(study, metrics)
     rows: pd.DataFrame = study.trials[study.trials["status"] == "finished"]
     whole = np.isfinite(rows[list(metrics)].to_numpy(dtype=np.float64)).all(axis=1)
     whole_rows: pd.DataFrame = rows.loc[whole]

@@ -102,7 +102,7 @@ def _label(axes: Axes, metric: str, rows: pd.DataFrame) -> None:
     fraction = is_fraction(metric)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     if fraction:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:+.3g}" if v else "0"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: signed(100 * v) if v else "0"))
     low, high = axes.get_xlim()
     reach = 0.05 * (high - low)
     axes.set_xlim(min(low, -reach), max(high, reach))

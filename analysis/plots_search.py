@@ -37,6 +37,7 @@ from study.scoring.objective import OBJECTIVE
 _GRID = 48
 _METHOD_COLOURS = (BLUE, ORANGE, GREEN)
 _MARKERS = ("o", "s", "^")
+_MANY = 2000  # epochs of all trials: from there on curves have no marks and become pixels
 _LABEL = 26  # characters of a parameter's name beside an axis
 
 
@@ -148,6 +149,8 @@ def _mark_rungs(axes: Axes, study: Records, last: int) -> None:
 def _curves(axes: Axes, study: Records, metric: str) -> None:
     best = best_trial(study)
     status = study.trials.set_index("trial_id")["status"].astype(str).to_dict()
+    many = len(study.epochs) > _MANY
+    marks: dict[str, Any] = {} if many else {"marker": "o", "ms": 2.6}
     for trial_id, rows in study.epochs.groupby("trial_id"):
         kind = status.get(str(trial_id), "failed")
         chosen = trial_id == best
@@ -156,11 +159,21 @@ def _curves(axes: Axes, study: Records, metric: str) -> None:
         if chosen:
             style = {"color": VERMILION, "lw": 2.0, "zorder": 4}
         label = "chosen" if chosen else kind
-        axes.plot(rows["epoch"], rows[metric], marker="o", ms=2.6, label=label, **style)
+        style |= {"rasterized": many and not chosen, **marks}
+        axes.plot(rows["epoch"], rows[metric], label=label, **style)
         if kind in ("pruned", "failed"):
             end = rows.iloc[-1]
             colour = VERMILION if kind == "failed" else GREY
-            axes.scatter(end["epoch"], end[metric], marker="x", s=16, lw=0.9, c=colour, zorder=5)
+            axes.scatter(
+                end["epoch"],
+                end[metric],
+                marker="x",
+                s=16,
+                lw=0.9,
+                c=colour,
+                zorder=5,
+                rasterized=many,
+            )
     axes.set_ylabel(metric_label(metric).replace(", ID positive", ""))
     percent_axis(axes, y=metric != OBJECTIVE)
 
@@ -312,6 +325,8 @@ def times(study: Records) -> Figure:
         unit, name = (3600.0, "h") if rows["time_s"].max() > 7200 else (60.0, "min")
         for status, face in (("finished", BLUE), ("pruned", "white")):
             some = rows[rows["status"] == status]
+            if some.empty:
+                continue
             edge = BLUE if status == "finished" else GREY
             axes.scatter(
                 some["time_s"] / unit, some[metric], s=20, facecolors=face, edgecolors=edge,

@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis import figures, findings, sections
 from analysis.confirmation_view import confirmation_rows, confirmed_table
+from analysis.failed import failures
 from analysis.final_test import load_results
 from analysis.importance import importance_notes
 from analysis.methods import methods_text
@@ -100,7 +101,7 @@ def _answers(study: Records, now: datetime) -> tuple[Mapping[str, Any], Mapping[
         "confirmation": confirmation_rows(study),
         "final": sections.final(study),
         "trials": sections.trials(study, selection),
-        "failures": sections.failures(study),
+        "failures": failures(study),
         **sections.provenance(study),
         **figures.all_figures(study, selection, front, importance, effects),
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from analysis.methods_search import joined
+from analysis.numbers import value_text
 from analysis.tables import Records
-from study.records.files import TUNED
+from study.records.files import TUNED, trial_id
 
 
 def retuned_text(study: Records) -> str:
@@ -21,11 +22,11 @@ def retuned_text(study: Records) -> str:
 
 
 def retuned_notes(study: Records) -> list[str]:
-    """The sentence, and one for each arm whose tuning trials failed or were all in vain."""
+    """The sentence, where the best points lie, and each arm whose tuning trials failed."""
     text = retuned_text(study)
     if not text:
         return []
-    notes, trials = [text], study.tuning
+    notes, trials = [text, *_best_points(study)], study.tuning
     failed = trials[trials["status"] == "failed"] if len(trials) else trials
     for arm, rows in failed.groupby("arm", sort=False) if len(failed) else ():
         of = int((trials["arm"] == arm).sum())
@@ -35,3 +36,13 @@ def retuned_notes(study: Records) -> list[str]:
         for one in study.ledger
         if one["event"] == TUNED and one["trial"] is None
     ]
+
+
+def _best_points(study: Records) -> list[str]:
+    """At what each arm was measured, and by which trial; one sentence, none before a choice."""
+    told = [
+        f"{one['arm']} {value_text(one['settings'])} (trial {trial_id(one['trial'])})"
+        for one in study.ledger
+        if one["event"] == TUNED and one["trial"] is not None
+    ]
+    return [f"Best points: {'; '.join(told)}."] if told else []

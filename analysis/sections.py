@@ -17,7 +17,6 @@ from analysis.selection import ID_ACCURACY, Selection, base_scores, scores_at
 from analysis.style import LABELS, metric_label, parameter_label, score_label
 from analysis.tables import BASE, SUMMARY, Records
 from study.errors import BadInput
-from study.records.failures import FailedTrial, group_failures
 from study.records.frozen import read_frozen
 
 Row = dict[str, Any]
@@ -28,7 +27,10 @@ def header(study: Records) -> Row:
     """What ran, on which data."""
     data = study.manifest.get("data", {})
     spec = study.spec
-    time_s = study.trials["time_s"].sum() if "time_s" in study.trials.columns else 0.0
+    tables = (study.trials, study.tuning, study.confirming)
+    time_s = sum(one["time_s"].sum() for one in tables if "time_s" in one.columns)
+    more = [f"{len(study.tuning)} tuning trials"] if len(study.tuning) else []
+    more += [f"{len(study.confirming)} confirming runs"] if len(study.confirming) else []
     return {
         "name": study.name,
         "recipe": spec.get("recipe", "unknown recipe"),
@@ -39,6 +41,7 @@ def header(study: Records) -> Row:
         "notes": data.get("notes", []),
         "counts": study.status_counts(),
         "num_trials": len(study.trials),
+        "beside": "".join(f" and {one}" for one in more),
         "hours": f"{time_s / 3600:.1f} h" if time_s >= 3600 else f"{time_s / 60:.1f} min",
         "searcher": _how(spec),
         "scheduler": "" if spec.get("ablate") else spec.get("tune", {}).get("scheduler", ""),
@@ -66,28 +69,25 @@ def choice(study: Records, selection: Selection | None, compared: pd.DataFrame |
     """The chosen trial, its numbers beside the base's, and its parameters."""
     if selection is None:
         return {"choice": None, "comparison": None, "per_set": None}
-    row = study.trials.set_index("trial_id").loc[selection.trial_id]
-    searched = [(parameter_label(c), value_text(row[c])) for c in study.searched]
-    resolved = [
-        (f"{parameter_label(c)} (nats)", value_text(row[c]))
-        for c in study.trials.columns
-        if c.endswith(".value") and c not in study.searched and pd.notna(row[c])
-    ]
+    row = study.trials.loc[study.trials["trial_id"] == selection.trial_id].iloc[0]
     interval = list(selection.interval) if selection.interval else None
     part = corrected_of(study, selection)
+    first = selection.candidates.iloc[0]
     return {
         "choice": {
             "trial_id": selection.trial_id,
+            "arm": first["arm"] if isinstance(first["arm"], str) else "",
+            "num_seeds": len(selection.seed_trials),
             "candidate": "arm" if study.spec.get("ablate") else "finished trial",
             "epoch": selection.epoch,
             "metric": metric_label(selection.metric, ""),
             "value": _value(selection.metric, selection.value),
             "interval": [_value(selection.metric, end) for end in interval] if interval else None,
-            "accuracy": percent(row[ID_ACCURACY]),
+            "accuracy": percent(first[ID_ACCURACY]),
             "rule": selection.rule,
             "score": score_label(selection.score),
             "threshold": number(selection.threshold),
-            "parameters": searched + resolved,
+            "parameters": _parameters(study, row),
             "seal": _seal(study),
             "has_floor": study.floor is not None,
             "num_candidates": len(selection.candidates),
@@ -100,6 +100,17 @@ def choice(study: Records, selection: Selection | None, compared: pd.DataFrame |
         "comparison": _summary_rows(_with_own_score(study, selection, compared), selection.score),
         "per_set": _set_rows(compared),
     }
+
+
+def _parameters(study: Records, row: pd.Series) -> list[tuple[str, str]]:
+    """What was searched, then the margins that measured ones came to."""
+    searched = [(parameter_label(c), value_text(row[c])) for c in study.searched]
+    resolved = [
+        (f"{parameter_label(c)} (nats)", value_text(row[c]))
+        for c in study.trials.columns
+        if c.endswith(".value") and c not in study.searched and pd.notna(row[c])
+    ]
+    return searched + resolved
 
 
 def _value(metric: str, value: float) -> str:
@@ -255,7 +266,7 @@ def trials(study: Records, selection: Selection | None) -> Row:
     rows = study.trials.loc[order.sort_values(kind="stable").index]  # trial id among equals
     arms = [name for name in ("arm", "seed") if study.spec.get("ablate") and name in rows.columns]
     return {
-        "columns": arms
+        "columns": [name.capitalize() for name in arms]
         + [f"{metric_label(m, '').replace(', ID positive', '')}, %" for m in metrics]
         + [parameter_label(column) for column in study.searched],
         "rows": [
@@ -276,22 +287,6 @@ def trials(study: Records, selection: Selection | None) -> Row:
 
 def _or_last(rank: Any) -> int:
     return 10**9 if rank is None or pd.isna(rank) else int(rank)
-
-
-def failures(study: Records) -> Row:
-    """Failed trials by cause, and each distinct traceback once."""
-    failed = study.trials[study.trials["status"] == "failed"]
-    causes = group_failures(
-        FailedTrial(str(row["trial_id"]), str(row.get("reason") or "no reason is on record"))
-        for _, row in failed.iterrows()
-    )
-    file = study.folder.failures
-    return {
-        "causes": [{"reason": one.reason, "trials": one.trials} for one in causes],
-        "text": file.read_text(encoding="utf-8", errors="replace").strip()
-        if file.exists()
-        else "",
-    }
 
 
 def provenance(study: Records) -> Row:

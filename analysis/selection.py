@@ -19,7 +19,7 @@ from analysis.bootstrap import (
 )
 from analysis.cells import NoScores, cells_of_study, configurations, numbered
 from analysis.corrected import mean_interval
-from analysis.tables import Records, direction_of
+from analysis.tables import Records, direction_of, require_metrics
 from study.errors import BadInput, Fault, StudyFailed
 from study.records.files import VAL_ID, SetScores, ValidationScores
 from study.scoring.metrics import OOD_METRICS, RECALL, threshold_at_recall
@@ -180,7 +180,8 @@ def rank_candidates(study: Records) -> pd.DataFrame:
     sign = 1.0 if direction_of(study.metric) == "min" else -1.0
     finished = _finished(study)
     columns = list(dict.fromkeys([study.metric, TIE_BREAK, ID_ACCURACY]))
-    _require_columns(study, [*columns, "checkpoint_epoch"])
+    way_out = "Name one of these as select.metric."
+    require_metrics(study, [*columns, "checkpoint_epoch"], way_out)
     floor = study.floor
     table = _by_configuration(study, _with_numbers(study, finished, columns), columns, sign)
     table["passes_floor"] = table[ID_ACCURACY] >= (floor.value if floor else -np.inf)
@@ -262,22 +263,6 @@ def _finished(study: Records) -> pd.DataFrame:
             "Only finished trials are candidates."
         )
     return finished
-
-
-def _require_columns(study: Records, columns: list[str]) -> None:
-    have = [c for c in study.trials.columns if c.startswith("val/") and c.count("/") == 1]
-    faults = [
-        Fault(
-            str(study.folder.trials),
-            column,
-            f"this metric was not recorded; the table has {', '.join(have) or 'none'}",
-            "Name one of these as select.metric.",
-        )
-        for column in columns
-        if column not in study.trials.columns
-    ]
-    if faults:
-        raise BadInput(faults)
 
 
 def _shortfall(study: Records, candidates: pd.DataFrame) -> str:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pandas as pd
 
 from analysis.alternatives import HALF, RULES
-from analysis.numbers import number, percent, points, value_text
+from analysis.numbers import form_of, percent, points, value_text
 from analysis.selection import ID_ACCURACY, Selection
 from analysis.style import metric_label
 from analysis.tables import Records
-
-
-def form_of(metric: str) -> Callable[[Any], str]:
-    """How a metric's values are written."""
-    return number if metric.endswith("objective") else percent
 
 
 def candidate_table(study: Records, chosen: Selection) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from study.scoring.objective import ID_ACCURACY, OBJECTIVE
 
 SUMMARY = ("id_accuracy", "fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out")
 BASE = "base"
+ANY_METRIC = "Name one of these, or val/<set>/<score>/<metric>."
 Direction = Literal["min", "max"]
 
 
@@ -198,6 +199,29 @@ class Records:
         """Number of trials in each status that occurs, in the order of the contract."""
         counts = {name: int((self.trials["status"] == name).sum()) for name in STATUSES}
         return {name: count for name, count in counts.items() if count}
+
+
+def require_metrics(
+    study: Records, columns: Sequence[str], way_out: str = ANY_METRIC, prefix: str = ""
+) -> None:
+    """Every column must be among those of the trials.
+
+    Args:
+        study: its records.
+        columns: metrics, and what else is needed beside them.
+        way_out: what to do about it.
+        prefix: how the names of those that count begin.
+
+    Raises:
+        BadInput: naming each that is not there, and the summary metrics that are.
+    """
+    have = [c for c in study.trials.columns if c.startswith("val/") and c.count("/") == 1]
+    rule = f"this metric was not recorded; the table has {', '.join(have) or 'none'}"
+    there = {column for column in study.trials.columns if column.startswith(prefix)}
+    missing = [column for column in columns if column not in there]
+    if missing:
+        place = str(study.folder.trials)
+        raise BadInput([Fault(place, column, rule, way_out) for column in missing])
 
 
 def _search_column(name: str, columns: set[str]) -> str | None:

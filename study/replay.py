@@ -22,12 +22,11 @@ from study.data.roles import StudyData
 from study.errors import BadInput, Fault
 from study.options import ReplayOptions
 from study.records import run_folder
-from study.records.files import RunFolder, ValidationScores
+from study.records.files import RunFolder, ValidationScores, trial_id
 from study.records.ledger import Record, RecordedLedger
 from study.records.sessions import changed_machine
 from study.setup import Setup, prepare, prepare_data
 from study.space.spec import StudySpec, load_resolved
-from study.training.assignment import trial_id
 from study.training.loop import Goal
 from study.training.trial import TrialSetting, run_trial
 from study.tune.decisions import Decisions, TrialRecord

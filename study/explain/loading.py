@@ -18,11 +18,11 @@ from study.records.files import (
     WEIGHTS,
     RunFolder,
     ValidationScores,
+    trial_id,
 )
 from study.records.frozen import read_frozen
 from study.records.run_folder import read_manifest, recorded_plan
 from study.space.spec import load_resolved
-from study.training.assignment import trial_id
 
 WINNER = "winner"
 

@@ -31,6 +31,11 @@ KEPT = "confirm"  # metrics of the kept part of validation are confirm/..., not 
 CONFIRM = "confirm"  # the ledger's event: candidates, seeds, num_searched; and the trials' arm
 
 
+def trial_id(number: int) -> str:
+    """Name of trial ``number`` in every file: five digits."""
+    return f"{number:05d}"
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one study and the place of everything in it."""

@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from study.records.files import KEPT, RunFolder, write_bytes
+from study.records.files import KEPT, RunFolder, trial_id, write_bytes
 from study.scoring.objective import OBJECTIVE
-from study.training.assignment import trial_id
 from study.tune.decisions import TrialRecord
 
 Flat = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from study.records.files import BASE
+from study.records.files import BASE, trial_id
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,3 @@ class Assignment:
     def trial_id(self) -> str:
         """The trial's name in every file."""
         return trial_id(self.number)
-
-
-def trial_id(number: int) -> str:
-    """Name of trial ``number``: five digits."""
-    return f"{number:05d}"

@@ -27,11 +27,10 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from study.errors import BadInput, Fault
-from study.records.files import CONFIRM
+from study.records.files import CONFIRM, trial_id
 from study.records.ledger import Ledger, Record
 from study.scoring.objective import OBJECTIVE
 from study.space.ablation import ARM, SEED
-from study.training.assignment import trial_id
 from study.tune.plan import SearchPlan
 from study.tune.sampler import Point, make_pruner, make_study, system_attrs_of_history
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from study.confirm import Choose, Confirmation
-from study.records.files import RunFolder
+from study.records.files import RunFolder, trial_id
 from study.records.ledger import Ledger, Record
 from study.scoring.objective import objective
 from study.setup import Setup
@@ -17,7 +17,6 @@ from study.space.ablation import ARM, SEED, Ablation
 from study.space.points import absent, conditions, grid, is_under, suggested, to_optuna, values_of
 from study.space.retune import Retune
 from study.space.spec import StudySpec
-from study.training.assignment import trial_id
 from study.training.loop import Goal
 from study.training.trial import TrialSetting
 from study.tune.decisions import Decisions, SearchPlan, TrialRecord

@@ -17,7 +17,8 @@ from study.confirm import Confirmation
 from study.errors import BadInput, Fault, StudyFailed
 from study.records.disk import is_disk_full
 from study.records.failures import DISK, DIVERGED, FILE, LOST, MEMORY
-from study.training.assignment import Assignment, trial_id
+from study.records.files import trial_id
+from study.training.assignment import Assignment
 from study.tune.decisions import CONTINUE, Decisions, TrialRecord
 
 # Why a session stops before its end.

@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL
 
-from study.training.assignment import trial_id
+from study.records.files import trial_id
 from study.tune.decisions import Decisions
 from study.tune.sampler import Direction
 

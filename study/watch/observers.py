@@ -9,11 +9,10 @@ from typing_extensions import override
 
 from study.records.disk import parse_bytes, sweep_temporaries
 from study.records.failures import FailedTrial, failure_lines
-from study.records.files import KEPT, RunFolder, write_bytes
+from study.records.files import KEPT, RunFolder, trial_id, write_bytes
 from study.records.tables import checkpoint_epoch, write_tables
 from study.scoring.objective import OBJECTIVE
 from study.setup import Setup
-from study.training.assignment import trial_id
 from study.tune.decisions import Decisions, TrialRecord
 from study.tune.session import Observer
 from study.tune.study_db import StudyDatabase, confirming

@@ -24,7 +24,7 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from study.training.assignment import trial_id
+from study.records.files import trial_id
 from study.tune.decisions import TrialRecord
 from study.tune.session import Observer
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from study.records.disk import bytes_text, folder_bytes
-from study.records.files import WEIGHTS, RunFolder
+from study.records.files import WEIGHTS, RunFolder, trial_id
 from study.records.tables import checkpoint_epoch
-from study.training.assignment import trial_id
 from study.tune.decisions import TrialRecord
 
 _LOSE_FIRST = ("failed", "pruned", "finished")

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import matplotlib as mpl
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 import analysis
 from analysis.__main__ import main
 from analysis.effects_view import p_text
+from analysis.latex import effects_table
 from analysis.plots_ablation import forest
 from study.errors import BadInput
 from tests.fake_ablation import make_ablation
@@ -127,3 +129,13 @@ def test_forest_without_pairs_is_refused(tmp_path: Path) -> None:
     table = make_ablation(tmp_path, _value, failed=failed).effects("val/fpr95")
     with pytest.raises(BadInput, match="nothing to draw"):
         forest(table)
+
+
+def test_latex_table_tells_what_each_effect_is_against(folder: Path) -> None:
+    study = analysis.load(folder)
+    table = study.effects("val/fpr95")
+    steps = table.assign(kind="step")
+    text = effects_table(study, pd.concat([table, steps], ignore_index=True))
+    assert "FPR95, ID positive, points, against the baseline" in text
+    assert "FPR95, ID positive, points, steps of the path" in text
+    assert text.count("energy\\_weight=0.3 & $-9.00$") == 2

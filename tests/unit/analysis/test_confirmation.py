@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.compare import over_seeds
+from analysis.bootstrap import percentile_interval
+from analysis.compare import over_seeds, seed_deviations, seeds_interval
 from analysis.confirmation import choose, confirmation, confirmation_lines, seed_interval
 from analysis.final_test import load_results, load_seeds, run_final_test
 from analysis.frozen import freeze_choice
@@ -231,6 +232,29 @@ def test_over_seeds_has_the_variance_of_both_sources(num: int) -> None:
         images = rng.normal(0, 0.1, size=(1, 400))
         found.append(over_seeds(list(of_seed + images), seed=study).var())
     assert np.mean(found) == pytest.approx(true, rel=0.2)
+
+
+def test_seeds_interval_is_students_where_the_seeds_are_all_the_error() -> None:
+    drawn = [np.full(1000, value) for value in (0.5, 0.52, 0.54)]
+    values, added = over_seeds(drawn, seed=0), seed_deviations(drawn, seed=0)
+    low, high = percentile_interval(values)
+    wide = seeds_interval(values, added, 3)
+    assert (wide.high - wide.low) / (high - low) == pytest.approx(4.302653 / 1.959964, rel=1e-5)
+
+
+def test_seeds_interval_without_spread_over_seeds_is_the_images_own() -> None:
+    images = np.random.default_rng(0).normal(0.5, 0.02, size=1000)
+    values, added = over_seeds([images] * 3, seed=0), seed_deviations([images] * 3, seed=0)
+    assert tuple(seeds_interval(values, added, 3)) == pytest.approx(
+        tuple(percentile_interval(images))
+    )
+
+
+def test_seeds_interval_of_a_difference_may_reach_below_zero_and_of_a_fraction_not() -> None:
+    drawn = [np.full(1000, value) for value in (0.01, 0.05, 0.09)]
+    values, added = over_seeds(drawn, seed=0), seed_deviations(drawn, seed=0)
+    assert seeds_interval(values, added, 3).low == 0.0
+    assert seeds_interval(values, added, 3, -1.0).low < 0.0
 
 
 def test_final_test_of_a_confirmed_winner_is_the_mean_over_its_seeds(run: RunFolder) -> None:

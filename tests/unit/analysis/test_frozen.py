@@ -7,7 +7,8 @@ import pytest
 
 import analysis
 from study.errors import BadInput
-from study.records.frozen import read_frozen
+from study.records.frozen import SELECTED, read_frozen
+from study.records.ledger import read_ledger
 from tests.fake_run import freeze, make_run
 
 CONTRACT = {
@@ -37,6 +38,17 @@ def test_freeze_writes_the_contract_and_reads_back(tmp_path: Path) -> None:
     assert "bootstrap resamples" in content["corrected_note"]
     assert len(content["candidates"]) == 6
     assert read_frozen(tmp_path) == content
+
+
+def test_freeze_after_a_kill_between_file_and_ledger_notes_the_choice_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    study = analysis.load(tmp_path)
+    content = freeze(study)
+    kept = [line for line in run.ledger.read_bytes().splitlines() if b'"selected"' not in line]
+    run.ledger.write_bytes(b"\n".join([*kept, b""]))
+    assert freeze(study) == freeze(study) == content
+    noted = [one for one in read_ledger(run.ledger)[0] if one["event"] == SELECTED]
+    assert [one["sha256"] for one in noted] == [content["sha256"]]
 
 
 def test_read_frozen_of_a_changed_file_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +11,13 @@ import yaml
 import analysis
 from analysis.effects import effects
 from analysis.effects_view import effect_notes
+from analysis.failed import failures
 from analysis.methods import methods_text
 from analysis.retuned import retuned_notes
+from analysis.sections import header
 from analysis.study import Study
 from analysis.tables import read_records
+from study.records.files import TUNED
 from tests.fake_ablation import ARMS, make_ablation
 
 RETUNE = {"num_trials": 2, "seed": 1000, "search": {"lr": {"loguniform": [1e-3, 1e-2]}}}
@@ -77,6 +81,31 @@ def test_notes_and_methods_say_how_arms_were_retuned(tmp_path: Path) -> None:
     assert sum(SAID in note for note in notes) == 1
     assert f"{ARMS[2]}: 1 of 2 tuning trials failed; failed ones lose." in notes
     assert methods_text(records).count(SAID) == 1
+
+
+def test_notes_name_the_best_point_of_each_arm_and_its_trial(tmp_path: Path) -> None:
+    retuned(tmp_path)
+    chosen = {"event": TUNED, "point": 1, "objective": 0.2, "settings": {"lr": 0.00243291}}
+    ledger = [{**chosen, "arm": arm, "trial": i} for i, arm in enumerate(ARMS[:2], start=4)]
+    notes = retuned_notes(replace(read_records(tmp_path), ledger=ledger))
+    told = "baseline lr 0.002433 (trial 00004); energy_weight=0 lr 0.002433 (trial 00005)"
+    assert f"Best points: {told}." in notes
+
+
+def test_header_counts_tuning_trials_apart_and_their_time_with_the_rest(tmp_path: Path) -> None:
+    retuned(tmp_path)
+    records = read_records(tmp_path)
+    told = header(records)
+    assert (told["num_trials"], told["beside"]) == (12, " and 8 tuning trials")
+    seconds = records.trials["time_s"].sum() + records.tuning["time_s"].sum()
+    assert told["hours"] == f"{seconds / 60:.1f} min"
+
+
+def test_failed_tuning_trial_stands_among_the_failures(tmp_path: Path) -> None:
+    study = retuned(tmp_path, failed=ARMS[2])
+    (failed,) = study.tuning.loc[study.tuning["status"] == "failed", "trial_id"]
+    (cause,) = failures(study)["causes"]
+    assert cause["trials"] == [f"{failed} (tuning)"]
 
 
 def test_ablation_without_retuning_says_nothing_of_it(tmp_path: Path) -> None:
