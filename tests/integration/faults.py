@@ -21,9 +21,11 @@ import optuna
 import pandas as pd
 import torch
 
+from study.confirm import Choose
 from study.records.disk import is_disk_full
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
+from study.records.manifest import CODE_DIFF
 from study.setup import Setup
 from study.space.spec import load_space
 from study.training.trial import run_trial
@@ -62,11 +64,16 @@ Meddle = Callable[[Session, int, str], str]
 
 
 def search_here(
-    folder: Path, setup: Setup, meddle: Meddle | None = None, progress: Progress | None = None
+    folder: Path,
+    setup: Setup,
+    meddle: Meddle | None = None,
+    progress: Progress | None = None,
+    choose: Choose | None = None,
 ) -> Session:
     """Search to the end, one trial at a time, without Ray.
 
-    ``meddle(session, number, message)`` may change what trials tell, or stop the session.
+    ``meddle(session, number, message)`` may change what trials tell, or stop the session;
+    ``choose`` names the candidates of a confirmation.
     """
 
     def loop(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
@@ -91,7 +98,7 @@ def search_here(
         run.manifest.touch()
         machine = Machine(None, 1, None, None, None)
         with Ledger(run.ledger) as ledger, progress or _quiet() as telling:
-            return search(run, setup, ledger, telling, machine)
+            return search(run, setup, ledger, telling, machine, choose)
     finally:
         searching._run_on_ray = whole
 
@@ -194,26 +201,29 @@ def _cut(descriptor: int, size: int) -> None:
 
 
 def searched_in_child(
-    folder: Path, *overrides: str, at: int | None = None, full: bool = False, listing: bool = False
+    folder: Path,
+    setup: Setup | None = None,
+    *,
+    at: int | None = None,
+    full: bool = False,
+    listing: bool = False,
 ) -> int:
     """Search in a child that is struck at a point; 0, minus the signal, or 7 where it paused."""
     pid = os.fork()
     if pid == 0:
-        os._exit(_child(folder, overrides, at, full, listing))
+        os._exit(_child(folder, setup, at, full, listing))
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
 
 
-def _child(
-    folder: Path, overrides: tuple[str, ...], at: int | None, full: bool, listing: bool
-) -> int:
+def _child(folder: Path, setup: Setup | None, at: int | None, full: bool, listing: bool) -> int:
     torch.set_num_threads(1)
     faults = Faults(folder, at, full)
     try:
         if at is not None or listing:
             folder.mkdir(exist_ok=True)
             faults.install()
-        session = search_here(folder, toy_setup(*overrides))
+        session = search_here(folder, setup or toy_setup(), choose=_best_of_table)
         if listing:
             (folder.parent / "points.txt").write_text("\n".join(faults.points))
         if session.error is not None:
@@ -226,10 +236,18 @@ def _child(
         return 1
 
 
-def write_points(folder: Path) -> list[str]:
+def _best_of_table(run: RunFolder, top: int) -> list[int]:
+    """Candidates of a confirmation by val/objective alone, from the table as a study's are."""
+    table = pd.read_parquet(run.trials)
+    finished = table[table["status"].eq("finished") & table["confirms"].eq("")]
+    best = finished.sort_values(["val/objective", "trial_id"])["trial_id"]
+    return [int(name) for name in best.head(top)]
+
+
+def write_points(folder: Path, setup: Setup | None = None) -> list[str]:
     """The name of every point of the write path of one search, in order."""
     run = folder / "listed"
-    assert searched_in_child(run, listing=True) == 0, (folder / "child.txt").read_text()
+    assert searched_in_child(run, setup, listing=True) == 0, (folder / "child.txt").read_text()
     shutil.rmtree(run)
     return (folder / "points.txt").read_text().splitlines()
 
@@ -237,13 +255,19 @@ def write_points(folder: Path) -> list[str]:
 def remains(run: Path) -> dict[str, Any]:
     """All that a search leaves but for times: decisions, rows, tables, files byte for byte."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    rows = optuna.load_study(study_name=None, storage=f"sqlite:///{run / 'study.db'}").trials
+    storage = f"sqlite:///{run / 'study.db'}"  # a confirmation has a study of its own
+    names = optuna.get_all_study_names(storage)
+    rows = [
+        row for name in names for row in optuna.load_study(study_name=name, storage=storage).trials
+    ]
     tables = {}
     for name in ("trials", "epochs"):
         table = pd.read_parquet(run / f"{name}.parquet")
         timed = [column for column in _TIMED if column in table]
         tables[name] = table.drop(columns=timed).to_dict("list")
     files = [p for p in run.rglob("*") if p.is_file() and "tensorboard" not in p.parts]
+    # Of the checkout, not of the study: each session notes the changes that it finds there.
+    files = [p for p in files if not p.name.endswith(CODE_DIFF)]
     exact = ("scores", "checkpoints")
     return {
         "decisions": decisions(run),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.records.files import CONFIRM, LOOK, TUNED, TUNING
 from study.records.ledger import read_ledger
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -28,6 +29,7 @@ SMALL = (
     "select.floor={id_accuracy: {at_least: 0.0}}",
 )
 WALL_CLOCK = ("time_s", "images_per_s")
+_DECISIONS = ("ask", "result", "failed", TUNING, TUNED, LOOK, CONFIRM)
 _PATIENCE_S = 300
 
 
@@ -103,11 +105,11 @@ def new_study(out: str, *arguments: str, num_trials: int = NUM_TRIALS) -> list[s
 
 
 def decisions(run: Path) -> list[dict[str, Any]]:
-    """What was asked and decided, in order, but for times and speeds."""
+    """What was asked, decided and chosen, in order, but for times and speeds."""
     records, _ = read_ledger(run / "ledger.jsonl")
     kept = []
     for record in records:
-        if record["event"] not in ("ask", "result", "failed"):
+        if record["event"] not in _DECISIONS:
             continue
         plain = {k: v for k, v in record.items() if k not in ("time", "crc32")}
         if "metrics" in plain:
