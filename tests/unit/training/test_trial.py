@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from study.scoring.metrics import ood_metrics
 from study.training import trial
 from study.training.assignment import Assignment
 from study.training.loop import Goal
-from study.training.trial import TrialSetting, run_trial
+from study.training.trial import TrialSetting, give_back_memory, run_trial
 from study.weights.checkpoint import has_checkpoint
 from study.weights.starting import Starting
 from tests.toys import toy_data, train_section
@@ -213,3 +214,17 @@ def test_torn_checkpoint_fails_the_trial_by_name(tmp_path: Path) -> None:
     assignment = replace(_assignment(), objectives=objectives)
     (told,) = _messages(assignment, _setting(tmp_path))
     assert "state.pt" in told["failed"]
+
+
+def _private_mb() -> float:
+    told = Path("/proc/self/smaps_rollup").read_text()
+    return sum(int(line.split()[1]) for line in told.splitlines() if "Private_Dirty" in line) / 1e3
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps what was freed")
+def test_memory_that_a_trial_freed_goes_back_to_the_machine() -> None:
+    pieces = [np.ones(20_000, dtype=np.uint8) for _ in range(5_000)]  # 100 MB
+    del pieces[:-1]  # what lies below a piece in use stays with the process
+    kept = _private_mb()
+    give_back_memory("cpu")
+    assert kept - _private_mb() > 60
