@@ -10,28 +10,28 @@ from typing import Any
 import pandas as pd
 
 from analysis.bases import seen, seen_lines
-from analysis.compare import DIFFERENCE, MEAN, WINNER
-from analysis.confirmation_view import confirming_table
-from analysis.effects import effects
-from analysis.effects_view import effect_notes, effect_tables
-from analysis.final_test import results_path, run_final_test
-from analysis.frozen import corrected_of, corrected_text, freeze_choice, wins_text
-from analysis.importance import METHOD_LABELS, importance_notes
-from analysis.latex import effects_table, results_table
-from analysis.margins import margin_table, measured_energies
+from analysis.choice.frozen import corrected_of, corrected_text, freeze_choice, wins_text
+from analysis.choice.selection import ID_ACCURACY, Selection, select, summary_row
+from analysis.labels import metric_label, parameter_label, score_label
 from analysis.numbers import form_of, number, percent, points, value_text, with_interval
-from analysis.openood import export_openood
-from analysis.report import make_report, write_made, write_report
-from analysis.sections import MODEL_LABELS
-from analysis.selection import ID_ACCURACY, Selection, select, summary_row
-from analysis.selection_view import (
+from analysis.report.confirmation_view import confirming_table
+from analysis.report.effects_view import effect_notes, effect_tables
+from analysis.report.latex import effects_table, results_table
+from analysis.report.openood import export_openood
+from analysis.report.page import make_report, write_made, write_report
+from analysis.report.sections import MODEL_LABELS
+from analysis.report.selection_view import (
     alternative_lines,
     alternative_tables,
     candidate_table,
     chosen_line,
 )
+from analysis.results.effects import effects
+from analysis.results.final_test import results_path, run_final_test
+from analysis.results.importance import METHOD_LABELS, importance_notes
+from analysis.results.margins import margin_table, measured_energies
+from analysis.statistics.compare import DIFFERENCE, MEAN, WINNER
 from analysis.study import Study
-from analysis.style import metric_label, parameter_label, score_label
 from study.records.ledger import Ledger
 from study.scoring.objective import OBJECTIVE
 

@@ -9,10 +9,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.compare import DIFFERENCE, WINNER, compare
-from analysis.plots import best_trial, measured_trials
-from analysis.selection import ID_ACCURACY, NoSelection, scores_at, select
-from analysis.style import (
+from analysis.choice.selection import ID_ACCURACY, NoSelection, scores_at, select
+from analysis.labels import metric_label
+from analysis.plots.style import (
     BLACK,
     BLUE,
     COLUMN_IN,
@@ -21,11 +20,12 @@ from analysis.style import (
     PURPLE,
     SKY,
     VERMILION,
-    metric_label,
     new_figure,
     percent_axis,
     styled,
 )
+from analysis.plots.trials import best_trial, measured_trials
+from analysis.statistics.compare import DIFFERENCE, WINNER, compare
 from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault
 from study.scoring.objective import OBJECTIVE
@@ -65,7 +65,7 @@ def differences(studies: Mapping[str, Records]) -> pd.DataFrame:
 
     Returns:
         One row a pair, score that both have, and OOD set ("mean" over them last): pair, then the
-        columns of ``analysis.compare.compare`` without model; paired 95 % intervals over images.
+        columns of ``compare`` without model; paired 95 % intervals over images.
 
     Raises:
         NoSelection: where a study chose nothing.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.bases import base_of
-from analysis.confirmation import confirmation_lines
-from analysis.frozen import corrected_of, corrected_text, freeze_choice
+from analysis.choice.confirmation import confirmation_lines
+from analysis.choice.frozen import corrected_of, corrected_text, freeze_choice
+from analysis.choice.selection import ID_ACCURACY, Selection
 from analysis.numbers import fraction
-from analysis.report import write_report
-from analysis.selection import ID_ACCURACY, Selection
+from analysis.report.page import write_report
 from analysis.study import Study
 from study.errors import StudyFailed
 from study.records.files import RunFolder

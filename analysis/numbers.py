@@ -79,3 +79,8 @@ def plain_time(text: Any) -> str:
     except ValueError:
         return str(text or "")
     return f"{moment:%d %B %Y, %H:%M} {moment.tzname() or ''}".strip()
+
+
+def signed(value: Any) -> str:
+    """A difference with its sign, three significant digits."""
+    return MISSING if pd.isna(value) else f"{value:+.3g}".replace("-", "−")

@@ -333,8 +333,8 @@ def _more_trials(values: _Values, way: str) -> int:
 
 def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
     # Here and not above: --help and bad input should not wait for torch and Ray.
+    from analysis.choice.confirmation import choose
     from analysis.conclusion import conclude
-    from analysis.confirmation import choose
     from study import replay, run
     from study.watch.progress import Progress
 

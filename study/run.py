@@ -103,6 +103,7 @@ def resume_study(
         if ledger.torn_bytes:
             progress.warning(f"{run.ledger}: dropped a torn last line ({ledger.torn_bytes} bytes)")
         spec = load_resolved(run.spec)
+        run_folder.refuse_more_trials(spec, options.more_trials)
         machine = machine_of(
             spec,
             options.address,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import norm
 
-from analysis.cells import Cells, evaluate
-from analysis.corrected import resamples
+from analysis.choice.cells import Cells, evaluate
+from analysis.choice.corrected import resamples
 from study.records.files import VAL_ID
 
 # Separation of ID and OOD in sd; two sets share it. 1.8 is an FPR95 of .44.

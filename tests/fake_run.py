@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from analysis.frozen import freeze_choice
+from analysis.choice.frozen import freeze_choice
 from analysis.study import Study
 from study.records.files import (
     VAL_ID,

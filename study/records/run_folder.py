@@ -331,6 +331,24 @@ def _recorded_base(run: RunFolder, name: str, *entry: str) -> RecordedBase:
     return RecordedBase(path, key, bool(saw))
 
 
+def refuse_more_trials(spec: StudySpec, more: int) -> None:
+    """Refuse trials that a study has no place for; 0 more are always taken.
+
+    Raises:
+        BadInput: for an ablation, or a grid with too few points.
+    """
+    if not more:
+        return
+    if spec.ablate is not None:
+        rule = "an ablation ends with its arms and seeds"
+        way_out = "Start another study with more of them, in another --out."
+        raise BadInput(Fault("--num-trials", "", rule, way_out))
+    total = spec.tune.num_trials + more
+    if spec.tune.searcher == "grid" and total > len(grid(spec)):
+        rule = f"the grid has {len(grid(spec))} points, the study would have {total} trials"
+        raise BadInput(Fault("--num-trials", "", rule, "Start a study of a larger grid."))
+
+
 def with_more_trials(
     run: RunFolder, spec: StudySpec, ledger: Ledger, options: ResumeOptions
 ) -> StudySpec:
@@ -338,14 +356,7 @@ def with_more_trials(
     if not options.more_trials:
         ledger.append("resumed", command=options.command)
         return spec
-    if spec.ablate is not None:
-        rule = "an ablation ends with its arms and seeds"
-        way_out = "Start another study with more of them, in another --out."
-        raise BadInput(Fault("--num-trials", "", rule, way_out))
     total = spec.tune.num_trials + options.more_trials
-    if spec.tune.searcher == "grid" and total > len(grid(spec)):
-        rule = f"the grid has {len(grid(spec))} points, the study would have {total} trials"
-        raise BadInput(Fault("--num-trials", "", rule, "Start a study of a larger grid."))
     spec = replace(spec, tune=spec.tune.model_copy(update={"num_trials": total}))
     write_bytes(run.spec, spec.dump().encode())
     ledger.append("extended", command=options.command, num_trials=total)

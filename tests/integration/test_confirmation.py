@@ -12,7 +12,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from analysis.final_test import load_results, load_seeds
+from analysis.results.final_test import load_results, load_seeds
 from study.records.files import RunFolder
 from study.records.ledger import read_ledger
 from study.tune.study_db import CONFIRMATION

@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from analysis.failed import failures
+from analysis.report.failed import failures
 from analysis.study import Study
 from study.errors import StudyFailed
 from study.records.files import RunFolder

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.bootstrap import (
+from analysis.statistics.bootstrap import (
     OOD_METRICS,
     Resampler,
     percentile_interval,

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.weighted import Weights, ood_metric
+from analysis.statistics.weighted import Weights, ood_metric
 from study.scoring.metrics import OOD_METRICS, bootstrap_counts, resampled_metrics
 
 seeds = st.integers(0, 2**31)

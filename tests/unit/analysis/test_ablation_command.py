@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 import analysis
 from analysis.__main__ import main
-from analysis.effects_view import p_text
-from analysis.latex import effects_table
-from analysis.plots_ablation import forest
+from analysis.plots.ablation import forest
+from analysis.report.effects_view import p_text
+from analysis.report.latex import effects_table
 from study.errors import BadInput
 from tests.fake_ablation import make_ablation
 

@@ -13,15 +13,15 @@ import pytest
 from matplotlib.figure import Figure
 
 import analysis
-from analysis import plots_search
 from analysis.__main__ import main
-from analysis.importance import FANOVA, importance
-from analysis.latex import escape, results_table
-from analysis.margin_plots import reached_energies
-from analysis.methods import methods_text
-from analysis.plots_search import rungs_of
-from analysis.report import Report, make_report
-from analysis.score_plots import roc_points
+from analysis.plots import search as plots_search
+from analysis.plots.margins import reached_energies
+from analysis.plots.scores import roc_points
+from analysis.plots.search import rungs_of
+from analysis.report.latex import escape, results_table
+from analysis.report.methods import methods_text
+from analysis.report.page import Report, make_report
+from analysis.results.importance import FANOVA, importance
 from analysis.study import Study
 from study.errors import BadInput
 from study.scoring.metrics import auroc

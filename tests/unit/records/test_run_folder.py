@@ -23,6 +23,7 @@ from study.records.run_folder import (
     refuse_changed,
     refuse_existing,
     refuse_missing,
+    refuse_more_trials,
     with_more_trials,
 )
 from study.space.spec import StudySpec, load_resolved, load_space
@@ -220,3 +221,19 @@ def test_extending_raises_the_number_of_trials_on_record(
     assert load_resolved(run.spec) == longer
     assert started.events("extended")[0]["num_trials"] == before + 5
     refuse_changed(run, longer, data, LEAKS, started)
+
+
+def test_more_trials_of_an_ablation_are_refused() -> None:
+    with pytest.raises(BadInput, match="ends with its arms and seeds"):
+        refuse_more_trials(load_space("energy_ablation"), 1)
+
+
+def test_more_trials_than_a_grid_has_points_are_refused() -> None:
+    names = ("lr", "weight_decay", "label_smoothing", "schedule")
+    gone = [f"search.{name}=null" for name in names]
+    grid = ["tune.searcher=grid", "tune.scheduler=none", "tune.num_trials=2"]
+    small = load_space("cifar10", [*gone, *grid])  # batch_size alone is searched
+    refuse_more_trials(small, 0)
+    refuse_more_trials(small, 1)
+    with pytest.raises(BadInput, match="the grid has 3 points, the study would have 4 trials"):
+        refuse_more_trials(small, 2)

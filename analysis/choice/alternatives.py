@@ -1,0 +1,182 @@
+"""Other ways to choose, each judged on images that it did not choose by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.choice.cells import Cells, NoScores, Values, evaluate, set_costs
+from analysis.choice.corrected import all_images, as_metric
+from analysis.choice.pareto import efficient
+from analysis.choice.picking import Picks, mean_over_trials, pick, taken
+from analysis.statistics.weighted import Weights
+from study.records.files import VAL_ID
+from study.seeding import numpy_generator
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+STATED = "stated rule"
+HALF = "a random half"
+RULES = {
+    STATED: "the study's own",
+    "last epoch": "each trial at its last epoch, then the stated rule",
+    "best epoch": "each trial at its best epoch above the floor, then the stated rule",
+    "ID accuracy": "the highest ID accuracy over all epochs, no floor",
+    "AUROC": "the highest AUROC above the floor, in place of the metric",
+    "Pareto knee": "of the front of metric and ID accuracy the point farthest from its chord",
+}
+"""Ways to choose -> what each does."""
+NUM_SPLITS = 100
+
+
+def alternatives(cells: Cells, *, num_splits: int = NUM_SPLITS, seed: int = 0) -> pd.DataFrame:
+    """Each way to choose on all of validation, and its regret against each other on halves.
+
+    Validation is split into random halves ``num_splits`` times, every set by source group; each
+    rule chooses epoch and trial on one half and is judged on the other, and the other way round.
+
+    Args:
+        cells: the candidates with their scores.
+        num_splits: random splits, each used both ways.
+        seed: of the splits.
+
+    Returns:
+        One row a rule. Columns: rule (a key of ``RULES``); trial_id, epoch: its choice on all
+        images (of a configuration with several seeds the median one); value (of the study's
+        metric), id_accuracy: on all images, means over its seeds; held_back: mean over the
+        halves of the metric on the half that it did not see; floor_kept: share of them where
+        its choice holds the floor there; and for each rule r: ``regret/r``, ``regret/r_low``,
+        ``regret/r_high``: how much worse than r it does on the half held back (mean, and the
+        2.5 % and 97.5 % quantiles over the halves, which vary as much as full-sized samples
+        do: a delete-half jackknife). All are fractions; a positive regret is worse.
+
+    Raises:
+        NoScores: where a set has a single source and cannot be split.
+    """
+    whole = evaluate(cells, iter([all_images(cells)]))
+    on_all = _picks(cells, whole, all_images(cells))
+    blocks = list(halves(cells, num_splits, seed))
+    seen = evaluate(cells, iter(blocks))
+    hidden = _swapped(seen)
+    chosen = _picks(cells, seen, blocks[0])
+    judged = {rule: worth(cells, hidden.cost, one) for rule, one in chosen.items()}
+    rows = []
+    for rule, one in on_all.items():
+        trial, cell = representative(cells, whole, one)
+        kept = worth(cells, hidden.accuracy, chosen[rule]) >= hidden.floor
+        rows.append(
+            {
+                "rule": rule,
+                "trial_id": cells.trial_ids[trial],
+                "epoch": int(cells.epoch[cell]),
+                "value": as_metric(cells, float(worth(cells, whole.cost, one)[0])),
+                "id_accuracy": float(worth(cells, whole.accuracy, one)[0]),
+                "held_back": as_metric(cells, float(judged[rule].mean())),
+                "floor_kept": float(kept.mean()),
+                **_regrets(judged, rule),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _regrets(judged: Mapping[str, Floats], rule: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for other, cost in judged.items():
+        regret = judged[rule] - cost
+        low, high = np.quantile(regret, [0.025, 0.975])
+        name = f"regret/{other}"
+        found |= {name: float(regret.mean()), f"{name}_low": float(low)}
+        found[f"{name}_high"] = float(high)
+    return found
+
+
+def _picks(cells: Cells, values: Values, weights: Mapping[str, Weights]) -> dict[str, Picks]:
+    """What every rule takes under each weighting."""
+    plain = Values(1.0 - values.accuracy, values.accuracy, np.full_like(values.floor, -np.inf))
+    ranked = values
+    if cells.ood_sets and cells.metric != "auroc":
+        per_set = [set_costs(cells, name, weights, "auroc") for name in cells.ood_sets]
+        ranked = Values(np.mean(per_set, axis=0), values.accuracy, values.floor)
+    return {
+        STATED: pick(cells, values),
+        "last epoch": pick(cells, values, checkpoint="last"),
+        "best epoch": pick(cells, values, checkpoint="best"),
+        "ID accuracy": pick(cells, plain, checkpoint="best"),
+        "AUROC": pick(cells, ranked, checkpoint="best"),
+        "Pareto knee": _knee(pick(cells, values)),
+    }
+
+
+def _knee(picks: Picks) -> Picks:
+    """The same trials and epochs; the winner is the knee of each weighting's front."""
+    num = picks.cost.shape[1]
+    winner = np.array(
+        [knee(picks.cost[:, b], picks.accuracy[:, b]) for b in range(num)], dtype=np.intp
+    )
+    return Picks(picks.cell, picks.cost, picks.accuracy, picks.eligible, winner)
+
+
+def knee(cost: Floats, accuracy: Floats) -> int:
+    """The front's point farthest below the line between its ends; of two points the cheaper.
+
+    Args:
+        cost: (K,), lower is better.
+        accuracy: (K,), higher is better.
+    """
+    points = np.stack([cost, 1.0 - accuracy], axis=1)
+    front = np.flatnonzero(efficient(points))
+    span = np.ptp(points[front], axis=0)
+    if len(front) < 2 or not span.all():
+        return int(front[0])
+    scaled = (points[front] - points[front].min(axis=0)) / span
+    # The line runs from (0, 1) to (1, 0); equal distances go to the lower cost.
+    order = np.lexsort((cost[front], scaled.sum(axis=1).round(12)))
+    return int(front[order[0]])
+
+
+def worth(cells: Cells, values: Floats, picks: Picks) -> Floats:
+    """``values`` (C, B) of the winner of each weighting, mean over its trials, (B,)."""
+    means = mean_over_trials(cells, taken(values, picks.cell))
+    return means[picks.winner, np.arange(len(picks.winner))]
+
+
+def representative(cells: Cells, values: Values, picks: Picks) -> tuple[int, int]:
+    """Trial and cell that stand for the winner of the first weighting: the median one's.
+
+    Of an even number the worse of the middle two.
+    """
+    own = cells.trials_of(int(picks.winner[0]))
+    order = own[np.argsort(values.cost[picks.cell[own, 0], 0], kind="stable")]
+    trial = int(order[len(order) // 2])
+    return trial, int(picks.cell[trial, 0])
+
+
+def halves(cells: Cells, num_splits: int, seed: int) -> Iterator[dict[str, Weights]]:
+    """One block of 2 x ``num_splits`` random halves, by source group; a half, then the rest.
+
+    Raises:
+        NoScores: where a set has a single source.
+    """
+    sides: dict[str, Weights] = {}
+    for name, labels in cells.groups.items():
+        distinct, group = np.unique(labels, return_inverse=True)
+        if distinct.size < 2:
+            raise NoScores(f"{name} has a single source, so it cannot be split into halves")
+        rng = numpy_generator(seed, "halves", name)
+        order = rng.permuted(np.tile(np.arange(distinct.size), (num_splits, 1)), axis=1)
+        first = (order < distinct.size // 2)[:, group]
+        sides[name] = Weights.of(np.concatenate([first, ~first]).astype(np.int32))
+    yield {VAL_ID: sides.pop(VAL_ID), **sides}
+
+
+def _swapped(values: Values) -> Values:
+    """The same on the other half of each."""
+    half = values.cost.shape[1] // 2
+    return Values(
+        np.roll(values.cost, half, axis=1),
+        np.roll(values.accuracy, half, axis=1),
+        np.roll(values.floor, half),
+    )

@@ -1,0 +1,277 @@
+"""What a selection chooses among: every reported epoch of every candidate, with its scores.
+
+A cell is one epoch of one trial. Trials with the same parameters and other seeds make up one
+configuration; a search has one trial a configuration, an ablation has one a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.statistics.weighted import Weights, ood_metric
+from analysis.tables import BASE, Records
+from study.errors import BadInput, StudyFailed
+from study.records.files import VAL_ID, SetScores, ValidationScores
+from study.scoring.metrics import METRICS
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+
+class NoScores(StudyFailed):
+    """The per-image scores do not allow it; the message says why. Exit code 1."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The candidates' scores on the validation images.
+
+    Attributes:
+        trial_ids: candidates, by rising id, T of them.
+        config: configuration of each trial, (T,), numbered by their first trial.
+        trial: number of the trial of each cell, (C,); the cells of a trial are together.
+        epoch: epoch of each cell, (C,), rising within a trial.
+        scores: set name -> (C, N) scores, higher = more OOD.
+        correct: whether the prediction of a validation ID image is right, (C, N).
+        groups: set name -> source group of each image, (N,).
+        floor: least ID accuracy, None where there is none.
+        base_correct: the base's, (N,), where the floor moves with the base's accuracy.
+        below_base: how far the floor lies below that.
+        metric: to select by, a name of ``study.scoring.metrics.METRICS``.
+        checkpoint: ``best`` or ``last``.
+    """
+
+    trial_ids: tuple[str, ...]
+    config: Rows
+    trial: Rows
+    epoch: Rows
+    scores: Mapping[str, NDArray[np.float64]]
+    correct: NDArray[np.bool_]
+    groups: Mapping[str, NDArray[np.bytes_]]
+    floor: float | None = None
+    base_correct: NDArray[np.bool_] | None = None
+    below_base: float = 0.0
+    metric: str = "fpr95"
+    checkpoint: str = "best"
+
+    @property
+    def ood_sets(self) -> tuple[str, ...]:
+        """Names of the OOD validation sets."""
+        return tuple(name for name in self.scores if name != VAL_ID)
+
+    @property
+    def num_configs(self) -> int:
+        """Number of configurations, K."""
+        return int(self.config.max()) + 1
+
+    def cells_of(self, trial: int) -> Rows:
+        """Numbers of the cells of a trial."""
+        return np.flatnonzero(self.trial == trial)
+
+    def trials_of(self, config: int) -> Rows:
+        """Numbers of the trials of a configuration."""
+        return np.flatnonzero(self.config == config)
+
+    def only(self, which: Rows) -> Cells:
+        """The same with some of the cells; every trial must keep one."""
+        return replace(
+            self,
+            trial=self.trial[which],
+            epoch=self.epoch[which],
+            scores={name: scores[which] for name, scores in self.scores.items()},
+            correct=self.correct[which],
+        )
+
+    def without(self, ood_set: str) -> Cells:
+        """The same without an OOD validation set."""
+        return replace(self, scores={n: s for n, s in self.scores.items() if n != ood_set})
+
+    def sign(self, metric: str | None = None) -> float:
+        """1 where lower is better, else -1."""
+        return 1.0 if METRICS[metric or self.metric] == "min" else -1.0
+
+
+@dataclass(frozen=True)
+class Values:
+    """What the cells are worth under B weightings of the images.
+
+    Attributes:
+        cost: of the metric to select by, lower = better, in [0, 1], (C, B).
+        accuracy: on validation ID, (C, B).
+        floor: under each weighting, (B,); minus infinity without one.
+    """
+
+    cost: Floats
+    accuracy: Floats
+    floor: Floats
+
+    @property
+    def objective(self) -> Floats:
+        """``val/objective`` of each cell, (C, B)."""
+        missed = self.accuracy < self.floor
+        return np.where(missed, 1.0 + self.floor - self.accuracy, self.cost)
+
+
+def evaluate(cells: Cells, draws: Iterator[Mapping[str, Weights]]) -> Values:
+    """Worth of every cell under all weightings of ``draws`` (set name -> weights, in blocks)."""
+    blocks = [_block(cells, weights) for weights in draws]
+    return Values(
+        np.concatenate([one.cost for one in blocks], axis=1),
+        np.concatenate([one.accuracy for one in blocks], axis=1),
+        np.concatenate([one.floor for one in blocks]),
+    )
+
+
+def _block(cells: Cells, weights: Mapping[str, Weights]) -> Values:
+    accuracy = accuracies(cells.correct, weights[VAL_ID])
+    if cells.metric == "id_accuracy":
+        cost = 1.0 - accuracy
+    else:
+        per_set = [set_costs(cells, name, weights) for name in cells.ood_sets]
+        cost = np.mean(per_set, axis=0)
+    return Values(cost, accuracy, floors(cells, weights))
+
+
+def floors(cells: Cells, weights: Mapping[str, Weights]) -> Floats:
+    """The floor under each weighting, (B,): it moves with the base where it hangs on it."""
+    if cells.floor is None:
+        return np.full(weights[VAL_ID].num, -np.inf)
+    if cells.base_correct is None:
+        return np.full(weights[VAL_ID].num, cells.floor)
+    base = accuracies(cells.base_correct[None], weights[VAL_ID])[0]
+    return np.asarray(base - cells.below_base, dtype=np.float64)
+
+
+def accuracies(correct: NDArray[np.bool_], weights: Weights) -> Floats:
+    """Accuracy under each weighting, (C, B), of predictions (C, N)."""
+    return np.asarray(correct.astype(np.float32) @ weights.rows / weights.totals, np.float64)
+
+
+def set_costs(
+    cells: Cells,
+    name: str,
+    weights: Mapping[str, Weights],
+    metric: str | None = None,
+    which: Sequence[int] | Rows | None = None,
+) -> Floats:
+    """Cost of a metric (the cells' own where None) of some cells on one OOD set, (C, B)."""
+    metric = metric or cells.metric
+    which = range(len(cells.trial)) if which is None else which
+    id_scores, scores = cells.scores[VAL_ID], cells.scores[name]
+    values = np.stack(
+        [
+            ood_metric(metric, id_scores[cell], scores[cell], weights[VAL_ID], weights[name])
+            for cell in which
+        ]
+    )
+    return np.asarray(values if cells.sign(metric) > 0 else 1.0 - values, dtype=np.float64)
+
+
+def configurations(study: Records, trials: pd.DataFrame) -> list[Hashable]:
+    """What tells the configuration of each of ``trials``: the arm, or all parameters.
+
+    Trials without parameters on record are each their own.
+    """
+    if study.spec.get("ablate") and "arm" in trials.columns:
+        return [str(arm) for arm in trials["arm"]]
+    columns = [name for name in trials.columns if name.startswith("param/")]
+    if not columns:
+        return [str(name) for name in trials["trial_id"]]
+    return [tuple(str(value) for value in row) for row in trials[columns].to_numpy(dtype=object)]
+
+
+def numbered(keys: Sequence[Hashable]) -> Rows:
+    """The same keys as numbers, in order of first appearance."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.intp)
+
+
+def cells_of_study(study: Records, trial_ids: Sequence[str]) -> Cells:
+    """The cells of a study's candidates.
+
+    Args:
+        study: its records.
+        trial_ids: the candidates.
+
+    Raises:
+        NoScores: where a candidate's scores are missing, torn, not finite, or of other images.
+    """
+    rows = study.trials.set_index("trial_id", drop=False).loc[sorted(trial_ids)]
+    loaded = [_load(study, str(trial_id)) for trial_id in rows["trial_id"]]
+    _check_alike(study, list(rows["trial_id"]), loaded)
+    sets = loaded[0].sets
+    score = study.own_score
+    counts = [len(one.epochs) for one in loaded]
+    label = sets[VAL_ID].label
+    floor = study.floor
+    base, below = _moving_floor(study, sets)
+    return Cells(
+        tuple(str(name) for name in rows["trial_id"]),
+        numbered(configurations(study, rows)),
+        np.repeat(np.arange(len(loaded)), counts),
+        np.concatenate([one.epochs for one in loaded]).astype(np.intp),
+        {name: np.concatenate([one.sets[name].scores[score] for one in loaded]) for name in sets},
+        np.concatenate([one.sets[VAL_ID].prediction for one in loaded]) == label,
+        {name: one.group for name, one in sets.items()},
+        None if floor is None else floor.value,
+        base,
+        below,
+        study.metric.removeprefix("val/"),
+        study.checkpoint_rule,
+    )
+
+
+def _load(study: Records, trial_id: str) -> ValidationScores:
+    try:
+        scores = study.scores(trial_id)
+    except BadInput as error:
+        raise NoScores(str(error)) from error
+    name, score = f"scores/{trial_id}.npz", study.own_score
+    for set_name, one in scores.sets.items():
+        if score not in one.scores:
+            raise NoScores(f"{name}: {set_name} has no {score} scores")
+        if bad := int((~np.isfinite(one.scores[score])).sum()):
+            raise NoScores(f"{name}: {bad} {score} scores of {set_name} are not finite numbers")
+    if VAL_ID not in scores.sets or not len(scores.epochs):
+        raise NoScores(f"{name}: it holds no epoch scored on validation ID images")
+    return scores
+
+
+def _check_alike(study: Records, names: Sequence[str], loaded: list[ValidationScores]) -> None:
+    first = loaded[0].sets
+    for trial_id, one in zip(names, loaded, strict=True):
+        if set(one.sets) != set(first) or not all(
+            _same_images(one.sets[name], first[name]) for name in first
+        ):
+            rule = f"scores/{trial_id}.npz and scores/{names[0]}.npz are of other images"
+            raise NoScores(f"{rule}, so the two trials cannot be compared image by image")
+    if len(first) < 2 and study.metric != "val/id_accuracy":
+        raise NoScores("no OOD validation set was scored")
+
+
+def _same_images(one: SetScores, other: SetScores) -> bool:
+    same = np.array_equal(one.image, other.image) and np.array_equal(one.label, other.label)
+    return same and np.array_equal(one.group, other.group)
+
+
+def _moving_floor(
+    study: Records, sets: Mapping[str, SetScores]
+) -> tuple[NDArray[np.bool_] | None, float]:
+    """The base's right predictions and the distance below; none where the floor stands still."""
+    floor = study.floor
+    told = (study.spec.get("select", {}).get("floor") or {}).get("id_accuracy")
+    if floor is None or not isinstance(told, Mapping) or not study.has_scores(BASE):
+        return None, 0.0
+    try:
+        one = study.scores(BASE).sets.get(VAL_ID)
+    except BadInput:
+        return None, 0.0
+    if one is None or not np.array_equal(one.image, sets[VAL_ID].image):
+        return None, 0.0
+    correct = one.prediction[-1] == one.label
+    return correct, float(correct.mean()) - floor.value

@@ -1,0 +1,356 @@
+"""Confirmation: which candidates are trained anew on fresh seeds, and who wins by them.
+
+The best trial of a search is in part its luckiest; a mean over seeds that the search never used
+is not. The seed of the discovery is left out of it. Where a part of validation is kept for
+confirmation, the mean is of that part alone, which the search never saw either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.choice.selection import (
+    ID_ACCURACY,
+    NoSelection,
+    Selection,
+    rank_candidates,
+    scores_at,
+)
+from analysis.numbers import fraction
+from analysis.tables import Records, direction_of, read_records
+from study.records.files import CONFIRM, KEPT, VAL_ID, WEIGHTS, RunFolder
+from study.records.frozen import file_hash
+from study.records.ledger import Record
+from study.scoring.metrics import RECALL, threshold_at_recall
+
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A candidate beside its runs on fresh seeds.
+
+    Attributes:
+        trial_id: the candidate.
+        discovery: its value in the search, of the study's metric.
+        runs: one row a fresh seed: trial_id, seed, status, checkpoint_epoch, and the metrics.
+        metric: column of ``runs`` that candidates are ranked by.
+        mean: of that metric over the finished runs, NaN where there is none.
+        interval: t-interval of the mean over the seeds, 95 %; None below two finished runs.
+        id_accuracy: mean over the finished runs, on the images that the floor was measured on.
+        passes: whether every run finished and the mean accuracy reaches the floor.
+        why: why it does not pass; empty where it does.
+    """
+
+    trial_id: str
+    discovery: float
+    runs: pd.DataFrame
+    metric: str
+    mean: float
+    interval: tuple[float, float] | None
+    id_accuracy: float
+    passes: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What a study's own re-runs say.
+
+    Attributes:
+        num_searched: trials that the search had when the candidates were chosen.
+        num_seeds: fresh seeds of each candidate.
+        candidates: best of the search first.
+        winner: the candidate that wins; None where none passes.
+        exported: of the winner's runs the one of the median value, which stands for it.
+    """
+
+    num_searched: int
+    num_seeds: int
+    candidates: tuple[Confirmed, ...]
+    winner: Confirmed | None
+    exported: pd.Series | None
+
+
+def choose(run: RunFolder, top: int) -> list[int]:
+    """Numbers of the best candidates above the floor, at most ``top``, best first.
+
+    None where no trial may be selected: there is nothing to confirm then.
+    """
+    try:
+        ranked = rank_candidates(read_records(run.path))
+    except NoSelection:
+        return []
+    return [int(name) for name in ranked.loc[ranked["passes_floor"], "trial_id"].head(top)]
+
+
+def confirmation(study: Records) -> Confirmation | None:
+    """The newest choice whose runs have all ended; None where there is none.
+
+    Rule: the best mean of the metric over the fresh seeds, among candidates whose runs all
+    finished and whose mean ID accuracy reaches the floor; ties go to the better discovery. Of
+    the winner's runs the median one is exported, of an even number the worse of the middle two.
+    """
+    for event in reversed([one for one in study.ledger if one["event"] == CONFIRM]):
+        if event["candidates"] and _ended(study, event):
+            return _judged(study, event)
+    return None
+
+
+def _ended(study: Records, event: Record) -> bool:
+    if "confirms" not in study.confirming.columns:
+        return False
+    rows = study.confirming[study.confirming["status"].isin(("finished", "failed"))]
+    counts = rows["confirms"].value_counts()
+    return all(counts.get(f"{one:05d}", 0) >= event["seeds"] for one in event["candidates"])
+
+
+def _judged(study: Records, event: Record) -> Confirmation:
+    candidates = tuple(_confirmed(study, f"{one:05d}") for one in event["candidates"])
+    sign = 1.0 if direction_of(study.metric) == "min" else -1.0
+    passing = [one for one in candidates if one.passes]
+    winner = min(passing, key=lambda one: sign * one.mean, default=None)
+    exported = None
+    if winner is not None:
+        order = (sign * winner.runs[winner.metric]).argsort(kind="stable")
+        exported = winner.runs.iloc[order.iloc[len(order) // 2]]
+    return Confirmation(event["num_searched"], event["seeds"], candidates, winner, exported)
+
+
+def confirmed_metric(study: Records) -> str:
+    """What candidates are ranked by: the study's metric, of the kept part where there is one."""
+    kept = study.metric.replace("val/", f"{KEPT}/", 1)
+    return kept if kept_images(study) and kept in study.confirming.columns else study.metric
+
+
+def kept_images(study: Records) -> dict[str, int]:
+    """Images kept for confirmation alone, by set (the ID set is ``val_id``); empty without any."""
+    roles = study.manifest.get("data", {}).get("roles", {})
+    names = {"confirm_id": VAL_ID} | {
+        role: role.partition("/")[2] for role in roles if role.startswith("confirm_ood/")
+    }
+    return {name: int(roles[r]["num_images"]) for r, name in names.items() if r in roles}
+
+
+def _confirmed(study: Records, trial_id: str) -> Confirmed:
+    runs = study.confirming[study.confirming["confirms"] == trial_id].reset_index(drop=True)
+    finished = runs[runs["status"] == "finished"]
+    metric = confirmed_metric(study)
+    values = finished[metric].to_numpy(dtype=np.float64)
+    accuracy = float(finished[ID_ACCURACY].mean())
+    floor = study.floor
+    failed, why = len(runs) - len(finished), ""
+    if failed:
+        why = f"{failed} of {len(runs)} runs failed"
+    elif floor is not None and accuracy < floor.value:
+        why = f"mean ID accuracy {accuracy:.4f} is below the floor, {floor.value:.4f}"
+    found = study.trials.loc[study.trials["trial_id"] == trial_id, study.metric]
+    discovery = found.iloc[0] if len(found) else float("nan")  # its row may have been left out
+    return Confirmed(
+        trial_id=trial_id,
+        discovery=float(discovery),
+        runs=runs,
+        metric=metric,
+        mean=float(values.mean()) if len(values) else float("nan"),
+        interval=seed_interval(values),
+        id_accuracy=accuracy,
+        passes=not why,
+        why=why,
+    )
+
+
+def seed_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float] | None:
+    """95 % t-interval of the mean of values in [0, 1], one a seed; None below two."""
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2:
+        return None
+    half = stats.t.ppf((1 + _LEVEL) / 2, len(values) - 1) * stats.sem(values)
+    return max(0.0, float(values.mean() - half)), min(1.0, float(values.mean() + half))
+
+
+def frozen_part(study: Records, selection: Selection) -> dict[str, Any]:
+    """What selection.json says of the confirmation, and of who goes to the final test.
+
+    Returns:
+        Keys confirmation (null without one) and confirmation_note; winner (trial id), and that
+        trial's winner_epoch, weights_sha256 and threshold.
+
+    Raises:
+        NoSelection: where candidates were trained anew and none of them passes.
+    """
+    found = confirmation(study)
+    if found is None:
+        asked = (study.spec.get("select") or {}).get("confirm")
+        note = "not finished; resume the study" if asked else "not re-run on fresh seeds"
+        winner, epoch, threshold = selection.trial_id, selection.epoch, selection.threshold
+        plain = None
+    else:
+        if found.winner is None or found.exported is None:
+            raise NoSelection(_nobody(study, found))
+        note = confirmation_rule(study, found)
+        winner, epoch = found.exported["trial_id"], int(found.exported["checkpoint_epoch"])
+        threshold = _threshold(study, winner, epoch)
+        plain = _plain(study, found)
+    return {
+        "confirmation": plain,
+        "confirmation_note": note,
+        "winner": winner,
+        "winner_epoch": epoch,
+        "weights_sha256": _weights_hash(study, winner),
+        "threshold": threshold,
+    }
+
+
+def _weights_hash(study: Records, trial_id: str) -> str | None:
+    return file_hash(study.folder.trial_checkpoints(trial_id) / WEIGHTS)
+
+
+def _threshold(study: Records, trial_id: str, epoch: int) -> float | None:
+    if not study.has_scores(trial_id):
+        return None
+    scores = scores_at(study, trial_id, epoch)[VAL_ID].scores[study.own_score][0]
+    return float(threshold_at_recall(scores, RECALL))
+
+
+def confirmation_rule(study: Records, found: Confirmation) -> str:
+    """The rule of the winner as a sentence."""
+    extreme = "lowest" if direction_of(study.metric) == "min" else "highest"
+    floor = " whose mean accuracy reaches the floor" if study.floor else ""
+    return (
+        f"The {len(found.candidates)} best candidates of {found.num_searched} trials were trained "
+        f"anew on {found.num_seeds} fresh seeds each; the winner has the {extreme} mean "
+        f"{study.metric} over them{floor}, the seed of the search left out.{_kept_rule(study)} "
+        "All its seeds go to the final test; the trial of the median value is exported."
+    )
+
+
+def _kept_rule(study: Records) -> str:
+    """The sentence that says which images the confirmed score is of, where some are kept."""
+    if confirmed_metric(study) == study.metric:
+        return ""
+    told = ", ".join(f"{num:,} of {name}" for name, num in kept_images(study).items())
+    floor = (
+        " The floor is held to the other images, as the base's accuracy is." if study.floor else ""
+    )
+    return (
+        f" That mean is of the images kept for confirmation alone ({told}), cut off by source "
+        f"before the search; the search's own value is of the others.{floor}"
+    )
+
+
+def _nobody(study: Records, found: Confirmation) -> str:
+    told = "; ".join(f"{one.trial_id}: {one.why}" for one in found.candidates)
+    return (
+        f"{study.folder.path}: none of the {len(found.candidates)} candidates was confirmed on "
+        f"{found.num_seeds} fresh seeds ({told}). Extend the study by --extend, start one with a "
+        "larger select.confirm.top, or lower the floor on purpose."
+    )
+
+
+def _plain(study: Records, found: Confirmation) -> dict[str, Any]:
+    winner, exported = found.winner, found.exported
+    assert winner is not None, "nobody is told before"
+    assert exported is not None, "a winner has a median"
+    others = [name for name in winner.runs["trial_id"] if name != exported["trial_id"]]
+    return {
+        "num_searched": found.num_searched,
+        "num_seeds": found.num_seeds,
+        "metric": winner.metric,
+        "kept_images": kept_images(study) or None,
+        "candidate": winner.trial_id,
+        "mean": winner.mean,
+        "interval": list(winner.interval) if winner.interval else None,
+        "interval_of": "t-interval of the mean over the fresh seeds, 95 %",
+        "tested": {name: _weights_hash(study, name) for name in [exported["trial_id"], *others]},
+        "candidates": [_plain_candidate(study, one) for one in found.candidates],
+    }
+
+
+def _plain_candidate(study: Records, one: Confirmed) -> dict[str, Any]:
+    runs = [
+        {
+            "trial_id": row["trial_id"],
+            "seed": int(row["seed"]),
+            "status": row["status"],
+            "value": _number(row[one.metric]),
+            "other_part": _number(row[study.metric]) if one.metric != study.metric else None,
+            "id_accuracy": _number(row[ID_ACCURACY]),
+        }
+        for _, row in one.runs.iterrows()
+    ]
+    return {
+        "trial_id": one.trial_id,
+        "discovery": one.discovery,
+        "runs": runs,
+        "mean": _number(one.mean),
+        "interval": list(one.interval) if one.interval else None,
+        "id_accuracy": _number(one.id_accuracy),
+        "passes": one.passes,
+        "why": one.why,
+    }
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def confirmation_lines(study: Records) -> list[str]:
+    """The candidates beside their runs, one line each, for a terminal; none without them."""
+    found = confirmation(study)
+    if found is None:
+        return []
+    lines = [f"Confirmed on {found.num_seeds} fresh seeds each ({confirmed_metric(study)}):"]
+    lines += [f" {kept}"] if (kept := _kept_rule(study)) else []
+    for one in found.candidates:
+        low, high = one.interval or (float("nan"), float("nan"))
+        interval = f" [{fraction(low)}, {fraction(high)}]" if one.interval else ""
+        each = ", ".join(fraction(value) for value in one.runs[one.metric])
+        mark = " <- winner" if one is found.winner else f"   {one.why}" if one.why else ""
+        lines.append(
+            f"  {one.trial_id}: found {fraction(one.discovery)}, mean {fraction(one.mean)}"
+            f"{interval} ({each}){mark}"
+        )
+    if found.exported is not None:
+        lines.append(f"  exported: trial {found.exported['trial_id']}, its median seed")
+    return lines
+
+
+def confirmed_table(study: Records) -> pd.DataFrame:
+    """Every candidate of a study's confirmation beside its runs on fresh seeds.
+
+    Returns:
+        One row a candidate, best of the search first: trial_id; discovery (its value in the
+        search); mean, low, high (over the fresh seeds, 95 % t-interval; fractions); id_accuracy;
+        values (of each seed); num_finished, num_seeds; passes, why, winner. No rows where no
+        confirmation has ended.
+    """
+    found = confirmation(study)
+    rows = [] if found is None else [_row(found, one) for one in found.candidates]
+    columns = ["trial_id", "discovery", "mean", "low", "high", "id_accuracy", "values"]
+    columns += ["num_finished", "num_seeds", "passes", "why", "winner"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _row(found: Confirmation, one: Confirmed) -> dict[str, Any]:
+    low, high = one.interval or (float("nan"), float("nan"))
+    values = [float(value) for value in one.runs[one.metric]]
+    return {
+        "trial_id": one.trial_id,
+        "discovery": one.discovery,
+        "mean": one.mean,
+        "low": low,
+        "high": high,
+        "id_accuracy": one.id_accuracy,
+        "values": values,
+        "num_finished": int((one.runs["status"] == "finished").sum()),
+        "num_seeds": found.num_seeds,
+        "passes": one.passes,
+        "why": one.why,
+        "winner": one is found.winner,
+    }

@@ -1,0 +1,371 @@
+"""Which trial: the stated rule, its floor, and how sure the winning number is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.bases import base_name
+from analysis.choice.cells import NoScores, cells_of_study, configurations, numbered
+from analysis.choice.corrected import mean_interval
+from analysis.statistics.bootstrap import (
+    NUM_RESAMPLES,
+    Interval,
+    Resampler,
+    percentile_interval,
+    resampled_accuracy,
+    resampled_metrics,
+)
+from analysis.tables import Records, direction_of, require_metrics
+from study.errors import BadInput, Fault, StudyFailed
+from study.records.files import VAL_ID, SetScores, ValidationScores
+from study.scoring.metrics import OOD_METRICS, RECALL, threshold_at_recall
+
+ID_ACCURACY = "val/id_accuracy"
+TIE_BREAK = "val/auroc"
+
+
+class NoSelection(StudyFailed):
+    """No trial may be chosen; the message says why. Exit code 1."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A choice, and the numbers behind it.
+
+    Attributes:
+        trial_id: the chosen trial; of a configuration with several seeds its median one.
+        epoch: its epoch, by the checkpoint rule.
+        rule: the rule as one sentence.
+        metric: what was ranked by, such as ``val/fpr95``.
+        value: the chosen trial's value, a fraction; the mean over ``seed_trials``.
+        interval: of ``value``, over images by source group; None where the per-image scores are
+            missing or the metric is none that follows from them.
+        score: name of the OOD score.
+        threshold: of the score, at 95 % ID recall on validation ID; None without scores.
+        candidates: see ``rank_candidates``.
+        num_resamples: of the bootstrap.
+        seed: of the bootstrap.
+        seed_trials: finished trials of the chosen configuration, itself among them.
+    """
+
+    trial_id: str
+    epoch: int
+    rule: str
+    metric: str
+    value: float
+    interval: Interval | None
+    score: str
+    threshold: float | None
+    candidates: pd.DataFrame
+    num_resamples: int
+    seed: int
+    seed_trials: tuple[str, ...] = ()
+
+    @property
+    def compared(self) -> list[str]:
+        """Every trial that had a part in the selection."""
+        return sorted(name for names in self.candidates["seed_trials"] for name in names)
+
+
+def select(
+    study: Records, *, num_resamples: int = NUM_RESAMPLES, seed: int | None = None
+) -> Selection:
+    """Choose a trial by the study's own rule.
+
+    Finished trials above the floor are ranked by the metric, then AUROC, then trial id. Trials
+    with the same parameters and other seeds are one candidate, with the means over its seeds:
+    the luckiest seed wins nothing, and the median one is exported.
+
+    Args:
+        study: its records.
+        num_resamples: of the interval.
+        seed: of the interval's draws; the study's own where None.
+
+    Raises:
+        NoSelection: if nothing finished, or nothing reaches the floor.
+        BadInput: if the metric is unknown or was not recorded.
+    """
+    candidates = rank_candidates(study)
+    best = candidates.iloc[0]
+    if not best["passes_floor"]:
+        raise NoSelection(_shortfall(study, candidates))
+    seed = study_seed(study) if seed is None else seed
+    trial_id, epoch = str(best["trial_id"]), int(best["epoch"])
+    interval = threshold = None
+    seed_trials = tuple(best["seed_trials"])
+    if study.has_scores(trial_id):
+        scores = scores_at(study, trial_id, epoch)
+        if len(seed_trials) > 1:
+            interval = _mean_interval(study, seed_trials, num_resamples, seed)
+        else:
+            interval = metric_interval(study, scores, study.metric, num_resamples, seed)
+        threshold = float(threshold_at_recall(scores[VAL_ID].scores[study.own_score][0], RECALL))
+    return Selection(
+        trial_id=trial_id,
+        epoch=epoch,
+        rule=describe_rule(study),
+        metric=study.metric,
+        value=float(best[study.metric]),
+        interval=interval,
+        score=study.own_score,
+        threshold=threshold,
+        candidates=candidates,
+        num_resamples=num_resamples,
+        seed=seed,
+        seed_trials=seed_trials,
+    )
+
+
+def _mean_interval(
+    study: Records, trial_ids: tuple[str, ...], num_resamples: int, seed: int
+) -> Interval | None:
+    """Of the mean over the seeds; None where their scores do not allow it."""
+    try:
+        cells = cells_of_study(study, trial_ids)
+    except NoScores:
+        return None
+    epochs = study.trials.set_index("trial_id")["checkpoint_epoch"]
+    picked = np.array([int(epochs[name]) for name in cells.trial_ids])
+    one = cells.only(np.flatnonzero(cells.epoch == picked[cells.trial]))
+    return mean_interval(one, num_resamples=num_resamples, seed=seed)
+
+
+def study_seed(study: Records) -> int:
+    """The seed of the study, 0 where the spec has none."""
+    return int(study.spec.get("tune", {}).get("seed") or 0)
+
+
+def describe_rule(study: Records) -> str:
+    """The selection rule as one sentence that a paper could print."""
+    extreme = "lowest" if direction_of(study.metric) == "min" else "highest"
+    floor = study.floor
+    where = ""
+    if floor:
+        name = f" ({floor.how})" if floor.how else ""
+        where = f" with {ID_ACCURACY} >= {floor.value:.4f}{name}"
+    epoch = (
+        "its last epoch"
+        if study.checkpoint_rule == "last"
+        else "the epoch with the lowest val/objective, the earliest of equals"
+    )
+    who = "among finished trials"
+    if study.spec.get("ablate"):
+        who = "of the means over seeds, among arms that finished at more than half of their seeds"
+    told = (
+        f"The {extreme} {study.metric} {who}{where}, each taken at {epoch}; "
+        f"ties go to the higher {TIE_BREAK}, then to the smaller trial id."
+    )
+    if study.spec.get("ablate"):
+        told += " The arm's median seed is exported, among its seeds that hold the floor."
+    return told
+
+
+def rank_candidates(study: Records) -> pd.DataFrame:
+    """Finished trials, best first by the study's rule.
+
+    Returns:
+        One row a configuration: trial_id (of several seeds the median one's), epoch (int), the
+        metric, val/auroc, val/id_accuracy (fractions, means over its seeds), passes_floor (of
+        the mean, bool), rank (Int64, missing under the floor), num_seeds, seed_trials (tuple of
+        trial ids), arm (of an ablation, else missing).
+
+    Raises:
+        NoSelection: if no trial finished, or no arm at more than half of its seeds.
+        BadInput: if the metric is unknown or absent.
+    """
+    sign = 1.0 if direction_of(study.metric) == "min" else -1.0
+    finished = _finished(study)
+    columns = list(dict.fromkeys([study.metric, TIE_BREAK, ID_ACCURACY]))
+    way_out = "Name one of these as select.metric."
+    require_metrics(study, [*columns, "checkpoint_epoch"], way_out)
+    floor = study.floor
+    table = _by_configuration(study, _with_numbers(study, finished, columns), columns, sign)
+    table["passes_floor"] = table[ID_ACCURACY] >= (floor.value if floor else -np.inf)
+    keys = pd.DataFrame(
+        {
+            "out": ~table["passes_floor"],
+            # Under the floor the nearest miss comes first.
+            "miss": np.where(table["passes_floor"], 0.0, -table[ID_ACCURACY]),
+            "metric": sign * table[study.metric],
+            "tie": -table[TIE_BREAK],
+            "trial_id": table["trial_id"],
+        }
+    )
+    table = table.loc[keys.sort_values(list(keys.columns), kind="stable").index]
+    table = table.reset_index(drop=True)
+    table["rank"] = pd.Series(range(1, len(table) + 1), dtype="Int64")
+    table.loc[~table["passes_floor"], "rank"] = pd.NA
+    last = ["passes_floor", "rank", "num_seeds", "seed_trials", "arm"]
+    return table[["trial_id", "epoch", *columns, *last]]
+
+
+def _with_numbers(study: Records, finished: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Without the trials that lack a number to be ranked by."""
+    whole = np.isfinite(finished[columns].to_numpy(dtype=np.float64)).all(axis=1)
+    whole &= finished["checkpoint_epoch"].notna().to_numpy(dtype=bool)
+    if not whole.any():
+        raise NoSelection(
+            f"{study.folder.path}: none of the {len(finished)} finished trials has numbers for "
+            f"{', '.join(columns)}, so nothing to choose."
+        )
+    kept: pd.DataFrame = finished.loc[whole]
+    return kept
+
+
+def _by_configuration(
+    study: Records, finished: pd.DataFrame, columns: list[str], sign: float
+) -> pd.DataFrame:
+    """One row for all trials that differ in their seed alone."""
+    planned = len((study.spec.get("ablate") or {}).get("seeds") or ())
+    rows = []
+    for _, group in finished.groupby(numbered(configurations(study, finished)), sort=True):
+        if 2 * len(group) <= planned:
+            continue  # the mean of few seeds is lucky more easily than that of many
+        one = _median_seed(study, group, sign)
+        arm = one["arm"] if planned and "arm" in group.columns else None
+        means = {name: float(group[name].mean()) for name in columns}
+        kept = {"num_seeds": len(group), "seed_trials": tuple(group["trial_id"]), "arm": arm}
+        rows.append(
+            {"trial_id": one["trial_id"], "epoch": int(one["checkpoint_epoch"]), **means, **kept}
+        )
+    if not rows:
+        raise NoSelection(
+            f"{study.folder.path}: no arm finished at more than half of its {planned} seeds, so "
+            "nothing to choose. Go on with it: run_study.py --resume."
+        )
+    return pd.DataFrame(rows)
+
+
+def _median_seed(study: Records, group: pd.DataFrame, sign: float) -> pd.Series:
+    """The trial of the median metric, of an even number the worse of the middle two.
+
+    Among those that hold the floor, where any does: no trial under it is ever exported.
+    """
+    floor = study.floor
+    above = group[group[ID_ACCURACY] >= floor.value] if floor else group
+    group = group if above.empty else above
+    order = (sign * group[study.metric]).argsort(kind="stable")
+    return group.iloc[int(order.iloc[len(order) // 2])]
+
+
+def _finished(study: Records) -> pd.DataFrame:
+    if not len(study.trials):
+        raise NoSelection(f"{study.folder.path}: the study has no trials, so nothing to choose.")
+    finished = study.trials[study.trials["status"] == "finished"]
+    if finished.empty:
+        counts = ", ".join(f"{n} {name}" for name, n in study.status_counts().items())
+        raise NoSelection(
+            f"{study.folder.path}: no trial finished ({counts}), so nothing to choose. "
+            "Only finished trials are candidates."
+        )
+    return finished
+
+
+def _shortfall(study: Records, candidates: pd.DataFrame) -> str:
+    best, floor = candidates.iloc[0], study.floor
+    assert floor is not None, "only a floor can fail a candidate"
+    points = 100 * (floor.value - best[ID_ACCURACY])
+    what = "arms" if study.spec.get("ablate") else "finished trials"
+    return (
+        f"{study.folder.path}: none of the {len(candidates)} {what} reaches the floor on "
+        f"ID accuracy, {floor.value:.4f}{f' ({floor.how})' if floor.how else ''}. "
+        f"The nearest is trial {best['trial_id']} with {best[ID_ACCURACY]:.4f}, {points:.2f} "
+        "points short. Run more trials, search gentler margins, or lower the floor on purpose."
+    )
+
+
+def scores_at(study: Records, trial_id: str, epoch: int) -> dict[str, SetScores]:
+    """The scores file of a trial cut to one epoch: every (E, N) array has one row.
+
+    Raises:
+        BadInput: if the file is missing, broken, or lacks the epoch.
+    """
+    scores = study.scores(trial_id)
+    try:
+        row = scores.at(epoch)
+    except KeyError as error:
+        place = str(study.folder.trial_scores(trial_id))
+        raise BadInput(Fault(place, "epochs", str(error.args[0]))) from error
+    cut = one_epoch(scores, row)
+    for name, one in cut.items():
+        for score, values in one.scores.items():
+            if bad := int((~np.isfinite(values)).sum()):
+                rule = f"epoch {epoch}: {bad} of {values.size} scores of {name} are no numbers"
+                place = str(study.folder.trial_scores(trial_id))
+                raise BadInput(Fault(place, score, rule, "Restore the file."))
+    return cut
+
+
+def one_epoch(scores: ValidationScores, row: int) -> dict[str, SetScores]:
+    """Keep one row of every (E, N) array."""
+    return {
+        name: SetScores(
+            {key: values[row : row + 1] for key, values in one.scores.items()},
+            one.prediction[row : row + 1],
+            one.label,
+            one.image,
+            one.group,
+        )
+        for name, one in scores.sets.items()
+    }
+
+
+def base_scores(study: Records, trial_id: str) -> dict[str, SetScores] | None:
+    """Validation scores of a trial's base, its one epoch; None where none were kept."""
+    name = base_name(study, trial_id)
+    if not study.has_scores(name):
+        return None
+    scores = study.scores(name)
+    return one_epoch(scores, len(scores.epochs) - 1)
+
+
+def metric_interval(
+    study: Records,
+    scores: dict[str, SetScores],
+    metric: str,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> Interval | None:
+    """95 % percentile interval of a summary metric of one model.
+
+    The metric is the mean over the OOD validation sets of the study's own score; ID images are
+    drawn once a resample for all sets.
+
+    Returns:
+        None where the metric does not follow from the per-image scores (``val/objective``).
+    """
+    name = metric.removeprefix("val/")
+    resampler = Resampler.of(scores, num_resamples, seed)
+    if name == "id_accuracy":
+        one = scores[VAL_ID]
+        correct = {"model": one.prediction[0] == one.label}
+        return percentile_interval(resampled_accuracy(correct, resampler)["model"])
+    parts = name.split("/")
+    set_name, score = (parts[0], parts[1]) if len(parts) == 3 else (None, study.own_score)
+    if parts[-1] not in OOD_METRICS:
+        return None
+    values = {s: one.scores[score][0] for s, one in scores.items() if s in (VAL_ID, set_name)}
+    if set_name is None:
+        values = {s: one.scores[score][0] for s, one in scores.items()}
+    drawn = resampled_metrics({"model": values}, resampler, metrics=[parts[-1]])["model"]
+    return percentile_interval(np.mean([one[parts[-1]] for one in drawn.values()], axis=0))
+
+
+def summary_row(selection: Selection) -> dict[str, Any]:
+    """The choice as plain values, as ``--json`` prints it."""
+    low_high = list(selection.interval) if selection.interval else None
+    return {
+        "trial_id": selection.trial_id,
+        "epoch": selection.epoch,
+        "rule": selection.rule,
+        "metric": selection.metric,
+        "value": selection.value,
+        "interval": low_high,
+        "score": selection.score,
+        "threshold": selection.threshold,
+        "seed_trials": list(selection.seed_trials),
+    }

@@ -1,0 +1,1 @@
+"""Pictures; every function returns a matplotlib Figure."""

@@ -1,0 +1,391 @@
+"""Pictures of a search: the trade, the space, the learning curves. Each returns a Figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from analysis.bases import base_of, bases
+from analysis.choice.pareto import Front, pareto
+from analysis.choice.selection import ID_ACCURACY, NoSelection, rank_candidates
+from analysis.labels import metric_label, parameter_label
+from analysis.plots.style import (
+    BLACK,
+    BLUE,
+    COLUMN_IN,
+    GREY,
+    ORANGE,
+    PAGE_IN,
+    PALE,
+    SKY,
+    STATUS_COLOURS,
+    VERMILION,
+    log_axis,
+    new_figure,
+    percent_axis,
+    styled,
+)
+from analysis.tables import Records, direction_of
+from study.errors import BadInput, Fault
+from study.scoring.objective import OBJECTIVE
+
+_SHOWN_UNDER_FLOOR = 0.08  # accuracy, a fraction: trials below it are drawn at the edge
+
+
+_LONG = 12  # characters that a name above one of several axes may have
+
+
+def best_trial(study: Records) -> str | None:
+    """The trial that ranks first above the floor, None where there is none."""
+    try:
+        first = rank_candidates(study).iloc[0]
+    except NoSelection:
+        return None
+    return str(first["trial_id"]) if first["passes_floor"] else None
+
+
+def drawn_floor(study: Records) -> float | None:
+    """The floor on ID accuracy where it bars anything: one at 0 would only stretch the axis."""
+    return study.floor.value if study.floor and study.floor.value > 0 else None
+
+
+def measured_trials(study: Records, metric: str) -> pd.DataFrame:
+    """Trials that have a value of ``metric`` (BadInput if none has)."""
+    if metric not in study.trials.columns or study.trials[metric].notna().sum() == 0:
+        rule = "no trial has a value of this metric, so there is nothing to draw"
+        raise BadInput(Fault(str(study.folder.trials), metric, rule))
+    return study.trials[study.trials[metric].notna()]
+
+
+def base_metric(study: Records, metric: str, trial_id: str = "") -> float | None:
+    """The own value of the study's base, or of a trial's, of a summary metric.
+
+    None where it was not measured, and without a trial where arms start from several.
+    """
+    several = len(bases(study)) > 1
+    base = base_of(study, trial_id) if trial_id or not several else {}
+    if metric == ID_ACCURACY and base.get("val_id_accuracy") is not None:
+        return float(base["val_id_accuracy"])
+    told = base.get("metrics") or {}
+    value = told.get(metric, told.get(metric.removeprefix("val/")))
+    return None if value is None else float(value)
+
+
+def trade(study: Records, front: Front | None = None) -> Figure:
+    """The study's metric against ID accuracy: every trial, the front, the floor, the base.
+
+    Args:
+        study: its records.
+        front: with a bootstrap band to draw behind the points; from `front_of`.
+    """
+    metric = study.detection_metric
+    rows = measured_trials(study, metric)
+    least = _least_accuracy(study, rows)
+    far, rows = rows[rows[ID_ACCURACY] < least], rows[rows[ID_ACCURACY] >= least]
+    with styled():
+        figure, axes = new_figure(COLUMN_IN, 3.0)
+        if len(far):  # at the edge: one collapsed trial must not squeeze all others together
+            places = ([least] * len(far), far[metric])
+            axes.scatter(*places, marker="<", s=22, color=GREY, label="further left", zorder=3)
+        for status, colour in STATUS_COLOURS.items():
+            some = rows[rows["status"] == status]
+            if len(some):
+                hollow = status != "finished"
+                axes.scatter(
+                    some[ID_ACCURACY],
+                    some[metric],
+                    s=22,
+                    facecolors="white" if hollow else colour,
+                    edgecolors=GREY if status == "pruned" else colour,
+                    linewidths=0.9,
+                    label=status,
+                    zorder=3,
+                )
+        if front is not None and len(front.accuracy):
+            _draw_band(axes, front, _least_accuracy(study, rows))
+        _draw_front(axes, study)
+        _draw_references(axes, study)
+        axes.set_xlabel(metric_label(ID_ACCURACY))
+        axes.set_ylabel(metric_label(metric))
+        fraction = metric != OBJECTIVE
+        percent_axis(axes, x=True, y=fraction)
+        axes.margins(0.08)
+        figure.legend(loc="outside upper left", ncols=3, columnspacing=1.2, handletextpad=0.4)
+    return figure
+
+
+def _least_accuracy(study: Records, rows: pd.DataFrame) -> float:
+    """Where the axis of ID accuracy begins: some points under what the study wants."""
+    if not len(rows):
+        return 0.0
+    wanted = drawn_floor(study) or float(rows[ID_ACCURACY].max())
+    return wanted - _SHOWN_UNDER_FLOOR
+
+
+def _draw_band(axes: Axes, front: Front, least: float) -> None:
+    shown = front.accuracy >= least
+    ends = front.band_low[shown], front.band_high[shown]
+    axes.fill_between(
+        front.accuracy[shown], *ends, color=SKY, alpha=0.25, lw=0, zorder=1, label="95 % band"
+    )
+
+
+def _draw_front(axes: Axes, study: Records) -> None:
+    front = pareto(study)
+    front = front[front[ID_ACCURACY] >= _least_accuracy(study, front)]
+    if len(front) > 1:
+        axes.plot(
+            front[ID_ACCURACY],
+            front[study.detection_metric],
+            color=BLUE,
+            lw=1,
+            alpha=0.6,
+            zorder=2,
+        )
+    best = best_trial(study)
+    if best is not None:
+        row = study.trials.set_index("trial_id").loc[best]
+        place = (row[ID_ACCURACY], row[study.detection_metric])
+        axes.scatter(
+            *place, s=95, facecolors="none", edgecolors=BLACK, lw=1.3, zorder=4, label="chosen"
+        )
+
+
+def _draw_references(axes: Axes, study: Records) -> None:
+    accuracy, value = base_metric(study, ID_ACCURACY), base_metric(study, study.detection_metric)
+    if accuracy is not None and value is not None:
+        axes.scatter(accuracy, value, marker="D", s=34, color=ORANGE, zorder=4, label="base")
+    floor = drawn_floor(study)
+    if floor:
+        _draw_floor(axes, floor, vertical=True)
+
+
+def _draw_floor(axes: Axes, value: float, *, vertical: bool) -> None:
+    draw = axes.axvline if vertical else axes.axhline
+    draw(value, color=VERMILION, lw=1, ls=(0, (4, 3)), label="floor")
+
+
+def slice_of(study: Records, column: str, metric: str = OBJECTIVE) -> Figure:
+    """One parameter against the metric, every trial a point.
+
+    Args:
+        study: its records.
+        column: a column ``param/...`` of the trials.
+        metric: what to show.
+
+    Raises:
+        BadInput: if the parameter is unknown or no trial has the metric.
+    """
+    rows = measured_trials(study, metric)
+    if column not in rows.columns:
+        raise BadInput(Fault(str(study.folder.trials), column, "no such parameter"))
+    best = best_trial(study)
+    with styled():
+        figure, axes = new_figure(COLUMN_IN, 2.3)
+        places, ticks = _places(rows[column])
+        if ticks is not None:
+            axes.set_xticks(range(len(ticks)), ticks)
+            axes.set_xlim(-0.5, len(ticks) - 0.5)
+            places = places + _spread(rows[metric], places)
+        elif study.is_log(column):
+            log_axis(axes, x=True)
+        heights, under = _capped(rows[metric], metric)
+        colours = np.where(rows["status"] == "finished", BLUE, PALE)
+        draw: dict[str, Any] = {"s": 20, "linewidths": 0.4, "edgecolors": GREY}
+        axes.scatter(places[~under], heights[~under], c=colours[~under], **draw)
+        if under.any():
+            axes.scatter(places[under], heights[under], marker="x", s=18, lw=1, c=VERMILION)
+            _tell_under(axes, heights[under][0])
+        chosen = (rows["trial_id"] == best).to_numpy()
+        axes.scatter(
+            places[chosen], heights[chosen], s=85, facecolors="none", edgecolors=BLACK, lw=1.3
+        )
+        axes.set_xlabel(parameter_label(column))
+        axes.set_ylabel(metric_label(metric))
+        percent_axis(axes, y=metric != OBJECTIVE)
+    return figure
+
+
+def _places(values: pd.Series) -> tuple[NDArray[np.float64], list[str] | None]:
+    """Where values lie on an axis; with tick labels where they are categories."""
+    numeric = pd.to_numeric(values, errors="coerce")
+    as_text = values.map(str)
+    is_bool = values.map(lambda v: isinstance(v, bool | np.bool_)).all()
+    few = numeric.nunique() <= 4 and (numeric == numeric.round()).all()
+    if numeric.notna().all() and not is_bool and not few:
+        return numeric.to_numpy(dtype=np.float64), None
+    levels = _in_order(values) if not is_bool and numeric.notna().all() else sorted(set(as_text))
+    index = {level: float(i) for i, level in enumerate(levels)}
+    return np.array([index[text] for text in as_text]), levels
+
+
+def _in_order(values: pd.Series) -> list[str]:
+    unique = {str(value): float(value) for value in values}
+    return sorted(unique, key=unique.__getitem__)
+
+
+def _spread(heights: pd.Series, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Small sideways shifts by rank, so that equal levels do not hide each other."""
+    order = heights.groupby(places).rank(method="first").to_numpy()
+    return np.asarray(0.09 * ((order % 5) - 2))
+
+
+def _capped(values: pd.Series, metric: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Heights to draw, and which of them lie under the floor on ID accuracy.
+
+    An objective above 1 says "under the floor"; drawn as it is, it would squeeze all others.
+    """
+    heights = values.to_numpy(dtype=np.float64).copy()
+    under = heights > 1.0 if metric == OBJECTIVE else np.zeros(len(heights), dtype=bool)
+    if under.any() and not under.all():
+        low, high = heights[~under].min(), heights[~under].max()
+        heights[under] = high + 0.12 * ((high - low) or 0.1)
+    return heights, under
+
+
+def _tell_under(axes: Axes, height: float) -> None:
+    axes.annotate(
+        "× under the floor",
+        (1.0, height),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 7),
+        textcoords="offset points",
+        ha="right",
+        fontsize=7.5,
+        color=VERMILION,
+    )
+
+
+def parallel(study: Records, metric: str = OBJECTIVE) -> Figure:
+    """All finished and pruned trials as lines over the searched parameters.
+
+    Good trials are dark and lie on top; the chosen one is drawn heavy.
+    """
+    rows = measured_trials(study, metric)
+    columns = [c for c in study.searched if rows[c].notna().all()]
+    if not columns:
+        raise BadInput(Fault(str(study.folder.spec), "search", "no parameter was searched"))
+    goodness = _goodness(rows[metric], direction_of(metric))
+    best = best_trial(study)
+    with styled():
+        figure, axes = new_figure(PAGE_IN, 3.0)
+        drawn = [_axis(axes, i, rows[c], log=study.is_log(c)) for i, c in enumerate(columns)]
+        last = pd.Series(_capped(rows[metric], metric)[0])
+        heights = np.column_stack([*drawn, _axis(axes, len(columns), last)])
+        xs = np.arange(len(columns) + 1)
+        for i in np.argsort(goodness):
+            is_best = rows["trial_id"].iloc[i] == best
+            axes.plot(
+                xs,
+                heights[i],
+                color=VERMILION if is_best else _shade(goodness[i]),
+                lw=2.2 if is_best else 1.0,
+                zorder=3 if is_best else 2,
+            )
+        names = [_wrapped(parameter_label(c)) for c in columns] + [metric_label(metric, "")]
+        axes.set_xticks(xs, names)
+        axes.xaxis.set_ticks_position("top")
+        _strip(axes, len(columns))
+    return figure
+
+
+def _wrapped(name: str) -> str:
+    """A long name on several lines, broken after underscores: neighbours must not touch."""
+    return name if len(name) <= _LONG else name.replace("_", "_\n")
+
+
+def _goodness(values: pd.Series, direction: str) -> list[float]:
+    """Rank from 0 (worst) to 1 (best)."""
+    return [float(rank) for rank in values.rank(ascending=direction == "max", pct=True)]
+
+
+def _shade(goodness: float) -> tuple[float, ...]:
+    """From pale grey (worst) to blue (best)."""
+    pale, blue = (0.88, 0.88, 0.88), (0.0, 0.447, 0.698)
+    share = goodness**1.5
+    return tuple(p + (b - p) * share for p, b in zip(pale, blue, strict=True))
+
+
+def _axis(axes: Axes, x: int, values: pd.Series, *, log: bool = False) -> NDArray[np.float64]:
+    """Draw one vertical axis and return the heights of the values in [0, 1]."""
+    places, levels = _places(values)
+    log = log and levels is None
+    if log:
+        places = np.log10(places)
+    low, high = float(places.min()), float(places.max())
+    width = (high - low) or 1.0
+    heights = (places - low) / width if high > low else np.full(len(places), 0.5)
+    if levels is not None:
+        ticks, names = (np.arange(len(levels)) - low) / width, levels
+    else:
+        inside = np.linspace(low, high, 4) if high > low else np.array([low])
+        ticks = (inside - low) / width if high > low else np.array([0.5])
+        digits = 2 if log or width > 0.2 * max(abs(low), abs(high)) else 4
+        names = [f"{10**v if log else v:.{digits}g}" for v in inside]
+    axes.axvline(x, color=GREY, lw=0.8, zorder=1)
+    for tick, name in zip(ticks, names, strict=True):
+        axes.annotate(
+            name,
+            (x, tick),
+            xytext=(-3, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=7.5,
+            color="#333333",
+            zorder=5,
+            bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
+        )
+    return heights
+
+
+def _strip(axes: Axes, last: int) -> None:
+    axes.grid(visible=False)
+    axes.set_yticks([])
+    axes.set_ylim(-0.06, 1.06)
+    axes.set_xlim(-0.4, last + 0.15)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def learning(study: Records, trial_id: str) -> Figure:
+    """The study's metric (above) and ID accuracy (below) of a trial over its epochs.
+
+    Raises:
+        BadInput: if the trial left no epochs.
+    """
+    rows = study.epochs[study.epochs["trial_id"] == trial_id]
+    if rows.empty:
+        rule = f"no epoch of trial {trial_id} is on record"
+        raise BadInput(Fault(str(study.folder.epochs), "trial_id", rule))
+    chosen = study.trials.loc[study.trials["trial_id"] == trial_id, "checkpoint_epoch"].dropna()
+    metrics = (study.detection_metric, ID_ACCURACY)
+    with styled():
+        figure, axes = new_figure(COLUMN_IN, 3.2)
+        axes.remove()
+        pair = figure.subplots(2, 1, sharex=True)
+        for one, metric, colour in zip(pair, metrics, (BLUE, BLACK), strict=True):
+            one.plot(rows["epoch"], rows[metric], marker="o", ms=3.5, color=colour)
+            value = base_metric(study, metric, trial_id)
+            if value is not None:
+                one.axhline(value, color=ORANGE, lw=1, label="base")
+            floor = drawn_floor(study)
+            if metric == ID_ACCURACY and floor:
+                _draw_floor(one, floor, vertical=False)
+            for epoch in chosen:
+                one.axvline(epoch, color=GREY, lw=1, ls=":", label="chosen epoch")
+            one.set_ylabel(metric_label(metric).replace(", ID positive", ""))
+            percent_axis(one, y=metric != OBJECTIVE)
+        pair[1].set_xlabel("Epoch")
+        pair[1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        lines, labels = pair[1].get_legend_handles_labels()
+        if labels:
+            figure.legend(lines, labels, loc="outside upper left", ncols=3)
+    return figure

@@ -1,0 +1,271 @@
+"""What an ablation's arms change: paired differences over the seeds that all arms share.
+
+Trials of one seed share split, initialisation, order and augmentation as far as the arms let
+them, so the differences within a seed are what the arm did; the seeds are the sample.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.choice.selection import ID_ACCURACY
+from analysis.statistics.paired import NUM_RESAMPLES, holm, paired
+from analysis.tables import Records, direction_of, require_metrics
+from study.errors import BadInput, Fault
+
+BASELINE = "baseline"
+ARM, MAIN, STEP = "arm", "main effect", "step"  # kinds of effects
+JOINT, _IS = " + ", "="
+_FACTORIAL = ("factorial", "fractional_factorial")
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One side against the other: at each seed the difference of the two means.
+
+    Attributes:
+        kind: "arm" against the baseline, "main effect" of a level in a factorial design, or
+            "step" of a path against the arm before it.
+        effect: the arm's name, or ``factor=level``.
+        reference: what it is against.
+        plus: arms of the one side.
+        minus: arms of the other.
+        whole: whether the arms that have begun are all that the contrast needs; without, a
+            main effect would be mixed up with those of other factors.
+    """
+
+    kind: str
+    effect: str
+    reference: str
+    plus: tuple[str, ...]
+    minus: tuple[str, ...]
+    whole: bool = True
+
+
+def effects(
+    study: Records,
+    metrics: str | Sequence[str] | None = None,
+    *,
+    level: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+) -> pd.DataFrame:
+    """The effect of every arm of an ablation, for each metric of the chosen checkpoints.
+
+    A seed is a pair where all trials that a contrast needs finished and have the metric. Others
+    are counted, as failed (of the arm, of the reference), as stopped (not run, since the rule
+    ablate.stop had ended the arm) or as missing (pruned, paused, running, not begun, or finished
+    without the metric). The differences of a stopped arm are biased away from zero, and its
+    interval, which knows nothing of the looks, covers less than it says.
+
+    Args:
+        study: records of an ablation.
+        metrics: columns ``val/...`` of the trials; by default the metric that the study detects
+            by (val/fpr95) and val/id_accuracy.
+        level: coverage of the intervals.
+        num_resamples: of the bootstrap, which is used from 10 pairs on.
+
+    Returns:
+        One row a metric, kind and effect, in the order of the design. Columns: metric; kind, one
+        of "arm" (against the baseline), "main effect" (factorial designs: a level against the
+        baseline's, averaged over all combinations of the other factors) and "step" (of a path,
+        against the arm before); effect; reference; num_seeds; n (pairs); num_failed,
+        num_failed_reference, num_stopped, num_missing (trials); reference_mean (over the pairs),
+        mean, sd (ddof 1), low, high (of the paired difference, in the metric's unit: fractions);
+        method ("t" below 10 pairs, "bootstrap" from 10 on, missing below 2); standardised (mean
+        over sd); p (exact sign-flip, two-sided), p_floor (2 / 2^n, which p cannot fall below),
+        p_holm (corrected over the effects of one kind and metric); direction ("min" or "max",
+        the better one; missing where nobody has said).
+
+    Raises:
+        BadInput: where the study is no ablation, has no trials, or a metric was not recorded.
+    """
+    names = [metrics] if isinstance(metrics, str) else list(metrics or ())
+    names = names or list(dict.fromkeys([study.detection_metric, ID_ACCURACY]))
+    contrasts = _contrasts(study)
+    require_metrics(study, names, prefix="val/")
+    seeds = _seeds(study)
+    rows: list[dict[str, Any]] = []
+    for metric in names:
+        values = _by_arm_and_seed(study, metric)
+        for contrast in contrasts:
+            found, reference = _differences(values, contrast, seeds)
+            row: dict[str, Any] = {"metric": metric, "kind": contrast.kind}
+            row |= {"effect": contrast.effect, "reference": contrast.reference}
+            row["num_seeds"] = len(seeds)
+            told = asdict(paired(found, level=level, num_resamples=num_resamples))
+            row |= {"n": told.pop("n"), **_counts(study, contrast, seeds, values)}
+            row |= {"reference_mean": reference, **told, "direction": _direction(metric)}
+            rows.append(row)
+    return _corrected(pd.DataFrame(rows))
+
+
+def arm_means(study: Records, metric: str) -> pd.DataFrame:
+    """Every arm over its seeds.
+
+    Returns:
+        arm, n (finished trials with the metric), num_failed, mean and sd (ddof 1) of the metric.
+
+    Raises:
+        BadInput: as ``effects``.
+    """
+    arms = arm_names(study)
+    require_metrics(study, [metric], prefix="val/")
+    values = _by_arm_and_seed(study, metric)
+    seeds = _seeds(study)
+    each = {arm: [values[arm, s] for s in seeds if (arm, s) in values] for arm in arms}
+    failed = _with_status(study, "failed")
+    return pd.DataFrame(
+        {
+            "arm": arms,
+            "n": [len(each[arm]) for arm in arms],
+            "num_failed": [sum((arm, s) in failed for s in seeds) for arm in arms],
+            "mean": [float(np.mean(each[arm])) if each[arm] else np.nan for arm in arms],
+            "sd": [
+                float(np.std(each[arm], ddof=1)) if len(each[arm]) > 1 else np.nan for arm in arms
+            ],
+        }
+    )
+
+
+def arm_names(study: Records) -> list[str]:
+    """Arms that have a trial, in the order of the design.
+
+    Raises:
+        BadInput: where the study is no ablation or has no trials.
+    """
+    place = str(study.folder.path)
+    if not study.spec.get("ablate"):
+        rule = "this study searched parameters and has no arms, so there are no effects to tell"
+        way = "Give the folder of a study whose space has `ablate:` in place of `search:`."
+        raise BadInput(Fault(place, "", rule, way))
+    if not len(study.trials) or "arm" not in study.trials.columns:
+        rule = "no trial of this ablation has begun, so there are no effects to tell"
+        raise BadInput(Fault(place, "", rule, "Go on with it: run_study.py --resume."))
+    return list(dict.fromkeys(study.trials["arm"].astype(str)))
+
+
+def levels_of(arm: str) -> dict[str, str]:
+    """``a=x + b=y`` as {a: x, b: y}; the baseline has none."""
+    if arm == BASELINE:
+        return {}
+    pairs = [part.partition(_IS) for part in arm.split(JOINT)]
+    return {factor: level for factor, _, level in pairs}
+
+
+def design_of(study: Records) -> str:
+    """The design's name, as the space has it."""
+    return str((study.spec.get("ablate") or {}).get("design", ""))
+
+
+def _contrasts(study: Records) -> list[Contrast]:
+    arms = arm_names(study)
+    others = [arm for arm in arms if arm != BASELINE]
+    found = [Contrast(ARM, arm, BASELINE, (arm,), (BASELINE,)) for arm in others]
+    if design_of(study) in _FACTORIAL:
+        found += _main_effects(arms, list(study.spec["ablate"].get("factors") or ()))
+    if design_of(study) == "path":
+        pairs = zip([BASELINE, *others], others, strict=False)
+        found += [Contrast(STEP, arm, former, (arm,), (former,)) for former, arm in pairs]
+    return found
+
+
+def _main_effects(arms: Iterable[str], factors: Sequence[str]) -> list[Contrast]:
+    """Each level against the baseline's level of its factor, all else balanced by the design."""
+    levels = {arm: levels_of(arm) for arm in arms}
+    found = []
+    for factor in factors:
+        own = dict.fromkeys(one[factor] for one in levels.values() if factor in one)
+        minus = tuple(arm for arm, one in levels.items() if factor not in one)
+        for level in own:
+            plus = tuple(arm for arm, one in levels.items() if one.get(factor) == level)
+            others = [other for other in factors if other != factor]
+            whole = all(
+                _shares(levels, plus, other) == _shares(levels, minus, other) for other in others
+            )
+            name, reference = f"{factor}{_IS}{level}", f"{factor} of the baseline"
+            found.append(Contrast(MAIN, name, reference, plus, minus, whole))
+    return found
+
+
+def _shares(
+    levels: Mapping[str, Mapping[str, str]], arms: Sequence[str], factor: str
+) -> dict[str, Fraction]:
+    """Which share of some arms has each level of a factor."""
+    counts = Counter(levels[arm].get(factor, BASELINE) for arm in arms)
+    return {level: Fraction(count, len(arms)) for level, count in counts.items()}
+
+
+def _seeds(study: Records) -> list[int]:
+    told = study.spec.get("ablate", {}).get("seeds")
+    return [int(seed) for seed in told or study.trials["seed"].dropna().unique()]
+
+
+def _by_arm_and_seed(study: Records, metric: str) -> dict[tuple[str, int], float]:
+    """Values of finished trials that have one."""
+    rows = study.trials[(study.trials["status"] == "finished") & study.trials[metric].notna()]
+    keys = zip(rows["arm"].astype(str), rows["seed"], strict=True)
+    return {(arm, int(s)): float(v) for (arm, s), v in zip(keys, rows[metric], strict=True)}
+
+
+def _with_status(study: Records, status: str) -> set[tuple[str, int]]:
+    rows = study.trials[study.trials["status"] == status]
+    return {(str(arm), int(s)) for arm, s in zip(rows["arm"], rows["seed"], strict=True)}
+
+
+def _differences(
+    values: dict[tuple[str, int], float], contrast: Contrast, seeds: Sequence[int]
+) -> tuple[np.ndarray, float]:
+    """Differences of the seeds that are whole, and the reference's mean over them."""
+    sides = []
+    for seed in seeds if contrast.whole else ():
+        plus = [values.get((arm, seed), np.nan) for arm in contrast.plus]
+        minus = [values.get((arm, seed), np.nan) for arm in contrast.minus]
+        if np.isfinite([*plus, *minus]).all():
+            sides.append((float(np.mean(plus)), float(np.mean(minus))))
+    found = np.array([plus - minus for plus, minus in sides])
+    return found, float(np.mean([minus for _, minus in sides])) if sides else float("nan")
+
+
+def _counts(
+    study: Records,
+    contrast: Contrast,
+    seeds: Sequence[int],
+    values: dict[tuple[str, int], float],
+) -> dict[str, int]:
+    failed, stopped = _with_status(study, "failed"), _with_status(study, "stopped")
+    plus, minus = (
+        [(arm, seed) for seed in seeds for arm in side] for side in (contrast.plus, contrast.minus)
+    )
+    return {
+        "num_failed": sum(key in failed for key in plus),
+        "num_failed_reference": sum(key in failed for key in minus),
+        "num_stopped": sum(key in stopped for key in plus + minus),
+        "num_missing": sum(
+            key not in failed | stopped and key not in values for key in plus + minus
+        ),
+    }
+
+
+def _direction(metric: str) -> str | None:
+    try:
+        return direction_of(metric)
+    except BadInput:
+        return None  # a recipe's own metric, such as a sentinel: neither way is better
+
+
+def _corrected(table: pd.DataFrame) -> pd.DataFrame:
+    """With Holm's p over the effects of one kind and metric, beside p's floor."""
+    if table.empty:
+        return table
+    corrected = pd.Series(np.nan, index=table.index)
+    for _, family in table.groupby(["metric", "kind"]):
+        corrected[family.index] = holm(family["p"].to_numpy(dtype=np.float64))
+    table.insert(list(table.columns).index("p_floor") + 1, "p_holm", corrected)
+    return table

@@ -1,0 +1,174 @@
+"""The final test's numbers: the winner and its base on test sets that were never touched.
+
+Opening the test sets is not this room's right: another process does it (`study.final_test`),
+leaves per-image scores and a line in the ledger, and this module turns the scores into a table.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.choice.selection import one_epoch, study_seed
+from analysis.statistics.compare import WINNER, Sets, compare
+from analysis.tables import BASE, Records
+from study.errors import BadInput, Fault, Interrupted, StudyFailed
+from study.records.files import TEST_ID, TEST_OPENED, RunFolder, ValidationScores, replacing
+from study.records.frozen import frozen_models, read_frozen
+from study.records.ledger import Record
+
+_STDERR = 2
+
+
+def results_path(folder: RunFolder) -> Path:
+    """Where the table of the final test is."""
+    return folder.final_test / "results.parquet"
+
+
+def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
+    """Open the test sets once, on the frozen choice, and tell what it is worth.
+
+    Args:
+        study: its records, with a frozen selection.
+        again: the reason for another opening; the ledger keeps it.
+
+    Returns:
+        See ``compare``, with trial_id and seed (missing for the base, and for
+        the mean over a confirmation's seeds, which then is the winner). Also written to
+        final_test/results.parquet, which has a row for each of these seeds too, ``per_seed``.
+
+    Raises:
+        BadInput: if there is no intact frozen choice, or the test was done and ``again`` is
+            not given, or the scores cannot be read.
+        StudyFailed: if the other process failed; it has said why on stderr.
+        Interrupted: if it was interrupted.
+    """
+    frozen = read_frozen(study.folder.path)
+    path = results_path(study.folder)
+    if again is None and path.exists():
+        rule = "the final test was done; once is what makes its numbers honest"
+        way = 'Read them in the report; or give --again "why", which the ledger keeps.'
+        raise BadInput(Fault(str(path), "", rule, way))
+    # Scores without a table: the test was opened, then cut short. Nothing is opened again.
+    if again is not None or not _is_scored(study, frozen):
+        _open_test(study.folder.path, again)
+    table = _table(study, list(frozen_models(frozen)))
+    with replacing(path) as file:
+        table.to_parquet(file, index=False)
+    return _summary(table)
+
+
+def _table(study: Records, tested: list[str]) -> pd.DataFrame:
+    """Winner, base and difference; of a confirmed winner also a row for each of its seeds."""
+    models = _load_models(study.folder, tested)
+    several = tested if len(tested) > 1 else []
+    resampling_seed = study_seed(study)
+    table = compare(models, id_name=TEST_ID, seed=resampling_seed, seeds=several)
+    per_seed = table["model"].isin(several)
+    trial_ids = table["model"].where(per_seed)
+    if not several:
+        trial_ids = trial_ids.mask(table["model"] == WINNER, tested[0])
+    trials = pd.concat([study.trials, study.confirming])
+    seeds = trials.drop_duplicates("trial_id").set_index("trial_id")["seed"]
+    return table.assign(
+        model=table["model"].mask(per_seed, WINNER),
+        trial_id=trial_ids,
+        seed=trial_ids.map(seeds).astype("Int64"),
+        per_seed=per_seed,
+    )
+
+
+def _summary(table: pd.DataFrame) -> pd.DataFrame:
+    if "per_seed" not in table.columns:
+        return table
+    return table[~table["per_seed"].astype(bool)].reset_index(drop=True)
+
+
+def _is_scored(study: Records, frozen: Mapping[str, Any]) -> bool:
+    """Whether the scores of this very choice, and of its base, are already there."""
+    opened = openings(study)
+    paths = list(_paths(study.folder, list(frozen_models(frozen))).values())
+    if study.base:
+        paths.append(study.folder.final_test / f"{BASE}.npz")
+    there = all(path.exists() for path in paths)
+    return there and bool(opened) and opened[-1].get("selection") == frozen["sha256"]
+
+
+def _paths(folder: RunFolder, tested: list[str]) -> dict[str, Path]:
+    """Scores of the winner under that name; of several seeds, the exported first, each its own."""
+    exported, *others = tested
+    paths = {exported if others else WINNER: folder.final_test / f"{WINNER}.npz"}
+    return paths | {name: folder.final_test / f"{WINNER}_{name}.npz" for name in others}
+
+
+def openings(study: Records) -> list[Record]:
+    """The ledger's lines that tell that the test sets were opened, in order."""
+    return [record for record in study.ledger if record["event"] == TEST_OPENED]
+
+
+def earlier_openings(folder: RunFolder) -> list[Record]:
+    """Earlier openings of the same test sets on the machine, by any study: time, run, reason.
+
+    Empty where there were none, or no final test.
+    """
+    path = folder.final_test / "access.json"
+    if not path.exists():
+        return []
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))["earlier_on_this_machine"])
+    except (ValueError, KeyError, TypeError) as error:
+        rule = f"not a readable list of test accesses ({error!r})"
+        raise BadInput(Fault(str(path), "", rule, "Restore the file.")) from error
+
+
+def _open_test(folder: Path, again: str | None) -> None:
+    command = [sys.executable, "-m", "study.final_test", str(folder)]
+    if again is not None:
+        command += ["--again", again]
+    # Its stdout goes to our stderr: results on stdout are ours.
+    code = subprocess.run(command, check=False, stdout=_STDERR).returncode
+    if code == 130:
+        raise Interrupted(f"{folder}: the final test was interrupted")
+    if code == 2:
+        rule = "the final test refused its input; see above"
+        raise BadInput(Fault(str(folder), "", rule))
+    if code != 0:
+        raise StudyFailed(f"{folder}: the final test failed with exit code {code}; see above.")
+
+
+def _load_models(folder: RunFolder, tested: list[str]) -> dict[str, Sets]:
+    models: dict[str, Sets] = {}
+    paths = _paths(folder, tested) | {BASE: folder.final_test / f"{BASE}.npz"}
+    for model, path in paths.items():
+        if model == BASE and not path.exists():
+            continue  # a recipe that starts from nothing has no base
+        try:
+            scores = ValidationScores.load(path)
+        except Exception as error:
+            # zipfile, numpy and zlib each have their own word for a torn file
+            rule = f"not a readable scores file ({error})"
+            way = 'Restore it, or open the test again with --again "why".'
+            raise BadInput(Fault(str(path), "", rule, way)) from error
+        models[model] = one_epoch(scores, len(scores.epochs) - 1)
+    return models
+
+
+def load_results(folder: RunFolder) -> pd.DataFrame | None:
+    """The table of the final test without the rows of single seeds; None where it was not done."""
+    path = results_path(folder)
+    return _summary(pd.read_parquet(path)) if path.exists() else None
+
+
+def load_seeds(folder: RunFolder) -> pd.DataFrame | None:
+    """The final test of each seed of a confirmed winner; None without test or confirmation."""
+    path = results_path(folder)
+    table = pd.read_parquet(path) if path.exists() else pd.DataFrame()
+    if "per_seed" not in table.columns or not table["per_seed"].any():
+        return None
+    return table[table["per_seed"]].reset_index(drop=True)

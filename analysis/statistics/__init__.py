@@ -1,0 +1,1 @@
+"""Bootstraps, paired differences and a surrogate: numbers in, numbers with intervals out."""

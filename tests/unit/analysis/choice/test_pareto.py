@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import analysis
+from analysis.choice.pareto import dominators, efficient, front_of, hypervolume, pareto
+from analysis.study import Study
+from study.errors import BadInput
+from tests.fake_run import Fake, make_run
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("front")
+    make_run(folder)
+    return analysis.load(folder)
+
+
+def test_efficient_keeps_what_nothing_dominates_and_equal_points() -> None:
+    costs = np.array([[1.0, 3.0], [2.0, 2.0], [2.0, 2.0], [2.0, 3.0], [3.0, 1.0]])
+    assert efficient(costs).tolist() == [True, True, True, False, True]
+
+
+def test_pareto_holds_finished_trials_by_rising_accuracy(study: Study) -> None:
+    front = study.pareto()
+    finished = set(study.trials.loc[study.trials["status"] == "finished", "trial_id"])
+    assert set(front["trial_id"]) <= finished
+    assert front["val/id_accuracy"].is_monotonic_increasing
+    assert front["val/fpr95"].is_monotonic_increasing
+
+
+def test_hypervolume_of_hand_computed_fronts() -> None:
+    two = np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0], [3.0, 3.0]])
+    assert hypervolume(two, np.array([4.0, 4.0])) == pytest.approx(6.0)
+    three = np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    assert hypervolume(three, np.full(3, 2.0)) == pytest.approx(2 + 4 - 1)
+    assert hypervolume(two, np.array([1.0, 1.0])) == 0.0
+
+
+def test_hypervolume_agrees_with_random_points() -> None:
+    rng = np.random.default_rng(0)
+    points, throws = rng.uniform(size=(6, 3)), rng.uniform(size=(100_000, 3))
+    share = (throws[:, None, :] >= points[None]).all(axis=2).any(axis=1).mean()
+    assert hypervolume(points, np.ones(3)) == pytest.approx(share, abs=0.006)
+
+
+def test_front_has_intervals_band_and_volume(study: Study) -> None:
+    front = front_of(study, num_resamples=40, chosen="00000")
+    table = front.table
+    assert (table["val/fpr95_low"] <= table["val/fpr95"]).all()
+    assert (table["val/fpr95_high"] >= table["val/fpr95"]).all()
+    assert table["on_front"].between(0, 1).all()
+    told = np.isfinite(front.band_low)
+    assert told.any()
+    assert (front.band_low[told] <= front.band_high[told]).all()
+    assert front.low <= front.hypervolume <= front.high
+    assert front.reference == (1.0, 0.0)
+
+
+def test_front_with_time_has_three_axes(study: Study) -> None:
+    front = front_of(study, with_time=True, num_resamples=5)
+    assert front.metrics == ("val/fpr95", "val/id_accuracy", "time_s")
+    assert "time_s" in front.table
+
+
+def test_front_without_scores_says_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(num_id=40))
+    run.trial_scores("00000").unlink()
+    front = front_of(analysis.load(tmp_path), num_resamples=5)
+    assert "missing" in front.note or front.num_resampled
+    assert np.isfinite(front.hypervolume)
+
+
+def test_pareto_of_an_unrecorded_metric_names_it(study: Study) -> None:
+    with pytest.raises(BadInput, match="val/nothing/energy/auroc: this metric was not recorded"):
+        pareto(study, ("val/nothing/energy/auroc", "val/id_accuracy"))
+
+
+def test_trial_on_the_front_has_no_dominator_and_others_have(study: Study) -> None:
+    front = set(study.pareto()["trial_id"])
+    finished = study.trials.loc[study.trials["status"] == "finished", "trial_id"]
+    assert all(not dominators(study, one) for one in front)
+    eligible = study.trials.set_index("trial_id")["val/id_accuracy"] >= study.floor.value
+    beaten = [one for one in finished if one not in front and eligible[one]]
+    assert all(dominators(study, one) for one in beaten)
+
+
+def test_pareto_of_a_study_where_nothing_finished_is_empty(tmp_path: Path) -> None:
+    make_run(tmp_path, Fake(statuses=("failed", "pruned"), num_id=30))
+    study = analysis.load(tmp_path)
+    assert study.pareto().empty
+    assert study.front().note == "No trial finished, so there is no front."

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+import analysis
+from analysis.plots import trials as plots
+from analysis.plots.scores import histogram
+from analysis.study import Study
+from study.errors import BadInput
+from tests.fake_run import Fake, make_run
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("run")
+    make_run(folder)
+    return analysis.load(folder)
+
+
+def _texts(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
+
+
+def test_trade_shows_floor_base_and_choice_with_units(study: Study) -> None:
+    text = _texts(study.plot_trade())
+    for word in ("floor", "base", "chosen", "FPR95, ID positive (%)", "ID accuracy (%)"):
+        assert word in text
+
+
+def test_slices_cover_every_searched_parameter(study: Study) -> None:
+    figures = study.plot_slices()
+    assert tuple(figures) == study.searched
+    assert figures["param/train.lr"].axes[0].get_xscale() == "log"
+    assert figures["param/train.m_in.sd"].axes[0].get_xscale() == "linear"
+    assert "m_in (sd)" in _texts(figures["param/train.m_in.sd"])
+
+
+def test_slice_caps_what_lies_under_the_floor(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    path = tmp_path / "trials.parquet"
+    frame = pd.read_parquet(path)
+    frame.loc[0, "val/objective"] = 1.02
+    frame.to_parquet(path, index=False)
+    figure = plots.slice_of(analysis.load(tmp_path), "param/train.lr")
+    assert "under the floor" in _texts(figure)
+    assert figure.axes[0].get_ylim()[1] < 1.0
+
+
+def test_parallel_has_an_axis_for_each_parameter_and_the_objective(study: Study) -> None:
+    ticks = study.plot_parallel().axes[0].get_xticklabels()
+    labels = [one.get_text().replace("\n", "") for one in ticks]
+    assert labels == ["lr", "m_in (sd)", "m_out (sd)", "batch_size", "scheduler_step", "Objective"]
+
+
+def test_learning_shows_every_epoch_of_the_trial(study: Study) -> None:
+    figure = study.plot_learning("00000")
+    assert [len(axes.lines[0].get_xdata()) for axes in figure.axes] == [4, 4]
+
+
+def test_learning_of_a_trial_without_epochs_is_refused(study: Study) -> None:
+    with pytest.raises(BadInput, match="no epoch of trial 99999"):
+        study.plot_learning("99999")
+
+
+def test_histogram_states_the_share_of_ood_below_the_threshold() -> None:
+    figure = histogram(np.arange(100.0), np.arange(45.0, 145.0), "blobs", "energy")
+    text = _texts(figure)
+    assert "50.0 % of OOD" in text  # 45..94 lie at or below the threshold 94
+    assert "ID, n = 100" in text
+
+
+def test_histograms_give_one_figure_a_set(study: Study) -> None:
+    assert set(study.plot_histograms("00000", 1)) == {"objects_val", "blobs"}
+
+
+def test_plots_leave_the_users_own_style_alone(study: Study) -> None:
+    before = dict(mpl.rcParams)
+    study.plot_trade()
+    assert dict(mpl.rcParams) == before
+
+
+def test_trade_of_a_study_without_numbers_is_refused(tmp_path: Path) -> None:
+    make_run(tmp_path, Fake(statuses=("failed",)))
+    with pytest.raises(BadInput, match="no trial has a value"):
+        analysis.load(tmp_path).plot_trade()

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import analysis
+from analysis.plots.search import rungs, rungs_of, rungs_told
+from analysis.report.methods import methods_text
+from analysis.report.methods_search import LEAST_JUDGED, STARTUP, search_text
+from analysis.study import Study
+from study.tune import sampler
+from tests.fake_ablation import make_ablation
+from tests.fake_run import Fake, freeze, make_run
+
+SMALL: dict[str, Any] = {"num_id": 30, "ood_sets": {"blobs": (20, 1)}}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("methods")
+    make_run(folder, Fake(**SMALL))
+    return analysis.load(folder)
+
+
+def _tuned(study: Study, **tune: Any) -> Study:
+    return replace(study, spec={**study.spec, "tune": {**study.spec["tune"], **tune}})
+
+
+def test_numbers_in_the_sentences_are_those_of_the_searchers() -> None:
+    assert sampler.STARTUP_TRIALS == STARTUP
+    assert sampler._LEAST_JUDGED == LEAST_JUDGED
+
+
+@pytest.mark.parametrize(
+    ("searcher", "words"),
+    [
+        ("tpe", "Parzen"),
+        ("random", "random search"),
+        ("grid", "grid search"),
+        ("gp", "Gaussian process"),
+        ("cmaes", "CMA-ES"),
+        ("nsga2", "NSGA-II (Deb et al., 2002; population 12)"),
+    ],
+)
+def test_searcher_has_its_sentence(study: Study, searcher: str, words: str) -> None:
+    assert words in search_text(_tuned(study, searcher=searcher, population=12))
+
+
+def test_cmaes_says_what_it_does_not_model(study: Study) -> None:
+    text = search_text(_tuned(study, searcher="cmaes"))
+    assert "It does not model batch_size and scheduler_step, drawn at random." in text
+    assert "does not model" not in search_text(_tuned(study, searcher="gp"))
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "words", "compared", "caption"),
+    [
+        ("asha", "asynchronous successive halving (ASHA", (1, 3), "rungs of ASHA"),
+        ("hyperband", "brackets of several first rungs", (1, 3), "brackets begins at another"),
+        ("median", "From epoch 1 on", (1, 2, 3), "worse than the median"),
+        ("none", "No trial was stopped early.", (), "ran to its end"),
+    ],
+)
+def test_scheduler_has_its_sentence_and_its_marks(
+    study: Study, scheduler: str, words: str, compared: tuple[int, ...], caption: str
+) -> None:
+    tuned = _tuned(study, scheduler=scheduler)
+    assert words in methods_text(tuned)
+    assert rungs_of(tuned) == compared
+    assert caption in rungs_told(tuned)
+    assert rungs(tuned).axes
+
+
+def test_several_objectives_are_named_with_their_directions_and_stop_nobody(
+    study: Study,
+) -> None:
+    text = methods_text(_tuned(study, objectives=["val/fpr95", "val/id_accuracy"]))
+    assert "2 objectives at once: validation FPR95 (minimised) and validation ID accuracy" in text
+    assert "No trial was stopped early." in text
+
+
+def test_warm_start_is_told_and_takes_the_random_start_away(study: Study) -> None:
+    warm = {"source": "runs/old/", "num_trials": 12, "left_out": 2, "fixed_otherwise": []}
+    text = search_text(replace(study, manifest={**study.manifest, "warm_start": warm}))
+    assert "told 12 finished trials of the study old (2 more lay outside this space)" in text
+    assert "random until" not in text
+
+
+def test_condition_of_a_parameter_is_told(study: Study) -> None:
+    search = {**study.spec["search"]}
+    search["lr"] = {"loguniform": [1e-4, 1e-2], "when": {"scheduler_step": "epoch"}}
+    text = search_text(replace(study, spec={**study.spec, "search": search}))
+    assert "lr (where scheduler_step is epoch)" in text
+
+
+def test_correction_of_the_frozen_choice_is_told_with_its_unit(tmp_path: Path) -> None:
+    make_run(tmp_path, Fake(**SMALL))
+    assert "Corrected for" not in methods_text(analysis.load(tmp_path))
+    frozen = freeze(analysis.load(tmp_path))
+    text = methods_text(analysis.load(tmp_path))
+    assert (
+        f"the best of 6 candidates: {100 * frozen['corrected_value']:.1f} %, 90 % interval" in text
+    )
+    assert frozen["corrected_note"] in text
+    (tmp_path / "selection.json").write_text(json.dumps({"winner": 1}))
+    assert "Corrected for" not in methods_text(analysis.load(tmp_path))
+
+
+def test_outliers_that_the_recipe_does_not_take_are_not_told_as_training(study: Study) -> None:
+    assert "auxiliary outliers" not in methods_text(study)
+    train = {**study.spec["train"], "outlier_batch_size": 64}
+    assert "auxiliary outliers" in methods_text(
+        replace(study, spec={**study.spec, "train": train})
+    )
+
+
+def test_early_stop_of_arms_is_told_with_its_rule_and_its_count(tmp_path: Path) -> None:
+    rule = {"alpha": 0.05, "min_seeds": 3, "margin": 0.01}
+    told = make_ablation(
+        tmp_path / "told", lambda arm, seed: 0.5, stopped=[("plain=sgd", 2)], stop=rule
+    )
+    text = methods_text(told)
+    assert "level 0.05, divided by the number of looks) was worse by more than 0.01" in text
+    assert "1 trial was not run for that" in text
+    assert "ended early" not in methods_text(
+        make_ablation(tmp_path / "plain", lambda arm, seed: 0.5)
+    )

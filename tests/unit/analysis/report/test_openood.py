@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.report.openood import FAR, NEAR, export_openood, openood_table
+from analysis.results.final_test import results_path
+from analysis.study import Study
+from study.data import openood
+from study.errors import BadInput
+from tests.fake_run import make_run
+
+
+def _rows(sets: dict[str, float], model: str = "winner", score: str = "energy") -> pd.DataFrame:
+    """A final test whose metrics are all told by one number a set."""
+    return pd.DataFrame(
+        {
+            "model": model,
+            "score": score,
+            "dataset": name,
+            "fpr95": 0.999,
+            "fpr95_ood_positive": value,
+            "auroc": 1 - value,
+            "aupr_in": value / 2,
+            "aupr_out": value / 4,
+            "id_accuracy": 0.95,
+        }
+        for name, value in {**sets, "mean": 0.5}.items()
+    )
+
+
+def test_groups_are_those_of_the_data_profile() -> None:
+    assert (NEAR, FAR) == (openood.NEAR, openood.FAR)
+
+
+def test_openood_table_has_their_columns_rows_and_scale() -> None:
+    values = {name: (i + 1) / 10 for i, name in enumerate((*reversed(FAR), *NEAR))}
+    table = openood_table(_rows(values), NEAR, FAR)
+    assert list(table.columns) == ["dataset", "FPR@95", "AUROC", "AUPR_IN", "AUPR_OUT", "ACC"]
+    assert table["dataset"].tolist() == [*NEAR, "nearood", *FAR, "farood"]
+    by_set = table.set_index("dataset")
+    assert by_set.loc["cifar100"].tolist() == pytest.approx([50, 50, 25, 12.5, 95])
+    assert by_set.loc["nearood", "FPR@95"] == pytest.approx(55)
+    assert by_set.loc["farood", "AUROC"] == pytest.approx(75)
+
+
+def test_openood_table_without_all_sets_of_a_group_has_no_mean_of_it() -> None:
+    table = openood_table(_rows({"cifar100": 0.1, "mine": 0.2}), NEAR, FAR)
+    assert table["dataset"].tolist() == ["cifar100", "mine"]
+
+
+def test_export_writes_a_file_for_each_model_and_score(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    sets = dict.fromkeys(NEAR, 0.12345)
+    told = [(m, s) for m in ("winner", "base", "winner - base") for s in ("msp", "energy")]
+    results = pd.concat([_rows(sets, *pair) for pair in told])
+    run.final_test.mkdir(exist_ok=True)
+    results.to_parquet(results_path(run), index=False)
+    written = export_openood(Study.open(tmp_path))
+    names = {path.name for path in written}
+    assert names == {f"{m}_{s}.csv" for m in ("winner", "base") for s in ("msp", "energy")}
+    with (run.final_test / "openood" / "winner_msp.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["FPR@95"] in ("12.34", "12.35")
+    assert [row["dataset"] for row in rows] == [*NEAR, "nearood"]
+
+
+def test_export_before_the_final_test_is_refused_with_the_command(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    with pytest.raises(BadInput, match=r"no final test to export.*python -m analysis test"):
+        export_openood(Study.open(tmp_path))

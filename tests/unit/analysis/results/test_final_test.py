@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import analysis
+from analysis.report import sections
+from analysis.results import final_test
+from analysis.study import Study
+from study.errors import BadInput, Interrupted, StudyFailed
+from study.records.files import RunFolder, write_json
+from study.records.frozen import read_frozen
+from study.records.ledger import Ledger
+from tests.fake_run import freeze, make_final_scores, make_run
+
+COLUMNS = [
+    f"{metric}{end}"
+    for metric in ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out")
+    for end in ("", "_low", "_high")
+]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    make_run(tmp_path)
+    found = analysis.load(tmp_path)
+    freeze(found)
+    return found
+
+
+def _stub(monkeypatch: pytest.MonkeyPatch, code: int = 0) -> list[list[str]]:
+    """Stand in for the other process: leaves scores where it succeeds."""
+    calls: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        if code == 0:
+            make_final_scores(RunFolder(Path(command[3])))
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(final_test.subprocess, "run", run)
+    return calls
+
+
+def _note_opening(study: Study, seal: str) -> None:
+    with Ledger(study.folder.ledger) as ledger:
+        ledger.append("test opened", selection=seal)
+
+
+def test_final_test_leaves_the_contracts_table(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = _stub(monkeypatch)
+    table = final_test.run_final_test(study)
+    assert calls[0][1:] == ["-m", "study.final_test", str(study.folder.path)]
+    written = pd.read_parquet(study.folder.final_test / "results.parquet")
+    pd.testing.assert_frame_equal(written, table, check_dtype=False)
+    assert {"model", "dataset", "score", "n_id", "n_ood", *COLUMNS} <= set(written.columns)
+    assert set(written["dataset"]) == {"objects", "textures", "mean"}
+    assert set(written["score"]) == {"msp", "max_logit", "energy"}
+
+
+def test_final_test_a_second_time_is_refused_without_a_reason(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = _stub(monkeypatch)
+    final_test.run_final_test(study)
+    with pytest.raises(BadInput, match="--again"):
+        final_test.run_final_test(study)
+    final_test.run_final_test(study, again="a bug in the table")
+    assert len(calls) == 2
+    assert calls[1][-2:] == ["--again", "a bug in the table"]
+
+
+def test_final_test_that_was_cut_short_opens_nothing_again(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = _stub(monkeypatch)
+    make_final_scores(study.folder)
+    _note_opening(study, read_frozen(study.folder.path)["sha256"])
+    final_test.run_final_test(analysis.load(study.folder.path))
+    assert calls == []
+
+
+def test_final_test_never_takes_the_scores_of_another_choice(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = _stub(monkeypatch)
+    make_final_scores(study.folder)
+    _note_opening(study, "the hash of an earlier choice")
+    final_test.run_final_test(analysis.load(study.folder.path))
+    assert len(calls) == 1
+
+
+def test_final_test_with_earlier_openings_on_this_machine_tells_them(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stub(monkeypatch)
+    final_test.run_final_test(study)
+    earlier = [{"time": "2025-01-01T00:00:00+00:00", "run": "/x/other", "reason": ""}]
+    write_json(study.folder.final_test / "access.json", {"earlier_on_this_machine": earlier})
+    told = sections.final(study)
+    assert told is not None
+    assert told["earlier"] == [
+        {"time": "01 January 2025, 00:00 UTC", "run": "other", "reason": ""}
+    ]
+
+
+def test_final_test_of_an_earlier_choice_is_marked(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stub(monkeypatch)
+    final_test.run_final_test(study)
+    _note_opening(study, "the hash of an earlier choice")
+    told = sections.final(analysis.load(study.folder.path))
+    assert told is not None
+    assert told["stale"]
+    assert told["times"] == 1
+
+
+def test_final_test_of_a_changed_choice_is_refused_before_anything_opens(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = _stub(monkeypatch)
+    text = study.folder.selection.read_text()
+    study.folder.selection.write_text(text.replace('"epoch": ', '"epoch": 1'))
+    with pytest.raises(BadInput, match="does not match its hash"):
+        final_test.run_final_test(study)
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(1, StudyFailed), (2, BadInput), (130, Interrupted), (-9, StudyFailed)]
+)
+def test_final_test_passes_on_how_the_other_process_ended(
+    study: Study, monkeypatch: pytest.MonkeyPatch, code: int, error: type[Exception]
+) -> None:
+    _stub(monkeypatch, code)
+    with pytest.raises(error):
+        final_test.run_final_test(study)
+
+
+def test_final_test_with_a_torn_scores_file_names_it(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_final_scores(study.folder)
+    _note_opening(study, read_frozen(study.folder.path)["sha256"])
+    (study.folder.final_test / "winner.npz").write_bytes(b"PK")
+    with pytest.raises(BadInput, match=r"winner\.npz: not a readable scores file"):
+        final_test.run_final_test(analysis.load(study.folder.path))
