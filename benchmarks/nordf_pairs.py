@@ -148,7 +148,6 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
 def main() -> None:
     """Measure and print."""
     parser = options(__doc__, data=True)
-    parser.add_argument("--repeats", dest="rounds", type=int, help="the same as --rounds")
     parser.add_argument("--threads", type=int, default=1, help="a trial's threads (default 1)")
     parser.add_argument("--batch-size", type=int, help=f"images (default {BATCH_SIZE})")
     given = parser.parse_args()
