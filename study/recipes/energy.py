@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,13 @@ from study.recipes.classifier_params import EnergyParams
 
 
 class OutlierLoss(TrainingLoss):
-    """What the losses against outliers share: the parameters, the cross-entropy, the terms."""
+    """What the losses against outliers share: the parameters, the cross-entropy, the terms.
 
-    def __init__(self, params: EnergyParams) -> None:
+    Attributes:
+        params: the recipe's parameters; those of a loss are made of what its file declares.
+    """
+
+    def __init__(self, params: Any) -> None:
         """The recipe's parameters."""
         super().__init__()
         self.params = params
@@ -51,7 +56,7 @@ class EnergyLoss(OutlierLoss):
     that BatchNorm sees both.
     """
 
-    def __init__(self, params: EnergyParams, m_in: float, m_out: float) -> None:
+    def __init__(self, params: Any, m_in: float, m_out: float) -> None:
         """Margins in nats, resolved; the rest from the recipe's parameters."""
         super().__init__(params)
         self.m_in = m_in

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -15,14 +15,15 @@ from study.data.batches import Batch, evaluation_batches
 from study.data.roles import StudyData
 from study.errors import BadInput
 from study.recipes.base import TrainingLoss
-from study.recipes.outlier_params import Loss, OutlierParams
+from study.recipes.declared_losses import declared_losses
+from study.recipes.outlier_params import OutlierParams
 from study.recipes.registry import make_recipe
 from study.space.spec import load_space
 from study.training.loop import EpochResult, Goal, TrainingState, train
 from tests.toys import toy_data, train_section
 
 CPU = torch.device("cpu")
-LOSSES = get_args(Loss)
+LOSSES = tuple(declared_losses())
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ but for a single number or an index, a generator of the CPU and ``.numpy()`` are
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from study.data import batches
 from study.models.registry import build_classifier
-from study.recipes.outlier_params import Loss
+from study.recipes.declared_losses import declared_losses
 from study.recipes.registry import make_recipe
 from study.training.loop import EpochResult, Goal, train
 from tests.toys import SIZE, toy_data, train_section
@@ -31,7 +31,7 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("cifar10", {"augment": "crop_flip", "detectors": ["knn", "odin"]}),
     ("cifar10", {"fine_tune": "linear"}),
     ("energy", {"optimizer": "adam"}),
-    *(("outliers", {"loss": loss}) for loss in get_args(Loss)),
+    *(("outliers", {"loss": loss}) for loss in declared_losses()),
     ("nordf", {**_SMALL, "reconstruction": "perceptual"}),
     ("baselines", {"detector": "knn"}),
 ]

@@ -1,0 +1,5 @@
+"""The losses against outliers of the recipe ``outliers``, one file each, named as in a YAML.
+
+A file has ``DECLARED``, a literal that ``study.recipes.declared_losses`` reads without importing
+the file (a YAML is checked without torch), and the class ``Loss``, which trains.
+"""
