@@ -12,18 +12,53 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from study.models.names import check_image_size, stride_of
-from study.models.registry import register
+from study.models.names import stride_of
 
 _NATIVE_STRIDE: Final = 32
 _NATIVE_PATCH: Final = 4
-# All trained on ImageNet-1k alone and with its usual normalisation.
-_VARIANTS: Final = {
-    "convnextv2_atto": "convnextv2_atto.fcmae_ft_in1k",
-    "convnextv2_femto": "convnextv2_femto.fcmae_ft_in1k",
-    "convnextv2_pico": "convnextv2_pico.fcmae_ft_in1k",
-    "convnextv2_nano": "convnextv2_nano.fcmae_ft_in1k",
-    "convnext_tiny": "convnext_tiny.fb_in1k",
+# All trained on ImageNet-1k alone and with its usual normalisation. Files of ConvNeXt V2 that were
+# only pre-trained (fcmae) have neither head nor last norm.
+BACKBONES: Final = {
+    "convnextv2_atto": {
+        "strides": (8, 32),
+        "num_features": 320,
+        "dropout": False,
+        "pretrained": "timm/convnextv2_atto.fcmae_ft_in1k",
+        "head": ("head.",),
+        "fresh": ("norm_pre.weight", "norm_pre.bias"),
+    },
+    "convnextv2_femto": {
+        "strides": (8, 32),
+        "num_features": 384,
+        "dropout": False,
+        "pretrained": "timm/convnextv2_femto.fcmae_ft_in1k",
+        "head": ("head.",),
+        "fresh": ("norm_pre.weight", "norm_pre.bias"),
+    },
+    "convnextv2_pico": {
+        "strides": (8, 32),
+        "num_features": 512,
+        "dropout": False,
+        "pretrained": "timm/convnextv2_pico.fcmae_ft_in1k",
+        "head": ("head.",),
+        "fresh": ("norm_pre.weight", "norm_pre.bias"),
+    },
+    "convnextv2_nano": {
+        "strides": (8, 32),
+        "num_features": 640,
+        "dropout": False,
+        "pretrained": "timm/convnextv2_nano.fcmae_ft_in1k",
+        "head": ("head.",),
+        "fresh": ("norm_pre.weight", "norm_pre.bias"),
+    },
+    "convnext_tiny": {
+        "strides": (8, 32),
+        "num_features": 768,
+        "dropout": False,
+        "pretrained": "timm/convnext_tiny.fb_in1k",
+        "head": ("head.",),
+        "fresh": ("norm_pre.weight", "norm_pre.bias"),
+    },
 }
 
 
@@ -61,13 +96,7 @@ class ConvNeXt(nn.Module):
         return self.maps(x).mean(dim=(2, 3))
 
 
-def _enter(name: str, weights: str) -> None:
-    @register(name, dropout=False, pretrained=f"timm/{weights}")
-    def build(*, dropout: float, image_size: int) -> nn.Module:
-        del dropout
-        check_image_size(name, image_size)
-        return ConvNeXt(name, stride_of(name, image_size))
-
-
-for _name, _weights in _VARIANTS.items():
-    _enter(_name, _weights)
+def build(name: str, *, dropout: float, image_size: int) -> nn.Module:
+    """The network of that name, with the stem that the image size asks for."""
+    del dropout
+    return ConvNeXt(name, stride_of(name, image_size))

@@ -11,9 +11,18 @@ from typing import Final
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.models.names import check_image_size, stride_of
-from study.models.registry import register
+from study.models.names import stride_of
 
+BACKBONES: Final = {
+    "densenet121": {
+        "strides": (8, 32),
+        "num_features": 1024,
+        "dropout": True,
+        "pretrained": "torchvision/DenseNet121_Weights.IMAGENET1K_V1",
+        "head": ("classifier.",),
+        "fresh": ("features.conv0.weight",),
+    }
+}
 _NATIVE_STRIDE: Final = 32
 
 
@@ -51,8 +60,6 @@ class DenseNet121(nn.Module):
         return self.maps(x).mean(dim=(2, 3))
 
 
-@register("densenet121", dropout=True, pretrained="torchvision/DenseNet121_Weights.IMAGENET1K_V1")
-def densenet121(*, dropout: float, image_size: int) -> nn.Module:
+def build(name: str, *, dropout: float, image_size: int) -> nn.Module:
     """DenseNet-121: 1024 features."""
-    check_image_size("densenet121", image_size)
-    return DenseNet121(stride_of("densenet121", image_size), dropout)
+    return DenseNet121(stride_of(name, image_size), dropout)

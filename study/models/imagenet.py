@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from study.errors import BadInput
-from study.models.registry import imagenet_weights
+from study.models.names import Declaration, declaration
 from study.models.ssl import Network, network_in
 from study.models.weights import StateDict, load_weights
 
@@ -55,26 +55,6 @@ class Reinitialised:
     layout: str = ""
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """How a library's file differs from the backbone: its head, and what may stay fresh."""
-
-    head: tuple[str, ...]  # prefixes of the classifier's tensors
-    fresh: tuple[str, ...] = ()
-
-
-_LAYOUTS: Final = {
-    "resnet": _Layout(
-        # SwAV keeps its projector beside the network's own tensors.
-        ("fc.", "projection_head.", "prototypes.", "projector."),
-        fresh=("conv1.weight",),
-    ),
-    # Files of ConvNeXt V2 that were only pre-trained (fcmae) have neither head nor last norm.
-    "convnext": _Layout(("head.",), fresh=("norm_pre.weight", "norm_pre.bias")),
-    "vgg": _Layout(("classifier.", "pre_logits.", "head.")),  # torchvision's, timm's
-    "densenet": _Layout(("classifier.",), fresh=("features.conv0.weight",)),
-    "vit": _Layout(("head.",)),
-}
 # timm's norm behind the pooling is ours before it; torchvision's files of DenseNet have names
 # with a point that modules may no longer have.
 _LAST_NORM: Final = (re.compile(r"^head\.norm\."), "norm_pre.")
@@ -88,7 +68,7 @@ def load_imagenet(backbone_name: str, model: nn.Module, path: Path | None) -> Re
     (`study.models.classifier.MEAN`), also those that the library fetches for ViT-Tiny.
 
     Args:
-        backbone_name: its name in the registry.
+        backbone_name: its name in `study.models.names`.
         model: the backbone, freshly built, or what holds it as ``backbone``.
         path: a file with the names of timm or torchvision at its top or in one of the layouts of
             `study.models.ssl`, safetensors or pickled (read without running what a pickle may
@@ -102,7 +82,8 @@ def load_imagenet(backbone_name: str, model: nn.Module, path: Path | None) -> Re
         ValueError: if the backbone has no ImageNet weights, they cannot be fetched or read, or
             they are another network's, naming the tensors. The model is then as it was.
     """
-    weights = imagenet_weights(backbone_name)
+    declared = declaration(backbone_name)
+    weights = declared.pretrained
     if weights is None:
         raise ValueError(f"{backbone_name} has no ImageNet weights; start it from scratch")
     backbone = getattr(model, "backbone", model)
@@ -111,8 +92,7 @@ def load_imagenet(backbone_name: str, model: nn.Module, path: Path | None) -> Re
         network = Network(_fetched(weights), "", ())
     else:
         network = _stored(path, backbone_name, expected)
-    kind = next(kind for kind in _LAYOUTS if backbone_name.startswith(kind))
-    loaded, unfit, told = _matched(expected, network.tensors, _LAYOUTS[kind])
+    loaded, unfit, told = _matched(expected, network.tensors, declared)
     if unfit:
         source = str(path or weights)
         raise ValueError(
@@ -187,7 +167,7 @@ def read_state_dict(path: Path) -> StateDict:
 
 
 def _matched(
-    expected: Mapping[str, Tensor], stored: Mapping[str, Tensor], layout: _Layout
+    expected: Mapping[str, Tensor], stored: Mapping[str, Tensor], declared: Declaration
 ) -> tuple[StateDict, list[str], Reinitialised]:
     """(State dict for the backbone, what does not fit in sentences, what is not as stored)."""
     given = {_renamed(name, expected): tensor for name, tensor in stored.items()}
@@ -199,7 +179,7 @@ def _matched(
         elif found is not None and (fit := _fit(name, found, tensor)) is not None:
             loaded[name] = fit
             fitted.append(name)
-        elif name in layout.fresh:
+        elif name in declared.fresh:
             fresh.append(name)
         elif found is not None:
             other_shape.append(f"{name} ({_shape(found)}, the model has {_shape(tensor)})")
@@ -208,7 +188,7 @@ def _matched(
         else:
             missing.append(name)
     left = [name for name in stored if _renamed(name, expected) not in expected]
-    unused = tuple(name for name in left if name.startswith(layout.head))
+    unused = tuple(name for name in left if name.startswith(declared.head))
     unknown = [name for name in left if name not in unused]
     unfit = [
         f"{what} {_listed(names)}"

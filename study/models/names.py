@@ -1,5 +1,8 @@
 """Names and sizes of the backbones, torch-free: a YAML is checked without loading torch.
 
+Every file of this folder says in a literal ``BACKBONES`` what it builds (`Declaration` has the
+keys). They are read here, not imported, which would bring torch.
+
 The rule of sizes: a backbone takes the largest of its strides that leaves maps of at least 4x4
 (transformers, whose tokens keep one resolution throughout: 8x8), and below that its smallest. So
 ConvNeXt, VGG and DenseNet have stride 8 below 128 pixels and their native 32 from there on; ViT
@@ -8,47 +11,13 @@ has patches of 4 below 64 pixels, of 8 below 128, and its native 16 from there o
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
-
-_CIFAR: Final = (
-    "resnet20",
-    "resnet32",
-    "resnet44",
-    "resnet56",
-    "resnet110",
-    "wrn_40_2",
-    "wrn_16_2",
-    "wrn_16_4",
-    "wrn_28_10",
-)
-_RESNETS: Final = ("resnet18", "resnet50")
-_CONVNEXTS: Final = (
-    "convnextv2_atto",
-    "convnextv2_femto",
-    "convnextv2_pico",
-    "convnextv2_nano",
-    "convnext_tiny",
-)
-
-BACKBONES: tuple[str, ...] = (
-    *_CIFAR,
-    *_RESNETS,
-    *_CONVNEXTS,
-    "vgg16_bn",
-    "densenet121",
-    "vit_tiny",
-)
-"""Every backbone."""
-
-WITHOUT_DROPOUT: tuple[str, ...] = (*_RESNETS, *_CONVNEXTS, "vgg16_bn")
-"""Those that have no place for dropout; a rate above 0 would go unused."""
-
-PRETRAINED: tuple[str, ...] = (*_RESNETS, *_CONVNEXTS, "vgg16_bn", "densenet121", "vit_tiny")
-"""Those with ImageNet weights in torchvision or timm."""
-
-WITH_STEMS: tuple[str, ...] = _RESNETS
-"""Those that can keep the stem of ImageNet: 7x7 of stride 2, and max-pooling."""
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 Stem = Literal["small", "imagenet"]
 Normalisation = Literal["imagenet", "cifar", "half"]
@@ -79,40 +48,178 @@ class Network:
 
 DEFAULT_NETWORK: Final = Network()
 
-ANY_SIZE: tuple[str, ...] = (*_CIFAR, *_RESNETS)
-"""Those whose pooled features take images that their stride does not divide: the maps round up."""
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a file says of one of its backbones; every attribute but ``file`` is a key there.
+
+    Attributes:
+        file: where it stands, and where its ``build(name, *, dropout, image_size)`` is.
+        strides: total strides that it can be built with; `stride_of` chooses by the image size.
+        num_features: width of its penultimate features.
+        dropout: whether it uses the ``dropout`` it is given; one that does not is refused a rate
+            above 0, so that no search varies a number that nothing reads.
+        least_side: a stride must leave maps of so many cells a side; 8 for a ViT, whose grid
+            must hold the image's detail from its first block on.
+        any_size: whether its pooled features take images that the stride does not divide: the
+            maps round up.
+        stems: whether it can keep the stem of ImageNet (7x7 of stride 2, and max-pooling: total
+            stride 32), which its file's ``with_native_stem(network)`` gives it.
+        pretrained: its ImageNet weights, as "timm/..." or "torchvision/..." and that library's
+            name for them; None where it has none.
+        head: prefixes of the classifier's tensors in a file of such weights.
+        fresh: tensors that may keep their fresh weights where such a file has them otherwise.
+    """
+
+    file: Path
+    strides: tuple[int, ...]
+    num_features: int
+    dropout: bool
+    least_side: int = 4
+    any_size: bool = False
+    stems: bool = False
+    pretrained: str | None = None
+    head: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_flag(value: object) -> bool:
+    return type(value) is bool
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(map(_is_number, value))
+
+
+def _are_weights(value: object) -> bool:
+    return isinstance(value, str) and bool(re.match(r"(timm|torchvision)/.", value))
+
+
+_KEYS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
+    "strides": (_are_numbers, "a tuple of whole numbers above 0"),
+    "num_features": (_is_number, "a whole number above 0"),
+    "dropout": (_is_flag, "True or False"),
+    "least_side": (_is_number, "a whole number above 0"),
+    "any_size": (_is_flag, "True or False"),
+    "stems": (_is_flag, "True or False"),
+    "pretrained": (_are_weights, "timm/... or torchvision/..."),
+    "head": (_are_names, "a tuple of strings"),
+    "fresh": (_are_names, "a tuple of strings"),
+}
+_REQUIRED: Final = ("strides", "num_features", "dropout")
+_DECLARES: Final = re.compile(r"^BACKBONES\b", re.MULTILINE)  # only such a file is parsed
+
+
+def gathered(folder: Path) -> Mapping[str, Declaration]:
+    """What the files of a folder declare, by backbone; this file is left out.
+
+    Raises:
+        ValueError: naming file, backbone and rule, if a name is declared twice, a declaration is
+            no literal of the keys of `Declaration`, or its file lacks the function that builds.
+    """
+    found: dict[str, Declaration] = {}
+    for file in sorted(folder.glob("[!.]*.py")):
+        if file.name == Path(__file__).name:
+            continue
+        for name, one in _declared_in(file):
+            if name in found:
+                raise ValueError(f"{file}: {name} is declared already, in {found[name].file}")
+            found[name] = one
+    return MappingProxyType(found)
+
+
+def _declared_in(file: Path) -> Iterator[tuple[str, Declaration]]:
+    text = file.read_text(encoding="utf-8")
+    if not _DECLARES.search(text):
+        return
+    module = ast.parse(text, str(file))
+    functions = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+    for node in module.body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if not any(isinstance(one, ast.Name) and one.id == "BACKBONES" for one in targets):
+            continue
+        if not isinstance(node.value, ast.Dict):
+            raise ValueError(f"{file}: BACKBONES must be a dict, written out")
+        # Entry by entry: of a dict's equal keys the last alone would be left.
+        for key, value in zip(node.value.keys, node.value.values, strict=True):
+            name = _literal(key, f"{file}: BACKBONES")
+            yield name, _declaration(file, name, _literal(value, f"{file}: {name}"), functions)
+
+
+def _literal(node: ast.expr | None, place: str) -> Any:
+    rule = "must be a literal: it is read, not run"
+    if node is None:
+        raise ValueError(f"{place}: {rule}. Write out what ** stands for")
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{place}: {rule}. Write out {ast.unparse(node)}") from error
+
+
+def _declaration(file: Path, name: object, given: object, functions: set[str]) -> Declaration:
+    place = f"{file}: {name}"
+    if not isinstance(name, str) or not isinstance(given, dict):
+        raise ValueError(f"{place}: BACKBONES must map names to dicts")
+    if unknown := [key for key in given if key not in _KEYS]:
+        raise ValueError(f"{place}: unknown key {unknown[0]!r}; there are {sorted(_KEYS)}")
+    if missing := [key for key in _REQUIRED if key not in given]:
+        raise ValueError(f"{place}: needs the key {missing[0]!r}")
+    for key, value in given.items():
+        holds, rule = _KEYS[key]
+        if not holds(value):
+            raise ValueError(f"{place}: {key}: {value!r} must be {rule}")
+    for function in ("build", "with_native_stem") if given.get("stems") else ("build",):
+        if function not in functions:
+            raise ValueError(f"{place}: its file needs a function {function}")
+    return Declaration(file, **given)
+
+
+DECLARED: Final = gathered(Path(__file__).parent)
+"""Every backbone's declaration."""
+
+BACKBONES: tuple[str, ...] = tuple(DECLARED)
+"""Every backbone."""
+
+WITHOUT_DROPOUT: tuple[str, ...] = tuple(n for n, one in DECLARED.items() if not one.dropout)
+"""Those that have no place for dropout; a rate above 0 would go unused."""
+
+PRETRAINED: tuple[str, ...] = tuple(n for n, one in DECLARED.items() if one.pretrained)
+"""Those with ImageNet weights in torchvision or timm."""
+
+WITH_STEMS: tuple[str, ...] = tuple(n for n, one in DECLARED.items() if one.stems)
+"""Those that can keep the stem of ImageNet."""
+
+ANY_SIZE: tuple[str, ...] = tuple(n for n, one in DECLARED.items() if one.any_size)
+"""Those whose pooled features take images that their stride does not divide."""
+
+NUM_FEATURES: Final = MappingProxyType({n: one.num_features for n, one in DECLARED.items()})
+"""Width of the penultimate features of every backbone."""
 
 MIN_IMAGE_SIZE: Final = 8
 """Pixels; no backbone takes less."""
 
-_STRIDES: Final[dict[str, tuple[int, ...]]] = {
-    **dict.fromkeys(_CIFAR, (4,)),
-    **dict.fromkeys(_RESNETS, (8,)),
-    **dict.fromkeys((*_CONVNEXTS, "vgg16_bn", "densenet121"), (8, 32)),
-    "vit_tiny": (4, 8, 16),
-}
-NUM_FEATURES: Final[dict[str, int]] = {
-    **dict.fromkeys(_CIFAR, 64),
-    "wrn_40_2": 128,
-    "wrn_16_2": 128,
-    "wrn_16_4": 256,
-    "wrn_28_10": 640,
-    "resnet18": 512,
-    "resnet50": 2048,
-    "convnextv2_atto": 320,
-    "convnextv2_femto": 384,
-    "convnextv2_pico": 512,
-    "convnextv2_nano": 640,
-    "convnext_tiny": 768,
-    "vgg16_bn": 512,
-    "densenet121": 1024,
-    "vit_tiny": 192,
-}
-"""Width of the penultimate features of every backbone."""
-
-_LEAST_MAPS: Final = 4
-_LEAST_TOKENS: Final = 8  # a ViT's grid must hold the image's detail from its first block on
 _SMALLEST_MAPS: Final = 2  # below, no 3x3 convolution and no up-sampling has anything to work on
+
+
+def declaration(name: str) -> Declaration:
+    """What is declared of a backbone.
+
+    Raises:
+        ValueError: for an unknown name, listing those there are.
+    """
+    if name not in DECLARED:
+        raise ValueError(f"unknown backbone {name!r}; there are {sorted(BACKBONES)}")
+    return DECLARED[name]
 
 
 def stride_of(name: str, image_size: int = 32) -> int:
@@ -121,11 +228,9 @@ def stride_of(name: str, image_size: int = 32) -> int:
     Raises:
         ValueError: for an unknown name, listing those there are.
     """
-    if name not in _STRIDES:
-        raise ValueError(f"unknown backbone {name!r}; there are {sorted(BACKBONES)}")
-    least = _LEAST_TOKENS if name == "vit_tiny" else _LEAST_MAPS
-    strides = _STRIDES[name]
-    return max((s for s in strides if image_size // s >= least), default=min(strides))
+    one = declaration(name)
+    fitting = (stride for stride in one.strides if image_size // stride >= one.least_side)
+    return max(fitting, default=min(one.strides))
 
 
 def size_fault(name: str, image_size: int, *, maps: bool = True) -> str:

@@ -1,33 +1,34 @@
 """Backbones by name.
 
-To add one: write a file in this folder with a builder under ``@register("name", ...)``, name the
-file in `_MODULES` and the backbone in `study.models.names` (a test compares the two). A builder
-takes ``dropout`` and ``image_size`` and returns a `study.models.classifier.Backbone`: maps of a
-total stride, and their mean as features. A library that it needs is imported inside the builder,
-so that only those pay for it who use it:
+To add one, write a file in this folder, and nothing else: a literal ``BACKBONES`` that declares it
+(`study.models.names.Declaration` has the keys; it is read without running the file), and a
+function ``build`` that returns a `study.models.classifier.Backbone`: maps of a total stride, and
+their mean as features. Fresh weights come from torch's global generator, which is seeded around
+``build``. A library that it needs is imported where it is used, so that only those pay for it who
+take the backbone:
 
-    @register("tiny", dropout=False)
-    def tiny(*, dropout: float, image_size: int) -> nn.Module:
+    BACKBONES: Final = {"tiny": {"strides": (4,), "num_features": 16, "dropout": False}}
+
+    def build(name: str, *, dropout: float, image_size: int) -> nn.Module:
         return Tiny()
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from study.models.names import (
+    DECLARED,
     DEFAULT_NETWORK,
-    MIN_IMAGE_SIZE,
     NORMALISATIONS,
     WITH_STEMS,
     Network,
     check_image_size,
+    declaration,
 )
 
 if TYPE_CHECKING:
@@ -35,72 +36,17 @@ if TYPE_CHECKING:
 
     from study.models.classifier import Classifier
 
-# Imported when a name is first asked for: they bring torch, which the registry does not.
-_MODULES: Final = (
-    "study.models.resnet_cifar",
-    "study.models.wrn",
-    "study.models.torchvision_resnet",
-    "study.models.convnext",
-    "study.models.vgg",
-    "study.models.densenet",
-    "study.models.vit",
-)
 
+class BackboneFile(Protocol):
+    """The module of a backbone's file; one with a single stem lacks the second function."""
 
-class Builder(Protocol):
-    """Builds a backbone with fresh weights from torch's global generator."""
-
-    def __call__(self, *, dropout: float, image_size: int) -> nn.Module:
-        """A `study.models.classifier.Backbone`."""
+    def build(self, name: str, *, dropout: float, image_size: int) -> nn.Module:
+        """A `study.models.classifier.Backbone` with fresh weights from the global generator."""
         ...
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A registered backbone.
-
-    Attributes:
-        build: its builder.
-        dropout: whether the builder can place dropout.
-        pretrained: its ImageNet weights, as "timm/..." or "torchvision/..." and that library's
-            name for them; None where it has none.
-    """
-
-    build: Builder
-    dropout: bool
-    pretrained: str | None = None
-
-
-BACKBONES: Final[dict[str, Entry]] = {}
-
-
-def register(
-    name: str, *, dropout: bool, pretrained: str | None = None
-) -> Callable[[Builder], Builder]:
-    """Enter a builder under ``name``.
-
-    Args:
-        name: what a space calls the backbone.
-        dropout: whether it uses the ``dropout`` it is given; one that does not is refused a rate
-            above 0, so that no search varies a number that nothing reads.
-        pretrained: see `Entry`.
-
-    Raises:
-        ValueError: if the name is taken.
-    """
-
-    def enter(builder: Builder) -> Builder:
-        if name in BACKBONES:
-            raise ValueError(f"backbone {name!r} is registered twice")
-        BACKBONES[name] = Entry(builder, dropout, pretrained)
-        return builder
-
-    return enter
-
-
-def backbone_names() -> tuple[str, ...]:
-    """Every name that `build_classifier` takes, sorted."""
-    return tuple(sorted(_entries()))
+    def with_native_stem(self, network: nn.Module) -> None:
+        """Give what ``build`` returned the stem of ImageNet, with fresh weights."""
+        ...
 
 
 def source_file(backbone: str) -> Path:
@@ -109,25 +55,7 @@ def source_file(backbone: str) -> Path:
     Raises:
         ValueError: for an unknown name, listing those there are.
     """
-    return Path(inspect.getfile(inspect.unwrap(_entry(backbone).build)))
-
-
-def takes_dropout(backbone: str) -> bool:
-    """Whether ``backbone`` can have dropout.
-
-    Raises:
-        ValueError: for an unknown name, listing those there are.
-    """
-    return _entry(backbone).dropout
-
-
-def imagenet_weights(backbone: str) -> str | None:
-    """The ImageNet weights that ``backbone`` has in its library; see `Entry`.
-
-    Raises:
-        ValueError: for an unknown name, listing those there are.
-    """
-    return _entry(backbone).pretrained
+    return declaration(backbone).file
 
 
 def build_classifier(
@@ -144,7 +72,7 @@ def build_classifier(
     Dropout itself, in training, draws from torch's global generator: seed it for each epoch.
 
     Args:
-        backbone: one of `backbone_names`.
+        backbone: one of `study.models.names.BACKBONES`.
         num_classes: K >= 2.
         dropout: probability of dropping a unit, in [0, 1).
         image_size: height and width of the images in pixels, >= 8; a multiple of the backbone's
@@ -162,21 +90,23 @@ def build_classifier(
     from study.models.classifier import Classifier
 
     size = network.image_size or image_size
-    entry = _checked(backbone, dropout, size)
+    _check(backbone, dropout, size, maps=False)
+    if network.stem == "imagenet":
+        _check_native_stem(backbone, size)
     mean, std = NORMALISATIONS[network.normalisation]
+    file = _file_of(backbone)
     with seeded(seed):
-        body = entry.build(dropout=dropout, image_size=size)
+        body = file.build(backbone, dropout=dropout, image_size=size)
         if network.stem == "imagenet":
-            _with_native_stem(backbone, body, size)
+            file.with_native_stem(body)
         return Classifier(body, num_classes, mean=mean, std=std, image_size=network.image_size)
 
 
-def _with_native_stem(backbone: str, body: nn.Module, image_size: int) -> None:
+def _check_native_stem(backbone: str, image_size: int) -> None:
     if backbone not in WITH_STEMS:
         raise ValueError(f"stem: imagenet is of {list(WITH_STEMS)}, and not of {backbone}")
     if image_size < 32:
         raise ValueError(f"image_size: {image_size}; stem: imagenet has stride 32 and needs that")
-    import_module("study.models.torchvision_resnet").with_native_stem(body)
 
 
 def build_backbone(
@@ -185,7 +115,7 @@ def build_backbone(
     """A backbone alone, with the fresh weights that `build_classifier` gives it for that seed.
 
     Args:
-        name: one of `backbone_names`.
+        name: one of `study.models.names.BACKBONES`.
         dropout: as for `build_classifier`.
         image_size: pixels, a multiple of the backbone's stride: its maps are to divide the image.
         seed: of the initialisation.
@@ -196,22 +126,24 @@ def build_backbone(
     Raises:
         ValueError: as `build_classifier`, and for an image size that the stride does not divide.
     """
-    entry = _checked(name, dropout, image_size)
-    check_image_size(name, image_size)
+    _check(name, dropout, image_size, maps=True)
     with seeded(seed):
-        return entry.build(dropout=dropout, image_size=image_size)
+        return _file_of(name).build(name, dropout=dropout, image_size=image_size)
 
 
-def _checked(backbone: str, dropout: float, image_size: int) -> Entry:
-    entry = _entry(backbone)
+def _check(backbone: str, dropout: float, image_size: int, *, maps: bool) -> None:
+    declared = declaration(backbone)
     if not 0.0 <= dropout < 1.0:
         raise ValueError(f"dropout: {dropout} must be in [0, 1)")
-    if dropout > 0 and not entry.dropout:
-        able = [name for name, other in sorted(BACKBONES.items()) if other.dropout]
+    if dropout > 0 and not declared.dropout:
+        able = sorted(name for name, other in DECLARED.items() if other.dropout)
         raise ValueError(f"dropout: {dropout}, but {backbone} has none; these have: {able}")
-    if image_size < MIN_IMAGE_SIZE:
-        raise ValueError(f"image_size: {image_size} must be at least {MIN_IMAGE_SIZE} pixels")
-    return entry
+    check_image_size(backbone, image_size, maps=maps)
+
+
+def _file_of(backbone: str) -> BackboneFile:
+    # Imported when the name is asked for: it brings torch, which the registry does not.
+    return cast(BackboneFile, import_module(f"study.models.{declaration(backbone).file.stem}"))
 
 
 @contextmanager
@@ -226,16 +158,3 @@ def seeded(seed: int) -> Iterator[None]:
         # Not torch.manual_seed, which would also reseed the accelerators.
         torch.default_generator.manual_seed(seed)
         yield
-
-
-def _entries() -> dict[str, Entry]:
-    for module in _MODULES:
-        import_module(module)
-    return BACKBONES
-
-
-def _entry(backbone: str) -> Entry:
-    entries = _entries()
-    if backbone not in entries:
-        raise ValueError(f"unknown backbone {backbone!r}; there are {list(backbone_names())}")
-    return entries[backbone]

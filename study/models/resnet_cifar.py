@@ -9,9 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.models.classifier import init_convolutions
-from study.models.registry import register
 
-_DEPTHS: Final = (20, 32, 44, 56, 110)
+BACKBONES: Final = {
+    "resnet20": {"strides": (4,), "num_features": 64, "dropout": True, "any_size": True},
+    "resnet32": {"strides": (4,), "num_features": 64, "dropout": True, "any_size": True},
+    "resnet44": {"strides": (4,), "num_features": 64, "dropout": True, "any_size": True},
+    "resnet56": {"strides": (4,), "num_features": 64, "dropout": True, "any_size": True},
+    "resnet110": {"strides": (4,), "num_features": 64, "dropout": True, "any_size": True},
+}
 _WIDTHS: Final = (16, 32, 64)
 
 
@@ -89,12 +94,7 @@ def _stage(num_in: int, num_out: int, stride: int, num_blocks: int, dropout: flo
     return nn.Sequential(*blocks)
 
 
-def _enter(depth: int) -> None:
-    @register(f"resnet{depth}", dropout=True)
-    def build(*, dropout: float, image_size: int) -> nn.Module:
-        del image_size  # any will do: the mean over space takes what is left
-        return CifarResNet(depth, dropout)
-
-
-for _depth in _DEPTHS:
-    _enter(_depth)
+def build(name: str, *, dropout: float, image_size: int) -> nn.Module:
+    """A CIFAR ResNet of the depth in its name: 64 features."""
+    del image_size  # any will do: the mean over space takes what is left
+    return CifarResNet(int(name.removeprefix("resnet")), dropout)

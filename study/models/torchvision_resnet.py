@@ -7,10 +7,35 @@ appendix B.9) use for CIFAR-10.
 
 from __future__ import annotations
 
+from typing import Final
+
 from torch import Tensor, nn
 
 from study.models.classifier import init_convolutions
-from study.models.registry import register
+
+BACKBONES: Final = {
+    "resnet18": {
+        "strides": (8,),
+        "num_features": 512,
+        "dropout": False,
+        "any_size": True,
+        "stems": True,
+        "pretrained": "torchvision/ResNet18_Weights.IMAGENET1K_V1",
+        # SwAV keeps its projector beside the network's own tensors.
+        "head": ("fc.", "projection_head.", "prototypes.", "projector."),
+        "fresh": ("conv1.weight",),
+    },
+    "resnet50": {
+        "strides": (8,),
+        "num_features": 2048,
+        "dropout": False,
+        "any_size": True,
+        "stems": True,
+        "pretrained": "torchvision/ResNet50_Weights.IMAGENET1K_V2",
+        "head": ("fc.", "projection_head.", "prototypes.", "projector."),
+        "fresh": ("conv1.weight",),
+    },
+}
 
 
 class SmallImageResNet(nn.Module):
@@ -55,15 +80,7 @@ def with_native_stem(network: nn.Module) -> None:
     init_convolutions(network.conv1)
 
 
-@register("resnet18", dropout=False, pretrained="torchvision/ResNet18_Weights.IMAGENET1K_V1")
-def resnet18(*, dropout: float, image_size: int) -> nn.Module:
-    """ResNet-18: 512 features."""
+def build(name: str, *, dropout: float, image_size: int) -> nn.Module:
+    """The network of that name, with the small stem."""
     del dropout, image_size
-    return SmallImageResNet("resnet18")
-
-
-@register("resnet50", dropout=False, pretrained="torchvision/ResNet50_Weights.IMAGENET1K_V2")
-def resnet50(*, dropout: float, image_size: int) -> nn.Module:
-    """ResNet-50: 2048 features."""
-    del dropout, image_size
-    return SmallImageResNet("resnet50")
+    return SmallImageResNet(name)

@@ -12,9 +12,17 @@ from typing import Final
 from torch import Tensor, nn
 
 from study.models.classifier import init_convolutions
-from study.models.names import check_image_size, stride_of
-from study.models.registry import register
+from study.models.names import stride_of
 
+BACKBONES: Final = {
+    "vgg16_bn": {
+        "strides": (8, 32),
+        "num_features": 512,
+        "dropout": False,
+        "pretrained": "torchvision/VGG16_BN_Weights.IMAGENET1K_V1",
+        "head": ("classifier.", "pre_logits.", "head."),  # torchvision's, timm's
+    }
+}
 _NATIVE_STRIDE: Final = 32
 
 
@@ -54,9 +62,7 @@ def _left_out(stride: int) -> int:
     return (_NATIVE_STRIDE // stride).bit_length() - 1
 
 
-@register("vgg16_bn", dropout=False, pretrained="torchvision/VGG16_BN_Weights.IMAGENET1K_V1")
-def vgg16_bn(*, dropout: float, image_size: int) -> nn.Module:
+def build(name: str, *, dropout: float, image_size: int) -> nn.Module:
     """VGG-16-BN: 512 features."""
     del dropout
-    check_image_size("vgg16_bn", image_size)
-    return Vgg16(stride_of("vgg16_bn", image_size))
+    return Vgg16(stride_of(name, image_size))

@@ -7,11 +7,26 @@ class token takes part in attention, as in the public weights, and is not read.
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor, nn
 
-from study.models.names import check_image_size, stride_of
-from study.models.registry import register
+from study.models.names import stride_of
+
+BACKBONES: Final = {
+    "vit_tiny": {
+        "strides": (4, 8, 16),
+        "num_features": 192,
+        "dropout": True,
+        "least_side": 8,
+        # DeiT's weights: the same network, trained on ImageNet-1k alone and with its usual
+        # normalisation, where those under ViT-Tiny's own name have seen ImageNet-21k and take
+        # other means.
+        "pretrained": "timm/deit_tiny_patch16_224.fb_in1k",
+        "head": ("head.",),
+    }
+}
 
 
 class VisionTransformer(nn.Module):
@@ -62,10 +77,6 @@ class VisionTransformer(nn.Module):
         return self.maps(x).mean(dim=(2, 3))
 
 
-# DeiT's weights: the same network, trained on ImageNet-1k alone and with its usual normalisation,
-# where those under ViT-Tiny's own name have seen ImageNet-21k and take other means.
-@register("vit_tiny", dropout=True, pretrained="timm/deit_tiny_patch16_224.fb_in1k")
-def vit_tiny(*, dropout: float, image_size: int) -> nn.Module:
+def build(name: str, *, dropout: float, image_size: int) -> nn.Module:
     """ViT-Tiny: 192 features."""
-    check_image_size("vit_tiny", image_size)
-    return VisionTransformer(image_size, stride_of("vit_tiny", image_size), dropout)
+    return VisionTransformer(image_size, stride_of(name, image_size), dropout)

@@ -9,9 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.models.classifier import init_convolutions
-from study.models.registry import register
 
-_VARIANTS: Final = ((40, 2), (16, 2), (16, 4), (28, 10))
+BACKBONES: Final = {
+    "wrn_40_2": {"strides": (4,), "num_features": 128, "dropout": True, "any_size": True},
+    "wrn_16_2": {"strides": (4,), "num_features": 128, "dropout": True, "any_size": True},
+    "wrn_16_4": {"strides": (4,), "num_features": 256, "dropout": True, "any_size": True},
+    "wrn_28_10": {"strides": (4,), "num_features": 640, "dropout": True, "any_size": True},
+}
 
 
 class Block(nn.Module):
@@ -82,12 +86,8 @@ def _stage(num_in: int, num_out: int, stride: int, num_blocks: int, dropout: flo
     return nn.Sequential(*blocks)
 
 
-def _enter(depth: int, width: int) -> None:
-    @register(f"wrn_{depth}_{width}", dropout=True)
-    def build(*, dropout: float, image_size: int) -> nn.Module:
-        del image_size  # any will do: the mean over space takes what is left
-        return WideResNet(depth, width, dropout)
-
-
-for _depth, _width in _VARIANTS:
-    _enter(_depth, _width)
+def build(name: str, *, dropout: float, image_size: int) -> nn.Module:
+    """A wide residual network of the depth and the width in its name."""
+    del image_size  # any will do: the mean over space takes what is left
+    depth, width = (int(part) for part in name.split("_")[1:])
+    return WideResNet(depth, width, dropout)

@@ -132,7 +132,8 @@ def _dropout(model: Mapping[str, Any], search: Mapping[str, Search], faults: Fau
     )
     shown = [model["dropout"]] if "dropout" in model else []
     rule = f"{', '.join(without)} has no dropout, so this would go unused"
-    way_out = "Take it out, or choose a CIFAR ResNet, a WRN, densenet121 or vit_tiny."
+    able = [name for name in BACKBONES if name not in WITHOUT_DROPOUT]
+    way_out = f"Take it out, or choose one of {', '.join(able)}."
     faults.add(path, rule, way_out, *shown)
 
 

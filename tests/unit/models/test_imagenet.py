@@ -11,6 +11,7 @@ from torchvision import models
 
 from study.models import imagenet
 from study.models.imagenet import Reinitialised, load_imagenet, read_state_dict
+from study.models.names import PRETRAINED, declaration
 from study.models.registry import build_backbone, build_classifier
 
 TORCHVISION_S = ("resnet18", "resnet50", "vgg16_bn", "densenet121")
@@ -267,7 +268,7 @@ def test_weights_that_cannot_be_fetched_raise_with_the_way_out(monkeypatch):
     monkeypatch.setattr(models, "get_weight", offline)
     for name in ("convnextv2_atto", "densenet121"):
         with pytest.raises(ValueError, match=r"cannot be fetched \(OSError: no route .* give"):
-            imagenet._fetched(imagenet.imagenet_weights(name))
+            imagenet._fetched(declaration(name).pretrained)
 
 
 def test_weights_that_the_library_fetches_go_in_like_a_file_s(monkeypatch):
@@ -287,10 +288,8 @@ def test_weights_that_the_library_fetches_go_in_like_a_file_s(monkeypatch):
 
 
 def test_names_of_imagenet_weights_exist_in_their_libraries():
-    from study.models.names import PRETRAINED
-
     for name in PRETRAINED:
-        library, _, weights = imagenet.imagenet_weights(name).partition("/")
+        library, _, weights = declaration(name).pretrained.partition("/")
         if library == "timm":
             assert timm.get_pretrained_cfg(weights).has_weights
         else:

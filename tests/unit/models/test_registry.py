@@ -6,15 +6,7 @@ import torch
 from torch import nn
 
 from study.models import names
-from study.models.registry import (
-    BACKBONES,
-    backbone_names,
-    build_backbone,
-    build_classifier,
-    imagenet_weights,
-    register,
-    takes_dropout,
-)
+from study.models.registry import build_backbone, build_classifier, source_file
 
 # With a head of ten classes, as public implementations of each network count them.
 NUM_PARAMETERS = {
@@ -61,15 +53,11 @@ NUM_FEATURES = {
 
 
 def test_backbone_names_are_all_those_promised():
-    assert set(backbone_names()) == set(NUM_PARAMETERS) | set(NATIVE_PARAMETERS)
+    assert set(names.BACKBONES) == set(NUM_PARAMETERS) | set(NATIVE_PARAMETERS)
 
 
-def test_names_that_a_space_may_use_are_those_registered():
-    assert sorted(names.BACKBONES) == list(backbone_names())
-
-
-def test_names_with_imagenet_weights_are_those_registered():
-    assert {name for name in names.BACKBONES if imagenet_weights(name)} == set(names.PRETRAINED)
+def test_names_with_imagenet_weights_are_all_those_promised():
+    assert set(names.PRETRAINED) == {"resnet18", "resnet50", *NATIVE_PARAMETERS}
 
 
 @pytest.mark.parametrize("name", NUM_PARAMETERS)
@@ -123,12 +111,10 @@ def test_build_classifier_unknown_name_raises_with_those_there_are():
     with pytest.raises(ValueError, match=r"unknown backbone 'resnet21'.*'resnet20'.*'wrn_40_2'"):
         build_classifier("resnet21", 10, seed=0)
     with pytest.raises(ValueError, match="unknown backbone"):
-        takes_dropout("resnet21")
+        source_file("resnet21")
 
 
 def test_build_classifier_dropout_where_there_is_none_raises():
-    assert takes_dropout("wrn_40_2")
-    assert not takes_dropout("resnet18")
     with pytest.raises(ValueError, match=r"resnet18 has none; these have:.*wrn_40_2"):
         build_classifier("resnet18", 10, dropout=0.3, seed=0)
 
@@ -170,22 +156,6 @@ def test_build_backbone_argument_outside_range_raises(changes, match):
     arguments = {"name": "resnet20", "seed": 0} | changes
     with pytest.raises(ValueError, match=match):
         build_backbone(**arguments)
-
-
-def test_register_new_backbone_builds_by_name(monkeypatch):
-    backbone_names()  # the project's own enter the real registry, not the copy
-    monkeypatch.setattr("study.models.registry.BACKBONES", dict(BACKBONES))
-
-    @register("flat", dropout=False)
-    def flat(*, dropout, image_size):
-        module = nn.Sequential(nn.Flatten(), nn.Linear(3 * image_size**2, 5))
-        module.num_features = 5
-        return module
-
-    model = build_classifier("flat", 3, image_size=8, seed=0)
-    assert model(torch.rand(2, 3, 8, 8)).shape == (2, 3)
-    with pytest.raises(ValueError, match="'flat' is registered twice"):
-        register("flat", dropout=False)(flat)
 
 
 def test_registry_import_brings_no_torch():

@@ -314,11 +314,7 @@ def test_names_agree_with_the_registries() -> None:
     from study.data.demo import demo_names
     from study.data.names import DEMO_SETS, EXTERNAL_SETS, SYNTHETIC_SETS
     from study.data.synthetic import SYNTHETIC_NAMES
-    from study.models.names import BACKBONES, WITHOUT_DROPOUT
-    from study.models.registry import backbone_names, takes_dropout
 
     assert set(EXTERNAL_SETS) == set(names.KNOWN_SETS)
     assert set(DEMO_SETS) == set(demo_names())
     assert set(SYNTHETIC_SETS) == set(SYNTHETIC_NAMES)
-    assert set(BACKBONES) == set(backbone_names())
-    assert {n for n in BACKBONES if not takes_dropout(n)} == set(WITHOUT_DROPOUT)
