@@ -21,7 +21,8 @@ from study.watch.scoreboard import IMAGES_PER_S
 from study.weights.checkpoint import drop_checkpoints
 from study.weights.checkpoint_budget import CheckpointBudget
 
-_TABLES_EVERY_S = 10.0
+_TABLES_EVERY_S = 10.0  # at the most often
+_TABLES_SHARE = 0.05  # of the time, at the most: those of thousands of trials take a while
 
 
 class ProgressObserver(Observer):
@@ -109,13 +110,13 @@ class RecordsObserver(Observer):
         name, directions = run.path.resolve().name, decisions.plan.directions
         self._database = StudyDatabase(run.study_db, name, directions)
         self._update_database()
-        self._written = 0.0
+        self._due = 0.0
         self._write(live=True)
 
     @override
     def epoch(self, record: TrialRecord) -> None:
         """Write the tables if that was some time ago."""
-        if time.monotonic() - self._written > _TABLES_EVERY_S:
+        if time.monotonic() > self._due:
             self._write(live=True)
 
     def trial_ended(self, record: TrialRecord) -> None:
@@ -158,7 +159,9 @@ class RecordsObserver(Observer):
         self._decisions.note("weights dropped", trials=trials, bytes=size)
 
     def _write(self, *, live: bool) -> None:
+        begun = time.monotonic()
         if self._decisions.trials:
             rule = self._setup.spec.select.checkpoint
             write_tables(self._run, self._decisions.trials, self._setup.params, rule, live=live)
-        self._written = time.monotonic()
+        ended = time.monotonic()
+        self._due = ended + max(_TABLES_EVERY_S, (ended - begun) / _TABLES_SHARE)
