@@ -76,7 +76,8 @@ def test_full_disk_exits_1_says_so_and_how_to_go_on(
     error: Exception,
 ) -> None:
     def fail(*_: Any, **__: Any) -> str:
-        with Ledger(tmp_path / "run" / "ledger.jsonl"):
+        with Ledger(tmp_path / "run" / "ledger.jsonl") as ledger:
+            ledger.append("started")
             raise error
 
     monkeypatch.setattr(run, "run_study", fail)
