@@ -114,8 +114,9 @@ class Correction:
         """How it was obtained, as a sentence for a paper."""
         also = "; the seeds were drawn anew too" if self.num_seeds > 1 else ""
         return (
-            f"The whole selection ({self.num_candidates} candidates, {self.num_cells} epochs) was "
-            f"repeated on {self.num_resamples} bootstrap resamples of the validation images, by "
+            f"The whole selection ({_counted(self.num_candidates, 'candidate')}, "
+            f"{_counted(self.num_cells, 'epoch')}) was "
+            f"repeated on {self.num_resamples:,} bootstrap resamples of the validation images, by "
             f"source group, ID and OOD apart{also}; what each resample's winner loses on images "
             "left out of it, over the square root of 2, is the optimism that was taken off."
         )
@@ -136,6 +137,10 @@ class _Resampled:
     outside: Values
     seeds: Floats | None
     picks: Picks
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def correct(
