@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,3 +100,14 @@ def test_interval_of_a_mean_covers_the_truth() -> None:
         low, high = percentile_interval(drawn)
         covered += low <= 0.8 <= high
     assert covered >= 180
+
+
+@pytest.mark.parametrize(
+    ("level", "ends"), [(0.95, (25, 975)), (0.9, (50, 950)), (0.5, (250, 750))]
+)
+def test_interval_leaves_half_of_what_is_left_over_at_each_end(
+    level: float, ends: tuple[float, float]
+) -> None:
+    interval = percentile_interval(np.arange(1001.0), level)
+    np.testing.assert_allclose(tuple(interval), ends)
+    assert interval.level == level

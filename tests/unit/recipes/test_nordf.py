@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from study.data.roles import StudyData, TrainID
 from study.errors import BadInput, TrialFailed
@@ -249,3 +250,19 @@ def test_trial_comes_back_from_its_folder_with_scores_and_similarity(tmp_path: P
     for name, values in again.ood["far"].scores.items():
         np.testing.assert_allclose(kept[name][-1], values, rtol=1e-6, err_msg=name)
     assert "similarity.log_scale" in saved.loss
+
+
+def test_similarity_pushes_apart_the_pairs_of_different_classes_alone() -> None:
+    recipe = _recipe(same_class_share=0.25)
+    model = _model(recipe).eval()
+    batch = next(recipe.batches(toy_data(), seed=0, epoch=1, device=CPU))
+    assert isinstance(model, NordF)
+    assert batch.pairs is not None
+    first, second = batch.pairs.unbind(dim=1)
+    different = batch.labels[first] != batch.labels[second]
+    assert int(different.sum()) not in (0, len(different) / 2, len(different))
+    upper = model.branches(batch.images, reconstruct=False).upper
+    cosines = functional.cosine_similarity(upper[first], upper[second])
+    terms = recipe.loss()(model, batch)
+    assert int(terms["num_different"]) == int(different.sum())
+    torch.testing.assert_close(terms["different_cosine_sum"], cosines[different].sum())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -244,3 +245,18 @@ def test_another_loss_is_searched_as_the_space_says() -> None:
         "outlier_exposure", [*overrides, "search.energy_weight={loguniform: [0.01, 0.3]}"]
     )
     assert spec.train["loss"] == "energy_logistic"
+
+
+@pytest.mark.parametrize("detectors", [[], ["gen"]])
+def test_energy_is_scored_at_the_temperature_of_the_loss(
+    data: StudyData, detectors: list[str]
+) -> None:
+    recipe = make_recipe("energy", train_section("energy", temperature=2.5, detectors=detectors))
+    model = _model().eval()
+    (images, *_) = evaluation_batches(data.val_id.images, 8)
+    with torch.inference_mode():
+        fitted = recipe.fit(model, data, CPU)
+        scores = recipe.score(model, images, fitted)[1]
+        logits = model(images).double()
+    wanted = -2.5 * (logits / 2.5).logsumexp(dim=1)
+    np.testing.assert_allclose(scores["energy"], wanted.numpy(), rtol=1e-6)

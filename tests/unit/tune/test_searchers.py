@@ -163,3 +163,11 @@ def test_grid_and_conditions_take_the_points_as_they_are(tmp_path: Path) -> None
 
 def test_plan_without_objectives_minimises_one() -> None:
     assert toy_plan().directions == ("minimize",)
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "hyperband", "median"])
+def test_no_trial_is_stopped_within_its_grace_epochs(tmp_path: Path, scheduler: str) -> None:
+    plan = {"scheduler": scheduler, "searcher": "random", "max_epochs": 9, "grace_epochs": 3}
+    decisions = run_toy_search(tmp_path / "ledger", 20, **plan)
+    stopped = [len(one.epochs) for one in decisions.trials if one.status == "pruned"]
+    assert min(stopped) == 3
