@@ -12,19 +12,28 @@ import pandas as pd
 from analysis.bases import seen, seen_lines
 from analysis.choice.frozen import corrected_of, corrected_text, freeze_choice, wins_text
 from analysis.choice.selection import ID_ACCURACY, Selection, select, summary_row
-from analysis.labels import metric_label, parameter_label, score_label
-from analysis.numbers import form_of, number, percent, points, value_text, with_interval
-from analysis.report.confirmation_view import confirming_table
-from analysis.report.effects_view import effect_notes, effect_tables
-from analysis.report.latex import effects_table, results_table
-from analysis.report.openood import export_openood
+from analysis.numbers import (
+    form_of,
+    metric_label,
+    number,
+    parameter_label,
+    percent,
+    points,
+    score_label,
+    value_text,
+    with_interval,
+)
 from analysis.report.page import make_report, write_made, write_report
+from analysis.report.papers import effects_table, export_openood, results_table
 from analysis.report.sections import MODEL_LABELS
-from analysis.report.selection_view import (
+from analysis.report.views import (
     alternative_lines,
     alternative_tables,
     candidate_table,
     chosen_line,
+    confirming_table,
+    effect_notes,
+    effect_tables,
 )
 from analysis.results.effects import effects
 from analysis.results.final_test import results_path, run_final_test

@@ -9,13 +9,12 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.choice.alternatives import NUM_SPLITS, alternatives
+from analysis.choice.alternatives import NUM_SPLITS, alternatives, stability
 from analysis.choice.cells import cells_of_study
 from analysis.choice.confirmation import confirmed_table
 from analysis.choice.corrected import Correction, correct_study
 from analysis.choice.pareto import Front, front_of, pareto
 from analysis.choice.selection import Selection, select
-from analysis.choice.stability import stability
 from analysis.plots import confirmation as confirmation_plots
 from analysis.plots import margins as margin_plots
 from analysis.plots import scores as score_plots
@@ -58,7 +57,7 @@ class Study(Records):
         return alternatives(cells, num_splits=num_splits, seed=chosen.seed)
 
     def stability(self) -> pd.DataFrame:
-        """The choice without each OOD validation set, see ``analysis.choice.stability``."""
+        """The choice without each OOD validation set, see ``analysis.choice.alternatives``."""
         chosen = select(self, num_resamples=1)
         return stability(cells_of_study(self, chosen.compared), seed=chosen.seed)
 
@@ -93,7 +92,7 @@ class Study(Records):
         return margin_plots.reached_energies(self)
 
     def confirmed(self) -> pd.DataFrame:
-        """Candidates on fresh seeds, see ``analysis.report.confirmation_view.confirmed_table``."""
+        """Candidates on fresh seeds, see ``analysis.report.views.confirmed_table``."""
         return confirmed_table(self)
 
     def arm_means(self, metric: str | None = None) -> pd.DataFrame:

@@ -25,8 +25,8 @@ from torch import nn
 
 from study.data.roles import StudyData
 from study.models.registry import build_classifier
+from study.recipes.frozen_features import Frozen
 from study.recipes.registry import make_recipe
-from study.training.features import Frozen
 from study.training.loop import Goal, train
 
 TARGET = 20.0

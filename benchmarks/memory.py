@@ -150,8 +150,8 @@ def new_setting(root: Path | None, share: float, run: Path) -> TrialSetting:
     """What a study's trials share, weights of a base among it."""
     from study.models.registry import build_classifier
     from study.training.loop import Goal
+    from study.training.starting import Starting
     from study.training.trial import TrialSetting
-    from study.weights.starting import Starting
 
     state = build_classifier("resnet20", 10, seed=0).state_dict()
     weights = {name: tensor.numpy() for name, tensor in state.items()}

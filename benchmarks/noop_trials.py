@@ -91,17 +91,17 @@ def _in_a_process(part: str, trials: int) -> float:
 
 def our_seconds(folder: Path, trials: int) -> float:
     """Seconds that ``trials`` no-op trials take through the project's tuner."""
-    import study.tune.trainable  # noqa: F401 - a study imports it, and Ray Tune with it, before Ray is up
+    import study.tune.ray_trainable  # noqa: F401 - a study imports it, and Ray Tune with it, before Ray is up
     from study.records.files import RunFolder
     from study.records.ledger import Ledger
     from study.tune.decisions import Decisions
+    from study.tune.observers import ProgressObserver, RecordsObserver
     from study.tune.ray_tuner import ray_running, run_session
     from study.tune.resources import plan_resources
     from study.tune.searching import search_plan
     from study.tune.session import Limits, Session
-    from study.watch.observers import ProgressObserver, RecordsObserver
+    from study.tune.tensorboard import TensorBoardLog
     from study.watch.progress import Progress
-    from study.watch.tensorboard import TensorBoardLog
 
     run, setup = RunFolder(folder / "run"), _setup(folder, trials)
     progress = Progress(io.StringIO(), live=False, quiet=False)
@@ -147,12 +147,12 @@ def _setup(folder: Path, trials: int) -> Any:
     """The space energy, one epoch a trial, on a base of random logits."""
     import torch
 
+    from study.bases.base_models import BaseModel
     from study.data.leak_report import LeakReport
     from study.data.plan import make_plan
     from study.records.files import ValidationScores
-    from study.setup import Setup
     from study.space.spec import load_space
-    from study.weights.base_models import BaseModel
+    from study.tune.setup import Setup
 
     spec = load_space("energy", ["train.epochs=1", f"tune.num_trials={trials}"])
     generator = torch.Generator().manual_seed(0)

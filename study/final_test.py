@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from study.bases.saved_models import base_of, load_model
 from study.data.test_access import TestData, open_test
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
 from study.records.files import (
@@ -27,10 +28,10 @@ from study.records.files import (
 )
 from study.records.frozen import SELECTED, file_hash, frozen_models, read_frozen
 from study.records.ledger import Ledger
-from study.records.run_folder import recorded, recorded_plan
+from study.records.manifest import manifest_entry
 from study.records.test_accesses import note_access
-from study.scoring.evaluation import evaluate_sets
-from study.weights.saved_models import base_of, load_model
+from study.run_folder import recorded_plan
+from study.training.evaluation import evaluate_sets
 
 
 def final_test(folder: Path, again: str | None, command: str) -> None:
@@ -64,7 +65,7 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
             raise BadInput(_opened_before(run, opening["time"]))
         test = open_test(recorded_plan(run))
         sets = test.fingerprints()
-        _refuse_other_sets(run, sets, recorded(run, "data", "test_fingerprints"))
+        _refuse_other_sets(run, sets, manifest_entry(run, "data", "test_fingerprints"))
         if opening is None or again is not None:
             why, seal = again or "", frozen["sha256"]
             told = {"command": command, "reason": why, "selection": seal, "sets": sets}

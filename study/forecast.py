@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from study.bases.base_models import BaseSpec
+from study.bases.needed import base_spec, bases_of
 from study.data.decode import cache_folder
 from study.data.images import ImageSet
 from study.data.roles import StudyData
@@ -18,17 +20,15 @@ from study.recipes.base import Fitted, Recipe
 from study.recipes.registry import make_recipe
 from study.records.disk import bytes_text, parse_bytes
 from study.records.files import BASE, WEIGHTS
-from study.scoring.evaluation import read_images, score_images
 from study.space.conditions import existing
 from study.space.points import conditions, flat, grid, substitute
 from study.space.spec import StudySpec
 from study.space.tune_check import NAMES
+from study.training.evaluation import read_images, score_images
+from study.training.starting import network_of
 from study.tune.resources import Resources, plan_resources
 from study.tune.searching import machine_of, this_machine
 from study.watch.progress import Progress
-from study.weights.base_models import BaseSpec
-from study.weights.bases import base_spec, bases_of
-from study.weights.starting import network_of
 
 _PROBE_S = 3.0
 _WARM_UP_STEPS = 2

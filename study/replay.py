@@ -17,20 +17,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from study import run_folder
 from study.data.leak_report import LeakReport
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
 from study.options import ReplayOptions
-from study.records import run_folder
 from study.records.files import RunFolder, ValidationScores, trial_id
 from study.records.ledger import Record, RecordedLedger
-from study.records.sessions import changed_machine
-from study.setup import Setup, prepare, prepare_data
+from study.records.manifest import changed_machine, manifest_entry, read_manifest
 from study.space.spec import StudySpec, load_resolved
 from study.training.loop import Goal
 from study.training.trial import TrialSetting, run_trial
-from study.tune.decisions import Decisions, TrialRecord
+from study.tune.decisions import Decisions
+from study.tune.record import TrialRecord
 from study.tune.searching import search_plan
+from study.tune.setup import Setup, prepare, prepare_data
 from study.watch.progress import Progress
 
 _WALL_CLOCK = ("time_s", "images_per_s")  # of the moment, not of the trial
@@ -273,13 +274,13 @@ def _changed_data(
     except BadInput as error:
         if any(fault.key != "the data" for fault in error.faults):
             raise
-    recorded, now = run_folder.recorded(run, "data", "roles"), data.fingerprints()
+    recorded, now = manifest_entry(run, "data", "roles"), data.fingerprints()
     return [f"data: {name}" for name in recorded | now if recorded.get(name) != now.get(name)]
 
 
 def _changed_machine(run: RunFolder, session: Record, device: str) -> list[str]:
     """Versions, hardware and device, as "name: then -> now"."""
-    changed = changed_machine(run_folder.read_manifest(run))
+    changed = changed_machine(read_manifest(run))
     if session["device"] != device:
         changed.append(f"device: {session['device']} -> {device}")
     return changed

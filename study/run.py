@@ -9,25 +9,25 @@ from typing import NoReturn
 
 import torch
 
-from study.confirm import Choose
+from study import run_folder
 from study.data.leak_report import LeakReport
 from study.data.plan import DataPlan, make_plan
 from study.data.roles import StudyData
 from study.errors import BadInput, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
 from study.options import ResumeOptions, RunOptions
-from study.records import run_folder
 from study.records.disk import DiskFull
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
-from study.records.sessions import note_session
-from study.setup import Setup, prepare, prepare_data
+from study.records.manifest import note_session
 from study.space.overrides import Override
 from study.space.spec import StudySpec, load_resolved, load_space
+from study.tune.confirming import Choose
 from study.tune.ray_tuner import cluster_nodes
 from study.tune.resources import plan_resources
 from study.tune.searching import Machine, machine_of, search, this_machine
 from study.tune.session import INTERRUPT, Session
+from study.tune.setup import Setup, prepare, prepare_data
 from study.warm_start import read_warm_start
 from study.watch.progress import Progress
 

@@ -18,12 +18,12 @@ from study.errors import BadInput, Fault, StudyFailed
 from study.records.files import VAL_ID, RunFolder, write_json
 
 if TYPE_CHECKING:
+    from study.bases.saved_models import SavedModel
     from study.explain.choice import Chosen
     from study.explain.explanation import Explanation
     from study.explain.pair import PairLogit
     from study.explain.rows import ScoreTexts
     from study.records.files import ValidationScores
-    from study.weights.saved_models import SavedModel
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 METHODS = ("integrated_gradients", "smoothgrad", "saliency", "grad_cam")
@@ -122,13 +122,13 @@ def run_saliency(request: Request) -> str:
     """
     import torch
 
-    from study.explain import loading
+    from study import validation_images as loading
+    from study.bases.saved_models import load_model
     from study.explain.attribution import MapOptions
     from study.explain.choice import choose
     from study.explain.explanation import explain
     from study.explain.measure import Measurement, not_finite, table
     from study.explain.pair import PairLogit
-    from study.weights.saved_models import load_model
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trial = loading.find_trial(request.run, request.trial)

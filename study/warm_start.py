@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from study import run_folder
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
-from study.records import run_folder
 from study.records.files import RunFolder, write_json
 from study.records.ledger import Record, RecordedLedger
+from study.records.manifest import read_manifest
 from study.scoring.objective import ID_ACCURACY
 from study.space.conditions import existing
 from study.space.domains import Choice, Domain, MarginSearch, contains
@@ -83,7 +84,7 @@ class WarmStart:
 
     def tell_manifest(self, run: RunFolder) -> None:
         """Write ``warm_start`` into manifest.json."""
-        write_json(run.manifest, run_folder.read_manifest(run) | {"warm_start": self.note()})
+        write_json(run.manifest, read_manifest(run) | {"warm_start": self.note()})
 
 
 def read_warm_start(folder: Path, spec: StudySpec) -> WarmStart:

@@ -9,7 +9,8 @@ from typing import Any
 from study.records.ledger import Record, read_ledger
 from study.space.points import flat, grid, to_optuna
 from study.space.spec import StudySpec, load_resolved, load_space
-from study.tune.decisions import Decisions, SearchPlan, TrialRecord
+from study.tune.decisions import Decisions, SearchPlan
+from study.tune.record import TrialRecord
 
 Ask = Callable[[], TrialRecord | None]
 Metrics = Callable[[TrialRecord, int], dict[str, float] | None]

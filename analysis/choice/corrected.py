@@ -55,8 +55,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.choice.cells import Cells, Values, cells_of_study, evaluate, set_costs
-from analysis.choice.picking import CostAt, Picks, mean_over_trials, pick, taken
+from analysis.choice.cells import (
+    Cells,
+    CostAt,
+    Picks,
+    Values,
+    cells_of_study,
+    evaluate,
+    mean_over_trials,
+    pick,
+    set_costs,
+    taken,
+)
 from analysis.statistics.bootstrap import NUM_RESAMPLES, Interval, Resampler
 from analysis.statistics.weighted import Weights
 from analysis.tables import Records

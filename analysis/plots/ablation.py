@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from analysis.labels import is_fraction, metric_label
-from analysis.numbers import points, signed
+from analysis.numbers import is_fraction, metric_label, points, signed
 from analysis.plots.style import (
     BLUE,
     GREY,

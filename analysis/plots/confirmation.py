@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.choice.confirmation import confirmed_table
-from analysis.labels import metric_label
+from analysis.numbers import metric_label
 from analysis.plots.style import (
     BLUE,
     COLUMN_IN,

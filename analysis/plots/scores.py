@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.choice.selection import scores_at
-from analysis.labels import score_label
+from analysis.numbers import score_label
 from analysis.plots.style import (
     BLACK,
     BLUE,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.labels import metric_label, parameter_label
+from analysis.numbers import metric_label, parameter_label
 from analysis.plots.style import (
     BLACK,
     BLUE,

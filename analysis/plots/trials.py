@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analysis.bases import base_of, bases
 from analysis.choice.pareto import Front, pareto
 from analysis.choice.selection import ID_ACCURACY, NoSelection, rank_candidates
-from analysis.labels import metric_label, parameter_label
+from analysis.numbers import metric_label, parameter_label
 from analysis.plots.style import (
     BLACK,
     BLUE,

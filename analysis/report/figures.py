@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from analysis.choice.pareto import Front
 from analysis.choice.selection import Selection
-from analysis.labels import metric_label, parameter_label, score_label
+from analysis.numbers import metric_label, parameter_label, score_label
 from analysis.plots import margins as margin_plots
 from analysis.plots import scores as score_plots
 from analysis.plots import search as search_plots

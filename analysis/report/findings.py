@@ -1,4 +1,4 @@
-"""What the report says beyond the choice: importance, the front, scores, arms, remarks."""
+"""What the report says beyond the choice: importance, the front, scores, arms, failures."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ import pandas as pd
 
 from analysis.choice.pareto import Front, dominators, front_of
 from analysis.choice.selection import ID_ACCURACY, Selection, scores_at
-from analysis.labels import metric_label, parameter_label, score_label
-from analysis.numbers import percent, plain_time, value_text, with_interval
-from analysis.report.effects_view import effect_notes, effect_tables
+from analysis.numbers import (
+    metric_label,
+    parameter_label,
+    percent,
+    plain_time,
+    score_label,
+    value_text,
+    with_interval,
+)
+from analysis.report.views import effect_notes, effect_tables
 from analysis.results.effects import effects
 from analysis.results.final_test import earlier_openings, openings
 from analysis.results.importance import METHOD_LABELS, importance, importance_notes
 from analysis.statistics.compare import MEAN, WINNER, compare
 from analysis.tables import Records
 from study.errors import BadInput
+from study.records.failures import FailedTrial, group_failures
 
 Row = dict[str, Any]
 _RESAMPLES = 20  # of importance in a report: seconds, not minutes
@@ -207,3 +215,27 @@ def accesses(study: Records) -> list[Row]:
         for one in earlier
     ]
     return theirs + ours
+
+
+def failures(study: Records) -> dict[str, Any]:
+    """Failed trials by cause, and each distinct traceback once.
+
+    Returns:
+        causes (each with its reason and the ids of its trials, which say what the trial was for
+        where it was no trial of the search or of an arm) and text (of failures.txt).
+    """
+    kinds = {"": study.trials, " (tuning)": study.tuning, " (confirming)": study.confirming}
+    failed = [
+        FailedTrial(f"{row['trial_id']}{kind}", str(row.get("reason") or "no reason is on record"))
+        for kind, rows in kinds.items()
+        if len(rows)
+        for _, row in rows[rows["status"] == "failed"].iterrows()
+    ]
+    causes = group_failures(sorted(failed, key=lambda one: one.trial_id))
+    file = study.folder.failures
+    return {
+        "causes": [{"reason": one.reason, "trials": one.trials} for one in causes],
+        "text": file.read_text(encoding="utf-8", errors="replace").strip()
+        if file.exists()
+        else "",
+    }

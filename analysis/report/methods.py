@@ -9,12 +9,11 @@ from analysis.bases import bases
 from analysis.choice.confirmation import confirmation, confirmation_rule
 from analysis.choice.frozen import corrected_how, corrected_text
 from analysis.choice.selection import ID_ACCURACY, TIE_BREAK
-from analysis.labels import metric_label, score_label
-from analysis.numbers import number, with_percent
+from analysis.numbers import metric_label, number, score_label, with_percent
 from analysis.plots.search import scheduler_of
-from analysis.report.confirmation_view import waiting_text
 from analysis.report.methods_search import epochs_text, joined, search_text, stopping_text
 from analysis.report.retuned import retuned_text
+from analysis.report.views import waiting_text
 from analysis.results.final_test import load_results, load_seeds, openings
 from analysis.statistics.bootstrap import NUM_RESAMPLES
 from analysis.tables import Records, direction_of

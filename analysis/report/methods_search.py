@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.labels import metric_label, parameter_label
-from analysis.numbers import value_text
+from analysis.numbers import metric_label, parameter_label, value_text
 from analysis.plots.search import scheduler_of
 from analysis.tables import Records, direction_of
 from study.errors import BadInput

@@ -15,9 +15,9 @@ from analysis.choice.confirmation import confirmed_table
 from analysis.choice.pareto import Front
 from analysis.choice.selection import NoSelection, Selection, select, summary_row
 from analysis.report import figures, findings, sections
-from analysis.report.confirmation_view import confirmation_rows
-from analysis.report.failed import failures
+from analysis.report.findings import failures
 from analysis.report.methods import methods_text
+from analysis.report.views import confirmation_rows
 from analysis.results.final_test import load_results
 from analysis.results.importance import importance_notes
 from analysis.tables import Records

@@ -11,8 +11,18 @@ import pandas as pd
 from analysis.bases import bases, seen_lines
 from analysis.choice.frozen import corrected_how, corrected_of, corrected_text, wins_text
 from analysis.choice.selection import ID_ACCURACY, Selection, base_scores, scores_at
-from analysis.labels import LABELS, metric_label, parameter_label, score_label
-from analysis.numbers import number, percent, plain_time, points, value_text, with_interval
+from analysis.numbers import (
+    LABELS,
+    metric_label,
+    number,
+    parameter_label,
+    percent,
+    plain_time,
+    points,
+    score_label,
+    value_text,
+    with_interval,
+)
 from analysis.results.final_test import earlier_openings, load_results, openings
 from analysis.statistics.compare import DIFFERENCE, MEAN, WINNER, compare
 from analysis.tables import BASE, SUMMARY, Records

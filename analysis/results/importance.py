@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.choice.selection import study_seed
-from analysis.labels import parameter_label
+from analysis.numbers import parameter_label
 from analysis.statistics.surrogate import (
     Floats,
     Space,

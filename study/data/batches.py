@@ -30,10 +30,10 @@ import torch
 from torch import Tensor
 
 from study.data.images import ImageSet, Pixels
-from study.data.mixing import OutlierPool
 from study.data.order import (
     EpochRows,
     OutlierOrder,
+    OutlierPool,
     Rows,
     epoch_rows,
     num_batches,

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from study.data import availability, demo, torchvision_sets
 from study.data.catalogue import cifar10_sources, find_cifar10, id_folder
 from study.data.openood import NOTE, OPENOOD, openood_id
+from study.data.section import DataSection
 from study.data.sources import DEMO, Source
 from study.errors import BadInput, Fault
-
-if TYPE_CHECKING:
-    from study.space.spec import DataSection
 
 DATA_CHOICES = ("auto", "demo", "cifar10", OPENOOD)
 

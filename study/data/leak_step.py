@@ -22,7 +22,7 @@ from study.errors import BadInput, Fault
 
 if TYPE_CHECKING:
     from study.data.plan import DataPlan
-    from study.space.spec import DataSection
+    from study.data.section import DataSection
 
 
 def run_leak_check(

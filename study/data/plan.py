@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -35,12 +35,10 @@ from study.data.roles import (
     given_validation,
     split_validation,
 )
+from study.data.section import DataSection
 from study.data.sources import DEMO, SYNTHETIC, Source, read_source
 from study.data.synthetic import VALIDATION_NAMES, make_synthetic
 from study.errors import BadInput, Fault
-
-if TYPE_CHECKING:
-    from study.space.spec import DataSection
 
 DEFAULT_ROOT = Path("data")
 NUM_SYNTHETIC = 1000  # images a synthetic validation set has at most

@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from study.detectors import from_features, from_logits, shaping
+from study.detectors import from_features, from_logits
+from study.detectors import from_features as shaping
 from study.detectors.base import Detector
 from study.detectors.catalog import CATALOG
 

@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from study.losses.energy import free_energy
-from study.losses.groups import split_groups
-from study.losses.precision import at_least_float32
+from study.losses.groups import at_least_float32, split_groups
 
 
 def class_prior(predictions: Tensor, num_classes: int) -> Tensor:

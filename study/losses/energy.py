@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from study.losses.groups import split_groups
-from study.losses.precision import at_least_float32
+from study.losses.groups import at_least_float32, split_groups
 
 
 def free_energy(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -23,3 +24,8 @@ def split_groups(values: Tensor, num_id: int) -> tuple[Tensor, Tensor]:
             f"num_id: {num_id} of {len(values)} rows; the loss needs ID rows and outlier rows"
         )
     return values[:num_id], values[num_id:]
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """``values`` raised to float32 from half precision; float32 and float64 as they are."""
+    return values if values.dtype == torch.float64 else values.float()

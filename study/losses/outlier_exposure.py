@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from study.losses.groups import split_groups
-from study.losses.precision import at_least_float32
+from study.losses.groups import at_least_float32, split_groups
 
 
 def uniform_cross_entropy(logits: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from study.losses.groups import at_least_float32
 from study.losses.names import SMALLEST_IMAGE
-from study.losses.precision import at_least_float32
 
 DELTA: Final = 0.1
 CHARBONNIER_EPS: Final = 1e-3  # Lai et al. 2017

@@ -116,3 +116,21 @@ def init_convolutions(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+
+
+class LinearHead(nn.Module):
+    """A classifier's last layer, as a classifier of features: what losses and scores take."""
+
+    def __init__(self, fc: nn.Linear) -> None:
+        """Share ``fc`` with the whole model."""
+        super().__init__()
+        self.fc = fc
+
+    def features(self, features: Tensor) -> Tensor:
+        """The features themselves, shape (B, D)."""
+        return features
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits, shape (B, K)."""
+        logits: Tensor = self.fc(features)
+        return logits

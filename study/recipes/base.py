@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from study.data.batches import Batch, training_batches
-from study.data.mixing import OutlierPool
-from study.data.order import OutlierOrder
+from study.data.order import OutlierOrder, OutlierPool
 from study.data.roles import StudyData
 from study.models.names import DEFAULT_NETWORK, Network
 from study.models.registry import build_classifier

@@ -24,9 +24,9 @@ from study.models.classifier import Classifier
 from study.models.weights import load_into, load_part
 from study.recipes.base import Fitted, Recipe, Scores
 from study.recipes.baselines_params import OWN_SCORE, BaselineParams
+from study.recipes.frozen_features import Frozen
 from study.scoring.feature_scores import class_prototypes, unit_rows
 from study.scoring.scores import compute_scores
-from study.training.features import Frozen
 
 _MEANS = "class_means"
 

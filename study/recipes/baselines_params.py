@@ -9,7 +9,7 @@ from pydantic import Field
 
 from study.detectors.catalog import CATALOG
 from study.recipes.detector_params import DetectorName, DetectorSettings, split
-from study.recipes.params import Rule
+from study.section import Rule
 
 OWN_SCORE = "detector"
 """The score of a trial's detector, whichever it is, so that trials compare in one column."""

@@ -14,7 +14,8 @@ from study.recipes.detector_params import (
     DetectorSettings,
     detector_rules,
 )
-from study.recipes.params import Rule, TrainParams
+from study.recipes.params import TrainParams
+from study.section import Rule
 
 Weight = Annotated[float, Field(gt=0)]
 SCORES = ("msp", "energy")

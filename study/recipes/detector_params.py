@@ -13,7 +13,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from study.detectors.catalog import CATALOG
-from study.recipes.params import Rule, TrialParams
+from study.recipes.params import TrialParams
+from study.section import Rule
 
 DetectorName = Literal[
     "msp",

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from study.data.batches import Batch
-from study.data.mixing import OutlierPool, make_pool
-from study.data.order import OutlierOrder
+from study.data.order import OutlierOrder, OutlierPool, make_pool
 from study.data.roles import StudyData
 from study.losses.classification import cross_entropy
 from study.losses.energy import energy_margin_loss
 from study.recipes.base import TrainingLoss
-from study.recipes.cifar10 import Cifar10Recipe
+from study.recipes.classifier import Cifar10Recipe
 from study.recipes.classifier_params import EnergyParams
 
 

@@ -29,6 +29,7 @@ from study.models.frozen_networks import FrozenNetwork, frozen_classifier, image
 from study.models.names import DEFAULT_NETWORK, NORMALISATIONS, Network
 from study.models.nordf import NordF
 from study.models.registry import build_backbone, seeded
+from study.models.reversal_schedules import make_reversal_schedule
 from study.models.weights import load_part
 from study.recipes.base import Fitted, Moment, Recipe, Scores, TrainingLoss
 from study.recipes.nordf_params import BASE, COMBINED, NordfParams
@@ -42,7 +43,6 @@ from study.scoring.feature_scores import (
 )
 from study.scoring.scores import compute_scores
 from study.seeding import numpy_generator, seed_of
-from study.training.reversal_schedules import make_reversal_schedule
 
 _LOGIT_SCORES = ("msp", "max_logit", "energy")
 _BATCH_SIZE = 512

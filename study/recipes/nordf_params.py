@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from study.losses.names import COLLAPSED_COSINE
-from study.recipes.params import Rule, TrainParams
+from study.recipes.params import TrainParams
+from study.section import Rule
 
 BASE = "base"  # the study's own base model as the perceptual network
 COMBINED = "combined"

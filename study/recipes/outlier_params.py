@@ -16,7 +16,7 @@ from study.recipes import outlier_losses
 from study.recipes.classifier_params import EnergyParams
 from study.recipes.declared_losses import SHIPPED, Parameter, declared_losses, declaring
 from study.recipes.detector_params import OF_DETECTORS, DetectorName, detector_rules
-from study.recipes.params import Rule
+from study.section import Rule
 
 DEFAULT_LOSS = "energy_margins"
 SCORES = ("msp", "max_logit", "energy")

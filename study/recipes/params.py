@@ -7,54 +7,13 @@ checked over the whole range of a search and not only at one point.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
+
+from study.section import Rule, Section
 
 Schedule = Literal["cosine", "onecycle", "constant", "step", "linear"]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What several fields must satisfy together.
-
-    Attributes:
-        fields: the fields that ``holds`` takes, in order; the first is the one to blame. The
-            rule is monotone in each numeric field, so checking the ends of ranges is enough.
-        holds: whether values are good.
-        text: the rule in words.
-        way_out: what to do where it is broken.
-        has_effect: the rule says when a field has an effect; it is enough that it holds
-            somewhere in a search, and a single trial may break it.
-    """
-
-    fields: tuple[str, ...]
-    holds: Callable[..., bool]
-    text: str
-    way_out: str
-    has_effect: bool = False
-
-
-class Section(BaseModel):
-    """Base of every section of a space: strict types, no unknown keys, no NaN, immutable."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
-    )
-
-    rules: ClassVar[tuple[Rule, ...]] = ()
-
-    @model_validator(mode="after")
-    def _keep_rules(self) -> Self:
-        for rule in self.rules:
-            values = [getattr(self, name) for name in rule.fields]
-            if not rule.has_effect and not rule.holds(*values):
-                context: dict[str, Any] = {"rule": rule.text, "way_out": rule.way_out}
-                raise PydanticCustomError("rule", "{rule}. {way_out}", context)
-        return self
 
 
 class TrialParams(Section):

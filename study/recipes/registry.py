@@ -7,7 +7,7 @@ from typing import Any
 from study.recipes.base import Frozen, Recipe
 from study.recipes.baselines import BaselinesRecipe
 from study.recipes.catalog import get_recipe_info
-from study.recipes.cifar10 import Cifar10Recipe
+from study.recipes.classifier import Cifar10Recipe
 from study.recipes.energy import EnergyRecipe
 from study.recipes.nordf import NordfRecipe
 from study.recipes.outliers import OutliersRecipe

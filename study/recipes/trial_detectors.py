@@ -16,16 +16,14 @@ from torch import Tensor, nn
 
 from study.data.roles import StudyData, TrainID
 from study.detectors.base import Detector
-from study.detectors.fitting import features_of_train
-from study.detectors.model_parts import TrainFeatures
+from study.detectors.model_parts import TrainFeatures, features_of_train
 from study.detectors.registry import make_detector
 from study.errors import TrialFailed
-from study.models.classifier import Classifier
+from study.models.classifier import Classifier, LinearHead
 from study.recipes.base import Fitted, Scores
 from study.recipes.classifier_params import ClassifierParams
+from study.recipes.frozen_features import Frozen
 from study.seeding import numpy_generator
-from study.training.features import Frozen
-from study.training.linear import LinearHead
 
 
 class Seen(LinearHead):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -14,6 +15,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from study.errors import BadInput, Fault
+from study.records.files import RunFolder, write_bytes, write_json
 
 CODE_DIFF = "code.diff"  # beside the manifest: what the code had beyond its commit
 _PACKAGES = (
@@ -154,3 +158,71 @@ def made_now(command: str, diff: str = "") -> dict[str, Any]:
         "threads": threads(),
         "environment": environment(),
     }
+
+
+def read_manifest(run: RunFolder) -> dict[str, Any]:
+    """manifest.json.
+
+    Raises:
+        BadInput: where it cannot be read.
+    """
+    try:
+        content: dict[str, Any] = json.loads(run.manifest.read_text())
+    except (OSError, ValueError) as error:
+        rule = f"cannot be read ({error})"
+        raise BadInput(Fault(str(run.manifest), "", rule, "Restore it from a copy.")) from error
+    return content
+
+
+def manifest_entry(run: RunFolder, *keys: str) -> Any:
+    """An entry of manifest.json, by the keys that lead to it.
+
+    Raises:
+        BadInput: where the manifest cannot be read, or has no such entry.
+    """
+    entry: Any = read_manifest(run)
+    for key in keys:
+        if not isinstance(entry, dict) or key not in entry:
+            rule = "is not there, so this is no manifest of a study that can be read"
+            fault = Fault(str(run.manifest), ".".join(keys), rule, "Restore it from a copy.")
+            raise BadInput(fault)
+        entry = entry[key]
+    return entry
+
+
+def note_session(run: RunFolder, command: str) -> list[str]:
+    """Add a later session to the manifest, its code's diff beside the first where it is another.
+
+    Returns:
+        What differs from the study's beginning, as "name: then -> now".
+
+    Raises:
+        BadInput: where the manifest cannot be read, or does not tell of the beginning.
+    """
+    manifest = read_manifest(run)
+    diff = code_diff()
+    now = made_now(command, diff)
+    try:
+        differs = changed_machine(manifest)
+        then, git = manifest["git"], now["git"]
+        pairs = {key: (then[key], git[key]) for key in ("commit", "diff_sha256")}
+    except KeyError as error:
+        rule = f"does not tell how the study began: {error} is missing"
+        raise BadInput(Fault(str(run.manifest), "", rule, "Restore it from a copy.")) from error
+    if pairs["diff_sha256"][0] != git["diff_sha256"]:
+        write_bytes(run.path / f"{git['diff_sha256'][:8]}.{CODE_DIFF}", diff.encode())
+    manifest.setdefault("resumed", []).append(now)
+    write_json(run.manifest, manifest)
+    return differs + [
+        f"code, {key}: {str(old)[:8]} -> {str(new)[:8]}"
+        for key, (old, new) in pairs.items()
+        if old != new
+    ]
+
+
+def changed_machine(manifest: dict[str, Any]) -> list[str]:
+    """Versions and hardware that are not those of the manifest, as "name: then -> now"."""
+    pairs = {f"version of {k}": (manifest["versions"].get(k), v) for k, v in versions().items()}
+    then = manifest["hardware"]
+    pairs |= {f"hardware, {k}": (then.get(k), v) for k, v in hardware().items() if k in then}
+    return [f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if old != new]

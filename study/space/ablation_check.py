@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from study.recipes.catalog import RecipeInfo
-from study.recipes.params import Rule, Section
+from study.section import Rule, Section
 from study.space.ablation import COMBINING, Ablation, Arm, Factor, Level
 from study.space.ablation_spec import level_path
 from study.space.places import FaultList

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from study.recipes.catalog import RECIPE_INFOS
-from study.recipes.params import Section
+from study.section import Section
 from study.space.places import FaultList, nearest
 from study.space.sections import SECTIONS
 from study.space.yamlfile import KeyPath

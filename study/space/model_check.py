@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from study.data.section import DataSection
 from study.models.names import (
     BACKBONES,
     NUM_FEATURES,
@@ -19,7 +20,7 @@ from study.space.detector_check import check_detectors
 from study.space.domains import MarginSearch
 from study.space.places import FaultList, nearest
 from study.space.search import Search
-from study.space.sections import DataSection, ModelSection
+from study.space.sections import ModelSection
 from study.space.yamlfile import KeyPath
 
 _INITS = ("random", "cifar10", "imagenet")

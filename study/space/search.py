@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from study.losses.margins import RELATIONS, Margin, parse_reference
 from study.recipes.catalog import RecipeInfo
-from study.recipes.params import Section
+from study.section import Section
 from study.space.condition_check import Search, add_conditions, split_when
 from study.space.domains import FORMS, Choice, Domain, IntUniform, MarginSearch, parse_domain
 from study.space.fields import check_value, elsewhere, takes_kind

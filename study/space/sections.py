@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import Field, PlainSerializer, PlainValidator
-from pydantic_core import PydanticCustomError
 
 from study.data.names import AUTO
+from study.data.section import DataSection
 from study.models.names import Normalisation, Stem
-from study.recipes.params import Section, TrainParams
+from study.recipes.params import TrainParams
 from study.records.disk import parse_bytes
+from study.section import Section, broken_rule
 
 FloorKind = Literal["below_base", "at_least"]
 _FLOOR_FORM = "{id_accuracy: {below_base: 0.01}} or {id_accuracy: {at_least: 0.9}}"
@@ -21,31 +22,12 @@ _CONFIRM_FORM = "{top: 3, seeds: 3}"
 _MOST_CONFIRMED = 1000
 
 
-def _fault(rule: str, way_out: str) -> PydanticCustomError:
-    return PydanticCustomError("rule", "{rule}. {way_out}", {"rule": rule, "way_out": way_out})
-
-
-def _set_names(raw: Any) -> str | list[str]:
-    if raw == AUTO:
-        return AUTO
-    if not isinstance(raw, list):
-        raise _fault("must be `auto` or a list of names and paths", f"Write [{raw}] for one set.")
-    if not raw:
-        raise _fault("a list of sets names at least one", "Name a set, or write auto.")
-    for name in raw:
-        if not isinstance(name, str) or not name:
-            raise _fault("a set is named by text", f"Quote {name!r}, or take it out.")
-    return list(raw)
-
-
 def _sources(raw: Any) -> list[str]:
     if not isinstance(raw, list) or not all(isinstance(one, str) and one.strip() for one in raw):
-        raise _fault("is a list of names of sources", "Write [imagenet], or [imagenet, cifar10].")
+        raise broken_rule(
+            "is a list of names of sources", "Write [imagenet], or [imagenet, cifar10]."
+        )
     return list(raw)
-
-
-SetNames = Annotated[str | list[str], PlainValidator(_set_names)]
-"""``auto``, or a list of names and paths of sets."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +62,14 @@ def _parse_floor(raw: Any) -> Floor | None:
     kinds = get_args(FloorKind)
     if not isinstance(inner, dict) or len(inner) != 1 or next(iter(inner)) not in kinds:
         rule = "a floor is on id_accuracy, below the base or absolute"
-        raise _fault(rule, f"Write {_FLOOR_FORM}.")
+        raise broken_rule(rule, f"Write {_FLOOR_FORM}.")
     kind, value = next(iter(inner.items()))
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _fault("a floor must be a number", f"Write {_FLOOR_FORM}.")
+        raise broken_rule("a floor must be a number", f"Write {_FLOOR_FORM}.")
     if not 0 <= value <= 1:
-        raise _fault("accuracies are fractions in [0, 1]", f"Not percent: write {_FLOOR_FORM}.")
+        raise broken_rule(
+            "accuracies are fractions in [0, 1]", f"Not percent: write {_FLOOR_FORM}."
+        )
     return Floor(cast(FloorKind, kind), float(value))
 
 
@@ -111,12 +95,12 @@ def _parse_confirm(raw: Any) -> Confirm | None:
         return raw
     way_out = f"Write {_CONFIRM_FORM}, or null for none."
     if not isinstance(raw, dict) or raw.keys() != {"top", "seeds"}:
-        raise _fault("a confirmation has a number of candidates and of fresh seeds", way_out)
+        raise broken_rule("a confirmation has a number of candidates and of fresh seeds", way_out)
     for name, value in raw.items():
         if isinstance(value, bool) or not isinstance(value, int):
-            raise _fault(f"{name} must be a whole number", way_out)
+            raise broken_rule(f"{name} must be a whole number", way_out)
         if not 1 <= value <= _MOST_CONFIRMED:
-            raise _fault(f"{name} must be from 1 to {_MOST_CONFIRMED}", way_out)
+            raise broken_rule(f"{name} must be from 1 to {_MOST_CONFIRMED}", way_out)
     return Confirm(raw["top"], raw["seeds"])
 
 
@@ -132,9 +116,11 @@ def _parse_gpus(raw: Any) -> float | Literal["auto"]:
     if raw == AUTO:
         return "auto"
     if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
-        raise _fault("must be `auto` or a number", "Write auto, 0, a share such as 0.25, or 1.")
+        raise broken_rule(
+            "must be `auto` or a number", "Write auto, 0, a share such as 0.25, or 1."
+        )
     if raw < 0 or (raw > 1 and raw != int(raw)):
-        raise _fault("GPUs are a share of one, or a whole number", "Write 0.25, 0.5, 1 or 2.")
+        raise broken_rule("GPUs are a share of one, or a whole number", "Write 0.25, 0.5, 1 or 2.")
     return float(raw)
 
 
@@ -143,11 +129,11 @@ def _parse_budget(raw: Any) -> int | str | None:
         return None
     rule = "must be a size, such as 20 GB, or null for no limit"
     if isinstance(raw, bool) or not isinstance(raw, int | str):
-        raise _fault(rule, "Write 500 MB, 20 GB or 1 TiB.")
+        raise broken_rule(rule, "Write 500 MB, 20 GB or 1 TiB.")
     try:
         parse_bytes(raw)
     except ValueError:
-        raise _fault(rule, "Write 500 MB, 20 GB or 1 TiB.") from None
+        raise broken_rule(rule, "Write 500 MB, 20 GB or 1 TiB.") from None
     return raw
 
 
@@ -156,42 +142,10 @@ def _parse_objectives(raw: Any) -> list[str] | None:
         return None
     form = "Write [val/fpr95, val/id_accuracy]; for one objective leave the key out."
     if not isinstance(raw, list) or not all(isinstance(name, str) for name in raw):
-        raise _fault("objectives are a list of validation metrics", form)
+        raise broken_rule("objectives are a list of validation metrics", form)
     if len(raw) < 2 or len(set(raw)) < len(raw):
-        raise _fault("objectives are two or more, each once", form)
+        raise broken_rule("objectives are two or more, each once", form)
     return list(raw)
-
-
-class DataSection(Section):
-    """Where images come from, by role.
-
-    Attributes:
-        id: ``auto``, ``cifar10``, ``demo``, or a path.
-        outliers: auxiliary outliers to train on.
-        ood_val: OOD validation sets.
-        ood_test: OOD test sets, opened by the final test only.
-        val_fraction: share of the ID training images held out for validation.
-        split_seed: seed of that cut; not the study's, so that studies share their validation.
-        confirm_fraction: share of every validation set, ID and OOD, that is kept for confirmation
-            alone, cut off by source: confirming runs are ranked on it, the search never sees it.
-            At most 0.5; 0 keeps none. Needs select.confirm.
-        image_size: side of the images, pixels.
-        outlier_id_classes: what to do with classes of the ID set in a labelled outlier set.
-        leaks: what to do with an image that is in a test role too.
-        id_near_duplicates: what to do with training images that a test image nearly equals.
-    """
-
-    id: str = AUTO
-    outliers: SetNames = AUTO
-    ood_val: SetNames = AUTO
-    ood_test: SetNames = AUTO
-    val_fraction: float = Field(default=0.1, gt=0, lt=1)
-    split_seed: int = Field(default=0, ge=0, lt=2**63)
-    confirm_fraction: float = Field(default=0.0, ge=0, le=0.5)
-    image_size: int = Field(default=32, ge=8, le=1024)
-    outlier_id_classes: Literal["refuse", "filter"] = "refuse"
-    leaks: Literal["stop", "drop"] = "stop"
-    id_near_duplicates: Literal["keep", "drop"] = "keep"
 
 
 class ModelSection(Section):

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Set
 from typing import Any
 
-from study.recipes.params import Section
+from study.section import Section
 from study.space.ablation_smoke import batch_sizes, shrink_ablation
 from study.space.yamlfile import KeyPath
 

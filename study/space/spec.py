@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from study.data.section import DataSection
 from study.errors import BadInput, Fault
 from study.recipes.catalog import RECIPE_INFOS, RecipeInfo, get_recipe_info
-from study.recipes.params import Section
+from study.section import Section
 from study.space.ablation import Ablation
 from study.space.ablation_check import check_arms
 from study.space.ablation_spec import check_tune, read_ablation
@@ -23,7 +24,6 @@ from study.space.search import Search, read_search
 from study.space.sections import (
     SECTIONS,
     BaseSection,
-    DataSection,
     Floor,
     ModelSection,
     SelectSection,

@@ -15,8 +15,8 @@ from study.losses.margins import (
     parse_margin,
 )
 from study.recipes.catalog import RecipeInfo
-from study.recipes.params import Rule, Section
 from study.scoring.metrics import OOD_METRICS
+from study.section import Rule, Section
 from study.space.ablation import BASELINE
 from study.space.ablation_check import each_arm, each_point, values_of
 from study.space.conditions import When, ancestors, points, representatives

@@ -12,7 +12,7 @@ from study.data.roles import KeptPart
 from study.errors import TrialFailed
 from study.recipes.base import Recipe
 from study.records.files import KEPT, ValidationScores
-from study.scoring.evaluation import evaluate_sets
+from study.training.evaluation import evaluate_sets
 from study.training.loop import EpochResult
 
 

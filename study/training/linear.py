@@ -12,31 +12,14 @@ from study.data.batches import Batch
 from study.data.images import ImageSet
 from study.data.order import Rows, epoch_rows
 from study.data.roles import StudyData
+from study.models.classifier import LinearHead
 from study.recipes.base import Recipe
 from study.recipes.classifier_params import ClassifierParams
-from study.scoring.evaluation import Evaluation, evaluate
+from study.recipes.frozen_features import BATCH_SIZE, Features, Frozen
 from study.seeding import numpy_generator
-from study.training.features import BATCH_SIZE, Features, Frozen
+from study.training.evaluation import Evaluation, evaluate
 
 _MOST_ON_DEVICE = 2**31  # bytes of the views of one set that a GPU, which trials share, holds
-
-
-class LinearHead(nn.Module):
-    """A classifier's last layer, as a classifier of features: what losses and scores take."""
-
-    def __init__(self, fc: nn.Linear) -> None:
-        """Share ``fc`` with the whole model."""
-        super().__init__()
-        self.fc = fc
-
-    def features(self, features: Tensor) -> Tensor:
-        """The features themselves, shape (B, D)."""
-        return features
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits, shape (B, K)."""
-        logits: Tensor = self.fc(features)
-        return logits
 
 
 class LinearTraining:

@@ -21,9 +21,9 @@ from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.recipes.base import Fitted, Moment, Recipe, TrainingLoss
 from study.records.files import ValidationScores
-from study.scoring.evaluation import Evaluation, evaluate
 from study.scoring.objective import OBJECTIVE, objective
 from study.seeding import seed_of
+from study.training.evaluation import Evaluation, evaluate
 from study.training.linear import LinearTraining
 from study.training.optimizers import make_optimizer
 from study.training.schedules import ScheduleClock, make_schedule, make_transition

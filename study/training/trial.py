@@ -25,12 +25,12 @@ from study.recipes.registry import make_recipe
 from study.records.failures import DIVERGED, FILE, MEMORY, cause_of
 from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores, write_json
 from study.training.assignment import Assignment
+from study.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from study.training.chosen import Chosen, save_chosen
 from study.training.kept import KeptScores
 from study.training.loop import EpochResult, Goal, TrainingState, train
 from study.training.panels import keep_panel
-from study.weights.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
-from study.weights.chosen import Chosen, save_chosen
-from study.weights.starting import Starting, network_of, tensors
+from study.training.starting import Starting, network_of, tensors
 
 
 class _UnusableFile(Exception):

@@ -14,7 +14,6 @@ under ``stopped``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -30,65 +29,15 @@ from study.errors import BadInput, Fault
 from study.records.files import CONFIRM, trial_id
 from study.records.ledger import Ledger, Record
 from study.scoring.objective import OBJECTIVE
-from study.space.ablation import ARM, SEED
+from study.space.ablation import SEED
 from study.tune.plan import SearchPlan
+from study.tune.record import TrialRecord
 from study.tune.sampler import Point, make_pruner, make_study, system_attrs_of_history
 
 __all__ = ["CONTINUE", "FINISHED", "PRUNED", "Decisions", "SearchPlan", "TrialRecord"]
 
 CONTINUE, PRUNED, FINISHED = "continue", "pruned", "finished"
 STOPPED = "stopped"
-
-
-@dataclass
-class TrialRecord:
-    """What the ledger says of one trial.
-
-    Attributes:
-        number: from 0, in the order of asking.
-        seed: names its random streams.
-        params: searched parameters, dotted name -> value; of an ablation, arm and seed.
-        epochs: metrics of every recorded epoch.
-        status: "running" until it ends as "finished", "pruned" or "failed"; "stopped" from the
-            beginning where its arm was stopped before.
-        reason: why it ended so.
-        cause: class of a failure: "diverged", "memory", "bug", "lost".
-        traceback: of a failure in code.
-        lost: how often its worker died under it.
-        retried: how often it was out of memory and put back, to go on alone.
-        confirms: number of the candidate whose parameters it trains anew; None in the search.
-        tunes: whether it only tunes its arm of an ablation.
-    """
-
-    number: int
-    seed: int
-    params: Point
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    status: str = "running"
-    reason: str = ""
-    cause: str = ""
-    traceback: str = ""
-    lost: int = 0
-    retried: int = 0
-    confirms: int | None = None
-    tunes: bool = False
-
-    @property
-    def competes(self) -> bool:
-        """Whether it is one of those among which a study compares and chooses."""
-        return self.confirms is None and not self.tunes
-
-    @property
-    def arm(self) -> str:
-        """The arm of an ablation; "search" where parameters are searched, else "confirm"."""
-        if self.confirms is not None:
-            return CONFIRM
-        return str(self.params.get(ARM, "search"))
-
-    @property
-    def objectives(self) -> tuple[float, ...]:
-        """val/objective of every recorded epoch."""
-        return tuple(metrics[OBJECTIVE] for metrics in self.epochs)
 
 
 class Decisions:

@@ -20,7 +20,8 @@ from study.records.files import TUNED, TUNING
 from study.records.ledger import Record
 from study.space.ablation import ARM, DEFAULT, RETUNE, Ablation
 from study.space.retune import Retune
-from study.tune.decisions import Decisions, TrialRecord
+from study.tune.decisions import Decisions
+from study.tune.record import TrialRecord
 
 Told = Callable[[Record], None]
 

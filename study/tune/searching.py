@@ -8,26 +8,27 @@ from typing import Any
 
 import torch
 
-from study.confirm import Choose, Confirmation
 from study.records.files import RunFolder, trial_id
 from study.records.ledger import Ledger, Record
 from study.scoring.objective import objective
-from study.setup import Setup
 from study.space.ablation import ARM, SEED, Ablation
 from study.space.points import absent, conditions, grid, is_under, suggested, to_optuna, values_of
 from study.space.retune import Retune
 from study.space.spec import StudySpec
 from study.training.loop import Goal
 from study.training.trial import TrialSetting
-from study.tune.decisions import Decisions, SearchPlan, TrialRecord
+from study.tune.confirming import Choose, Confirmation
+from study.tune.decisions import Decisions, SearchPlan
+from study.tune.observers import ProgressObserver, RecordsObserver, standing
 from study.tune.ray_tuner import ray_running, run_session
+from study.tune.record import TrialRecord
 from study.tune.resources import Resources, plan_resources
 from study.tune.retuning import Retuning
 from study.tune.session import Limits, Session
+from study.tune.setup import Setup
 from study.tune.stopping import Stopping
-from study.watch.observers import ProgressObserver, RecordsObserver, standing
+from study.tune.tensorboard import TensorBoardLog
 from study.watch.progress import Progress
-from study.watch.tensorboard import TensorBoardLog
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ def _told(setup: Setup, record: TrialRecord) -> dict[str, Any]:
 
 
 def _run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
-    from study.tune.trainable import (
+    from study.tune.ray_trainable import (
         trainable,  # Ray comes with it, and not every command needs Ray
     )
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
-from study.confirm import Confirmation
 from study.errors import BadInput, Fault, StudyFailed
 from study.records.disk import is_disk_full
 from study.records.failures import DISK, DIVERGED, FILE, LOST, MEMORY
 from study.records.files import trial_id
 from study.training.assignment import Assignment
-from study.tune.decisions import CONTINUE, Decisions, TrialRecord
+from study.tune.confirming import Confirmation
+from study.tune.decisions import CONTINUE, Decisions
+from study.tune.record import TrialRecord
 
 # Why a session stops before its end.
 INTERRUPT, TIME_BUDGET, DISK_FULL = "interrupt", "time budget", "disk full"

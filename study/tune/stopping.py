@@ -21,7 +21,8 @@ from study.records.files import LOOK
 from study.scoring.objective import cost
 from study.space.ablation import ARM, BASELINE, SEED, Ablation
 from study.space.ablation_stop import StopRule
-from study.tune.decisions import Decisions, TrialRecord
+from study.tune.decisions import Decisions
+from study.tune.record import TrialRecord
 
 
 class Stopping:

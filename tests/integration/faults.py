@@ -21,18 +21,18 @@ import optuna
 import pandas as pd
 import torch
 
-from study.confirm import Choose
 from study.records.disk import is_disk_full
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
 from study.records.manifest import CODE_DIFF
-from study.setup import Setup
 from study.space.spec import load_space
 from study.training.trial import run_trial
 from study.tune import searching
+from study.tune.confirming import Choose
 from study.tune.resources import Resources
 from study.tune.searching import Machine, search
 from study.tune.session import Session
+from study.tune.setup import Setup
 from study.watch.progress import Progress
 from tests.integration.runs import decisions
 from tests.toys import toy_data

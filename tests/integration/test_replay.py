@@ -17,9 +17,9 @@ from study.options import ReplayOptions
 from study.records.files import RunFolder, ValidationScores, write_bytes, write_json
 from study.records.ledger import Ledger, encode, read_ledger
 from study.records.manifest import made_now
-from study.records.run_folder import hashes
 from study.replay import Agreement, replay
-from study.setup import Setup
+from study.run_folder import hashes
+from study.tune.setup import Setup
 from study.watch.progress import Progress
 from tests.integration.faults import search_here, toy_setup
 

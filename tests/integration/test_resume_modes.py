@@ -18,8 +18,8 @@ import pytest
 
 from study.data.kept import keep_part
 from study.data.roles import StudyData
-from study.setup import Setup
 from study.space.spec import load_space
+from study.tune.setup import Setup
 from tests.integration.faults import KILLED, remains, searched_in_child, write_points
 from tests.integration.runs import Shell, new_study
 from tests.toys import toy_data

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from study.data.section import DataSection
 from study.errors import BadInput
-from study.space.sections import DataSection
 from study.space.spec import load_space
 from study.tune.ray_local import mark_session, sweep_sessions
 

@@ -13,13 +13,13 @@ import pytest
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from analysis.report.failed import failures
+from analysis.report.findings import failures
 from analysis.study import Study
 from study.errors import StudyFailed
 from study.records.files import RunFolder
 from study.tune.session import INTERRUPT, TIME_BUDGET, Session
+from study.tune.tensorboard import STATUS_TAG
 from study.watch.progress import Progress
-from study.watch.tensorboard import STATUS_TAG
 from tests.integration.faults import Meddle, search_here, toy_setup
 
 STATES = {

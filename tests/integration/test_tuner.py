@@ -15,13 +15,14 @@ from optuna.trial import TrialState
 from study.errors import StudyFailed
 from study.records.files import RunFolder
 from study.records.ledger import Ledger, read_ledger
-from study.records.tables import write_tables
 from study.training.assignment import Assignment
-from study.tune.decisions import Decisions, TrialRecord
+from study.tune.decisions import Decisions
 from study.tune.ray_tuner import run_session
+from study.tune.record import TrialRecord
 from study.tune.resources import Resources
 from study.tune.session import Limits, Session
 from study.tune.study_db import StudyDatabase
+from study.tune.tables import write_tables
 from tests.integration.workers import forgetful, not_a_number, steady, troubled
 from tests.toys import run_toy_search, toy_metrics, toy_plan
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from study import final_test as module
+from study.bases.saved_models import load_model
 from study.data.test_access import TestData
 from study.errors import BadInput
 from study.final_test import final_test, main
@@ -19,10 +20,9 @@ from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores
 from study.records.frozen import file_hash, seal
 from study.records.ledger import Ledger, read_ledger
 from study.records.test_accesses import machine_ledger
-from study.scoring.evaluation import evaluate_sets
 from study.training.assignment import Assignment
+from study.training.evaluation import evaluate_sets
 from study.training.trial import fresh_model
-from study.weights.saved_models import load_model
 from tests.toys import toy_images, train_section
 
 MODEL = {"backbone": "resnet20", "dropout": 0.0}

@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from study import forecast as module
+from study.bases.needed import base_spec
 from study.data.roles import KeptPart, StudyData
 from study.forecast import forecast
 from study.records.files import WEIGHTS
 from study.space.spec import StudySpec, load_space
 from study.watch.progress import Progress
-from study.weights.bases import base_spec
 from tests.toys import toy_data, toy_images
 
 SMALL = ["train.epochs=3", "train.epoch_images=32", "search.batch_size={choice: [8, 16]}"]

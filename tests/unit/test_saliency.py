@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 
 from study import saliency
+from study import validation_images as loading
+from study.bases.saved_models import load_model
 from study.data.images import ImageSet
 from study.data.roles import OODValidation, StudyData, ValidationID
 from study.errors import BadInput
-from study.explain import loading
 from study.explain.attribution import METHODS
 from study.losses.similarity import Similarity
 from study.models.weights import save_weights
@@ -29,9 +30,8 @@ from study.records.files import (
 )
 from study.records.frozen import seal
 from study.training.assignment import Assignment
+from study.training.chosen import Chosen, save_chosen
 from study.training.trial import fresh_model
-from study.weights.chosen import Chosen, save_chosen
-from study.weights.saved_models import load_model
 from tests.toys import toy_data, train_section
 
 MODEL = {"backbone": "resnet20", "dropout": 0.0}

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 import analysis
 from analysis.__main__ import main
 from analysis.plots.ablation import forest
-from analysis.report.effects_view import p_text
-from analysis.report.latex import effects_table
+from analysis.report.papers import effects_table
+from analysis.report.views import p_text
 from study.errors import BadInput
 from tests.fake_ablation import make_ablation
 

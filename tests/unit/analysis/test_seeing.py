@@ -18,9 +18,9 @@ from analysis.plots import search as plots_search
 from analysis.plots.margins import reached_energies
 from analysis.plots.scores import roc_points
 from analysis.plots.search import rungs_of
-from analysis.report.latex import escape, results_table
 from analysis.report.methods import methods_text
 from analysis.report.page import Report, make_report
+from analysis.report.papers import escape, results_table
 from analysis.results.importance import FANOVA, importance
 from analysis.study import Study
 from study.errors import BadInput

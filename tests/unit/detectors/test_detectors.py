@@ -10,12 +10,16 @@ from torch.utils.data import DataLoader, TensorDataset
 from study.data.roles import TrainID
 from study.detectors import library
 from study.detectors.catalog import CATALOG
-from study.detectors.fitting import features_of_train
-from study.detectors.model_parts import TrainFeatures, check_model, served_by, train_features
+from study.detectors.model_parts import (
+    TrainFeatures,
+    check_model,
+    features_of_train,
+    served_by,
+    train_features,
+)
 from study.detectors.registry import DETECTORS, make_detector
-from study.models.classifier import Classifier
+from study.models.classifier import Classifier, LinearHead
 from study.scoring.scores import compute_scores
-from study.training.linear import LinearHead
 from tests.toys import toy_images
 
 NUM_CLASSES, WIDTH, NUM_TRAIN = 3, 12, 90

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from study.models.reversal import reverse_gradient
-from study.training.reversal_schedules import REVERSAL_SCHEDULES, make_reversal_schedule
+from study.models.reversal_schedules import REVERSAL_SCHEDULES, make_reversal_schedule
 
 WEIGHTS = [0.0, 0.01, 1.0, 2.5]
 

@@ -13,12 +13,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
 
+from study.bases.initial import bring_initial
 from study.models.imagenet import load_imagenet
 from study.models.names import NORMALISATIONS, Network
 from study.models.registry import build_classifier
 from study.models.ssl import network_in
 from study.models.weights import save_weights
-from study.weights.initial import bring_initial
 
 Weights = dict[str, Tensor]
 SSL_HEADS = ("fc.weight", "fc.bias")

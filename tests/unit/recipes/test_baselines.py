@@ -18,8 +18,8 @@ from study.recipes.base import Recipe
 from study.recipes.baselines_params import WITHOUT_HEAD, BaselineParams
 from study.recipes.detector_params import DetectorName, split
 from study.recipes.registry import make_recipe
-from study.scoring.evaluation import evaluate, evaluate_sets
 from study.scoring.metrics import auroc
+from study.training.evaluation import evaluate, evaluate_sets
 from study.training.loop import EpochResult, Goal, TrainingState, train
 from tests.toys import SIZE, toy_images
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from study.bases.saved_models import load_model
 from study.data.roles import StudyData, TrainID
 from study.errors import BadInput, TrialFailed
 from study.models.nordf import NordF
@@ -21,12 +22,11 @@ from study.recipes.base import Moment, Recipe
 from study.recipes.nordf_params import nordf_remark
 from study.recipes.registry import make_recipe
 from study.records.files import WEIGHTS, RunFolder, ValidationScores, write_json
-from study.scoring.evaluation import evaluate, evaluate_sets
 from study.training.assignment import Assignment
+from study.training.evaluation import evaluate, evaluate_sets
 from study.training.loop import EpochResult, Goal, train
+from study.training.starting import BaseWeights, Starting
 from study.training.trial import TrialSetting, run_trial
-from study.weights.saved_models import load_model
-from study.weights.starting import BaseWeights, Starting
 from tests.toys import SIZE, toy_data, toy_images
 
 CPU = torch.device("cpu")

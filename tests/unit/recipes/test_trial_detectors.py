@@ -16,9 +16,9 @@ from study.recipes.base import Recipe
 from study.recipes.catalog import RECIPE_INFOS
 from study.recipes.classifier_params import SCORES
 from study.recipes.registry import make_recipe
-from study.scoring.evaluation import evaluate, evaluate_sets
+from study.training.chosen import Chosen, load_chosen, save_chosen
+from study.training.evaluation import evaluate, evaluate_sets
 from study.training.loop import EpochResult, Goal, train
-from study.weights.chosen import Chosen, load_chosen, save_chosen
 from tests.toys import SIZE, toy_data, toy_images, train_section
 
 CPU = torch.device("cpu")

@@ -16,8 +16,8 @@ from study.records.files import WEIGHTS, RunFolder, ValidationScores
 from study.scoring.metrics import ood_metrics
 from study.training.assignment import Assignment
 from study.training.loop import Goal
+from study.training.starting import Starting
 from study.training.trial import TrialSetting, run_trial
-from study.weights.starting import Starting
 from tests.toys import toy_data, toy_images, train_section
 
 SEARCHED = Assignment(4, 11, {"backbone": "resnet20", "dropout": 0.0}, train_section("energy"))

@@ -13,12 +13,12 @@ from torch import nn
 
 from study.data.batches import evaluation_batches
 from study.data.roles import StudyData
+from study.recipes import frozen_features as features_module
 from study.recipes.base import Recipe
+from study.recipes.frozen_features import Frozen
 from study.recipes.registry import make_recipe
-from study.scoring.evaluation import evaluate
-from study.training import features as features_module
 from study.training import linear as linear_module
-from study.training.features import Frozen
+from study.training.evaluation import evaluate
 from study.training.linear import LinearTraining
 from study.training.loop import EpochResult, Goal, TrainingState, train
 from tests.toys import toy_data, train_section

@@ -14,7 +14,7 @@ from study.data.roles import StudyData, TrainID
 from study.errors import TrialFailed
 from study.recipes.base import Recipe, TrainingLoss
 from study.recipes.catalog import RECIPE_INFOS
-from study.recipes.cifar10 import Cifar10Recipe
+from study.recipes.classifier import Cifar10Recipe
 from study.recipes.registry import make_recipe
 from study.training.loop import EpochResult, Goal, TrainingState, _clocks, train
 from tests.toys import toy_data, toy_images, train_section

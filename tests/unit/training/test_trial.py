@@ -18,10 +18,10 @@ from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores
 from study.scoring.metrics import ood_metrics
 from study.training import trial
 from study.training.assignment import Assignment
+from study.training.checkpoint import has_checkpoint
 from study.training.loop import Goal
+from study.training.starting import Starting
 from study.training.trial import TrialSetting, give_back_memory, run_trial
-from study.weights.checkpoint import has_checkpoint
-from study.weights.starting import Starting
 from tests.toys import toy_data, train_section
 
 Messages = list[dict[str, Any]]

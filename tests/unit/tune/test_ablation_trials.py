@@ -12,10 +12,11 @@ import pytest
 from study import forecast as forecast_module
 from study.forecast import forecast
 from study.records.ledger import Ledger
-from study.records.tables import trials_table
 from study.space.spec import StudySpec
-from study.tune.decisions import Decisions, TrialRecord
+from study.tune.decisions import Decisions
+from study.tune.record import TrialRecord
 from study.tune.study_db import StudyDatabase
+from study.tune.tables import trials_table
 from study.watch.progress import Progress
 from tests.toy_ablation import (
     ablation_plan,

@@ -11,13 +11,14 @@ import pytest
 from study.errors import BadInput
 from study.records.files import TUNED, TUNING
 from study.records.ledger import Ledger, Record
-from study.records.tables import trials_table
 from study.space.ablation import RETUNE
 from study.space.points import substitute
 from study.space.spec import StudySpec
-from study.tune.decisions import Decisions, TrialRecord
+from study.tune.checkpoint_budget import losers
+from study.tune.decisions import Decisions
+from study.tune.record import TrialRecord
 from study.tune.retuning import Retuning
-from study.weights.checkpoint_budget import losers
+from study.tune.tables import trials_table
 from tests.toy_ablation import (
     Metrics,
     ablation_plan,

@@ -10,7 +10,8 @@ from typing_extensions import override
 from study.errors import BadInput, StudyFailed
 from study.records.ledger import Ledger
 from study.training.assignment import Assignment
-from study.tune.decisions import Decisions, TrialRecord
+from study.tune.decisions import Decisions
+from study.tune.record import TrialRecord
 from study.tune.session import Limits, Observer, Session
 from tests.toys import toy_metrics, toy_plan
 

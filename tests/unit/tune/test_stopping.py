@@ -12,15 +12,16 @@ from scipy import stats
 
 from study.records.files import LOOK
 from study.records.ledger import Ledger, Record
-from study.records.tables import trials_table
 from study.space.ablation import SEED
 from study.space.ablation_stop import StopRule
 from study.space.spec import StudySpec
 from study.training.assignment import Assignment
-from study.tune.decisions import Decisions, TrialRecord
+from study.tune.decisions import Decisions
+from study.tune.record import TrialRecord
 from study.tune.session import Limits, Session
 from study.tune.stopping import Stopping, judged
 from study.tune.study_db import StudyDatabase
+from study.tune.tables import trials_table
 from tests.toy_ablation import (
     Metrics,
     ablation_plan,

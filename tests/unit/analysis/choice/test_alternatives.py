@@ -9,9 +9,8 @@ import pytest
 
 import analysis
 from analysis.__main__ import main
-from analysis.choice.alternatives import HALF, RULES, STATED, alternatives, halves, knee
+from analysis.choice.alternatives import HALF, RULES, STATED, alternatives, halves, knee, stability
 from analysis.choice.cells import Cells, NoScores
-from analysis.choice.stability import stability
 from tests.fake_choice import make_cells
 from tests.fake_run import Fake, make_run
 

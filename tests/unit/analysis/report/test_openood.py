@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.report.openood import FAR, NEAR, export_openood, openood_table
+from analysis.report.papers import FAR, NEAR, export_openood, openood_table
 from analysis.results.final_test import results_path
 from analysis.study import Study
 from study.data import openood

@@ -9,11 +9,11 @@ import pandas as pd
 import yaml
 
 import analysis
-from analysis.report.effects_view import effect_notes
-from analysis.report.failed import failures
+from analysis.report.findings import failures
 from analysis.report.methods import methods_text
 from analysis.report.retuned import retuned_notes
 from analysis.report.sections import header
+from analysis.report.views import effect_notes
 from analysis.results.effects import effects
 from analysis.study import Study
 from analysis.tables import read_records

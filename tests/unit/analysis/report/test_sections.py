@@ -15,8 +15,8 @@ import analysis
 from analysis.__main__ import main
 from analysis.choice.confirmation import choose
 from analysis.conclusion import conclude
-from analysis.report.confirmation_view import confirmation_rows
 from analysis.report.page import make_report
+from analysis.report.views import confirmation_rows
 from study.errors import BadInput
 from study.records.files import RunFolder
 from study.records.ledger import Ledger

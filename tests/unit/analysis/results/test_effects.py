@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.report.effects_view import effect_notes
+from analysis.report.views import effect_notes
 from analysis.results.effects import arm_means, effects, levels_of
 from study.errors import BadInput
 from study.records.files import LOOK, RunFolder

@@ -1,0 +1,150 @@
+"""Bringing what trials start from: bases by content, pretrained weights by backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from study.bases.base_models import (
+    BASE_RECIPE,
+    BaseModel,
+    BaseSpec,
+    RecordedBase,
+    copied_base,
+    loaded_base,
+    trained_base,
+)
+from study.bases.initial import Initial, bring_initial, classifier_in
+from study.bases.needed import Base
+from study.data.decode import cache_folder
+from study.data.roles import StudyData
+from study.errors import BadInput, Fault
+from study.models.names import Network
+from study.recipes.base import Recipe
+from study.recipes.registry import make_recipe
+from study.space.ablation_check import values_of as values_of_arms
+from study.space.points import substitute, values_of
+from study.space.spec import StudySpec
+from study.space.yamlfile import KeyPath, dotted
+from study.training.starting import Arrays, network_of
+from study.watch.progress import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Bringer:
+    """Brings a study's bases and pretrained weights.
+
+    Attributes:
+        spec: the study.
+        data: the roles that bases are trained and measured on.
+        progress: is told of every base.
+        device: "cuda" or "cpu".
+    """
+
+    spec: StudySpec
+    data: StudyData
+    progress: Progress
+    device: str
+
+    def base(self, wanted: Base, recorded: RecordedBase | None) -> BaseModel | None:
+        """The run's own copy, a trained base, or a file's; None where there is none.
+
+        Raises:
+            BadInput: where weights do not fit or are not to be had.
+            TrialFailed: where its training diverges.
+        """
+        spec, data = self.spec, self.data
+        named = spec.model.init not in ("random", "imagenet")
+        if recorded is None and spec.base is None and (spec.info.base != "start" or not named):
+            return None
+        device = torch.device(self.device)
+        if spec.info.base == "start" and spec.info.trains:
+            scored_by = make_recipe(spec.recipe, substitute(spec, wanted.point)[0])
+        else:
+            scored_by = make_recipe(BASE_RECIPE, wanted.spec.train)
+        if recorded is not None:
+            return copied_base(recorded, wanted.spec, data, device=device, scored_by=scored_by)
+        if spec.base is None:
+            return self._from_file(wanted.spec, device, scored_by)
+        return trained_base(
+            wanted.spec,
+            data,
+            cache=cache_folder() / "bases",
+            device=device,
+            progress=self.progress,
+            scored_by=scored_by,
+            start=self._start_of(wanted),
+        )
+
+    def initial(self, base: BaseModel | None) -> tuple[Initial, ...]:
+        """Pretrained weights of every backbone that trials have; none where a base is all."""
+        spec, init = self.spec, self.spec.model.init
+        if init in ("random", "cifar10") or (spec.info.base == "start" and base is not None):
+            return ()
+        backbones = list(dict.fromkeys(values_of(spec, "model.backbone")))
+        network = network_of(spec.model.model_dump())
+        return self._brought(backbones, network, ("model", "init"), init)
+
+    def _start_of(self, base: Base) -> Arrays | None:
+        """The weights that a base's training starts from; None for fresh ones."""
+        init = base.spec.init
+        if init == "random":
+            return None
+        path: KeyPath = ("base", "init")
+        if self.spec.ablate is not None:
+            given = values_of_arms("base.init", self.spec.ablate)
+            path = next((place for value, place in given if value == init), path)
+        return self._brought([base.spec.backbone], base.spec.network, path, init)[0].weights
+
+    def _brought(
+        self, backbones: list[str], network: Network, path: KeyPath, init: str
+    ) -> tuple[Initial, ...]:
+        file = None if init == "imagenet" else Path(init)
+        try:
+            with self.progress.stage("Pretrained weights"):
+                found = bring_initial(
+                    backbones,
+                    image_size(self.data),
+                    dropout=self.spec.model.dropout,
+                    file=file,
+                    seed=0,
+                    network=network,
+                )
+        except ValueError as error:
+            place, line = self.spec.places.of(path)
+            way_out = "Name a file of this backbone's weights, or choose another init."
+            fault = Fault(place, dotted(path), f"no weights: {error}", way_out, init, line)
+            raise BadInput(fault) from error
+        for one in found:
+            if one.reinitialised:
+                names = ", ".join(one.reinitialised)
+                self.progress.warning(f"{one.backbone}: not taken from {one.source}: {names}")
+            if one.layout:
+                self.progress.note(f"{one.backbone}: from {one.layout} of {one.source}")
+        return tuple(found)
+
+    def _from_file(
+        self, wanted: BaseSpec, device: torch.device, scored_by: Recipe
+    ) -> BaseModel | None:
+        """The classifier that a file holds; None where it holds a network without a head."""
+        path = Path(self.spec.model.init)
+        try:
+            weights = classifier_in(path)
+            if weights is None:
+                return None
+            return loaded_base(
+                path, wanted, weights, self.data, device=device, scored_by=scored_by
+            )
+        except (BadInput, ValueError) as error:
+            place, line = self.spec.places.of(("model", "init"))
+            rule = f"the weights cannot be used for {wanted.backbone}: {error}"
+            way_out = "Name a file of this backbone's weights, or the backbone of the file."
+            key, value = "model.init", str(path)
+            raise BadInput(Fault(place, key, rule, way_out, value, line)) from error
+
+
+def image_size(data: StudyData) -> int:
+    """Side of the images, pixels."""
+    return int(data.train.images.pixels.shape[1])

@@ -1,0 +1,172 @@
+"""Pretrained weights that trials start from: brought before any trial, and kept in the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.errors import BadInput, Fault
+from study.models.classifier import Classifier
+from study.models.imagenet import Reinitialised, load_imagenet, read_checkpoint
+from study.models.names import DEFAULT_NETWORK, Network
+from study.models.registry import build_classifier
+from study.models.weights import (
+    StateDict,
+    load_part,
+    load_public_resnet,
+    load_weights,
+    save_weights,
+)
+from study.records.files import RunFolder
+from study.records.frozen import file_hash
+from study.training.chosen import load_chosen
+from study.training.starting import Arrays, tensors
+
+_FOLDER = "initial"
+
+
+@dataclass(frozen=True, eq=False)
+class Initial:
+    """Weights of one backbone, without a head.
+
+    Attributes:
+        backbone: its name.
+        source: where they came from.
+        weights: those of the backbone, and the normalisation, as arrays by a classifier's names.
+        reinitialised: tensors that kept their fresh initialisation, since they have another shape.
+        fitted: tensors that were resized or summed to fit.
+        unused: tensors of the source that nothing takes.
+        layout: where in the source the network was, such as "online_backbone.module".
+    """
+
+    backbone: str
+    source: str
+    weights: Arrays
+    reinitialised: tuple[str, ...]
+    fitted: tuple[str, ...]
+    unused: tuple[str, ...]
+    layout: str = ""
+
+    def told(self) -> dict[str, Any]:
+        """What the manifest says of it, but for the fingerprint."""
+        return {
+            "source": self.source,
+            "reinitialised": list(self.reinitialised),
+            "fitted": list(self.fitted),
+            "unused": list(self.unused),
+            "layout": self.layout,
+        }
+
+
+def bring_initial(
+    backbones: Sequence[str],
+    image_size: int,
+    *,
+    dropout: float,
+    file: Path | None,
+    seed: int,
+    network: Network = DEFAULT_NETWORK,
+) -> list[Initial]:
+    """Pretrained weights of each backbone, from a file or from its library.
+
+    Args:
+        backbones: names.
+        image_size: side of the images, pixels.
+        dropout: where the backbone has it.
+        file: a classifier of the project's or in the public CIFAR ResNet layout, whose head is
+            left out, or a network with the names of timm or torchvision, as they or
+            self-supervised training wrote it; None lets the library download its own.
+        seed: of the tensors that keep a fresh initialisation; all trials share them.
+        network: stem, and the normalisation that the weights were trained with; a classifier's
+            file brings its own.
+
+    Raises:
+        ValueError: naming the backbone, where the weights are not to be had or do not fit.
+    """
+    found = []
+    for name in backbones:
+        model = build_classifier(
+            name, 2, dropout=dropout, image_size=image_size, seed=seed, network=network
+        )
+        try:
+            told = _load(name, model, file)
+        except (BadInput, ValueError) as error:
+            raise ValueError(f"{name}: {error}") from error
+        state = model.state_dict()
+        kept = {key: state[key].numpy() for key in state if not key.startswith("fc.")}
+        source = str(file) if file else "ImageNet weights of the backbone's library"
+        found.append(
+            Initial(name, source, kept, told.tensors, told.fitted, told.unused, told.layout)
+        )
+    return found
+
+
+def _load(name: str, model: Classifier, file: Path | None) -> Reinitialised:
+    """A classifier of the project's or of the public CIFAR layout, or ImageNet weights."""
+    whole = None if file is None else classifier_in(file)
+    if whole is None:
+        return load_imagenet(name, model, file)
+    head = tuple(key for key in whole if key.startswith("fc."))
+    kept = {key: whole[key] for key in whole if key not in head}
+    load_part(model, kept, ("backbone.", "mean", "std"), file or "weights")
+    return Reinitialised(unused=head)
+
+
+def classifier_in(file: Path) -> StateDict | None:
+    """Weights of a whole classifier, head and normalisation too; None for another network's.
+
+    Args:
+        file: of the project's own (safetensors), or in the public CIFAR ResNet layout.
+
+    Raises:
+        ValueError: naming the file, where it cannot be read as weights.
+        BadInput: the same.
+    """
+    content = read_checkpoint(file)
+    inner = content.get("state_dict", content)
+    if not isinstance(inner, Mapping):
+        return None
+    names = {str(name).removeprefix("module.") for name in inner}
+    if {"conv1.weight", "linear.weight"} <= names:
+        return load_public_resnet(file)
+    own = {"mean", "std", "fc.weight"} <= names and file.suffix == ".safetensors"
+    return load_weights(file)[0] if own else None
+
+
+def keep_initial(run: RunFolder, initial: Sequence[Initial]) -> dict[str, Any]:
+    """Write the weights into the run's folder.
+
+    Returns:
+        What the manifest says: backbone -> source, tensors, fingerprint of the file.
+    """
+    folder = run.checkpoints / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {}
+    for one in initial:
+        path = folder / f"{one.backbone}.safetensors"
+        save_weights(tensors(one.weights), path, {"source": one.source})
+        told[one.backbone] = {**one.told(), "fingerprint": file_hash(path)}
+    return told
+
+
+def kept_initial(run: RunFolder, told: dict[str, Any]) -> list[Initial]:
+    """The weights that the run's folder holds.
+
+    Raises:
+        BadInput: where a file is not what the manifest tells of.
+    """
+    found = []
+    for backbone, record in told.items():
+        path = run.checkpoints / _FOLDER / f"{backbone}.safetensors"
+        if file_hash(path) != record["fingerprint"]:
+            rule = "does not match its fingerprint in manifest.json"
+            raise BadInput(Fault(str(path), "", rule, "Restore it from a copy."))
+        weights = {name: values.numpy() for name, values in load_chosen(path).model.items()}
+        fresh, fitted, unused = (
+            tuple(record[key]) for key in ("reinitialised", "fitted", "unused")
+        )
+        source, layout = record["source"], record.get("layout", "")
+        found.append(Initial(backbone, source, weights, fresh, fitted, unused, layout))
+    return found

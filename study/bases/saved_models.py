@@ -1,0 +1,102 @@
+"""Trained models of a run, brought back from its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from study.errors import BadInput, Fault
+from study.models.weights import load_into
+from study.recipes.base import Fitted, Recipe
+from study.recipes.registry import make_recipe
+from study.records.files import BASE, TRIAL_JSON, WEIGHTS, RunFolder
+from study.training.assignment import Assignment
+from study.training.chosen import load_chosen
+from study.training.starting import BaseWeights, network_of
+from study.training.trial import fresh_model
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A trial's model with the weights that the checkpoint rule kept.
+
+    Attributes:
+        recipe_name: name of the recipe.
+        recipe: the recipe, with the trial's parameters.
+        model: on the CPU.
+        fitted: what the recipe's scores need beside the model.
+        loss: state of the loss's own parameters; empty where it has none.
+        epoch: that the weights are of; None for a base, which keeps none.
+    """
+
+    recipe_name: str
+    recipe: Recipe
+    model: nn.Module
+    fitted: Fitted
+    loss: dict[str, Tensor]
+    epoch: int | None
+
+
+def load_model(run: RunFolder, trial: str, num_classes: int, image_size: int) -> SavedModel:
+    """Rebuild a trial's model, or the base's.
+
+    Args:
+        run: the study.
+        trial: a trial's id, or a base's name, "base".
+        num_classes: K.
+        image_size: side of the images, pixels.
+
+    Raises:
+        BadInput: naming a file that is missing, torn or of another model.
+    """
+    folder = run.trial_checkpoints(trial)
+    told = _told(folder / TRIAL_JSON)
+    name = str(told.pop("recipe"))
+
+    def base() -> nn.Module:
+        return load_base(run, num_classes, image_size, str(told.get("base", BASE))).build()
+
+    recipe = make_recipe(name, told["train"], base)
+    model = fresh_model(recipe, Assignment(**told), num_classes, image_size)
+    chosen = load_chosen(folder / WEIGHTS)
+    load_into(model, chosen.model, folder / WEIGHTS)
+    epoch = int(chosen.notes["epoch"]) if "epoch" in chosen.notes and trial != BASE else None
+    return SavedModel(name, recipe, model, chosen.fitted, chosen.loss, epoch)
+
+
+def load_base(run: RunFolder, num_classes: int, image_size: int, name: str = BASE) -> BaseWeights:
+    """The base model of a run, or of this name among several, as its trials have it.
+
+    Raises:
+        BadInput: naming a file that is missing or torn.
+    """
+    folder = run.trial_checkpoints(name)
+    told = _told(folder / TRIAL_JSON)["model"]
+    weights = load_chosen(folder / WEIGHTS).model
+    arrays = {name: values.numpy() for name, values in weights.items()}
+    backbone, dropout, network = told["backbone"], told["dropout"], network_of(told)
+    return BaseWeights(backbone, dropout, num_classes, image_size, arrays, network)
+
+
+def base_of(run: RunFolder, trial: str) -> str:
+    """Name of the base that a trial started from; of a study without one, of none.
+
+    Raises:
+        BadInput: where the trial's own file is missing or torn.
+    """
+    return str(_told(run.trial_checkpoints(trial) / TRIAL_JSON).get("base", BASE))
+
+
+def _told(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(path.read_text())
+        if not {"recipe", "number", "seed", "model", "train"} <= set(told):
+            raise ValueError("keys are missing")
+    except (OSError, ValueError, TypeError) as error:
+        rule = f"does not say what the weights are of ({error})"
+        raise BadInput(Fault(str(path), "", rule, "Restore it from a copy.")) from error
+    return dict(told)

@@ -1,0 +1,333 @@
+"""A run's folder from outside the trials: begun once, never begun over, continued as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from study.bases.base_models import BaseModel, RecordedBase
+from study.bases.initial import keep_initial, kept_initial
+from study.bases.provenance import declared, sources_of
+from study.data.leak_report import LeakReport
+from study.data.plan import DataPlan
+from study.data.roles import StudyData
+from study.errors import BadInput, Fault
+from study.options import ResumeOptions
+from study.records.files import BASE, TRIAL_JSON, WEIGHTS, RunFolder, write_bytes, write_json
+from study.records.frozen import file_hash
+from study.records.ledger import Ledger, Record, read_ledger
+from study.records.manifest import CODE_DIFF, code_diff, made_now, manifest_entry, read_manifest
+from study.space.points import grid
+from study.space.spec import StudySpec
+from study.training.chosen import Chosen, save_chosen
+from study.tune.setup import Recorded, Setup
+
+_ENERGIES = ("id_mean", "id_sd", "outlier_mean", "outlier_sd")
+# What a session may choose anew without changing the study's decisions or numbers.
+_FREE = (
+    "num_trials",
+    "time_budget_s",
+    "max_concurrent",
+    "cpus_per_trial",
+    "gpus_per_trial",
+    "checkpoint_budget",
+)
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse a folder that holds a study already, holds anything else, or cannot be written to.
+
+    What a study left that was cut off before its first line on the ledger is no study.
+
+    Raises:
+        BadInput: with the ways out.
+    """
+    run = RunFolder(path)
+    if _begun(read_ledger(run.ledger)[0]):
+        raise BadInput(_holds_a_study(run))
+    there = next(one for one in (path, *path.absolute().parents) if one.exists())
+    rule = ""
+    if not there.is_dir():
+        rule = f"{there} is a file, not a folder"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        rule = f"nothing can be written in {there}"
+    elif path.exists() and any(not _is_of_start(run, entry) for entry in path.iterdir()):
+        rule = "this folder is not empty and holds no study"
+    if rule:
+        raise BadInput(Fault("--out", "", rule, "Choose another --out.", str(path)))
+
+
+def discard(run: RunFolder) -> None:
+    """Take away what a study wrote that ended before its first trial; other files stay."""
+    for folder in (run.checkpoints, run.scores):
+        shutil.rmtree(folder, ignore_errors=True)
+    for entry in [*run.path.iterdir()]:
+        if _is_of_start(run, entry):
+            entry.unlink()
+    with suppress(OSError):  # a link, or not empty: somebody else's
+        run.path.rmdir()
+
+
+def _is_of_start(run: RunFolder, entry: Path) -> bool:
+    """Whether a file is of those that a study writes first, whole or half-written."""
+    names = (run.ledger.name, run.spec.name, run.manifest.name, CODE_DIFF)
+    half = entry.suffix == ".tmp" and entry.name.startswith(tuple(f".{name}." for name in names))
+    return entry.name in names or half
+
+
+def refuse_begun(run: RunFolder, ledger: Ledger) -> None:
+    """The same once the folder is ours: another process may have begun a study in it.
+
+    Raises:
+        BadInput: with the ways out.
+    """
+    if _begun(ledger.records):
+        raise BadInput(_holds_a_study(run))
+
+
+def _begun(records: list[Record]) -> bool:
+    return any(record["event"] == "started" for record in records)
+
+
+def _holds_a_study(run: RunFolder) -> Fault:
+    way_out = (
+        f"Go on with it: --resume {run.path}. Add trials: --extend {run.path} --num-trials +N. "
+        "Or choose another --out."
+    )
+    return Fault("--out", "", "this folder holds a study", way_out, str(run.path))
+
+
+def refuse_missing(run: RunFolder) -> None:
+    """Refuse to go on where no study was begun.
+
+    Raises:
+        BadInput: naming what is missing.
+    """
+    missing = [p for p in (run.ledger, run.spec, run.manifest) if not p.exists()]
+    if missing:
+        raise BadInput(
+            Fault(
+                place=str(run.path),
+                key="",
+                value=", ".join(path.name for path in missing),
+                rule="this folder holds no study that can be resumed; files are missing",
+                way_out="Name the folder of a run, such as runs/energy.",
+            )
+        )
+
+
+def hashes(spec: StudySpec, data: StudyData) -> dict[str, str]:
+    """What must be the same when the study goes on."""
+    plain = spec.resolved()
+    plain["tune"] = {k: v for k, v in plain["tune"].items() if k not in _FREE}
+    text = json.dumps(plain, sort_keys=True)
+    return {
+        "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "data_sha256": data.fingerprint,
+    }
+
+
+def begin(
+    run: RunFolder,
+    spec: StudySpec,
+    plan: DataPlan,
+    data: StudyData,
+    leaks: LeakReport,
+    command: str,
+) -> None:
+    """Write spec.yaml, code.diff and manifest.json."""
+    write_bytes(run.spec, spec.dump().encode())
+    diff = code_diff()
+    write_bytes(run.path / CODE_DIFF, diff.encode())
+    base_seed = None if spec.base is None else spec.base.seed
+    write_json(
+        run.manifest,
+        {
+            **made_now(command, diff),
+            **hashes(spec, data),
+            "seeds": {"study": spec.tune.seed, "split": spec.data.split_seed, "base": base_seed},
+            "recipe": spec.recipe,
+            "own_score": spec.own_score,
+            "data": {
+                "demo": data.demo,
+                "notes": list(data.notes),
+                "plan": plan.to_json(),
+                "roles": data.fingerprints(),
+                "test_fingerprints": dict(leaks.test_fingerprints),
+                "leak_check": leaks.to_json(),
+            },
+            "base": None,
+            "initial": None,
+            "floor": None,
+        },
+    )
+
+
+def add_start(run: RunFolder, setup: Setup) -> None:
+    """Copy what trials start from into the run; tell the manifest of it, and of the floor."""
+    manifest = read_manifest(run)
+    manifest["initial"] = keep_initial(run, setup.initial)
+    manifest["pretrained_on"] = declared(sources_of(setup.spec), setup.plan, setup.data)
+    if setup.base is not None:
+        _copy_base(run, setup, BASE, setup.base)
+        manifest["base"] = _describe_base(run, setup, BASE, setup.base)
+    for name, base in setup.others.items():
+        _copy_base(run, setup, name, base)
+    manifest["other_bases"] = {
+        name: _describe_base(run, setup, name, base) for name, base in setup.others.items()
+    }
+    floor = setup.spec.select.floor
+    if setup.floor is not None and floor is not None:
+        relative = floor.kind == "below_base"
+        how = f"{floor.value:g} below the base's" if relative else "absolute"
+        reference = "base" if relative else "absolute"
+        manifest["floor"] = {"value": setup.floor, "reference": reference, "how": how}
+    write_json(run.manifest, manifest)
+
+
+def _copy_base(run: RunFolder, setup: Setup, name: str, base: BaseModel) -> None:
+    """Weights, what they are the weights of, and scores, as of a trial of this name."""
+    folder = run.trial_checkpoints(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: torch.tensor(values) for name, values in base.weights.items()}
+    save_chosen(folder / WEIGHTS, Chosen(tensors, base.fitted, {}, {"base": base.key}))
+    wanted = setup.bases[name].spec
+    recipe, train = setup.base_recipe(name)
+    told = {
+        "recipe": recipe,
+        "number": -1,
+        "seed": wanted.seed,
+        "model": {
+            "backbone": wanted.backbone,
+            "dropout": wanted.dropout,
+            **asdict(wanted.network),
+        },
+        "train": train,
+    }
+    write_json(folder / TRIAL_JSON, told)
+    base.scores.save(run.trial_scores(name))
+
+
+def _describe_base(run: RunFolder, setup: Setup, name: str, base: BaseModel) -> dict[str, Any]:
+    stats = base.energy_stats(1.0)
+    energies = asdict(stats) if stats else dict.fromkeys(_ENERGIES)
+    return {
+        "key": base.key,
+        "spec": asdict(setup.bases[name].spec),
+        "arms": list(setup.bases[name].arms),
+        "fingerprint": file_hash(run.trial_checkpoints(name) / WEIGHTS),
+        "trained_by_this_study": base.trained_now,
+        "saw_validation": base.saw_validation,
+        "val_id_accuracy": base.metrics["val/id_accuracy"],
+        "id_energy_mean": energies["id_mean"],
+        "id_energy_sd": energies["id_sd"],
+        "outlier_energy_mean": energies["outlier_mean"],
+        "outlier_energy_sd": energies["outlier_sd"],
+        "metrics": base.metrics,
+    }
+
+
+def recorded_plan(run: RunFolder) -> DataPlan:
+    """The sources that the study was begun with, whatever `auto` would choose by now.
+
+    Raises:
+        BadInput: where the manifest cannot be read or is not one.
+    """
+    plan = manifest_entry(run, "data", "plan")
+    try:
+        return DataPlan.from_json(plan)
+    except BadInput as error:  # it does not know the file
+        rule, way_out = error.faults[0].rule, "Restore it from a copy."
+        raise BadInput(Fault(str(run.manifest), "data.plan", rule, way_out)) from error
+
+
+def refuse_changed(
+    run: RunFolder, spec: StudySpec, data: StudyData, leaks: LeakReport, ledger: Ledger
+) -> None:
+    """Refuse to go on with another spec or other data than those of the start.
+
+    Raises:
+        BadInput: naming what differs.
+    """
+    started = ledger.events("started")
+    if not started:
+        rule = "the ledger does not say how the study started"
+        raise BadInput(Fault(str(run.ledger), "", rule, "Start it anew: --space."))
+    what = {"spec_sha256": "spec.yaml", "data_sha256": "the data"}
+    now = hashes(spec, data)
+    changed = [name for key, name in what.items() if started[0].get(key) != now[key]]
+    if manifest_entry(run, "data", "test_fingerprints") != dict(leaks.test_fingerprints):
+        changed.append("a test set")
+    if changed:
+        way_out = "Bring back what it was, or start anew with another --out."
+        rule = "is not what the study was started with"
+        raise BadInput([Fault(str(run.path), name, rule, way_out) for name in changed])
+
+
+def recorded_start(run: RunFolder) -> Recorded | None:
+    """What trials start from, as the run's folder holds it; None before it was brought.
+
+    Raises:
+        BadInput: where weights are not those that the manifest tells of.
+    """
+    kept = manifest_entry(run, "initial")
+    if kept is None:
+        return None
+    initial = tuple(kept_initial(run, kept))
+    if manifest_entry(run, "base") is None:
+        return Recorded(None, initial)
+    others = {
+        name: _recorded_base(run, name, "other_bases", name)
+        for name in read_manifest(run).get("other_bases", {})
+    }
+    return Recorded(_recorded_base(run, BASE, "base"), initial, others)
+
+
+def _recorded_base(run: RunFolder, name: str, *entry: str) -> RecordedBase:
+    """A base that the run keeps, as its ``entry`` in the manifest tells of it."""
+    path = run.trial_checkpoints(name) / WEIGHTS
+    if file_hash(path) != manifest_entry(run, *entry, "fingerprint"):
+        rule = "does not match its fingerprint in manifest.json"
+        raise BadInput(Fault(str(path), "", rule, "Restore it from a copy."))
+    key, saw = (manifest_entry(run, *entry, one) for one in ("key", "saw_validation"))
+    return RecordedBase(path, key, bool(saw))
+
+
+def refuse_more_trials(spec: StudySpec, more: int) -> None:
+    """Refuse trials that a study has no place for; 0 more are always taken.
+
+    Raises:
+        BadInput: for an ablation, or a grid with too few points.
+    """
+    if not more:
+        return
+    if spec.ablate is not None:
+        rule = "an ablation ends with its arms and seeds"
+        way_out = "Start another study with more of them, in another --out."
+        raise BadInput(Fault("--num-trials", "", rule, way_out))
+    total = spec.tune.num_trials + more
+    if spec.tune.searcher == "grid" and total > len(grid(spec)):
+        rule = f"the grid has {len(grid(spec))} points, the study would have {total} trials"
+        raise BadInput(Fault("--num-trials", "", rule, "Start a study of a larger grid."))
+
+
+def with_more_trials(
+    run: RunFolder, spec: StudySpec, ledger: Ledger, options: ResumeOptions
+) -> StudySpec:
+    """Note the session; where it extends the study, raise the number of trials on record."""
+    if not options.more_trials:
+        ledger.append("resumed", command=options.command)
+        return spec
+    total = spec.tune.num_trials + options.more_trials
+    spec = replace(spec, tune=spec.tune.model_copy(update={"num_trials": total}))
+    write_bytes(run.spec, spec.dump().encode())
+    ledger.append("extended", command=options.command, num_trials=total)
+    return spec

@@ -1,0 +1,168 @@
+"""What follows a session: tables, database, progress and checkpoints, each told by the session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from typing_extensions import override
+
+from study.records.disk import parse_bytes, sweep_temporaries
+from study.records.failures import FailedTrial, failure_lines
+from study.records.files import KEPT, RunFolder, trial_id, write_bytes
+from study.scoring.objective import OBJECTIVE
+from study.training.checkpoint import drop_checkpoints
+from study.tune.checkpoint_budget import CheckpointBudget
+from study.tune.decisions import Decisions
+from study.tune.record import TrialRecord
+from study.tune.session import Observer
+from study.tune.setup import Setup
+from study.tune.study_db import StudyDatabase, confirming
+from study.tune.tables import checkpoint_epoch, write_tables
+from study.watch.progress import Progress
+from study.watch.scoreboard import IMAGES_PER_S
+
+_TABLES_EVERY_S = 10.0  # at the most often
+_TABLES_SHARE = 0.05  # of the time, at the most: those of thousands of trials take a while
+
+
+class ProgressObserver(Observer):
+    """Tells the progress view."""
+
+    def __init__(self, progress: Progress, setup: Setup) -> None:
+        """Take the view and what names a trial's parameters."""
+        self._progress = progress
+        self._setup = setup
+
+    def trial_started(self, record: TrialRecord) -> None:
+        """Show its searched parameters."""
+        self._progress.trial_started(trial_id(record.number), record.params)
+
+    def epoch(self, record: TrialRecord) -> None:
+        """Show its newest epoch."""
+        total = self._setup.num_epochs(record.params)
+        done = len(record.epochs)
+        metrics = record.epochs[-1]
+        if not record.competes:  # it does not compete for the best so far
+            metrics = {IMAGES_PER_S: metrics[IMAGES_PER_S]} if IMAGES_PER_S in metrics else {}
+        self._progress.epoch(trial_id(record.number), done, total, metrics)
+
+    @override
+    def trial_retried(self, record: TrialRecord, reason: str) -> None:
+        """Say that it goes on alone."""
+        name, first = trial_id(record.number), reason.splitlines()[0]
+        self._progress.warning(f"trial {name} goes on, alone: {first}")
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Show how it ended."""
+        select, reason = self._setup.spec.select, record.reason
+        metrics = standing(record, select.checkpoint)
+        if record.confirms is not None and record.status == "finished":
+            every = chosen_metrics(record, select.checkpoint)
+            kept = select.metric.replace("val", KEPT, 1)
+            metric = kept if kept in every else select.metric
+            reason = f"{metric} {every[metric]:.4g}, trial {trial_id(record.confirms)} anew"
+        if record.tunes and record.status == "finished":
+            every = chosen_metrics(record, select.checkpoint)
+            reason = f"tunes {record.arm}: {OBJECTIVE} {every[OBJECTIVE]:.4g}"
+        self._progress.trial_ended(trial_id(record.number), record.status, metrics, reason)
+
+
+def chosen_metrics(record: TrialRecord, rule: str) -> dict[str, float]:
+    """Metrics of the epoch that the checkpoint rule picks; empty before the first."""
+    epoch = checkpoint_epoch(record.objectives, rule)
+    return record.epochs[epoch - 1] if epoch else {}
+
+
+def standing(record: TrialRecord, rule: str) -> dict[str, float]:
+    """The same for the progress view: what confirms or tunes does not compete for the best."""
+    return chosen_metrics(record, rule) if record.competes else {}
+
+
+class RecordsObserver(Observer):
+    """Keeps tables, study.db and checkpoints in step with the ledger."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        setup: Setup,
+        decisions: Decisions,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        """Clear what the killed left, open study.db anew from the ledger, write the tables.
+
+        ``warn`` is told where the budget for checkpoints cannot be kept.
+        """
+        self._run = run
+        self._setup = setup
+        self._decisions = decisions
+        self._warn = warn
+        sweep_temporaries(run.path)
+        for record in decisions.trials:  # a kill may have come between its end and this
+            if record.status != "running":
+                drop_checkpoints(run.trial_checkpoints(trial_id(record.number)))
+        limit = setup.spec.tune.checkpoint_budget
+        self._budget = CheckpointBudget(
+            run,
+            None if limit is None else parse_bytes(limit),
+            setup.spec.select.checkpoint,
+            self._note_dropped,
+        )
+        name, directions = run.path.resolve().name, decisions.plan.directions
+        self._database = StudyDatabase(run.study_db, name, directions)
+        self._update_database()
+        self._due = 0.0
+        self._write(live=True)
+
+    @override
+    def epoch(self, record: TrialRecord) -> None:
+        """Write the tables if that was some time ago."""
+        if time.monotonic() > self._due:
+            self._write(live=True)
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Free its resumable states, add it to study.db, write the tables if it is time."""
+        drop_checkpoints(self._run.trial_checkpoints(trial_id(record.number)))
+        beyond = self._budget.enforce(self._decisions.trials)
+        if beyond and self._warn is not None:
+            self._warn(beyond)
+        self._update_database()
+        self.epoch(record)
+
+    def flush(self) -> None:
+        """Write the tables now."""
+        self._write(live=True)
+
+    @property
+    def failures(self) -> list[FailedTrial]:
+        """The failed trials of the study."""
+        return [
+            FailedTrial(trial_id(record.number), record.reason, record.traceback)
+            for record in self._decisions.trials
+            if record.status == "failed"
+        ]
+
+    def close(self) -> None:
+        """Write everything as it stands now, unfinished trials as paused."""
+        try:
+            if failures := self.failures:
+                text = "\n".join(failure_lines(failures)) + "\n"
+                write_bytes(self._run.failures, text.encode())
+            self._write(live=False)
+        finally:
+            self._database.close(self._decisions.frozen, confirming(self._decisions))
+
+    def _update_database(self) -> None:
+        self._database.update(self._decisions.frozen)
+        self._database.update_confirming(confirming(self._decisions))
+
+    def _note_dropped(self, trials: list[str], size: int) -> None:
+        self._decisions.note("weights dropped", trials=trials, bytes=size)
+
+    def _write(self, *, live: bool) -> None:
+        begun = time.monotonic()
+        if self._decisions.trials:
+            rule = self._setup.spec.select.checkpoint
+            write_tables(self._run, self._decisions.trials, self._setup.params, rule, live=live)
+        ended = time.monotonic()
+        self._due = ended + max(_TABLES_EVERY_S, (ended - begun) / _TABLES_SHARE)

@@ -1,0 +1,285 @@
+"""From a spec to everything that a search needs: data with roles, base, margins, floor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from study.bases.base_models import BASE_RECIPE, BaseModel, RecordedBase
+from study.bases.bringing import Bringer, image_size
+from study.bases.initial import Initial
+from study.bases.needed import Base, bases_of, of_bases
+from study.bases.provenance import declared, sources_of, trained_on
+from study.data.leak_report import LeakReport
+from study.data.leak_step import run_leak_check
+from study.data.plan import DataPlan, missing_outliers
+from study.data.roles import StudyData
+from study.errors import BadInput, Fault
+from study.losses.margins import MeasuredMargin, parse_margin, resolve_margin
+from study.recipes.registry import make_recipe
+from study.records.files import BASE
+from study.space.ablation import ARM
+from study.space.detector_check import check_detectors_on_data
+from study.space.points import (
+    absent,
+    base_at,
+    flat,
+    flatten,
+    grid,
+    is_under,
+    point_with,
+    substitute,
+    values_of,
+)
+from study.space.set_check import check_outlier_weights
+from study.space.spec import StudySpec
+from study.space.spec_check import check_against_base, check_against_data
+from study.training.assignment import Assignment
+from study.training.starting import BaseWeights, Starting
+from study.tune.record import TrialRecord
+from study.tune.sampler import Point
+from study.watch.progress import Progress
+
+Flat = dict[str, Any]
+_MARGINS = ("m_in", "m_out")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a run's folder holds of what its trials start from."""
+
+    base: RecordedBase | None
+    initial: tuple[Initial, ...]
+    others: Mapping[str, RecordedBase] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """A study that is ready to search.
+
+    Attributes:
+        spec: what was asked for.
+        plan: which source serves which role.
+        data: the roles that training and search see, after the leak check.
+        leaks: what the leak check found.
+        base: the model that trials start from, where arms have several that of the baseline;
+            None where they start from nothing.
+        initial: pretrained weights that trials start from, by backbone.
+        floor: least validation ID accuracy of a candidate; None without one.
+        device: "cuda" or "cpu", of base and trials.
+        others: the bases of other arms, by name.
+    """
+
+    spec: StudySpec
+    plan: DataPlan
+    data: StudyData
+    leaks: LeakReport
+    base: BaseModel | None
+    initial: tuple[Initial, ...]
+    floor: float | None
+    device: str
+    others: Mapping[str, BaseModel] = field(default_factory=dict)
+
+    @cached_property
+    def bases(self) -> dict[str, Base]:
+        """What every base is the base of, by name; `base` alone where arms do not differ in it."""
+        return bases_of(self.spec)
+
+    @cached_property
+    def _base_names(self) -> dict[str, str]:
+        return {arm: name for name, one in self.bases.items() for arm in one.arms}
+
+    def base_name(self, point: Mapping[str, Any]) -> str:
+        """Name of the base that a trial starts from."""
+        return self._base_names.get(str(point.get(ARM)), BASE)
+
+    def base_of(self, point: Mapping[str, Any]) -> BaseModel | None:
+        """The base that a trial starts from; None where there is none."""
+        return self.others.get(self.base_name(point), self.base)
+
+    def assign(self, record: TrialRecord) -> Assignment:
+        """What a worker is told to do: all parameters, margins as numbers."""
+        model, train = self._sections(record.params)
+        told = train | self.margins(train, record.params)
+        base = self.base_name(record.params)
+        kept = record.confirms is not None and self.data.kept is not None
+        return Assignment(record.number, record.seed, model, told, kept=kept, base=base)
+
+    def margins(self, train: Flat, point: Mapping[str, Any]) -> dict[str, float]:
+        """The margins of ``train`` in nats, as measured on the base of the trial at ``point``.
+
+        Empty where the recipe or its loss has none.
+        """
+        if not self.spec.info.uses_margins(train):
+            return {}
+        found = {name: parse_margin(train[name]) for name in _MARGINS if name in train}
+        if not any(isinstance(margin, MeasuredMargin) for margin in found.values()):
+            return {name: float(margin) for name, margin in found.items()}  # type: ignore[arg-type]
+        base = self.base_of(point)
+        stats = base.energy_stats(train["temperature"]) if base else None
+        if stats is None:
+            raise ValueError(
+                "measured margins need a trained base and outliers; give the margins in nats, or "
+                "set model.init: cifar10"
+            )
+        return {name: resolve_margin(margin, stats) for name, margin in found.items()}
+
+    def params(self, record: TrialRecord) -> Flat:
+        """Every parameter of a trial, dotted name -> scalar, for tables and TensorBoard.
+
+        A margin appears as it is written in the YAML and, as ``train.m_in.value``, in nats.
+        """
+        point = record.params
+        model, train = self._sections(point)
+        margins = self.margins(train, point)
+        named: Flat = {f"train.{name}.value": nats for name, nats in margins.items()}
+        base = base_at(self.spec, point)
+        model["pretrained_on"] = trained_on(model, base.init if self.spec.base else "")
+        named |= {name: getattr(base, key) for name, key in of_bases(self.spec)}
+        gone = absent(self.spec, record.params)  # has its default in training, not in a table
+        every = flatten(train, model) | named
+        return {name: None if is_under(name, gone) else value for name, value in every.items()}
+
+    def base_recipe(self, name: str = BASE) -> tuple[str, Flat]:
+        """Name and parameters of the recipe that scores a base.
+
+        The study's own where every trial starts from a base, at some point of the search and
+        with margins as numbers; else the base's.
+        """
+        one = self.bases[name]
+        if self.spec.info.base != "start" or not self.spec.info.trains:
+            return BASE_RECIPE, one.spec.train
+        _, train = self._sections(one.point)
+        return self.spec.recipe, train | self.margins(train, one.point)
+
+    def starting(self) -> Starting:
+        """What trials start from."""
+        weights = {one.backbone: one.weights for one in self.initial}
+        if self.base is None:
+            return Starting(weights=weights)
+        wanted = self.bases[BASE].spec
+        if self.spec.info.base == "start" or self.spec.model.init == "cifar10":
+            weights[wanted.backbone] = self.base.weights
+        others = {name: self._weights(name, one) for name, one in self.others.items()}
+        return Starting(self._weights(BASE, self.base), weights, others)
+
+    def _weights(self, name: str, base: BaseModel) -> BaseWeights:
+        wanted, size = self.bases[name].spec, image_size(self.data)
+        backbone, dropout, classes = wanted.backbone, wanted.dropout, self.data.num_classes
+        return BaseWeights(backbone, dropout, classes, size, base.weights, wanted.network)
+
+    def num_epochs(self, point: Point) -> int:
+        """Epochs of a trial with these searched parameters; one where it trains nothing."""
+        train = self._sections(point)[1]
+        return int(train["epochs"]) if self.spec.info.fine_tunes(train) else 1
+
+    def _sections(self, point: Mapping[str, Any]) -> tuple[Flat, Flat]:
+        train, model = substitute(self.spec, point)
+        return model, train
+
+
+def prepare_data(
+    spec: StudySpec, plan: DataPlan, progress: Progress
+) -> tuple[StudyData, LeakReport]:
+    """Read the roles, check them for leaks and the spec against them.
+
+    Raises:
+        BadInput: for unusable files, collisions of roles, or a spec that asks for more than
+            there is.
+    """
+    if spec.info.needs_outliers and not plan.outliers:
+        raise BadInput(missing_outliers(spec.recipe))
+    with progress.stage("Data: read"):
+        data = plan.load_study(spec.data)
+    for note in data.notes:
+        progress.warning(note)
+    with progress.stage("Data: leak check over all roles"):
+        data, leaks = run_leak_check(plan, data, spec.data)
+    for line in leaks.lines():
+        progress.note(line)
+    if data.kept is not None:
+        parts = {"validation ID": data.kept.id, **data.kept.ood}
+        told = ", ".join(f"{name} {len(images):,}" for name, images in parts.items())
+        progress.note(f"kept for confirmation alone: {told} images")
+    num_outliers = len(data.outliers.images) if data.outliers else None
+    check_against_data(spec, len(data.train.images), num_outliers)
+    check_detectors_on_data(spec, len(data.train.images), data.num_classes)
+    check_outlier_weights(spec, [one.name for one in plan.outliers])
+    return data, leaks
+
+
+def prepare(
+    spec: StudySpec,
+    plan: DataPlan,
+    data: StudyData,
+    leaks: LeakReport,
+    *,
+    progress: Progress,
+    device: str,
+    recorded: Recorded | None = None,
+) -> Setup:
+    """Bring what trials start from, measure the base, and check the spec against it.
+
+    Raises:
+        BadInput: where margins cross on this base, weights do not fit or are not to be had, or a
+            perceptual layer is not there.
+        TrialFailed: where the base's training diverges.
+    """
+    bringer = Bringer(spec, data, progress, device)
+    models = _bases(bringer, recorded)
+    base = models.pop(BASE, None)
+    initial = recorded.initial if recorded else bringer.initial(base)
+    for role, sources in declared(sources_of(spec), plan, data)["overlaps"].items():
+        progress.warning(f"{role}: the initialisation was trained on {', '.join(sources)}")
+    accuracy = base.metrics["val/id_accuracy"] if base else None
+    floor = spec.select.floor.accuracy(accuracy) if spec.select.floor else None
+    setup = Setup(spec, plan, data, leaks, base, initial, floor, device, models)
+    for name, one in setup.bases.items():
+        model = models.get(name, base)
+        for temperature in _temperatures(spec):
+            stats = model.energy_stats(temperature) if model else None
+            if stats is not None:
+                check_against_base(spec, stats, temperature, one.arms or None)
+    _check_recipes(setup)  # their parameters need margins that do not cross
+    return setup
+
+
+def _bases(bringer: Bringer, recorded: Recorded | None) -> dict[str, BaseModel]:
+    """Every base by its name; none where trials start from nothing."""
+    wanted = bases_of(bringer.spec)
+    if recorded is None:
+        found = {name: bringer.base(one, None) for name, one in wanted.items()}
+    elif recorded.base is None:
+        return {}
+    else:
+        kept = {BASE: recorded.base, **recorded.others}
+        found = {name: bringer.base(one, kept[name]) for name, one in wanted.items()}
+    return {name: base for name, base in found.items() if base is not None}
+
+
+def _check_recipes(setup: Setup) -> None:
+    """Each recipe that trials will have is asked whether it can train on this data and base."""
+    spec, starting = setup.spec, setup.starting()
+    names: tuple[str, ...] = ("perceptual_network", "same_class_share", "max_outliers")
+    if not spec.info.trains:
+        names = tuple(spec.search)
+    points = grid(spec) if spec.ablate else [point_with(spec)]
+    for name, domain in flat(spec).items():
+        if name.removeprefix("train.") in names:
+            points += [point_with(spec, {name: value}) for value in domain.ends()]
+    for point in points:
+        base = starting.base_of(setup.base_name(point))
+        try:
+            train, _ = substitute(spec, point)
+            train |= setup.margins(train, point)
+            make_recipe(spec.recipe, train, base.build if base else None).check(setup.data)
+        except ValueError as error:
+            place, line = spec.places.of(("train",))
+            raise BadInput(Fault(place, "train", str(error), line=line)) from error
+
+
+def _temperatures(spec: StudySpec) -> list[float]:
+    """The temperatures at which margins are measured: the fixed one, searched ends, or arms'."""
+    return [float(value) for value in values_of(spec, "temperature") if value is not None]

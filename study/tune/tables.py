@@ -1,0 +1,117 @@
+"""trials.parquet and epochs.parquet: the ledger's trials as tidy, typed tables."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from study.records.files import KEPT, RunFolder, trial_id, write_bytes
+from study.scoring.objective import OBJECTIVE
+from study.tune.record import TrialRecord
+
+Flat = dict[str, Any]
+
+
+def checkpoint_epoch(objectives: Sequence[float], rule: str) -> int:
+    """The epoch (1-based) that the checkpoint rule picks; 0 where none is recorded.
+
+    "best" is the lowest val/objective, the earliest of equals; "last" the last recorded one.
+    """
+    if not objectives:
+        return 0
+    if rule == "last":
+        return len(objectives)
+    return min(range(len(objectives)), key=lambda index: objectives[index]) + 1
+
+
+def trials_table(
+    trials: Sequence[TrialRecord], params: Callable[[TrialRecord], Flat], rule: str, *, live: bool
+) -> pd.DataFrame:
+    """One row a trial.
+
+    Args:
+        trials: from the ledger.
+        params: all parameters of a trial, searched and fixed, dotted name -> scalar.
+        rule: the checkpoint rule.
+        live: whether the session still runs; unfinished trials are "running" then, else
+            "paused".
+
+    Returns:
+        Columns: trial_id, arm, seed, status, reason, cause, epochs, time_s (training and
+        validation, seconds), checkpoint_epoch, lost (times its worker died), retried (times it
+        was put back for want of memory), confirms (the trial that it trains anew on a fresh seed,
+        with arm "confirm"; empty in the search), tunes (whether it only tunes its arm of an
+        ablation), ``param/<name>``, and the metrics of the checkpoint's epoch (fractions):
+        ``val/...`` and, of runs that confirm on a part of validation that is kept for them,
+        ``confirm/...``.
+    """
+    rows = []
+    for record in trials:
+        epoch = checkpoint_epoch(record.objectives, rule)
+        unfinished = "running" if live else "paused"
+        rows.append(
+            {
+                "trial_id": trial_id(record.number),
+                "arm": record.arm,
+                "seed": record.seed,
+                "status": unfinished if record.status == "running" else record.status,
+                "reason": record.reason,
+                "cause": record.cause,
+                "epochs": len(record.epochs),
+                "time_s": float(sum(metrics["time_s"] for metrics in record.epochs)),
+                "checkpoint_epoch": epoch,
+                "lost": record.lost,
+                "retried": record.retried,
+                "confirms": "" if record.confirms is None else trial_id(record.confirms),
+                "tunes": record.tunes,
+                **{f"param/{name}": value for name, value in params(record).items()},
+                **(_validation(record.epochs[epoch - 1]) if epoch else {}),
+            }
+        )
+    return _typed(pd.DataFrame(rows))
+
+
+def epochs_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
+    """One row a trial and epoch: trial_id, epoch and every metric of that epoch."""
+    rows = [
+        {"trial_id": trial_id(record.number), "epoch": epoch, **metrics}
+        for record in trials
+        for epoch, metrics in enumerate(record.epochs, start=1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _validation(metrics: Mapping[str, float]) -> Flat:
+    names = [OBJECTIVE, *sorted(name for name in metrics if name != OBJECTIVE)]
+    return {name: metrics[name] for name in names if name.startswith(("val/", f"{KEPT}/"))}
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """A searched parameter whose values differ in type becomes text, which Parquet can hold."""
+    for column in [name for name in table.columns if name.startswith("param/")]:
+        kinds = {type(value) for value in table[column].dropna()}
+        if kinds - {int, float} and len(kinds) > 1:
+            table[column] = table[column].map(lambda value: None if value is None else str(value))
+    return table
+
+
+def write_tables(
+    run: RunFolder,
+    trials: Sequence[TrialRecord],
+    params: Callable[[TrialRecord], Flat],
+    rule: str,
+    *,
+    live: bool,
+) -> None:
+    """Write both tables by rename."""
+    tables = {
+        run.trials: trials_table(trials, params, rule, live=live),
+        run.epochs: epochs_table(trials),
+    }
+    for path, table in tables.items():
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False)
+        write_bytes(path, buffer.getvalue())

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from study.data.roles import StudyData, TrainID
+from study.errors import BadInput
+from study.options import ResumeOptions
+from study.records.files import RunFolder, write_json
+from study.records.ledger import Ledger
+from study.records.manifest import read_manifest
+from study.run_folder import (
+    discard,
+    hashes,
+    recorded_plan,
+    recorded_start,
+    refuse_changed,
+    refuse_existing,
+    refuse_missing,
+    refuse_more_trials,
+    with_more_trials,
+)
+from study.space.spec import StudySpec, load_resolved, load_space
+from tests.toys import toy_data, toy_images
+
+LEAKS: Any = SimpleNamespace(test_fingerprints={"test_id": "a"})
+
+
+@pytest.fixture(scope="module")
+def spec() -> StudySpec:
+    return load_space("cifar10")
+
+
+@pytest.fixture(scope="module")
+def data() -> StudyData:
+    return toy_data()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path)
+
+
+@pytest.fixture
+def started(run: RunFolder, spec: StudySpec, data: StudyData) -> Iterator[Ledger]:
+    write_json(run.manifest, {"data": {"test_fingerprints": LEAKS.test_fingerprints}})
+    with Ledger(run.ledger) as ledger:
+        ledger.append("started", command="", **hashes(spec, data))
+        yield ledger
+
+
+def test_new_and_empty_folders_are_taken(tmp_path: Path) -> None:
+    refuse_existing(tmp_path)
+    refuse_existing(tmp_path / "not there yet")
+
+
+def test_folder_with_a_study_is_refused_with_the_ways_out(run: RunFolder) -> None:
+    with Ledger(run.ledger) as ledger:
+        ledger.append("started", command="")
+    with pytest.raises(BadInput, match="holds a study") as caught:
+        refuse_existing(run.path)
+    assert all(f"{way} " in str(caught.value) for way in ("--resume", "--extend", "another"))
+
+
+def test_study_that_was_cut_off_before_its_first_line_is_begun_over(run: RunFolder) -> None:
+    run.ledger.touch()
+    run.spec.touch()
+    refuse_existing(run.path)
+
+
+def test_start_that_was_killed_while_it_wrote_is_begun_over(run: RunFolder) -> None:
+    for name in (".spec.yaml.4711.tmp", ".manifest.json.4711.tmp", ".code.diff.4711.tmp"):
+        (run.path / name).touch()
+    refuse_existing(run.path)
+    (run.path / ".thesis.tex.4711.tmp").touch()
+    with pytest.raises(BadInput, match="holds no study"):
+        refuse_existing(run.path)
+
+
+def test_folder_that_cannot_be_written_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match=r"^--out: .*/file is a file, not a folder"):
+        refuse_existing(tmp_path / "file" / "new")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(BadInput, match="nothing can be written in"):
+        refuse_existing(tmp_path / "new")
+
+
+def test_discarded_start_leaves_nothing_but_what_was_not_its_own(tmp_path: Path) -> None:
+    for name, left in (("empty", []), ("with notes", ["notes.txt"])):
+        run = RunFolder(tmp_path / name)
+        write_json(run.manifest, {})
+        write_json(run.trial_checkpoints("base") / "trial.json", {})
+        run.ledger.touch()
+        for other in left:
+            (run.path / other).touch()
+        discard(run)
+        assert [one.name for one in run.path.glob("*")] == left
+        assert run.path.exists() == bool(left)
+
+
+def test_discarded_start_behind_a_link_leaves_the_folder_empty(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    run = RunFolder(tmp_path / "link")
+    run.ledger.touch()
+    discard(run)
+    assert not list((tmp_path / "disk").iterdir())
+
+
+def test_folder_with_anything_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(BadInput, match="holds no study"):
+        refuse_existing(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_going_on_where_files_are_missing_names_them(run: RunFolder) -> None:
+    run.ledger.touch()
+    run.spec.touch()
+    with pytest.raises(BadInput, match=r"'manifest\.json'.*no study that can be resumed"):
+        refuse_missing(run)
+    run.manifest.touch()
+    refuse_missing(run)
+
+
+@pytest.mark.parametrize("content", ["", '{"data": '])
+def test_torn_manifest_is_refused_by_name(run: RunFolder, content: str) -> None:
+    run.manifest.write_text(content)
+    with pytest.raises(BadInput, match=r"manifest\.json"):
+        read_manifest(run)
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"data": {}}', '{"data": []}', '{"data": {"plan": {}}}']
+)
+def test_foreign_manifest_is_refused_by_name(run: RunFolder, content: str) -> None:
+    run.manifest.write_text(content)
+    with pytest.raises(BadInput, match=r"manifest\.json: data\.plan"):
+        recorded_plan(run)
+    with pytest.raises(BadInput, match=r"manifest\.json: initial"):
+        recorded_start(run)
+
+
+def test_study_goes_on_with_the_spec_and_data_that_it_started_with(
+    run: RunFolder, spec: StudySpec, data: StudyData, started: Ledger
+) -> None:
+    run.spec.write_text(spec.dump())
+    refuse_changed(run, load_resolved(run.spec), data, LEAKS, started)
+
+
+def test_changed_spec_and_changed_data_are_told_at_once(
+    run: RunFolder, data: StudyData, started: Ledger
+) -> None:
+    spec = load_space("cifar10", ["train.momentum=0.8"])
+    other = replace(data, train=TrainID(toy_images("train", 60, classes=3, seed=5)))
+    with pytest.raises(BadInput) as caught:
+        refuse_changed(run, spec, other, LEAKS, started)
+    assert [fault.key for fault in caught.value.faults] == ["spec.yaml", "the data"]
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["tune.seed=3", "tune.searcher=random", "tune.scheduler=none", "select.checkpoint=last"],
+)
+def test_what_fixes_decisions_may_not_change(
+    run: RunFolder, data: StudyData, started: Ledger, override: str
+) -> None:
+    with pytest.raises(BadInput, match=r"spec\.yaml: is not what the study was started with"):
+        refuse_changed(run, load_space("cifar10", [override]), data, LEAKS, started)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["tune.num_trials=30", "tune.time_budget_s=5.0", "tune.max_concurrent=1"],
+)
+def test_what_only_the_session_needs_may_change(
+    run: RunFolder, data: StudyData, started: Ledger, override: str
+) -> None:
+    refuse_changed(run, load_space("cifar10", [override]), data, LEAKS, started)
+
+
+def test_changed_test_set_is_told(
+    run: RunFolder, spec: StudySpec, data: StudyData, started: Ledger
+) -> None:
+    leaks: Any = SimpleNamespace(test_fingerprints={"test_id": "b"})
+    with pytest.raises(BadInput, match="a test set: is not what"):
+        refuse_changed(run, spec, data, leaks, started)
+
+
+def test_ledger_without_a_start_is_refused(
+    run: RunFolder, spec: StudySpec, data: StudyData
+) -> None:
+    with Ledger(run.ledger) as ledger, pytest.raises(BadInput, match="how the study started"):
+        refuse_changed(run, spec, data, LEAKS, ledger)
+
+
+def test_resuming_is_noted_and_changes_nothing(
+    run: RunFolder, spec: StudySpec, started: Ledger
+) -> None:
+    options = ResumeOptions(run.path, command="the command")
+    assert with_more_trials(run, spec, started, options) == spec
+    assert started.events("resumed")[0]["command"] == "the command"
+    assert not run.spec.exists()
+
+
+def test_extending_raises_the_number_of_trials_on_record(
+    run: RunFolder, spec: StudySpec, data: StudyData, started: Ledger
+) -> None:
+    before = spec.tune.num_trials
+    longer = with_more_trials(run, spec, started, ResumeOptions(run.path, more_trials=5))
+    assert longer.tune.num_trials == before + 5
+    assert load_resolved(run.spec) == longer
+    assert started.events("extended")[0]["num_trials"] == before + 5
+    refuse_changed(run, longer, data, LEAKS, started)
+
+
+def test_more_trials_of_an_ablation_are_refused() -> None:
+    with pytest.raises(BadInput, match="ends with its arms and seeds"):
+        refuse_more_trials(load_space("energy_ablation"), 1)
+
+
+def test_more_trials_than_a_grid_has_points_are_refused() -> None:
+    names = ("lr", "weight_decay", "label_smoothing", "schedule")
+    gone = [f"search.{name}=null" for name in names]
+    grid = ["tune.searcher=grid", "tune.scheduler=none", "tune.num_trials=2"]
+    small = load_space("cifar10", [*gone, *grid])  # batch_size alone is searched
+    refuse_more_trials(small, 0)
+    refuse_more_trials(small, 1)
+    with pytest.raises(BadInput, match="the grid has 3 points, the study would have 4 trials"):
+        refuse_more_trials(small, 2)

@@ -1,0 +1,88 @@
+"""study.tune.checkpoint_budget: losers lose theirs, the best and the resumable never."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from study.records.files import BASE, WEIGHTS, RunFolder
+from study.tune.checkpoint_budget import CheckpointBudget, losers
+from study.tune.record import TrialRecord
+
+SIZE = 100
+# (status, objectives): the best is trial 1, and trial 6 equals it.
+TRIALS = (
+    ("finished", (0.5, 0.4)),
+    ("finished", (0.3, 0.2)),
+    ("pruned", (0.6,)),
+    ("failed", (0.1,)),
+    ("running", (0.9,)),
+    ("finished", (0.8, 0.7)),
+    ("finished", (0.2, 0.9)),
+    ("pruned", (0.45,)),
+)
+
+
+def _records() -> list[TrialRecord]:
+    return [
+        TrialRecord(
+            number, 0, {}, [{"val/objective": value} for value in objectives], status=status
+        )
+        for number, (status, objectives) in enumerate(TRIALS)
+    ]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """Weights of every trial and of the base, and a state to resume trial 4 from."""
+    run = RunFolder(tmp_path)
+    for name in (*(f"{number:05d}" for number in range(len(TRIALS))), BASE):
+        folder = run.trial_checkpoints(name)
+        folder.mkdir(parents=True)
+        (folder / WEIGHTS).write_bytes(b"x" * SIZE)
+    state = run.trial_checkpoints("00004") / "epoch_0001" / "model.safetensors"
+    state.parent.mkdir()
+    state.write_bytes(b"x" * SIZE)
+    return run
+
+
+def _left(run: RunFolder) -> set[str]:
+    return {path.parent.name for path in run.checkpoints.glob(f"*/{WEIGHTS}")}
+
+
+def _enforce(run: RunFolder, limit: int | None) -> tuple[str, list[tuple[list[str], int]]]:
+    told: list[tuple[list[str], int]] = []
+    budget = CheckpointBudget(run, limit, "best", lambda trials, size: told.append((trials, size)))
+    return budget.enforce(_records()), told
+
+
+def test_losers_are_the_failed_the_pruned_and_the_worst_finished_in_this_order() -> None:
+    assert [record.number for record in losers(_records(), "best")] == [3, 2, 7, 5, 0]
+
+
+def test_losers_by_the_last_epoch_spare_another_trial() -> None:
+    assert [record.number for record in losers(_records(), "last")] == [3, 2, 7, 6, 5, 0]
+
+
+def test_checkpoints_within_the_budget_are_left_alone(run: RunFolder) -> None:
+    for limit in (None, 10 * SIZE):
+        assert _enforce(run, limit) == ("", [])
+    assert len(_left(run)) == len(TRIALS) + 1
+
+
+def test_as_many_losers_lose_their_weights_as_it_takes(run: RunFolder) -> None:
+    beyond, told = _enforce(run, 8 * SIZE)
+    assert beyond == ""
+    assert told == [(["00003", "00002"], 2 * SIZE)]
+    everyone = {f"{number:05d}" for number in range(len(TRIALS))} | {BASE}
+    assert everyone - _left(run) == {"00003", "00002"}
+
+
+def test_best_base_and_what_resumes_stay_and_the_user_is_told(run: RunFolder) -> None:
+    beyond, told = _enforce(run, SIZE)
+    assert _left(run) == {"00001", "00006", "00004", BASE}
+    assert (run.trial_checkpoints("00004") / "epoch_0001" / "model.safetensors").exists()
+    assert told == [(["00003", "00002", "00007", "00005", "00000"], 5 * SIZE)]
+    assert "checkpoints take 500 B, above tune.checkpoint_budget (100 B)" in beyond
+    assert _enforce(run, SIZE)[1] == []  # nothing is told twice

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from study.records.files import RunFolder
+from study.tune.record import TrialRecord
+from study.tune.tables import checkpoint_epoch, trials_table, write_tables
+from tests.toys import run_toy_search
+
+
+@pytest.mark.parametrize(
+    ("objectives", "rule", "epoch"),
+    [
+        ((), "best", 0),
+        ((0.5,), "best", 1),
+        ((0.5, 0.2, 0.2, 0.4), "best", 2),
+        ((0.5, 0.2, 0.4), "last", 3),
+    ],
+)
+def test_checkpoint_epoch_follows_the_rule(
+    objectives: tuple[float, ...], rule: str, epoch: int
+) -> None:
+    assert checkpoint_epoch(objectives, rule) == epoch
+
+
+def _params(record: TrialRecord) -> dict[str, object]:
+    return {"train.x": record.params["x"], "train.kind": record.params["kind"]}
+
+
+def test_tables_come_back_typed_and_tell_every_trial(tmp_path: Path) -> None:
+    decisions = run_toy_search(tmp_path / "ledger", 6, stop_after=20)
+    run = RunFolder(tmp_path)
+    write_tables(run, decisions.trials, _params, "best", live=False)
+    trials, epochs = pd.read_parquet(run.trials), pd.read_parquet(run.epochs)
+    assert trials["trial_id"].tolist() == [f"{n:05d}" for n in range(len(decisions.trials))]
+    assert len(epochs) == sum(len(trial.epochs) for trial in decisions.trials) == 20
+    assert trials["param/train.x"].dtype == "float64"
+    assert trials["epochs"].dtype == "int64"
+    for row, trial in zip(trials.itertuples(), decisions.trials, strict=True):
+        assert row.status == ("paused" if trial.status == "running" else trial.status)
+    assert trials["val/objective"].tolist() == [min(t.objectives) for t in decisions.trials]
+
+
+def test_unfinished_trial_is_running_while_the_session_lives() -> None:
+    table = trials_table([TrialRecord(0, 0, {"x": 1.0, "kind": "a"})], _params, "best", live=True)
+    assert table["status"].tolist() == ["running"]
