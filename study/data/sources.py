@@ -23,8 +23,8 @@ from typing import Any
 
 from study.data import demo, torchvision_sets
 from study.data.folders import read_image_folder
-from study.data.imglist import read_imglist
 from study.data.images import ImageSet
+from study.data.imglist import read_imglist
 from study.data.parquet import read_parquet
 from study.errors import BadInput, Fault
 
