@@ -22,7 +22,7 @@ from study.data.roles import (
     ValidationID,
     split_validation,
 )
-from study.space.spec import load_space
+from study.space.loading import load_space
 
 IMAGE_SIZE = 32
 NUM_CLASSES = 10

@@ -151,7 +151,7 @@ def _setup(folder: Path, trials: int) -> Any:
     from study.data.leak_report import LeakReport
     from study.data.plan import make_plan
     from study.records.files import ValidationScores
-    from study.space.spec import load_space
+    from study.space.loading import load_space
     from study.tune.setup import Setup
 
     spec = load_space("energy", ["train.epochs=1", f"tune.num_trials={trials}"])

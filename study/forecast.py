@@ -22,7 +22,7 @@ from study.records.disk import bytes_text, parse_bytes
 from study.records.files import BASE, WEIGHTS
 from study.space.conditions import existing
 from study.space.points import conditions, flat, grid, substitute
-from study.space.spec import StudySpec
+from study.space.study_spec import StudySpec
 from study.space.tune_check import NAMES
 from study.training.evaluation import read_images, score_images
 from study.training.starting import network_of

@@ -25,7 +25,8 @@ from study.options import ReplayOptions
 from study.records.files import RunFolder, ValidationScores, trial_id
 from study.records.ledger import Record, RecordedLedger
 from study.records.manifest import changed_machine, manifest_entry, read_manifest
-from study.space.spec import StudySpec, load_resolved
+from study.space.loading import load_resolved
+from study.space.study_spec import StudySpec
 from study.training.loop import Goal
 from study.training.trial import TrialSetting, run_trial
 from study.tune.decisions import Decisions

@@ -26,7 +26,7 @@ from study.records.frozen import file_hash
 from study.records.ledger import Ledger, Record, read_ledger
 from study.records.manifest import CODE_DIFF, code_diff, made_now, manifest_entry, read_manifest
 from study.space.points import grid
-from study.space.spec import StudySpec
+from study.space.study_spec import StudySpec
 from study.training.chosen import Chosen, save_chosen
 from study.tune.setup import Recorded, Setup
 

@@ -23,7 +23,7 @@ from study.records.files import (
 from study.records.frozen import read_frozen
 from study.records.manifest import read_manifest
 from study.run_folder import recorded_plan
-from study.space.spec import load_resolved
+from study.space.loading import load_resolved
 
 WINNER = "winner"
 

@@ -21,9 +21,10 @@ from study.records.manifest import read_manifest
 from study.scoring.objective import ID_ACCURACY
 from study.space.conditions import existing
 from study.space.domains import Choice, Domain, MarginSearch, contains
+from study.space.loading import load_resolved
 from study.space.points import conditions, flat, flatten
 from study.space.search import Search
-from study.space.spec import StudySpec, load_resolved
+from study.space.study_spec import StudySpec
 from study.space.yamlfile import dotted
 
 OPTION = "--warm-start"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from study.records.ledger import Record, read_ledger
+from study.space.loading import load_resolved, load_space
 from study.space.points import flat, grid, to_optuna
-from study.space.spec import StudySpec, load_resolved, load_space
+from study.space.study_spec import StudySpec
 from study.tune.decisions import Decisions, SearchPlan
 from study.tune.record import TrialRecord
 

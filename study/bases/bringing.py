@@ -26,7 +26,7 @@ from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
 from study.space.ablation_check import values_of as values_of_arms
 from study.space.points import substitute, values_of
-from study.space.spec import StudySpec
+from study.space.study_spec import StudySpec
 from study.space.yamlfile import KeyPath, dotted
 from study.training.starting import Arrays, network_of
 from study.watch.progress import Progress

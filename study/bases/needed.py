@@ -16,7 +16,7 @@ from study.records.files import BASE
 from study.space.base_use import sets_base
 from study.space.domains import Scalar
 from study.space.points import base_at, point_with, substitute
-from study.space.spec import StudySpec
+from study.space.study_spec import StudySpec
 from study.training.starting import network_of
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from study.data.plan import DataPlan
 from study.data.roles import StudyData
 from study.space.points import values_of
-from study.space.spec import StudySpec
+from study.space.study_spec import StudySpec
 
 
 def declared(sources: Sequence[str], plan: DataPlan, data: StudyData) -> dict[str, Any]:

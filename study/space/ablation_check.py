@@ -9,8 +9,9 @@ from typing import Any
 
 from study.recipes.catalog import RecipeInfo
 from study.section import Rule, Section
-from study.space.ablation import COMBINING, Ablation, Arm, Factor, Level
+from study.space.ablation import Ablation
 from study.space.ablation_spec import level_path
+from study.space.designs import COMBINING, Arm, Factor, Level
 from study.space.places import FaultList
 from study.space.sections import BaseSection, ModelSection
 from study.space.yamlfile import KeyPath, dotted

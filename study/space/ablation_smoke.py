@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Any
 
-from study.space.ablation import LEAST_FRACTIONAL
+from study.space.designs import LEAST_FRACTIONAL
 from study.space.retune_spec import LEAST_TRIALS
 from study.space.yamlfile import KeyPath
 

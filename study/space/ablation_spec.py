@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from study.recipes.catalog import RecipeInfo
-from study.space.ablation import (
+from study.space.ablation import Ablation
+from study.space.ablation_stop import read_stop
+from study.space.designs import (
     DESIGNS,
     IS,
     JOINT,
     LEAST_FRACTIONAL,
     ONE_LEVEL,
-    Ablation,
     Design,
     Factor,
     Level,
@@ -21,7 +22,6 @@ from study.space.ablation import (
     num_arms,
     reached_resolution,
 )
-from study.space.ablation_stop import read_stop
 from study.space.fields import check_value
 from study.space.places import FaultList, nearest
 from study.space.retune_spec import read_retune

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from study.space.ablation import COMBINING, Design
+from study.space.designs import COMBINING, Design
 from study.space.places import FaultList
 from study.space.yamlfile import KeyPath
 

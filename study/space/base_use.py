@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from study.recipes.catalog import RecipeInfo
+from study.space.ablation import Ablation
 from study.space.ablation_spec import level_path
 from study.space.domains import MarginSearch
 from study.space.places import FaultList
 from study.space.search import Search
 from study.space.sections import ModelSection
 from study.space.yamlfile import KeyPath
-
-if TYPE_CHECKING:
-    from study.space.ablation import Ablation
 
 _BACKBONE = "model.backbone"
 # What a base has with the trials that start from it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from study.detectors.catalog import CATALOG, check_parameters, check_sizes
 from study.errors import BadInput
@@ -14,10 +14,8 @@ from study.space.ablation_check import each_arm
 from study.space.domains import Domain
 from study.space.places import FaultList
 from study.space.search import Search
+from study.space.study_spec import StudySpec
 from study.space.yamlfile import KeyPath
-
-if TYPE_CHECKING:
-    from study.space.spec import StudySpec
 
 Sizes = Mapping[str, int | None]
 _WAY_OUT = "Lower it, or take the detector out of train.detectors."

@@ -19,11 +19,10 @@ from study.space.domains import (
     Uniform,
 )
 from study.space.sections import BaseSection
+from study.space.study_spec import StudySpec
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-
-    from study.space.spec import StudySpec
 
 __all__ = [
     "Choice",

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from study.recipes.catalog import RecipeInfo
-from study.space.ablation import Factor
 from study.space.condition_check import WHEN
+from study.space.designs import Factor
 from study.space.places import FaultList
 from study.space.retune import Retune
 from study.space.search import Search, read_search, searchable

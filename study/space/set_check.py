@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from study.data.names import (
     AUTO,
@@ -18,10 +18,8 @@ from study.errors import BadInput
 from study.recipes.catalog import RecipeInfo
 from study.space.ablation_check import values_of
 from study.space.places import FaultList, nearest
+from study.space.study_spec import StudySpec
 from study.space.yamlfile import KeyPath
-
-if TYPE_CHECKING:
-    from study.space.spec import StudySpec
 
 _ROLES = ("outliers", "ood_val", "ood_test")
 _NAMED = {*DEMO_SETS, *OPENOOD_SETS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from study.errors import BadInput
 from study.losses.margins import (
@@ -17,20 +17,18 @@ from study.losses.margins import (
 from study.recipes.catalog import RecipeInfo
 from study.scoring.metrics import OOD_METRICS
 from study.section import Rule, Section
-from study.space.ablation import BASELINE
 from study.space.ablation_check import each_arm, each_point, values_of
 from study.space.conditions import When, ancestors, points, representatives
+from study.space.designs import BASELINE
 from study.space.domains import MarginSearch
 from study.space.model_check import check_base, check_init, check_init_of_base, check_model
 from study.space.places import FaultList, nearest
 from study.space.search import Search, is_margin
 from study.space.sections import BaseSection, TuneSection
 from study.space.set_check import check_sets
+from study.space.study_spec import StudySpec
 from study.space.tune_check import check_epochs, check_tune_section
 from study.space.yamlfile import KeyPath
-
-if TYPE_CHECKING:
-    from study.space.spec import StudySpec
 
 ID_ACCURACY = "val/id_accuracy"
 SELECTABLE: tuple[str, ...] = (

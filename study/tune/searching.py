@@ -14,7 +14,7 @@ from study.scoring.objective import objective
 from study.space.ablation import ARM, SEED, Ablation
 from study.space.points import absent, conditions, grid, is_under, suggested, to_optuna, values_of
 from study.space.retune import Retune
-from study.space.spec import StudySpec
+from study.space.study_spec import StudySpec
 from study.training.loop import Goal
 from study.training.trial import TrialSetting
 from study.tune.confirming import Choose, Confirmation

@@ -34,8 +34,8 @@ from study.space.points import (
     values_of,
 )
 from study.space.set_check import check_outlier_weights
-from study.space.spec import StudySpec
 from study.space.spec_check import check_against_base, check_against_data
+from study.space.study_spec import StudySpec
 from study.training.assignment import Assignment
 from study.training.starting import BaseWeights, Starting
 from study.tune.record import TrialRecord

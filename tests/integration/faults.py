@@ -25,7 +25,7 @@ from study.records.disk import is_disk_full
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
 from study.records.manifest import CODE_DIFF
-from study.space.spec import load_space
+from study.space.loading import load_space
 from study.training.trial import run_trial
 from study.tune import searching
 from study.tune.confirming import Choose

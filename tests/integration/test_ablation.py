@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 import analysis
 from study.records.files import RunFolder, write_bytes, write_json
 from study.records.ledger import Ledger
-from study.space.spec import load_space
+from study.space.loading import load_space
 from study.tune.searching import machine_of, search
 from study.tune.setup import Setup
 from study.watch.progress import Progress

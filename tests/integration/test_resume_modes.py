@@ -18,7 +18,7 @@ import pytest
 
 from study.data.kept import keep_part
 from study.data.roles import StudyData
-from study.space.spec import load_space
+from study.space.loading import load_space
 from study.tune.setup import Setup
 from tests.integration.faults import KILLED, remains, searched_in_child, write_points
 from tests.integration.runs import Shell, new_study

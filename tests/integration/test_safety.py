@@ -13,7 +13,7 @@ import pytest
 
 from study.data.section import DataSection
 from study.errors import BadInput
-from study.space.spec import load_space
+from study.space.loading import load_space
 from study.tune.ray_local import mark_session, sweep_sessions
 
 PROJECT = Path(__file__).resolve().parents[2]

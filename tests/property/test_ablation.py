@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import BadInput
+from study.space.loading import load_resolved, load_space
 from study.space.points import grid, substitute
-from study.space.spec import load_resolved, load_space
 from study.space.yamlfile import dump
 
 BASE: dict[str, Any] = {

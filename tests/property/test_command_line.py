@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study import cli
-from study.space.spec import SPACES
+from study.space.loading import SPACES
 
 TOKENS = ["1e-4", "-1", "0", "null", "true", ".nan", "[1, 2]", "{}", "x", "''", "&a", "*a", "- ",
           ":", "\t", "}", "#", "---", "\x07", "é", "9" * 30, "lr", "search:", "20 GB",

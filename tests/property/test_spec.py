@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import BadInput, Fault
-from study.space.spec import SPACES, load_resolved, load_space
+from study.space.loading import SPACES, load_resolved, load_space
 from study.space.yamlfile import dump, parse
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from study.space.spec import load_space
+from study.space.loading import load_space
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("study", "analysis")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from study.space.spec import SPACES, load_space
+from study.space.loading import SPACES, load_space
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8")

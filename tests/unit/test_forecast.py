@@ -12,7 +12,8 @@ from study.bases.needed import base_spec
 from study.data.roles import KeptPart, StudyData
 from study.forecast import forecast
 from study.records.files import WEIGHTS
-from study.space.spec import StudySpec, load_space
+from study.space.loading import load_space
+from study.space.study_spec import StudySpec
 from study.watch.progress import Progress
 from tests.toys import toy_data, toy_images
 

@@ -14,7 +14,7 @@ from study.options import ResumeOptions, RunOptions
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
 from study.run import resume_study, run_study
-from study.space.spec import load_resolved, load_space
+from study.space.loading import load_resolved, load_space
 from study.watch.progress import Progress
 from tests.toys import toy_data
 

@@ -26,7 +26,8 @@ from study.run_folder import (
     refuse_more_trials,
     with_more_trials,
 )
-from study.space.spec import StudySpec, load_resolved, load_space
+from study.space.loading import load_resolved, load_space
+from study.space.study_spec import StudySpec
 from tests.toys import toy_data, toy_images
 
 LEAKS: Any = SimpleNamespace(test_fingerprints={"test_id": "a"})

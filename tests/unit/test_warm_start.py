@@ -9,7 +9,8 @@ import pytest
 from study.data.roles import StudyData
 from study.errors import BadInput
 from study.records.ledger import Ledger
-from study.space.spec import StudySpec, load_space
+from study.space.loading import load_space
+from study.space.study_spec import StudySpec
 from study.tune.decisions import Decisions
 from study.warm_start import WarmStart, read_warm_start
 from tests.toys import toy_plan

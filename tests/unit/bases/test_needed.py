@@ -18,7 +18,8 @@ from study.models.registry import build_classifier
 from study.records.files import RunFolder
 from study.run_folder import add_start, recorded_start
 from study.seeding import seed_of
-from study.space.spec import StudySpec, load_resolved, load_space
+from study.space.loading import load_resolved, load_space
+from study.space.study_spec import StudySpec
 from study.training.loop import Goal
 from study.training.trial import TrialSetting, run_trial
 from study.tune.record import TrialRecord

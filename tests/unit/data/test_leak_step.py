@@ -99,7 +99,7 @@ def test_run_leak_check_dropping_a_whole_set_or_class_is_refused():
 def test_run_leak_check_development_data_passes(shared_data, monkeypatch):
     monkeypatch.undo()
     from study.data.plan import make_plan
-    from study.space.sections import DataSection
+    from study.data.section import DataSection
 
     section = DataSection()
     plan = make_plan(section, "auto", shared_data)
@@ -116,7 +116,7 @@ def test_run_leak_check_development_data_passes(shared_data, monkeypatch):
 def test_run_leak_check_demo_passes(monkeypatch):
     monkeypatch.undo()
     from study.data.plan import make_plan
-    from study.space.sections import DataSection
+    from study.data.section import DataSection
 
     section = DataSection()
     plan = make_plan(section, "demo")

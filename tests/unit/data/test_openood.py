@@ -10,10 +10,10 @@ from PIL import Image
 from study.data.imglist import read_imglist
 from study.data.openood import FAR, LISTS, NEAR
 from study.data.plan import DataPlan, make_plan
+from study.data.section import DataSection
 from study.data.test_access import open_test
 from study.errors import BadInput
-from study.space.sections import DataSection
-from study.space.spec import load_space
+from study.space.loading import load_space
 from tests.fake_data import noise
 
 CLASSES = ("airplane", "automobile", "bird")

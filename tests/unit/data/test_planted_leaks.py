@@ -19,7 +19,7 @@ from study.data.roles import OODValidation, Outliers, StudyData, TrainID, Valida
 from study.data.test_access import TestData
 from study.errors import BadInput
 from study.models.weights import save_weights
-from study.space.spec import SPACES, load_space
+from study.space.loading import SPACES, load_space
 from tests.fake_data import section, write_root
 from tests.pictures import photographs
 

@@ -167,7 +167,7 @@ def build(name, *, dropout, image_size):
 USES = """
 import sys
 from study.errors import BadInput
-from study.space.spec import load_space
+from study.space.loading import load_space
 def told(*changes):
     try:
         load_space("cifar10", ["model.init=random", *changes])

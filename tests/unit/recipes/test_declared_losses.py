@@ -19,7 +19,7 @@ from study.recipes.catalog import RECIPE_INFOS
 from study.recipes.declared_losses import declared_losses
 from study.recipes.outlier_params import make_outlier_params
 from study.recipes.registry import make_recipe
-from study.space.spec import load_space
+from study.space.loading import load_space
 from study.training.loop import Goal, train
 from tests.toys import toy_data, train_section
 

@@ -19,7 +19,7 @@ from study.recipes.base import TrainingLoss
 from study.recipes.declared_losses import declared_losses
 from study.recipes.outlier_params import OutlierParams
 from study.recipes.registry import make_recipe
-from study.space.spec import load_space
+from study.space.loading import load_space
 from study.training.loop import EpochResult, Goal, TrainingState, train
 from tests.toys import toy_data, train_section
 

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from study.space.ablation import (
+from study.space.ablation import Ablation
+from study.space.designs import (
     DESIGNS,
-    Ablation,
     Design,
     Factor,
     Level,

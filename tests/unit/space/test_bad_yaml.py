@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from study.errors import BadInput
-from study.space.spec import load_space
+from study.space.loading import load_space
 
 CASES = yaml.safe_load((Path(__file__).parent / "bad_spaces.yaml").read_text(encoding="utf-8"))
 Case = dict[str, Any]

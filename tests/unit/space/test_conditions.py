@@ -16,8 +16,9 @@ from study.space.conditions import (
     representatives,
 )
 from study.space.domains import Choice, Uniform, contains
+from study.space.loading import load_resolved, load_space
 from study.space.points import absent, flat, grid, point_with, substitute, values_of
-from study.space.spec import StudySpec, load_resolved, load_space
+from study.space.study_spec import StudySpec
 
 SPACE = """
 recipe: nordf

@@ -11,7 +11,7 @@ from study.errors import BadInput
 from study.seeding import numpy_generator
 from study.space.domains import Choice, IntUniform, LogUniform, Uniform
 from study.space.retune import Retune, drawn
-from study.space.spec import StudySpec
+from study.space.study_spec import StudySpec
 from tests.unit.space.test_ablation_spec import again, load
 
 SPACE = """

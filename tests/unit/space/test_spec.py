@@ -11,19 +11,13 @@ import pytest
 from study.errors import BadInput
 from study.losses.margins import EnergyStats
 from study.space.conditions import existing
+from study.space.loading import SPACES, load_resolved, load_space, space_name, space_path
 from study.space.overrides import Override
 from study.space.points import conditions, flat, substitute
+from study.space.sections import Floor
 from study.space.set_check import check_outlier_weights
-from study.space.spec import (
-    SPACES,
-    Floor,
-    StudySpec,
-    load_resolved,
-    load_space,
-    space_name,
-    space_path,
-)
 from study.space.spec_check import check_against_base, check_against_data
+from study.space.study_spec import StudySpec
 
 SHIPPED = sorted(path.stem for path in SPACES.glob("*.yaml"))
 STATS = EnergyStats(-8.0, 2.0, -5.0, 1.0)
@@ -100,7 +94,7 @@ def test_load_space_by_path_and_name_agree() -> None:
 
 def test_reading_a_space_loads_neither_torch_nor_ray_nor_optuna() -> None:
     code = (
-        "import sys; from study.space.spec import load_space; load_space('energy');"
+        "import sys; from study.space.loading import load_space; load_space('energy');"
         "sys.exit(any(m in sys.modules for m in ('torch', 'ray', 'optuna', 'pandas')))"
     )
     root = SPACES.parent

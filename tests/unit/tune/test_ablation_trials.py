@@ -12,7 +12,7 @@ import pytest
 from study import forecast as forecast_module
 from study.forecast import forecast
 from study.records.ledger import Ledger
-from study.space.spec import StudySpec
+from study.space.study_spec import StudySpec
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord
 from study.tune.study_db import StudyDatabase

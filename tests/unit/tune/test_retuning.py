@@ -13,7 +13,7 @@ from study.records.files import TUNED, TUNING
 from study.records.ledger import Ledger, Record
 from study.space.ablation import RETUNE
 from study.space.points import substitute
-from study.space.spec import StudySpec
+from study.space.study_spec import StudySpec
 from study.tune.checkpoint_budget import losers
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord

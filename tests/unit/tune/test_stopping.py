@@ -14,7 +14,7 @@ from study.records.files import LOOK
 from study.records.ledger import Ledger, Record
 from study.space.ablation import SEED
 from study.space.ablation_stop import StopRule
-from study.space.spec import StudySpec
+from study.space.study_spec import StudySpec
 from study.training.assignment import Assignment
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord

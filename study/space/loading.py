@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from study.data.section import DataSection
 from study.errors import BadInput, Fault
-from study.recipes.catalog import RECIPE_INFOS, RecipeInfo, get_recipe_info
+from study.recipes.catalog import RECIPE_INFOS, RecipeInfo
 from study.section import Section
 from study.space.ablation import Ablation
 from study.space.ablation_check import check_arms
 from study.space.ablation_spec import check_tune, read_ablation
 from study.space.base_use import check_backbone, check_bases, sets_base, trains_base
-from study.space.domains import Domain, MarginSearch
 from study.space.fields import elsewhere, read_section
 from study.space.overrides import Override, apply_overrides
 from study.space.places import FaultList, Places, nearest
@@ -31,97 +29,12 @@ from study.space.sections import (
 )
 from study.space.smoke import shrink
 from study.space.spec_check import check_arm, check_sections, check_together
-from study.space.yamlfile import Document, dump, read
-
-__all__ = [
-    "BaseSection",
-    "DataSection",
-    "Domain",
-    "Floor",
-    "MarginSearch",
-    "ModelSection",
-    "Override",
-    "SelectSection",
-    "StudySpec",
-    "TuneSection",
-    "load_resolved",
-    "load_space",
-    "space_name",
-    "space_path",
-]
+from study.space.study_spec import StudySpec
+from study.space.yamlfile import Document, read
 
 SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
 _KEYS = ("recipe", "data", "model", "base", "train", "search", "ablate", "tune", "select")
-_OF_A_SEARCH = ("searcher", "num_trials", "seed")  # keys of `tune` that an ablation goes without
 DEFAULT_FLOOR = Floor("below_base", 0.01)
-
-
-@dataclass(frozen=True)
-class StudySpec:
-    """A validated study.
-
-    Attributes:
-        recipe: name of the recipe.
-        data: section ``data``.
-        model: section ``model``.
-        base: section ``base``; None where no base is trained.
-        train: every parameter of the recipe that is fixed, in the YAML's form, defaults included.
-        search: searched parameters as the YAML names them (``lr``, ``model.dropout``); none in
-            an ablation.
-        tune: section ``tune``.
-        select: section ``select``.
-        ablate: section ``ablate``; None where parameters are searched.
-        places: where each value came from, for the messages of later checks.
-    """
-
-    recipe: str
-    data: DataSection
-    model: ModelSection
-    base: BaseSection | None
-    train: dict[str, Any]
-    search: dict[str, Search]
-    tune: TuneSection
-    select: SelectSection
-    ablate: Ablation | None = None
-    places: Places = field(compare=False, repr=False, default_factory=lambda: Places("spec.yaml"))
-
-    @property
-    def info(self) -> RecipeInfo:
-        """What is known of the recipe without building it."""
-        return get_recipe_info(self.recipe)
-
-    @property
-    def own_score(self) -> str:
-        """The OOD score that means over OOD sets, and so the selection, are of."""
-        return self.info.own_score_of(self.train)
-
-    def resolved(self) -> dict[str, Any]:
-        """Plain data with every default written out; ``load_resolved`` of its dump equals this."""
-        model = self.model.model_dump()
-        for name in self.search:
-            if name.startswith("model."):
-                del model[name.removeprefix("model.")]
-        tune = self.tune.model_dump()
-        searched: dict[str, Any] | None = {name: one.plain() for name, one in self.search.items()}
-        if self.ablate is not None:
-            searched = None
-            tune = {key: value for key, value in tune.items() if key not in _OF_A_SEARCH}
-        plain: dict[str, Any] = {
-            "recipe": self.recipe,
-            "data": self.data.model_dump(),
-            "model": model,
-            "base": None if self.base is None else self.base.model_dump(),
-            "train": copy.deepcopy(self.train),
-            "search": searched,
-            "ablate": None if self.ablate is None else self.ablate.plain(),
-            "tune": tune,
-            "select": self.select.model_dump(),
-        }
-        return {key: value for key, value in plain.items() if value is not None}
-
-    def dump(self) -> str:
-        """The resolved spec as YAML."""
-        return dump(self.resolved())
 
 
 def space_path(name_or_path: str) -> Path:
