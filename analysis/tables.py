@@ -18,6 +18,7 @@ import yaml
 from study.errors import BadInput, Fault
 from study.records.files import KEPT, STATUSES, VAL_ID, RunFolder, ValidationScores
 from study.records.ledger import Record, read_ledger
+from study.records.words import todays_words
 from study.scoring.metrics import METRICS
 from study.scoring.objective import ID_ACCURACY, OBJECTIVE
 
@@ -254,7 +255,7 @@ def read_records(path: Path) -> Records:
         folder,
         trials.sort_values("trial_id", ignore_index=True),
         epochs.sort_values(["trial_id", "epoch"], ignore_index=True),
-        spec=_read_yaml(folder.spec),
+        spec=todays_words(_read_yaml(folder.spec)),
         manifest=_read_json(folder.manifest),
         ledger=events,
         faults=tuple(faults),

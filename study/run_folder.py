@@ -25,6 +25,7 @@ from study.records.files import BASE, TRIAL_JSON, WEIGHTS, RunFolder, write_byte
 from study.records.frozen import file_hash
 from study.records.ledger import Ledger, Record, read_ledger
 from study.records.manifest import CODE_DIFF, code_diff, made_now, manifest_entry, read_manifest
+from study.records.words import first_words
 from study.space.points import grid
 from study.space.study_spec import StudySpec
 from study.training.chosen import Chosen, save_chosen
@@ -125,8 +126,12 @@ def refuse_missing(run: RunFolder) -> None:
 
 
 def hashes(spec: StudySpec, data: StudyData) -> dict[str, str]:
-    """What must be the same when the study goes on."""
-    plain = spec.resolved()
+    """What must be the same when the study goes on.
+
+    The spec is hashed in the first words of its keys, so that one that got another word since the
+    study began is no change.
+    """
+    plain = first_words(spec.resolved())
     plain["tune"] = {k: v for k, v in plain["tune"].items() if k not in _FREE}
     text = json.dumps(plain, sort_keys=True)
     return {

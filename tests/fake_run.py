@@ -209,7 +209,7 @@ def make_spec(fake: Fake) -> dict[str, Any]:
     return {
         "recipe": "energy",
         "data": {"id": "auto", "outliers": "auto", "ood_val": "auto"},
-        "model": {"backbone": "resnet20", "init": "cifar10"},
+        "model": {"backbone": "resnet20", "init": "base"},
         "train": {"epochs": fake.epochs, "energy_weight": 0.1},
         "search": {
             "lr": {"loguniform": [1e-4, 1e-2]},

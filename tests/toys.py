@@ -37,7 +37,7 @@ def toy_data(num_train: int = 60) -> StudyData:
     )
 
 
-def train_section(recipe: str = "cifar10", **changes: Any) -> dict[str, Any]:
+def train_section(recipe: str = "classifier", **changes: Any) -> dict[str, Any]:
     """A quick section ``train:`` for toy data."""
     section: dict[str, Any] = {"epochs": 2, "lr": 0.05, "batch_size": 16, "augment": "none"}
     if recipe == "energy":

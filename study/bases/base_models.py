@@ -1,4 +1,4 @@
-"""Base models: classifiers that the cifar10 recipe trained, found again by their content.
+"""Base models: classifiers that the classifier recipe trained, found again by their content.
 
 A base is a function of its spec, its data and the code that trains it; the hash of the three is
 its name in the cache. A base that was cut off goes on from its last epoch.
@@ -60,7 +60,7 @@ _CODE = (
 )
 _STARTING_CODE = ("bases/initial.py", "models/imagenet.py", "models/names.py", "models/ssl.py")
 _PROBING_CODE = ("training/linear.py", "recipes/frozen_features.py")
-BASE_RECIPE = "cifar10"
+BASE_RECIPE = "classifier"
 _RECORD = "base.json"  # written last: what the base is, and the checksum of its weights
 _MEASURED_OUTLIERS = 5_000
 _GOAL = Goal("val/id_accuracy", None)
@@ -73,7 +73,7 @@ class BaseSpec:
     Attributes:
         backbone: name in the registry.
         dropout: of the backbone.
-        train: the cifar10 recipe's parameters, all of them.
+        train: the classifier recipe's parameters, all of them.
         seed: names its random streams.
         network: its stem and its normalisation.
         init: what its training starts from: random, imagenet, or the path of a weights file.

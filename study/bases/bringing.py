@@ -81,7 +81,7 @@ class Bringer:
     def initial(self, base: BaseModel | None) -> tuple[Initial, ...]:
         """Pretrained weights of every backbone that trials have; none where a base is all."""
         spec, init = self.spec, self.spec.model.init
-        if init in ("random", "cifar10") or (spec.info.base == "start" and base is not None):
+        if init in ("random", "base") or (spec.info.base == "start" and base is not None):
             return ()
         backbones = list(dict.fromkeys(values_of(spec, "model.backbone")))
         network = network_of(spec.model.model_dump())

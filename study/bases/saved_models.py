@@ -14,6 +14,7 @@ from study.models.weights import load_into
 from study.recipes.base import Fitted, Recipe
 from study.recipes.registry import make_recipe
 from study.records.files import BASE, TRIAL_JSON, WEIGHTS, RunFolder
+from study.records.words import todays_words
 from study.training.assignment import Assignment
 from study.training.chosen import load_chosen
 from study.training.starting import BaseWeights, network_of
@@ -99,4 +100,4 @@ def _told(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError) as error:
         rule = f"does not say what the weights are of ({error})"
         raise BadInput(Fault(str(path), "", rule, "Restore it from a copy.")) from error
-    return dict(told)
+    return todays_words(told)

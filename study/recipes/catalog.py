@@ -92,7 +92,7 @@ class RecipeInfo:
 RECIPE_INFOS: dict[str, RecipeInfo] = {
     info.name: info
     for info in (
-        RecipeInfo("cifar10", ClassifierParams, False, "none", _msp, _of_logits),
+        RecipeInfo("classifier", ClassifierParams, False, "none", _msp, _of_logits),
         RecipeInfo("energy", EnergyParams, True, "start", _energy, _of_logits),
         RecipeInfo(
             "outliers",

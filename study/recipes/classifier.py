@@ -36,7 +36,7 @@ class ClassificationLoss(TrainingLoss):
         return {"loss": loss}
 
 
-class Cifar10Recipe(Recipe):
+class ClassifierRecipe(Recipe):
     """Train the classifier: all of it, or its last layer alone."""
 
     def __init__(self, info: RecipeInfo, params: Any, frozen: Frozen | None = None) -> None:

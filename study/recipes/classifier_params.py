@@ -23,7 +23,7 @@ SCORES = ("msp", "energy")
 
 
 class ClassifierParams(TrainParams, DetectorSettings):
-    """Training of a classifier, or of its last layer alone (recipe ``cifar10``).
+    """Training of a classifier, or of its last layer alone (recipe ``classifier``).
 
     Attributes:
         fine_tune: full: everything is trained. linear: the last layer alone, on features that are

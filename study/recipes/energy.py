@@ -14,7 +14,7 @@ from study.data.roles import StudyData
 from study.losses.classification import cross_entropy
 from study.losses.energy import energy_margin_loss
 from study.recipes.base import TrainingLoss
-from study.recipes.classifier import Cifar10Recipe
+from study.recipes.classifier import ClassifierRecipe
 from study.recipes.classifier_params import EnergyParams
 
 
@@ -75,7 +75,7 @@ class EnergyLoss(OutlierLoss):
         return self.energy_terms(classification, *halves)
 
 
-class EnergyRecipe(Cifar10Recipe):
+class EnergyRecipe(ClassifierRecipe):
     """Fine-tune a classifier so that ID and outlier energies part at the margins."""
 
     @property

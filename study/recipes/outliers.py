@@ -31,7 +31,7 @@ class OutliersRecipe(EnergyRecipe):
         if not self.trains and self.frozen is None:
             raise ValueError(
                 "fine_tune: none trains nothing, and these weights have no trained head, whose "
-                "energy would mean nothing; give them one with model.init: cifar10 and "
+                "energy would mean nothing; give them one with model.init: base and "
                 "base.fine_tune: linear (a linear probe), or score features alone with recipe "
                 "baselines and train.head: none"
             )

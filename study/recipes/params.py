@@ -33,7 +33,7 @@ class TrialParams(Section):
 
 
 class TrainParams(TrialParams):
-    """Training of a classifier (recipe ``cifar10``).
+    """Training of a classifier (recipe ``classifier``).
 
     Attributes:
         epochs: passes over the images that an epoch draws.

@@ -7,13 +7,13 @@ from typing import Any
 from study.recipes.base import Frozen, Recipe
 from study.recipes.baselines import BaselinesRecipe
 from study.recipes.catalog import get_recipe_info
-from study.recipes.classifier import Cifar10Recipe
+from study.recipes.classifier import ClassifierRecipe
 from study.recipes.energy import EnergyRecipe
 from study.recipes.nordf import NordfRecipe
 from study.recipes.outliers import OutliersRecipe
 
 RECIPES: dict[str, type[Recipe]] = {
-    "cifar10": Cifar10Recipe,
+    "classifier": ClassifierRecipe,
     "energy": EnergyRecipe,
     "outliers": OutliersRecipe,
     "nordf": NordfRecipe,

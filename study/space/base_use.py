@@ -41,7 +41,7 @@ def check_bases(
     places = sets_base(ablate)
     for path, name in places if not own_base else ():
         rule = f"{name} is of the base that trials start from, and this study trains none"
-        faults.add(path, rule, "Set model.init: cifar10, or take the level out.")
+        faults.add(path, rule, "Set model.init: base, or take the level out.")
     floor = values["select"].get("floor")
     if own_base and places and floor is not None and floor.kind == "below_base":
         rule = "below_base needs one base as its reference, and these arms start from several"
@@ -65,7 +65,7 @@ def trains_base(
     """
     if info.base == "none":
         return False
-    if values["model"]["init"] == "cifar10":
+    if values["model"]["init"] == "base":
         return True
     if info.base != "optional" or info.base_parameter not in info.params.model_fields:
         return False
@@ -97,7 +97,7 @@ def check_backbone(
     model, base = values["model"], values["base"]
     varied = _BACKBONE in search or bool(ablate and ablate.values(_BACKBONE))
     own = model.get("backbone", ModelSection.model_fields["backbone"].default)
-    if varied and model["init"] == "cifar10":
+    if varied and model["init"] == "base":
         rule = "one base serves all trials, so trials that start from it have its backbone"
         way_out = "Set model.init: random, or vary something else."
         path = ("search", _BACKBONE) if _BACKBONE in search else ("ablate", "factors")
@@ -105,7 +105,7 @@ def check_backbone(
     elif varied and base.get("backbone") is None:
         rule = "with model.backbone varied the base needs a backbone of its own"
         faults.add(("base", "backbone"), rule, "Add backbone: resnet20 to `base`.")
-    elif base.get("backbone") not in (None, own) and model["init"] == "cifar10":
+    elif base.get("backbone") not in (None, own) and model["init"] == "base":
         rule = f"trials that start from the base have its backbone, and theirs is {own}"
         way_out = "Take it out, or set model.init: random."
         faults.add(("base", "backbone"), rule, way_out, base["backbone"])

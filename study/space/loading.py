@@ -10,6 +10,7 @@ from typing import Any
 from study.data.section import DataSection
 from study.errors import BadInput, Fault
 from study.recipes.catalog import RECIPE_INFOS, RecipeInfo
+from study.records.words import todays_words
 from study.section import Section
 from study.space.ablation import Ablation
 from study.space.ablation_check import check_arms
@@ -134,6 +135,7 @@ def _build(
     data: dict[str, Any], faults: FaultList, root: Path | None, *, check_paths: bool
 ) -> StudySpec | None:
     """The spec, or None where ``faults`` says why there is none."""
+    data = todays_words(data)
     for key, value in data.items():
         if key not in _KEYS:
             way_out = elsewhere(key, dict.fromkeys(_KEYS))
@@ -224,7 +226,7 @@ def _defaults(
 ) -> bool:
     """Fill in defaults that depend on the rest of the spec; whether the study trains a base."""
     model, base, select = values["model"], values["base"], values["select"]
-    model.setdefault("init", "random" if info.base == "none" else "cifar10")
+    model.setdefault("init", "random" if info.base == "none" else "base")
     own_base = trains_base(values, info, search, ablate)
     if "ablate" in data:  # equal budgets: a pair of trials of which one was stopped is no pair
         values["tune"].setdefault("scheduler", "none")
@@ -233,7 +235,7 @@ def _defaults(
     if base.get("dropout") is None and "model.dropout" not in search:
         base["dropout"] = model.get("dropout", ModelSection.model_fields["dropout"].default)
     given = data.get("select", {})
-    relative = own_base and model["init"] == "cifar10" and not sets_base(ablate)
+    relative = own_base and model["init"] == "base" and not sets_base(ablate)
     if isinstance(given, dict) and "floor" not in given and relative:
         select["floor"] = DEFAULT_FLOOR
     return own_base

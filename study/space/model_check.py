@@ -23,7 +23,7 @@ from study.space.search import Search
 from study.space.sections import ModelSection
 from study.space.yamlfile import KeyPath
 
-_INITS = ("random", "cifar10", "imagenet")
+_INITS = ("random", "base", "imagenet")
 _NATIVE_STRIDE = 32  # of ImageNet's stem and four stages
 Values = dict[str, dict[str, Any]]
 
@@ -141,12 +141,12 @@ def _dropout(model: Mapping[str, Any], search: Mapping[str, Search], faults: Fau
 def check_init(init: str, info: RecipeInfo, faults: FaultList, *, check_paths: bool) -> None:
     """What trials start from must be there, and be of use to the recipe."""
     path: KeyPath = ("model", "init")
-    if init == "cifar10" and info.base == "none":
+    if init == "base" and info.base == "none":
         rule = f"recipe {info.name} trains no base to start from"
         faults.add(path, rule, "Write random, or the path of a weights file.", init)
     elif init not in _INITS and check_paths and not _is_file(init):
         rule = (
-            "must be random, cifar10, imagenet, or the path of a weights file, and there is no "
+            "must be random, base, imagenet, or the path of a weights file, and there is no "
             "such file"
         )
         faults.add(path, rule, nearest(init, _INITS), init)
@@ -165,12 +165,12 @@ def _imagenet(
     path: KeyPath = ("model", "init")
     if not info.trains and values["train"].get("head", "trained") == "trained":
         rule = f"recipe {info.name} scores a trained classifier, and this init has no head for"
-        way_out = "Train a base on CIFAR-10 first (model.init: cifar10), or set train.head: none."
+        way_out = "Train a base on CIFAR-10 first (model.init: base), or set train.head: none."
         faults.add(path, f"{rule} these classes", way_out, model["init"])
         return
     if not info.fine_tunes(values["train"]):
         rule = "with fine_tune: none a trained classifier is scored, and this init has no head for"
-        way_out = "Set model.init: cifar10; base.fine_tune: linear trains nothing but the head."
+        way_out = "Set model.init: base; base.fine_tune: linear trains nothing but the head."
         faults.add(path, f"{rule} these classes", way_out, model["init"])
         return
     if model["init"] == "random":
@@ -252,7 +252,7 @@ def check_base(
     """The section ``base`` must have an effect, and a network of its own where it needs one."""
     if "base" in data and not own_base:
         reason = "the recipe has no base" if info.base == "none" else "no trial uses one"
-        way_out = "Take the section out, or set model.init: cifar10 with a recipe that has a base."
+        way_out = "Take the section out, or set model.init: base with a recipe that has a base."
         faults.add(("base",), f"the section has no effect here: {reason}", way_out)
     name = values["base"].get("backbone")
     check_init_of_base(values, faults, own_base=own_base, check_paths=check_paths)

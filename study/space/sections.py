@@ -154,7 +154,7 @@ class ModelSection(Section):
     Attributes:
         backbone: a name of ``study.models.names.BACKBONES``.
         dropout: share of units dropped; where it is searched, the trial's value counts.
-        init: ``random``, ``cifar10`` (the base that the section ``base`` trains), ``imagenet``
+        init: ``random``, ``base`` (the one that the section ``base`` trains), ``imagenet``
             (the backbone's own library has the weights) or the path of a weights file; by default
             what the recipe needs.
         stem: of ResNet-18 and ResNet-50. small: 3x3 of stride 1 and no pooling, for small images;
@@ -177,7 +177,7 @@ class ModelSection(Section):
 
 
 class BaseSection(TrainParams):
-    """How the base model is trained: the parameters of recipe ``cifar10``, and these.
+    """How the base model is trained: the parameters of recipe ``classifier``, and these.
 
     Attributes:
         fine_tune: full: everything is trained. linear: a linear probe, that is, what ``init``

@@ -191,7 +191,7 @@ def _measured(
         shown = [value.plain()] if isinstance(value, MeasuredMargin) else []
         if (init := values["model"]["init"]) in ("random", "imagenet"):
             rule = f"a measured margin needs a trained base, and model.init is {init}"
-            faults.add(path, rule, "Give the margin in nats, or set model.init: cifar10.", *shown)
+            faults.add(path, rule, "Give the margin in nats, or set model.init: base.", *shown)
 
 
 def _path_of(name: str, search: Mapping[str, Search], section: str) -> KeyPath:

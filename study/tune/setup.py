@@ -122,7 +122,7 @@ class Setup:
         if stats is None:
             raise ValueError(
                 "measured margins need a trained base and outliers; give the margins in nats, or "
-                "set model.init: cifar10"
+                "set model.init: base"
             )
         return {name: resolve_margin(margin, stats) for name, margin in found.items()}
 
@@ -160,7 +160,7 @@ class Setup:
         if self.base is None:
             return Starting(weights=weights)
         wanted = self.bases[BASE].spec
-        if self.spec.info.base == "start" or self.spec.model.init == "cifar10":
+        if self.spec.info.base == "start" or self.spec.model.init == "base":
             weights[wanted.backbone] = self.base.weights
         others = {name: self._weights(name, one) for name, one in self.others.items()}
         return Starting(self._weights(BASE, self.base), weights, others)

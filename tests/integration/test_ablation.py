@@ -25,7 +25,7 @@ from tests.toys import toy_data
 
 pytestmark = pytest.mark.ray
 SPACE = """
-recipe: cifar10
+recipe: classifier
 train: {epochs: 2, epoch_images: 48, batch_size: 16, augment: none}
 ablate:
   design: leave_one_out

@@ -31,7 +31,7 @@ STOPPED = '"stopped":"its arm'
 
 RETUNED = """
 recipe: energy
-model: {init: cifar10}
+model: {init: base}
 base: {epochs: 2, warmup_epochs: 0, epoch_images: 128, batch_size: 8, lr: 0.05}
 train:
   {epochs: 2, warmup_epochs: 0, epoch_images: 32, batch_size: 8, outlier_batch_size: 8,
@@ -48,7 +48,7 @@ tune: {max_concurrent: 1}
 select: {metric: val/fpr95, floor: {id_accuracy: {at_least: 0.0}}}
 """
 STOPPING = """
-recipe: cifar10
+recipe: classifier
 train: {epochs: 1, warmup_epochs: 0, epoch_images: 160, batch_size: 8, augment: none, lr: 0.05}
 ablate:
   design: one_at_a_time
@@ -135,7 +135,7 @@ def test_study_killed_again_and_again_in_a_mode_ends_the_same(shell: Shell, name
 
 TOYS = {
     "retune": """
-recipe: cifar10
+recipe: classifier
 train: {epochs: 2, warmup_epochs: 0, batch_size: 8, augment: none}
 ablate:
   design: one_at_a_time
@@ -145,7 +145,7 @@ ablate:
 select: {metric: val/id_accuracy}
 """,
     "stop": """
-recipe: cifar10
+recipe: classifier
 train: {epochs: 1, warmup_epochs: 0, batch_size: 8, augment: none, lr: 0.05}
 ablate:
   design: one_at_a_time
@@ -155,7 +155,7 @@ ablate:
 select: {metric: val/id_accuracy}
 """,
     "kept": """
-recipe: cifar10
+recipe: classifier
 data: {confirm_fraction: 0.3}
 train: {epochs: 2, warmup_epochs: 0, batch_size: 8, augment: none}
 search: {lr: {loguniform: [1.0e-3, 1.0e-1]}}

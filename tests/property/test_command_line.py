@@ -78,6 +78,6 @@ def test_any_bytes_end_in_exit_2(content: bytes) -> None:
 @settings(max_examples=100)
 @given(st.text(max_size=20))
 def test_any_checkpoint_budget_is_taken_or_told(text: str) -> None:
-    end, told = _end("recipe: cifar10\n", "--set", f"tune.checkpoint_budget={text}")
+    end, told = _end("recipe: classifier\n", "--set", f"tune.checkpoint_budget={text}")
     assert end in ("planned", 2)
     assert "Traceback" not in told

@@ -63,8 +63,8 @@ ROOMS = {
 ALLOWED = {
     "analysis/*": (
         "analysis*", "study.records.files", "study.records.ledger", "study.records.failures",
-        "study.records.frozen", "study.scoring.metrics", "study.scoring.objective",
-        "study.seeding", "study.errors",
+        "study.records.frozen", "study.records.words", "study.scoring.metrics",
+        "study.scoring.objective", "study.seeding", "study.errors",
     ),
     "study/losses/*": ("study.errors", "study.losses*"),
     "study/models/*": ("study.errors", "study.models*"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,6 +30,7 @@ from study.run_folder import (
 )
 from study.space.loading import load_resolved, load_space
 from study.space.study_spec import StudySpec
+from study.space.yamlfile import dump
 from tests.toys import toy_data, toy_images
 
 LEAKS: Any = SimpleNamespace(test_fingerprints={"test_id": "a"})
@@ -156,6 +159,24 @@ def test_study_goes_on_with_the_spec_and_data_that_it_started_with(
 ) -> None:
     run.spec.write_text(spec.dump())
     refuse_changed(run, load_resolved(run.spec), data, LEAKS, started)
+
+
+@pytest.mark.parametrize("name", ["energy", "cifar10"])
+def test_study_of_the_first_words_goes_on(run: RunFolder, data: StudyData, name: str) -> None:
+    plain = load_space(name).resolved()
+    if name == "cifar10":
+        plain["recipe"] = "cifar10"
+    else:
+        plain["model"]["init"] = "cifar10"
+    run.spec.write_text(dump(plain))
+    free = ("num_trials", "time_budget_s", "max_concurrent", "cpus_per_trial", "gpus_per_trial")
+    for key in (*free, "checkpoint_budget"):
+        del plain["tune"][key]
+    told = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    write_json(run.manifest, {"data": {"test_fingerprints": LEAKS.test_fingerprints}})
+    with Ledger(run.ledger) as ledger:
+        ledger.append("started", spec_sha256=told, data_sha256=data.fingerprint)
+        refuse_changed(run, load_resolved(run.spec), data, LEAKS, ledger)
 
 
 def test_changed_spec_and_changed_data_are_told_at_once(

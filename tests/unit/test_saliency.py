@@ -83,7 +83,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run whose trial 00002 is the winner, and whose leak check dropped images."""
     run, everything = RunFolder(tmp_path / "run"), toy_data()
     data = _checked(everything)
-    _write_trial(run, "cifar10", train_section())
+    _write_trial(run, "classifier", train_section())
     sets = {"val_id": data.val_id.images, **data.ood_val.sets}
     scores = {name: _scores(images) for name, images in sets.items()}
     ValidationScores(np.array([1], np.int32), scores).save(run.trial_scores("00002"))
@@ -116,7 +116,7 @@ def test_command_writes_pictures_and_numbers_and_prints_a_table(
     with Image.open(out / "panel.png") as picture:
         assert min(picture.size) > 300
     told = json.loads((out / "saliency.json").read_text())
-    assert (told["trial"], told["recipe"], told["epoch"]) == ("00002", "cifar10", 1)
+    assert (told["trial"], told["recipe"], told["epoch"]) == ("00002", "classifier", 1)
     assert {name: len(ids) for name, ids in told["images"].items()} == {"val_id": 3, "far": 3}
     assert told["numbers"]["far"]["deletion"]["class"]["over_random"]["num_images"] == 3
     assert set(told["numbers"]["val_id"]["randomisation"]["class"]) == {"top", "all"}

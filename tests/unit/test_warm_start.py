@@ -108,11 +108,12 @@ search:
 
 def test_other_recipe_is_refused(run: Path, tmp_path: Path) -> None:
     text = (
-        "recipe: cifar10\nselect: {metric: val/id_accuracy}\nsearch: {lr: {uniform: [0.1, 1]}}\n"
+        "recipe: classifier\nselect: {metric: val/id_accuracy}\n"
+        "search: {lr: {uniform: [0.1, 1]}}\n"
     )
     with pytest.raises(BadInput) as caught:
         read_warm_start(run, space(tmp_path, text))
-    assert told(caught)["recipe"] == "is energy there and cifar10 here"
+    assert told(caught)["recipe"] == "is energy there and classifier here"
 
 
 @pytest.mark.parametrize("searcher", ["random"])

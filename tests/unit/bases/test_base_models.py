@@ -34,7 +34,7 @@ Train = Callable[[Path], BaseModel]
 
 
 def _spec(**changes: object) -> BaseSpec:
-    params = RECIPE_INFOS["cifar10"].params.model_validate(train_section(epochs=3))
+    params = RECIPE_INFOS["classifier"].params.model_validate(train_section(epochs=3))
     return replace(BaseSpec("resnet20", 0.0, params.model_dump(), 0), **changes)  # type: ignore[arg-type]
 
 

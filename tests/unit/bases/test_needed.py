@@ -189,5 +189,5 @@ def test_sources_of_all_arms_are_told_and_imagenet_by_its_name() -> None:
     levels = "{a: {base.init: imagenet}, b: {base.seed: 1, model.pretrained_on: [places]}}"
     spec = _spec("model.backbone=resnet18", f"ablate.factors.initialisation={levels}")
     assert sources_of(spec) == ["places", "imagenet"]
-    model = {"init": "cifar10", "pretrained_on": ["places"]}
+    model = {"init": "base", "pretrained_on": ["places"]}
     assert trained_on(model, "random") == ["places"]

@@ -28,7 +28,7 @@ def more_data() -> StudyData:
 @pytest.fixture(scope="session")
 def base(more_data: StudyData) -> nn.Module:
     """A few steps of training on them, so that every class is told at times; not to be changed."""
-    recipe = make_recipe("cifar10", train_section(lr=0.1, epochs=3))
+    recipe = make_recipe("classifier", train_section(lr=0.1, epochs=3))
     model = recipe.build_model("resnet20", 3, dropout=0.0, image_size=SIZE, seed=0)
     goal, cpu = Goal("val/id_accuracy", None), torch.device("cpu")
     for _ in train(recipe, model, more_data, seed=0, goal=goal, device=cpu):

@@ -232,13 +232,13 @@ def test_trial_comes_back_from_its_folder_with_scores_and_similarity(tmp_path: P
     goal = Goal("val/fpr95", None)
     setting = TrialSetting("nordf", toy_data(), starting, tmp_path, goal, "last", 1, "cpu")
     section = SECTION | {"panel_epochs": []}
-    model = {"backbone": "resnet20", "dropout": 0.0, "init": "cifar10"}
+    model = {"backbone": "resnet20", "dropout": 0.0, "init": "base"}
     told = list(run_trial(Assignment(0, 0, model, section), setting))
     assert "failed" not in told[-1], told[-1]
     folder = run.trial_checkpoints("base")
     write_json(
         folder / "trial.json",
-        {"recipe": "cifar10", "number": -1, "seed": 0, "model": model, "train": {}},
+        {"recipe": "classifier", "number": -1, "seed": 0, "model": model, "train": {}},
     )
     save_weights(base, folder / WEIGHTS)
     saved = load_model(run, "00000", 3, SIZE)

@@ -58,7 +58,7 @@ def test_substitute_gives_every_parameter(tmp_path: Path) -> None:
     assert model == {
         "backbone": "resnet20",
         "dropout": 0.1,
-        "init": "cifar10",
+        "init": "base",
         "stem": "small",
         "normalisation": "imagenet",
         "image_size": None,

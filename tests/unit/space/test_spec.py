@@ -204,8 +204,9 @@ def test_smoke_margins_cannot_cross_on_any_base(given: str) -> None:
 def test_smoke_of_searched_epochs_and_warmups(tmp_path: Path) -> None:
     file = write(
         tmp_path,
-        "recipe: cifar10\nsearch:\n  epochs: {int: [5, 50]}\n  warmup_epochs: {choice: [0, 2]}\n"
-        "  epoch_images: {int: [1000, 2000]}\nselect: {metric: val/id_accuracy}\n",
+        "recipe: classifier\nsearch:\n  epochs: {int: [5, 50]}\n"
+        "  warmup_epochs: {choice: [0, 2]}\n  epoch_images: {int: [1000, 2000]}\n"
+        "select: {metric: val/id_accuracy}\n",
     )
     spec = load_space(file, smoke=True)
     assert flat(spec)["train.epochs"].ends() == (1, 2)
@@ -215,10 +216,25 @@ def test_smoke_of_searched_epochs_and_warmups(tmp_path: Path) -> None:
 def test_smoke_of_warmup_alone_still_searches(tmp_path: Path) -> None:
     file = write(
         tmp_path,
-        "recipe: cifar10\nsearch: {warmup_epochs: {choice: [0, 2]}}\n"
+        "recipe: classifier\nsearch: {warmup_epochs: {choice: [0, 2]}}\n"
         "select: {metric: val/id_accuracy}\n",
     )
     assert load_space(file, smoke=True).search
+
+
+def test_words_of_earlier_versions_are_read_and_todays_are_written(tmp_path: Path) -> None:
+    classifier = (
+        "recipe: cifar10\ndata: {id: cifar10}\nsearch: {lr: {uniform: [0.1, 1]}}\n"
+        "select: {metric: val/id_accuracy}\n"
+    )
+    spec = load_space(write(tmp_path, classifier))
+    assert (spec.recipe, spec.data.id) == ("classifier", "cifar10")
+    energy = "recipe: energy\nmodel: {init: cifar10}\nsearch: {lr: {uniform: [0.1, 1]}}\n"
+    spec = load_space(write(tmp_path, energy))
+    assert spec == load_space(write(tmp_path, energy.replace("cifar10", "base")))
+    assert "init: base" in spec.dump()
+    assert load_space("energy", ["model.init=cifar10"]) == load_space("energy")
+    assert load_space("cifar10", ["recipe=cifar10"]) == load_space("cifar10")
 
 
 def test_floor_defaults_to_a_point_below_the_base(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ _MOVES = ("_to_copy", "copy_")
 _INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index")
 _SMALL = {"width": 8, "branch_channels": 8, "decoder_blocks": 0, "bank_images": 40}
 RUNS: list[tuple[str, dict[str, Any]]] = [
-    ("cifar10", {"augment": "crop_flip", "detectors": ["knn", "odin"]}),
-    ("cifar10", {"fine_tune": "linear"}),
+    ("classifier", {"augment": "crop_flip", "detectors": ["knn", "odin"]}),
+    ("classifier", {"fine_tune": "linear"}),
     ("energy", {"optimizer": "adam"}),
     *(("outliers", {"loss": loss}) for loss in declared_losses()),
     ("nordf", {**_SMALL, "reconstruction": "perceptual"}),
@@ -125,7 +125,7 @@ def _base() -> nn.Module:
 
 def _epoch(name: str, changes: dict[str, Any], device: torch.device) -> EpochResult:
     """One step and its validation."""
-    of = "energy" if name in ("energy", "outliers") else "cifar10"
+    of = "energy" if name in ("energy", "outliers") else "classifier"
     section = train_section(of, epochs=1, epoch_images=16, **changes)
     recipe = make_recipe(name, changes if name == "baselines" else section, _base)
     model = recipe.build_model("resnet20", 3, dropout=0.0, image_size=SIZE, seed=7)

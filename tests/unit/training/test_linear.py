@@ -24,7 +24,7 @@ from study.training.loop import EpochResult, Goal, TrainingState, train
 from tests.toys import toy_data, train_section
 
 CPU = torch.device("cpu")
-KINDS = ["cifar10", "energy", "outlier_exposure", "energy_logistic", "balanced_energy"]
+KINDS = ["classifier", "energy", "outlier_exposure", "energy_logistic", "balanced_energy"]
 KINDS += ["distributional"]
 
 
@@ -40,7 +40,7 @@ def data() -> StudyData:
 
 def _recipe(kind: str, **changes: Any) -> Recipe:
     changes = {"fine_tune": "linear", "augment": "crop_flip", "feature_views": 3, **changes}
-    if kind in ("cifar10", "energy"):
+    if kind in ("classifier", "energy"):
         return make_recipe(kind, train_section(kind, **changes))
     return make_recipe("outliers", train_section("energy", loss=kind, **changes))
 

@@ -14,7 +14,7 @@ from study.data.roles import StudyData, TrainID
 from study.errors import TrialFailed
 from study.recipes.base import Recipe, TrainingLoss
 from study.recipes.catalog import RECIPE_INFOS
-from study.recipes.classifier import Cifar10Recipe
+from study.recipes.classifier import ClassifierRecipe
 from study.recipes.registry import make_recipe
 from study.training.loop import EpochResult, Goal, TrainingState, _clocks, train
 from tests.toys import toy_data, toy_images, train_section
@@ -23,9 +23,9 @@ GOAL = Goal("val/fpr95", None)
 CPU = torch.device("cpu")
 WALL_CLOCK = ("time_s", "images_per_s")
 KINDS = [
-    ("cifar10", "resnet20", 0.0, {}),
+    ("classifier", "resnet20", 0.0, {}),
     ("energy", "resnet20", 0.0, {"augment": "crop_flip", "outlier_order": "window"}),
-    ("cifar10", "wrn_16_2", 0.3, {"scheduler_step": "epoch", "schedule": "step"}),
+    ("classifier", "wrn_16_2", 0.3, {"scheduler_step": "epoch", "schedule": "step"}),
 ]
 
 
@@ -89,7 +89,7 @@ def test_runs_with_one_seed_are_equal_and_with_another_differ(data: StudyData) -
 
 
 def test_training_leaves_a_finished_run_with_nothing_to_do(data: StudyData) -> None:
-    recipe = make_recipe("cifar10", train_section(epochs=1))
+    recipe = make_recipe("classifier", train_section(epochs=1))
     last = copy.deepcopy(list(_run(data, recipe))[-1])
     assert list(_run(data, recipe, start=last.state)) == []
 
@@ -98,7 +98,7 @@ def test_schedule_moves_every_batch_or_holds_still_for_an_epoch(data: StudyData)
     rates = {}
     for step in ("batch", "epoch"):
         section = train_section(lr=0.05, schedule="cosine", scheduler_step=step)
-        results = list(_run(data, make_recipe("cifar10", section)))
+        results = list(_run(data, make_recipe("classifier", section)))
         rates[step] = [one.metrics["lr"] for one in results]
     # 60 images in batches of 16: 4 steps an epoch, 8 in all; the last rate of each epoch.
     cosine = [0.025 * (1 + math.cos(math.pi * t / 8)) for t in (3, 7)]
@@ -110,7 +110,7 @@ def test_schedule_moves_every_batch_or_holds_still_for_an_epoch(data: StudyData)
 def test_momentum_and_weight_decay_move_with_the_learning_rate(data: StudyData, step: str) -> None:
     changes = {"momentum_schedule": "cosine", "weight_decay_schedule": "linear"}
     ends = {"momentum_end": 0.5, "weight_decay": 0.01, "weight_decay_end": 0.05}
-    recipe = make_recipe("cifar10", train_section(scheduler_step=step, **changes, **ends))
+    recipe = make_recipe("classifier", train_section(scheduler_step=step, **changes, **ends))
     (group,) = list(_run(data, recipe))[-1].state.optimizer["param_groups"]
     # 60 images in batches of 16: the last of 8 steps, or the second of two epochs.
     share = 7 / 8 if step == "batch" else 1 / 2
@@ -122,13 +122,13 @@ def test_momentum_and_weight_decay_move_with_the_learning_rate(data: StudyData, 
 def test_run_with_all_schedules_resumed_goes_on_bit_for_bit(data: StudyData) -> None:
     changes = {"momentum_schedule": "onecycle", "weight_decay_schedule": "cosine"}
     section = train_section(epochs=3, schedule="onecycle", momentum_end=0.8, **changes)
-    whole = [copy.deepcopy(one) for one in _run(data, make_recipe("cifar10", section))]
-    resumed = list(_run(data, make_recipe("cifar10", section), start=whole[0].state))
+    whole = [copy.deepcopy(one) for one in _run(data, make_recipe("classifier", section))]
+    resumed = list(_run(data, make_recipe("classifier", section), start=whole[0].state))
     _same(whole[2], resumed[1])
 
 
 def test_constant_momentum_and_decay_have_no_clock(data: StudyData) -> None:
-    recipe = make_recipe("cifar10", train_section())
+    recipe = make_recipe("classifier", train_section())
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     assert len(_clocks(recipe, optimizer, 60)) == 1
 
@@ -145,12 +145,12 @@ def test_max_outliers_trains_on_those_alone(data: StudyData) -> None:
 
 def test_optimizer_has_what_the_parameters_say(data: StudyData) -> None:
     section = train_section(epochs=1, momentum=0.5, nesterov=False, weight_decay=0.01)
-    (group,) = next(_run(data, make_recipe("cifar10", section))).state.optimizer["param_groups"]
+    (group,) = next(_run(data, make_recipe("classifier", section))).state.optimizer["param_groups"]
     assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.5, False, 0.01)
 
 
 def test_batchnorm_statistics_move_in_training_and_rest_in_validation(data: StudyData) -> None:
-    result = list(_run(data, make_recipe("cifar10", train_section(epochs=2))))[-1]
+    result = list(_run(data, make_recipe("classifier", train_section(epochs=2))))[-1]
     counts = [v for k, v in result.state.model.items() if k.endswith("num_batches_tracked")]
     assert {int(count) for count in counts} == {8}
     means = [v for k, v in result.state.model.items() if k.endswith("running_mean")]
@@ -183,9 +183,9 @@ class _Scaled(TrainingLoss):
         return {"loss": loss * math.nan if self.calls == self.bad_step else loss}
 
 
-class _ScaledRecipe(Cifar10Recipe):
+class _ScaledRecipe(ClassifierRecipe):
     def __init__(self, bad_step: int | None = None, **changes: Any) -> None:
-        info = RECIPE_INFOS["cifar10"]
+        info = RECIPE_INFOS["classifier"]
         super().__init__(info, info.params.model_validate(train_section(**changes)))
         self.bad_step = bad_step
 

@@ -33,7 +33,7 @@ from tests.toy_ablation import (
 )
 
 SPACE = """
-recipe: cifar10
+recipe: classifier
 train: {epochs: 2, batch_size: 8, epoch_images: 16}
 ablate:
   design: one_at_a_time

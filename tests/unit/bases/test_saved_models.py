@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from study.bases.saved_models import load_model
+from study.recipes.registry import make_recipe
+from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, write_json
+from study.training.chosen import Chosen, save_chosen
+from tests.toys import SIZE, train_section
+
+
+@pytest.mark.parametrize("word", ["classifier", "cifar10"])
+def test_model_of_a_classifier_is_brought_back_under_either_word(
+    tmp_path: Path, word: str
+) -> None:
+    run = RunFolder(tmp_path)
+    folder = run.trial_checkpoints("00000")
+    folder.mkdir(parents=True)
+    recipe = make_recipe("classifier", train_section())
+    state = recipe.build_model("resnet20", 3, dropout=0.0, image_size=SIZE, seed=3).state_dict()
+    save_chosen(folder / WEIGHTS, Chosen(state, {}, {}, {"epoch": "2"}))
+    model = {"backbone": "resnet20", "dropout": 0.0, "init": "random"}
+    told = {"number": 0, "seed": 0, "model": model, "train": train_section()}
+    write_json(folder / TRIAL_JSON, {"recipe": word, **told})
+    saved = load_model(run, "00000", 3, SIZE)
+    assert saved.recipe_name == "classifier"
+    assert torch.equal(saved.model.state_dict()["fc.weight"], state["fc.weight"])
