@@ -1,4 +1,9 @@
-"""The shape of the project, read from its sources: who imports whom, sizes, docstrings."""
+"""The shape of the project, read from its sources: rooms, who imports whom, docstrings.
+
+    .venv/bin/python tests/unit/test_architecture.py
+
+writes the map of rooms into CONTRIBUTING.md and the picture into docs/architecture.md anew.
+"""
 
 from __future__ import annotations
 
@@ -177,6 +182,71 @@ def test_imports_go_down_the_list_of_rooms(source: str) -> None:
     assert not up, f"{source} ({own}) imports {sorted(up)}, which stand above it"
 
 
+def room_arrows() -> dict[str, set[str]]:
+    """Room -> the other rooms that its files import."""
+    found: dict[str, set[str]] = {name: set() for name in ROOMS}
+    for name, others in arrows().items():
+        if name != "study":
+            found[room(name)] |= {room(other) for other in others} - {room(name)}
+    return found
+
+
+def shortest_arrows() -> dict[str, list[str]]:
+    """The arrows between rooms that no longer way replaces, in the order of the rooms."""
+    direct = room_arrows()
+
+    def reached(name: str) -> set[str]:
+        return direct[name].union(*(reached(other) for other in direct[name]))
+
+    return {
+        name: [
+            other
+            for other in ROOMS
+            if other in direct[name]
+            and not any(other in reached(way) for way in direct[name] - {other})
+        ]
+        for name in ROOMS
+    }
+
+
+def picture() -> str:
+    """The rooms and the arrows between them, for Mermaid."""
+    numbers = {name: f"r{number}" for number, name in enumerate(ROOMS)}
+    lines = ["flowchart TD", *(f'    {numbers[name]}["{name}"]' for name in ROOMS)]
+    lines += [
+        f"    {numbers[name]} --> {' & '.join(numbers[other] for other in others)}"
+        for name, others in shortest_arrows().items()
+        if others
+    ]
+    return "\n".join(["```mermaid", *lines, "```"])
+
+
+def map_of_rooms() -> str:
+    """The rooms with their sentences, for CONTRIBUTING.md."""
+    width = max(map(len, ROOMS))
+    lines = [f"    {name:{width}}  {sentence}" for name, sentence in ROOMS.items()]
+    return "\n".join(lines)
+
+
+GENERATED = {"CONTRIBUTING.md": map_of_rooms, "docs/architecture.md": picture}
+MARKS = ("<!-- rooms: begin -->\n", "\n<!-- rooms: end -->")
+
+
+def between_marks(text: str) -> tuple[str, str, str]:
+    """A document before, between and after the marks."""
+    before, begin, rest = text.partition(MARKS[0])
+    inside, end, after = rest.partition(MARKS[1])
+    assert begin and end, f"no {MARKS}"
+    return before, inside, after
+
+
+@pytest.mark.parametrize("document", GENERATED)
+def test_documents_show_the_rooms_as_they_are(document: str) -> None:
+    inside = between_marks((ROOT / document).read_text(encoding="utf-8"))[1]
+    told = "write it anew: python tests/unit/test_architecture.py"
+    assert inside == GENERATED[document](), told
+
+
 def test_no_two_files_import_each_other_in_a_ring() -> None:
     seen: set[str] = set()
 
@@ -297,3 +367,14 @@ def test_no_file_names_a_place_of_one_machine() -> None:
         if ELSEWHERE.search(line)
     ]
     assert not found, "\n".join(found)
+
+
+def write_documents() -> None:
+    for name, made in GENERATED.items():
+        before, _, after = between_marks((ROOT / name).read_text(encoding="utf-8"))
+        text = before + MARKS[0] + made() + MARKS[1] + after
+        (ROOT / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_documents()
