@@ -236,7 +236,8 @@ def between_marks(text: str) -> tuple[str, str, str]:
     """A document before, between and after the marks."""
     before, begin, rest = text.partition(MARKS[0])
     inside, end, after = rest.partition(MARKS[1])
-    assert begin and end, f"no {MARKS}"
+    assert begin, f"no {MARKS[0]}"
+    assert end, f"no {MARKS[1]}"
     return before, inside, after
 
 
