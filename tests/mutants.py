@@ -1,0 +1,213 @@
+"""Changes single operators and numbers of the code and sees whether the tests notice.
+
+    .venv/bin/pip install cosmic-ray
+    .venv/bin/python tests/mutants.py                 300 mutants of all rooms below, 2 at a time
+    .venv/bin/python tests/mutants.py study/losses    those of some files or folders
+
+Every mutant (cosmic-ray's operators) is made in a copy of the project and tried by the test files
+that import the mutated module, those that mirror it first. The sample is drawn with ``--seed``
+from all mutants of the chosen files; what stands in annotations is left out, since no test can
+tell. What survives is printed as a diff: it wants a test, or a line in ``tests/mutants.md`` that
+says why no test can or need tell it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = (
+    "study/losses",
+    "study/scoring",
+    "study/training/schedules.py",
+    "study/models/reversal_schedules.py",
+    "study/tune/sampler.py",
+    "analysis/statistics",
+    "analysis/choice",
+)
+TIMEOUT_S = 240.0
+Span = tuple[tuple[int, int], tuple[int, int]]
+
+
+def modules(chosen: list[str]) -> list[Path]:
+    """The files to mutate, relative to the project's root."""
+    paths = [ROOT / one for one in chosen]
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        sys.exit(f"not there: {', '.join(missing)}")
+    files = (sorted(path.rglob("*.py")) if path.is_dir() else [path] for path in paths)
+    return [file.relative_to(ROOT) for group in files for file in group if file.stem != "__init__"]
+
+
+@cache
+def _imports(test: Path) -> frozenset[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(test.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return frozenset(found)
+
+
+@cache
+def tests_of(module: Path) -> tuple[Path, ...]:
+    """Test files that import a module, the one of its name first.
+
+    Where there is none, those that import a module which imports it.
+    """
+    name = ".".join(module.with_suffix("").parts)
+    files = sorted((ROOT / "tests").glob("*/**/test_*.py"))
+    tests = [file.relative_to(ROOT) for file in files if "integration" not in file.parts]
+    found = [test for test in tests if name in _imports(ROOT / test)]
+    if not found:
+        users = [file for top in ("study", "analysis") for file in (ROOT / top).rglob("*.py")]
+        users = [file.relative_to(ROOT) for file in users if name in _imports(file)]
+        names = {".".join(file.with_suffix("").parts) for file in users}
+        found = [test for test in tests if names & _imports(ROOT / test)]
+    return tuple(sorted(found, key=lambda file: (file.stem != f"test_{module.stem}", file)))
+
+
+def _annotations(module: Path) -> list[Span]:
+    """Where annotations stand: nothing of them is run."""
+    nodes: list[ast.expr | None] = []
+    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            nodes.append(node.returns)
+        elif isinstance(node, ast.arg | ast.AnnAssign):
+            nodes.append(node.annotation)
+    return [
+        ((one.lineno, one.col_offset), (one.end_lineno or 0, one.end_col_offset or 0))
+        for one in nodes
+        if one is not None
+    ]
+
+
+def all_mutants(files: list[Path]) -> list[Any]:
+    """Every mutation of the files that could change what the program does."""
+    from cosmic_ray.commands.init import init
+    from cosmic_ray.work_db import WorkDB, use_db
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        use_db(f"{folder}/session.sqlite", WorkDB.Mode.create) as found,
+    ):
+        init(files, found, {})
+        items = [item.mutations[0] for item in found.work_items]
+    spans = {file: _annotations(file) for file in files}
+
+    def runs(mutation: Any) -> bool:
+        start, end = tuple(mutation.start_pos), tuple(mutation.end_pos)
+        return not any(low <= start and end <= high for low, high in spans[mutation.module_path])
+
+    return [item for item in items if runs(item)]
+
+
+def _copies(number: int, folder: Path) -> Iterator[Path]:
+    left_out = shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".*_cache")
+    for one in range(number):
+        target = folder / f"copy{one}"
+        shutil.copytree(ROOT, target, ignore=left_out, symlinks=True)
+        yield target
+
+
+def main() -> None:
+    """Draw, try, and print what survived."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paths", nargs="*", default=list(ROOMS), help="files or folders")
+    parser.add_argument("--sample", type=int, default=300, help="mutants; 0 for all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args()
+    os.chdir(ROOT)
+    files = modules(given.paths)
+    untested = [file for file in files if not tests_of(file)]
+    mutants = all_mutants([file for file in files if file not in untested])
+    drawn = random.Random(given.seed).sample(
+        mutants, min(given.sample or len(mutants), len(mutants))
+    )
+    print(f"{len(drawn)} of {len(mutants)} mutants in {len(files)} files", flush=True)
+    for file in untested:
+        print(f"{file}: no test file imports it", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        free: SimpleQueue[Path] = SimpleQueue()
+        for copy in _copies(given.jobs, Path(folder)):
+            free.put(copy)
+
+        def tried(mutation: Any) -> tuple[Any, str, str]:
+            copy = free.get()
+            try:
+                return mutation, *_tried(mutation, copy)
+            finally:
+                free.put(copy)
+
+        with ThreadPoolExecutor(given.jobs) as pool:
+            results = []
+            for number, result in enumerate(pool.map(tried, drawn), start=1):
+                results.append(result)
+                if result[1] != "killed":
+                    print(
+                        f"\n{number}: {result[1]}, {result[0].module_path}\n{result[2]}",
+                        flush=True,
+                    )
+    alive = [one for one in results if one[1] != "killed"]
+    print(f"\n{len(results) - len(alive)} of {len(results)} killed, {len(alive)} not")
+    sys.exit(bool(alive))
+
+
+def _tried(mutation: Any, copy: Path) -> tuple[str, str]:
+    """Outcome and diff of one mutant, made in a copy of the project by a process of its own."""
+    told = {
+        "module": str(mutation.module_path),
+        "operator": mutation.operator_name,
+        "occurrence": mutation.occurrence,
+        "args": mutation.operator_args,
+        "tests": [str(test) for test in tests_of(mutation.module_path)],
+    }
+    ours = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, __file__, "--one", json.dumps(told)],
+        cwd=copy, env=os.environ | ours, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        return "not tried", done.stderr[-2000:]
+    outcome, diff = json.loads(done.stdout.splitlines()[-1])
+    return outcome, diff
+
+
+def try_one(told: dict[str, Any]) -> None:
+    """Make one mutant in the working directory, run its tests, and print outcome and diff."""
+    from cosmic_ray.mutating import mutate_and_test
+    from cosmic_ray.work_item import MutationSpec
+
+    nowhere = ((0, 0), (0, 1))
+    mutation = MutationSpec(
+        Path(told["module"]), told["operator"], told["occurrence"], *nowhere,
+        operator_args=told["args"],
+    )  # fmt: skip
+    command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider {' '.join(told['tests'])}"
+    result = mutate_and_test([mutation], command, TIMEOUT_S)
+    print(json.dumps([str(result.test_outcome and result.test_outcome.value), result.diff or ""]))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        try_one(json.loads(sys.argv[2]))
+    else:
+        main()
