@@ -20,10 +20,10 @@ from study.recipes.base import Fitted, Recipe
 from study.recipes.registry import make_recipe
 from study.records.disk import bytes_text, parse_bytes
 from study.records.files import BASE, WEIGHTS
-from study.space.conditions import existing
+from study.space.checks.tune import NAMES
 from study.space.points import conditions, flat, grid, substitute
+from study.space.search.conditions import existing
 from study.space.study_spec import StudySpec
-from study.space.tune_check import NAMES
 from study.training.evaluation import read_images, score_images
 from study.training.starting import network_of
 from study.tune.resources import Resources, plan_resources

@@ -21,7 +21,7 @@ from study.records.files import RunFolder
 from study.records.ledger import Ledger
 from study.records.manifest import note_session
 from study.space.loading import load_resolved, load_space
-from study.space.overrides import Override
+from study.space.reading.overrides import Override
 from study.space.study_spec import StudySpec
 from study.tune.confirming import Choose
 from study.tune.ray_tuner import cluster_nodes

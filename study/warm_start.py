@@ -19,13 +19,13 @@ from study.records.files import RunFolder, write_json
 from study.records.ledger import Record, RecordedLedger
 from study.records.manifest import read_manifest
 from study.scoring.objective import ID_ACCURACY
-from study.space.conditions import existing
-from study.space.domains import Choice, Domain, MarginSearch, contains
 from study.space.loading import load_resolved
 from study.space.points import conditions, flat, flatten
-from study.space.search import Search
+from study.space.reading.yamlfile import dotted
+from study.space.search.conditions import existing
+from study.space.search.domains import Choice, Domain, MarginSearch, contains
+from study.space.search.search import Search
 from study.space.study_spec import StudySpec
-from study.space.yamlfile import dotted
 
 OPTION = "--warm-start"
 LEAST_FOR_CMAES = 10  # CMA-ES starts from the best tenth of them

@@ -24,10 +24,10 @@ from study.errors import BadInput, Fault
 from study.models.names import Network
 from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
-from study.space.ablation_check import values_of as values_of_arms
+from study.space.checks.arms import values_of as values_of_arms
 from study.space.points import substitute, values_of
+from study.space.reading.yamlfile import KeyPath, dotted
 from study.space.study_spec import StudySpec
-from study.space.yamlfile import KeyPath, dotted
 from study.training.starting import Arrays, network_of
 from study.watch.progress import Progress
 

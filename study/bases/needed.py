@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from study.bases.base_models import BaseSpec
 from study.recipes.params import TrainParams
 from study.records.files import BASE
-from study.space.base_use import sets_base
-from study.space.domains import Scalar
+from study.space.checks.bases import sets_base
 from study.space.points import base_at, point_with, substitute
+from study.space.search.domains import Scalar
 from study.space.study_spec import StudySpec
 from study.training.starting import network_of
 

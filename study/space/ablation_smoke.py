@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Any
 
-from study.space.designs import LEAST_FRACTIONAL
-from study.space.retune_spec import LEAST_TRIALS
-from study.space.yamlfile import KeyPath
+from study.space.ablation.designs import LEAST_FRACTIONAL
+from study.space.ablation.retune_reading import LEAST_TRIALS
+from study.space.reading.yamlfile import KeyPath
 
 NUM_FACTORS = 2
 # What a smoke shrinks or replaces itself; a level of it could meet or cross the baseline's.

@@ -12,15 +12,15 @@ from study.errors import BadInput, Fault
 from study.recipes.catalog import RECIPE_INFOS, RecipeInfo
 from study.records.words import todays_words
 from study.section import Section
-from study.space.ablation import Ablation
-from study.space.ablation_check import check_arms
-from study.space.ablation_spec import check_tune, read_ablation
-from study.space.base_use import check_backbone, check_bases, sets_base, trains_base
-from study.space.fields import elsewhere, read_section
-from study.space.overrides import Override, apply_overrides
-from study.space.places import FaultList, Places, nearest
-from study.space.search import Search, read_search
-from study.space.sections import (
+from study.space.ablation.reading import check_tune, read_ablation
+from study.space.ablation.section import Ablation
+from study.space.checks.arms import check_arms
+from study.space.checks.bases import check_backbone, check_bases, sets_base, trains_base
+from study.space.checks.together import check_arm, check_sections, check_together
+from study.space.reading.fields import elsewhere, read_section
+from study.space.reading.overrides import Override, apply_overrides
+from study.space.reading.places import FaultList, Places, nearest
+from study.space.reading.sections import (
     SECTIONS,
     BaseSection,
     Floor,
@@ -28,10 +28,10 @@ from study.space.sections import (
     SelectSection,
     TuneSection,
 )
+from study.space.reading.yamlfile import Document, read
+from study.space.search.search import Search, read_search
 from study.space.smoke import shrink
-from study.space.spec_check import check_arm, check_sections, check_together
 from study.space.study_spec import StudySpec
-from study.space.yamlfile import Document, read
 
 SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
 _KEYS = ("recipe", "data", "model", "base", "train", "search", "ablate", "tune", "select")

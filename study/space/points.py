@@ -6,10 +6,10 @@ import copy
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from study.space.ablation import ARM, DEFAULT, RETUNE, SEED
-from study.space.ablation_check import split_name
-from study.space.conditions import When, existing, in_order, points
-from study.space.domains import (
+from study.space.ablation.section import ARM, DEFAULT, RETUNE, SEED
+from study.space.reading.sections import BaseSection
+from study.space.search.conditions import When, existing, in_order, points
+from study.space.search.domains import (
     Choice,
     Domain,
     IntUniform,
@@ -18,7 +18,7 @@ from study.space.domains import (
     Scalar,
     Uniform,
 )
-from study.space.sections import BaseSection
+from study.space.search.search import split_name
 from study.space.study_spec import StudySpec
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 from study.section import Section
 from study.space.ablation_smoke import batch_sizes, shrink_ablation
-from study.space.yamlfile import KeyPath
+from study.space.reading.yamlfile import KeyPath
 
 NUM_TRIALS = 3
 EPOCHS = 2  # two, so that ASHA has a rung to cut at

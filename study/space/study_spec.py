@@ -8,11 +8,11 @@ from typing import Any
 
 from study.data.section import DataSection
 from study.recipes.catalog import RecipeInfo, get_recipe_info
-from study.space.ablation import Ablation
-from study.space.places import Places
-from study.space.search import Search
-from study.space.sections import BaseSection, ModelSection, SelectSection, TuneSection
-from study.space.yamlfile import dump
+from study.space.ablation.section import Ablation
+from study.space.reading.places import Places
+from study.space.reading.sections import BaseSection, ModelSection, SelectSection, TuneSection
+from study.space.reading.yamlfile import dump
+from study.space.search.search import Search
 
 _OF_A_SEARCH = ("searcher", "num_trials", "seed")  # keys of `tune` that an ablation goes without
 

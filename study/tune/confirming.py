@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from study.records.files import CONFIRM, RunFolder
 from study.records.ledger import Record
 from study.seeding import seed_of
-from study.space.sections import Confirm
+from study.space.reading.sections import Confirm
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord
 

@@ -29,7 +29,7 @@ from study.errors import BadInput, Fault
 from study.records.files import CONFIRM, trial_id
 from study.records.ledger import Ledger, Record
 from study.scoring.objective import OBJECTIVE
-from study.space.ablation import SEED
+from study.space.ablation.section import SEED
 from study.tune.plan import SearchPlan
 from study.tune.record import TrialRecord
 from study.tune.sampler import Point, make_pruner, make_study, system_attrs_of_history

@@ -8,7 +8,7 @@ from typing import cast
 
 from study.scoring.metrics import METRICS
 from study.scoring.objective import OBJECTIVE
-from study.space.conditions import Conditions
+from study.space.search.conditions import Conditions
 from study.tune.sampler import Direction, Distributions, LedgerSampler, Point
 
 

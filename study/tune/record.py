@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from study.records.files import CONFIRM
 from study.scoring.objective import OBJECTIVE
-from study.space.ablation import ARM
+from study.space.ablation.section import ARM
 from study.tune.sampler import Point
 
 

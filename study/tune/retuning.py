@@ -18,8 +18,8 @@ from typing import Any
 from study.errors import BadInput, Fault
 from study.records.files import TUNED, TUNING
 from study.records.ledger import Record
-from study.space.ablation import ARM, DEFAULT, RETUNE, Ablation
-from study.space.retune import Retune
+from study.space.ablation.retune import Retune
+from study.space.ablation.section import ARM, DEFAULT, RETUNE, Ablation
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord
 

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from typing_extensions import override
 
 from study.seeding import seed_of
-from study.space.conditions import Conditions
+from study.space.search.conditions import Conditions
 
 Point = dict[str, Any]
 Direction = Literal["minimize", "maximize"]

@@ -11,9 +11,9 @@ import torch
 from study.records.files import RunFolder, trial_id
 from study.records.ledger import Ledger, Record
 from study.scoring.objective import objective
-from study.space.ablation import ARM, SEED, Ablation
+from study.space.ablation.retune import Retune
+from study.space.ablation.section import ARM, SEED, Ablation
 from study.space.points import absent, conditions, grid, is_under, suggested, to_optuna, values_of
-from study.space.retune import Retune
 from study.space.study_spec import StudySpec
 from study.training.loop import Goal
 from study.training.trial import TrialSetting

@@ -20,8 +20,10 @@ from study.errors import BadInput, Fault
 from study.losses.margins import MeasuredMargin, parse_margin, resolve_margin
 from study.recipes.registry import make_recipe
 from study.records.files import BASE
-from study.space.ablation import ARM
-from study.space.detector_check import check_detectors_on_data
+from study.space.ablation.section import ARM
+from study.space.checks.detectors import check_detectors_on_data
+from study.space.checks.sets import check_outlier_weights
+from study.space.checks.together import check_against_base, check_against_data
 from study.space.points import (
     absent,
     base_at,
@@ -33,8 +35,6 @@ from study.space.points import (
     substitute,
     values_of,
 )
-from study.space.set_check import check_outlier_weights
-from study.space.spec_check import check_against_base, check_against_data
 from study.space.study_spec import StudySpec
 from study.training.assignment import Assignment
 from study.training.starting import BaseWeights, Starting

@@ -19,9 +19,9 @@ import numpy as np
 
 from study.records.files import LOOK
 from study.scoring.objective import cost
-from study.space.ablation import ARM, SEED, Ablation
-from study.space.ablation_stop import StopRule
-from study.space.designs import BASELINE
+from study.space.ablation.designs import BASELINE
+from study.space.ablation.section import ARM, SEED, Ablation
+from study.space.ablation.stop import StopRule
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord
 

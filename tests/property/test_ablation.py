@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from study.errors import BadInput
 from study.space.loading import load_resolved, load_space
 from study.space.points import grid, substitute
-from study.space.yamlfile import dump
+from study.space.reading.yamlfile import dump
 
 BASE: dict[str, Any] = {
     "recipe": "energy",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from study.records.ledger import read_ledger
-from study.space.conditions import When, existing, num_points, points
+from study.space.search.conditions import When, existing, num_points, points
 from tests.toys import run_toy_search
 
 VALUES = st.lists(st.integers(0, 5), min_size=1, max_size=3, unique=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from study.errors import BadInput, Fault
 from study.space.loading import SPACES, load_resolved, load_space
-from study.space.yamlfile import dump, parse
+from study.space.reading.yamlfile import dump, parse
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | FLOATS

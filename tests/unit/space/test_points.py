@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from study.space.domains import Choice, Domain, IntUniform, LogUniform, Uniform
 from study.space.loading import load_space
 from study.space.points import flat, flatten, grid, substitute, to_optuna
+from study.space.search.domains import Choice, Domain, IntUniform, LogUniform, Uniform
 from study.space.study_spec import StudySpec
 
 SPACE = """

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from study.records.files import CONFIRM
 from study.records.ledger import Ledger, read_ledger
 from study.space.loading import load_resolved, load_space
-from study.space.sections import Confirm
+from study.space.reading.sections import Confirm
 from study.training.assignment import Assignment
 from study.tune.checkpoint_budget import losers
 from study.tune.confirming import Confirmation, fresh_seed

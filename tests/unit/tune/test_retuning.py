@@ -11,7 +11,7 @@ import pytest
 from study.errors import BadInput
 from study.records.files import TUNED, TUNING
 from study.records.ledger import Ledger, Record
-from study.space.ablation import RETUNE
+from study.space.ablation.section import RETUNE
 from study.space.points import substitute
 from study.space.study_spec import StudySpec
 from study.tune.checkpoint_budget import losers

@@ -10,7 +10,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from study.records.ledger import Ledger, read_ledger
-from study.space.conditions import When
+from study.space.search.conditions import When
 from study.tune.decisions import Decisions
 from study.tune.study_db import StudyDatabase
 from tests.toys import run_toy_search, toy_plan

@@ -12,8 +12,8 @@ from scipy import stats
 
 from study.records.files import LOOK
 from study.records.ledger import Ledger, Record
-from study.space.ablation import SEED
-from study.space.ablation_stop import StopRule
+from study.space.ablation.section import SEED
+from study.space.ablation.stop import StopRule
 from study.space.study_spec import StudySpec
 from study.training.assignment import Assignment
 from study.tune.decisions import Decisions

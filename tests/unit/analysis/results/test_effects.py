@@ -15,7 +15,7 @@ from analysis.results.effects import arm_means, effects, levels_of
 from study.errors import BadInput
 from study.records.files import LOOK, RunFolder
 from study.records.ledger import Ledger
-from study.space.designs import Factor, Level, make_arms
+from study.space.ablation.designs import Factor, Level, make_arms
 from tests.fake_ablation import ARMS, make_ablation
 from tests.fake_run import Fake, make_run
 

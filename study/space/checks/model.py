@@ -16,12 +16,12 @@ from study.models.names import (
     size_fault,
 )
 from study.recipes.catalog import RecipeInfo
-from study.space.detector_check import check_detectors
-from study.space.domains import MarginSearch
-from study.space.places import FaultList, nearest
-from study.space.search import Search
-from study.space.sections import ModelSection
-from study.space.yamlfile import KeyPath
+from study.space.checks.detectors import check_detectors
+from study.space.reading.places import FaultList, nearest
+from study.space.reading.sections import ModelSection
+from study.space.reading.yamlfile import KeyPath
+from study.space.search.domains import MarginSearch
+from study.space.search.search import Search
 
 _INITS = ("random", "base", "imagenet")
 _NATIVE_STRIDE = 32  # of ImageNet's stem and four stages

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from study.space.conditions import num_points
-from study.space.domains import MAX_GRID, Choice, MarginSearch
-from study.space.places import FaultList, nearest
-from study.space.search import Search
-from study.space.sections import SelectSection, TuneSection
+from study.space.reading.places import FaultList, nearest
+from study.space.reading.sections import SelectSection, TuneSection
+from study.space.search.conditions import num_points
+from study.space.search.domains import MAX_GRID, Choice, MarginSearch
+from study.space.search.search import Search
 
 NAMES = {"asha": "ASHA", "hyperband": "Hyperband", "median": "median stopping"}
 _NONE = "Take it out."

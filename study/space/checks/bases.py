@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.recipes.catalog import RecipeInfo
-from study.space.ablation import Ablation
-from study.space.ablation_spec import level_path
-from study.space.domains import MarginSearch
-from study.space.places import FaultList
-from study.space.search import Search
-from study.space.sections import ModelSection
-from study.space.yamlfile import KeyPath
+from study.space.ablation.designs import level_path
+from study.space.ablation.section import Ablation
+from study.space.reading.places import FaultList
+from study.space.reading.sections import ModelSection
+from study.space.reading.yamlfile import KeyPath
+from study.space.search.domains import MarginSearch
+from study.space.search.search import Search
 
 _BACKBONE = "model.backbone"
 # What a base has with the trials that start from it.

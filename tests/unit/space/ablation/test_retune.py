@@ -9,10 +9,10 @@ import pytest
 
 from study.errors import BadInput
 from study.seeding import numpy_generator
-from study.space.domains import Choice, IntUniform, LogUniform, Uniform
-from study.space.retune import Retune, drawn
+from study.space.ablation.retune import Retune, drawn
+from study.space.search.domains import Choice, IntUniform, LogUniform, Uniform
 from study.space.study_spec import StudySpec
-from tests.unit.space.test_ablation_spec import again, load
+from tests.unit.space.ablation.test_reading import again, load
 
 SPACE = """
 recipe: energy

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from study.errors import BadInput
-from study.space.conditions import (
+from study.space.loading import load_resolved, load_space
+from study.space.points import absent, flat, grid, point_with, substitute, values_of
+from study.space.search.conditions import (
     When,
     ancestors,
     existing,
@@ -15,9 +17,7 @@ from study.space.conditions import (
     points,
     representatives,
 )
-from study.space.domains import Choice, Uniform, contains
-from study.space.loading import load_resolved, load_space
-from study.space.points import absent, flat, grid, point_with, substitute, values_of
+from study.space.search.domains import Choice, Uniform, contains
 from study.space.study_spec import StudySpec
 
 SPACE = """

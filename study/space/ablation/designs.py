@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from study.space.reading.yamlfile import KeyPath
+
 Design = Literal[
     "leave_one_out", "add_one", "one_at_a_time", "factorial", "fractional_factorial", "path"
 ]
@@ -91,6 +93,13 @@ def level_name(value: Any) -> str:
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
     return str(value)
+
+
+def level_path(factor: Factor, level: Level, parameter: str) -> KeyPath:
+    """Where a level sets a parameter."""
+    if factor.named:
+        return ("ablate", "factors", factor.name, level.name, parameter)
+    return ("ablate", "factors", factor.name, level.position)
 
 
 def num_arms(design: Design, factors: Sequence[Factor], resolution: Resolution = 3) -> int:

@@ -9,12 +9,12 @@ from typing import Any
 
 from study.recipes.catalog import RecipeInfo
 from study.section import Rule, Section
-from study.space.ablation import Ablation
-from study.space.ablation_spec import level_path
-from study.space.designs import COMBINING, Arm, Factor, Level
-from study.space.places import FaultList
-from study.space.sections import BaseSection, ModelSection
-from study.space.yamlfile import KeyPath, dotted
+from study.space.ablation.designs import COMBINING, Arm, Factor, Level, level_path
+from study.space.ablation.section import Ablation
+from study.space.reading.places import FaultList
+from study.space.reading.sections import BaseSection, ModelSection
+from study.space.reading.yamlfile import KeyPath, dotted
+from study.space.search.search import split_name
 
 Values = dict[str, dict[str, Any]]
 Check = Callable[[Values, FaultList], None]
@@ -114,12 +114,6 @@ def arm_values(values: Values, arm: Arm) -> Values:
         section, field = split_name(parameter)
         merged.setdefault(section, {})[field] = value
     return merged
-
-
-def split_name(parameter: str) -> tuple[str, str]:
-    """Section and field of a parameter: ``lr`` is of ``train``, ``model.dropout`` of ``model``."""
-    prefix, dot, rest = parameter.partition(".")
-    return (prefix, rest) if dot else ("train", parameter)
 
 
 def baseline_of(parameter: str, values: Values, info: RecipeInfo) -> Any:

@@ -10,12 +10,12 @@ from study.detectors.catalog import CATALOG, check_parameters, check_sizes
 from study.errors import BadInput
 from study.models.names import NUM_FEATURES
 from study.recipes.detector_params import DETECTOR_IMAGES, given
-from study.space.ablation_check import each_arm
-from study.space.domains import Domain
-from study.space.places import FaultList
-from study.space.search import Search
+from study.space.checks.arms import each_arm
+from study.space.reading.places import FaultList
+from study.space.reading.yamlfile import KeyPath
+from study.space.search.domains import Domain
+from study.space.search.search import Search
 from study.space.study_spec import StudySpec
-from study.space.yamlfile import KeyPath
 
 Sizes = Mapping[str, int | None]
 _WAY_OUT = "Lower it, or take the detector out of train.detectors."

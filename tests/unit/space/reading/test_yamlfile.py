@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from study.errors import BadInput
-from study.space.yamlfile import dotted, dump, load, parse
+from study.space.reading.yamlfile import dotted, dump, load, parse
 
 
 def test_load_gives_plain_data_and_lines(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.errors import BadInput, Fault
-from study.space.places import FaultList
-from study.space.yamlfile import KeyPath, dotted, parse
+from study.space.reading.places import FaultList
+from study.space.reading.yamlfile import KeyPath, dotted, parse
 
 SET = "--set"
 # Mappings from which null takes a key out -> the rule, and what the keys that are there are.

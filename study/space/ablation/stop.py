@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from study.space.designs import COMBINING, Design
-from study.space.places import FaultList
-from study.space.yamlfile import KeyPath
+from study.space.ablation.designs import COMBINING, Design
+from study.space.reading.places import FaultList
+from study.space.reading.yamlfile import KeyPath
 
 LEAST_SEEDS = 3  # pairs at the first look: of two, one degree of freedom tells nothing
 _PATH: KeyPath = ("ablate", "stop")

@@ -11,9 +11,9 @@ from pydantic_core import ErrorDetails
 
 from study.recipes.catalog import RECIPE_INFOS
 from study.section import Section
-from study.space.places import FaultList, nearest
-from study.space.sections import SECTIONS
-from study.space.yamlfile import KeyPath
+from study.space.reading.places import FaultList, nearest
+from study.space.reading.sections import SECTIONS
+from study.space.reading.yamlfile import KeyPath
 
 _BOUNDS = {
     "greater_than": ("gt", "above", "Raise it."),

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from study.space.conditions import Conditions, When, ancestors, points, representatives
-from study.space.domains import Choice, Domain, MarginSearch
-from study.space.places import FaultList, nearest, same_value
-from study.space.yamlfile import KeyPath
+from study.space.reading.places import FaultList, nearest, same_value
+from study.space.reading.yamlfile import KeyPath
+from study.space.search.conditions import Conditions, When, ancestors, points, representatives
+from study.space.search.domains import Choice, Domain, MarginSearch
 
 Search = Domain | MarginSearch
 WHEN = "when"

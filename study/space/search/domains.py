@@ -9,9 +9,9 @@ from fractions import Fraction
 from typing import Any
 
 from study.losses.margins import MarginRange, Reference, Relation
-from study.space.conditions import When
-from study.space.places import FaultList, nearest, same_value
-from study.space.yamlfile import KeyPath
+from study.space.reading.places import FaultList, nearest, same_value
+from study.space.reading.yamlfile import KeyPath
+from study.space.search.conditions import When
 
 Scalar = bool | int | float | str | None
 FORMS = "{uniform: [0, 1]}, {loguniform: [1.0e-4, 1.0e-2]}, {int: [1, 8]} or {choice: [a, b]}"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from study.seeding import numpy_generator
-from study.space.domains import Domain, LogUniform, MarginSearch, Scalar, Uniform
+from study.space.search.domains import Domain, LogUniform, MarginSearch, Scalar, Uniform
 
 _MAX_DRAWS = 1000  # for one point that differs from those before it
 

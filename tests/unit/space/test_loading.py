@@ -10,13 +10,13 @@ import pytest
 
 from study.errors import BadInput
 from study.losses.margins import EnergyStats
-from study.space.conditions import existing
+from study.space.checks.sets import check_outlier_weights
+from study.space.checks.together import check_against_base, check_against_data
 from study.space.loading import SPACES, load_resolved, load_space, space_name, space_path
-from study.space.overrides import Override
 from study.space.points import conditions, flat, substitute
-from study.space.sections import Floor
-from study.space.set_check import check_outlier_weights
-from study.space.spec_check import check_against_base, check_against_data
+from study.space.reading.overrides import Override
+from study.space.reading.sections import Floor
+from study.space.search.conditions import existing
 from study.space.study_spec import StudySpec
 
 SHIPPED = sorted(path.stem for path in SPACES.glob("*.yaml"))

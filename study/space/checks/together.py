@@ -17,18 +17,18 @@ from study.losses.margins import (
 from study.recipes.catalog import RecipeInfo
 from study.scoring.metrics import OOD_METRICS
 from study.section import Rule, Section
-from study.space.ablation_check import each_arm, each_point, values_of
-from study.space.conditions import When, ancestors, points, representatives
-from study.space.designs import BASELINE
-from study.space.domains import MarginSearch
-from study.space.model_check import check_base, check_init, check_init_of_base, check_model
-from study.space.places import FaultList, nearest
-from study.space.search import Search, is_margin
-from study.space.sections import BaseSection, TuneSection
-from study.space.set_check import check_sets
+from study.space.ablation.designs import BASELINE
+from study.space.checks.arms import each_arm, each_point, values_of
+from study.space.checks.model import check_base, check_init, check_init_of_base, check_model
+from study.space.checks.sets import check_sets
+from study.space.checks.tune import check_epochs, check_tune_section
+from study.space.reading.places import FaultList, nearest
+from study.space.reading.sections import BaseSection, TuneSection
+from study.space.reading.yamlfile import KeyPath
+from study.space.search.conditions import When, ancestors, points, representatives
+from study.space.search.domains import MarginSearch
+from study.space.search.search import Search, is_margin
 from study.space.study_spec import StudySpec
-from study.space.tune_check import check_epochs, check_tune_section
-from study.space.yamlfile import KeyPath
 
 ID_ACCURACY = "val/id_accuracy"
 SELECTABLE: tuple[str, ...] = (

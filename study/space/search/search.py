@@ -11,14 +11,29 @@ from pydantic_core import PydanticCustomError
 from study.losses.margins import RELATIONS, Margin, parse_reference
 from study.recipes.catalog import RecipeInfo
 from study.section import Section
-from study.space.condition_check import Search, add_conditions, split_when
-from study.space.domains import FORMS, Choice, Domain, IntUniform, MarginSearch, parse_domain
-from study.space.fields import check_value, elsewhere, takes_kind
-from study.space.places import FaultList, nearest
-from study.space.sections import BaseSection, ModelSection
-from study.space.yamlfile import KeyPath
+from study.space.reading.fields import check_value, elsewhere, takes_kind
+from study.space.reading.places import FaultList, nearest
+from study.space.reading.sections import BaseSection, ModelSection
+from study.space.reading.yamlfile import KeyPath
+from study.space.search.domains import (
+    FORMS,
+    Choice,
+    Domain,
+    IntUniform,
+    MarginSearch,
+    parse_domain,
+)
+from study.space.search.when import Search, add_conditions, split_when
 
-__all__ = ["Search", "ablatable", "is_margin", "not_searchable", "read_search", "searchable"]
+__all__ = [
+    "Search",
+    "ablatable",
+    "is_margin",
+    "not_searchable",
+    "read_search",
+    "searchable",
+    "split_name",
+]
 
 _MARGIN_FORM = (
     "Write {absolute: {uniform: [-25, -15]}}, or {below: id_energy, sd: {uniform: [0, 6]}}."
@@ -188,3 +203,9 @@ def _numbers(search: MarginSearch, path: KeyPath, faults: FaultList) -> MarginSe
             return None
     values = tuple(float(value) for value in domain.values if value is not None)
     return replace(search, domain=Choice(values))
+
+
+def split_name(parameter: str) -> tuple[str, str]:
+    """Section and field of a parameter: ``lr`` is of ``train``, ``model.dropout`` of ``model``."""
+    prefix, dot, rest = parameter.partition(".")
+    return (prefix, rest) if dot else ("train", parameter)

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from study.recipes.catalog import RecipeInfo
-from study.space.ablation import Ablation
-from study.space.ablation_stop import read_stop
-from study.space.designs import (
+from study.space.ablation.designs import (
     DESIGNS,
     IS,
     JOINT,
@@ -22,11 +20,13 @@ from study.space.designs import (
     num_arms,
     reached_resolution,
 )
-from study.space.fields import check_value
-from study.space.places import FaultList, nearest
-from study.space.retune_spec import read_retune
-from study.space.search import ablatable, not_searchable
-from study.space.yamlfile import KeyPath
+from study.space.ablation.retune_reading import read_retune
+from study.space.ablation.section import Ablation
+from study.space.ablation.stop import read_stop
+from study.space.reading.fields import check_value
+from study.space.reading.places import FaultList, nearest
+from study.space.reading.yamlfile import KeyPath
+from study.space.search.search import ablatable, not_searchable
 
 MAX_ARMS = 1024
 MAX_TRIALS = 100_000
@@ -100,13 +100,6 @@ def counted(ablation: Ablation) -> str:
     if ablation.retune is not None:
         runs = f"({runs} + {ablation.retune.num_trials} tuning)"
     return f"{len(ablation.arms)} x {runs}"
-
-
-def level_path(factor: Factor, level: Level, parameter: str) -> KeyPath:
-    """Where a level sets a parameter."""
-    if factor.named:
-        return (*_FACTORS, factor.name, level.name, parameter)
-    return (*_FACTORS, factor.name, level.position)
 
 
 def _design(raw: Mapping[str, Any], faults: FaultList) -> Design | None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from study.space.ablation_stop import StopRule
-from study.space.designs import Arm, Design, Factor, Resolution, make_arms
-from study.space.retune import Retune
+from study.space.ablation.designs import Arm, Design, Factor, Resolution, make_arms
+from study.space.ablation.retune import Retune
+from study.space.ablation.stop import StopRule
 
 ARM, SEED = "arm", "seed"  # the names under which a trial's point has them
 RETUNE = "retune"  # and, where arms are re-tuned, the number of the tuning point

@@ -7,8 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from study.space.ablation import Ablation
-from study.space.designs import (
+from study.space.ablation.designs import (
     DESIGNS,
     Design,
     Factor,
@@ -19,6 +18,7 @@ from study.space.designs import (
     num_arms,
     reached_resolution,
 )
+from study.space.ablation.section import Ablation
 
 
 def factor(name: str, *values: object) -> Factor:

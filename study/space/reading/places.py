@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from study.errors import Fault
-from study.space.yamlfile import KeyPath, dotted
+from study.space.reading.yamlfile import KeyPath, dotted
 
 _NOTHING = object()
 

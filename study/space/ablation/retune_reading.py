@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from study.recipes.catalog import RecipeInfo
-from study.space.condition_check import WHEN
-from study.space.designs import Factor
-from study.space.places import FaultList
-from study.space.retune import Retune
-from study.space.search import Search, read_search, searchable
-from study.space.yamlfile import KeyPath
+from study.space.ablation.designs import Factor
+from study.space.ablation.retune import Retune
+from study.space.reading.places import FaultList
+from study.space.reading.yamlfile import KeyPath
+from study.space.search.search import Search, read_search, searchable
+from study.space.search.when import WHEN
 
 LEAST_TRIALS = 2  # of each arm: of one there is nothing to choose
 _MOST_TRIALS = 1000

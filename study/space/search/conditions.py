@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from study.space.places import same_value
+from study.space.reading.places import same_value
 
 Point = dict[str, Any]
 

@@ -16,10 +16,10 @@ from study.data.names import (
 )
 from study.errors import BadInput
 from study.recipes.catalog import RecipeInfo
-from study.space.ablation_check import values_of
-from study.space.places import FaultList, nearest
+from study.space.checks.arms import values_of
+from study.space.reading.places import FaultList, nearest
+from study.space.reading.yamlfile import KeyPath
 from study.space.study_spec import StudySpec
-from study.space.yamlfile import KeyPath
 
 _ROLES = ("outliers", "ood_val", "ood_test")
 _NAMED = {*DEMO_SETS, *OPENOOD_SETS}

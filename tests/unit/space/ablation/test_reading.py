@@ -10,11 +10,11 @@ import pytest
 
 from study.errors import BadInput
 from study.losses.margins import EnergyStats
-from study.space.ablation_stop import StopRule
+from study.space.ablation.stop import StopRule
+from study.space.checks.together import check_against_base, check_against_data
 from study.space.loading import load_resolved, load_space
-from study.space.overrides import Override
 from study.space.points import flat, grid, substitute, values_of
-from study.space.spec_check import check_against_base, check_against_data
+from study.space.reading.overrides import Override
 from study.space.study_spec import StudySpec
 
 SPACE = """

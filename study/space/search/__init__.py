@@ -1,0 +1,1 @@
+"""What is searched: domains, conditions, the section ``search``."""
