@@ -24,9 +24,9 @@ def code_lines(text: str) -> int:
     for node in ast.walk(ast.parse(text)):
         body = getattr(node, "body", None)
         for one in body if isinstance(body, list) else ():  # a docstring, or one of an attribute
-            if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant):
-                if isinstance(one.value.value, str):
-                    texts.update(range(one.lineno, (one.end_lineno or one.lineno) + 1))
+            value = one.value if isinstance(one, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                texts.update(range(value.lineno, (value.end_lineno or value.lineno) + 1))
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     lines = {
         line
