@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
+
+from study.declared import when_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,42 @@ class Rule:
     text: str
     way_out: str
     has_effect: bool = False
+
+
+def effect_rule(
+    name: str, default: Any, other: str, values: Sequence[Any], without: str = ""
+) -> Rule:
+    """A field other than its default has an effect under some values of another field alone.
+
+    Args:
+        name: the field.
+        default: what it is where none is given.
+        other: the other field.
+        values: the values of that one.
+        without: how the sentence about no effect goes on; by default it names the values.
+    """
+    told = " or ".join(_plain(value) for value in values)
+    return Rule(
+        (name, other),
+        lambda value, chosen: value == default or chosen in values,
+        f"{name} has no effect {without or f'without {other}: {told}'}",
+        f"Take {name} out, or choose {other}: {_plain(values[0])}.",
+        has_effect=True,
+    )
+
+
+def effect_rules(fields: Mapping[str, FieldInfo]) -> tuple[Rule, ...]:
+    """The rules that follow from each field's ``when``."""
+    return tuple(
+        effect_rule(name, field.default, other, values)
+        for name, field in fields.items()
+        for other, values in when_of(field).items()
+    )
+
+
+def _plain(value: Any) -> str:
+    """A value as a YAML has it."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def broken_rule(rule: str, way_out: str) -> PydanticCustomError:

@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, create_model
 
-from study.errors import BadInput, Fault
-from study.recipes import outlier_losses
+from study.declared import Parameter
+from study.errors import BadInput
 from study.recipes.classifier_params import EnergyParams
-from study.recipes.declared_losses import SHIPPED, Parameter, declared_losses, declaring
+from study.recipes.declared_losses import SHIPPED, declared_losses, declaring
 from study.recipes.detector_params import OF_DETECTORS, DetectorName, detector_rules
-from study.section import Rule
+from study.section import Rule, effect_rule
 
 DEFAULT_LOSS = "energy_margins"
 SCORES = ("msp", "max_logit", "energy")
@@ -43,14 +43,9 @@ class _SharedParams(EnergyParams):
 
 def _only(name: str, parameter: Parameter) -> Rule:
     """A parameter other than its default has an effect under the losses that declare it."""
-    losses, default = declaring(name), parameter.default
-    return Rule(
-        (name, "loss"),
-        lambda value, loss: value == default or loss in losses,
-        f"{name} has no effect with another loss than {' or '.join(losses)}",
-        f"Take {name} out, or choose loss: {losses[0]}.",
-        has_effect=True,
-    )
+    losses = declaring(name)
+    without = f"with another loss than {' or '.join(losses)}"
+    return effect_rule(name, parameter.default, "loss", losses, without)
 
 
 def _not_linear(name: str, why: str) -> Rule:
@@ -72,13 +67,12 @@ def _parameters() -> dict[str, Parameter]:
     taken = {*dir(_SharedParams), *_SharedParams.model_fields} - {"energy_weight"}
     found: dict[str, Parameter] = {}
     faults = []
-    for loss, declared in declared_losses().items():
+    for declared in declared_losses().values():
         found |= {name: one for name, one in declared.parameters.items() if name not in found}
         for name in sorted(taken & declared.parameters.keys()):
-            place = f"{outlier_losses.__name__}.{loss}"
             rule = f"every loss has this already, as params.{name}"
             way_out = "Use it without declaring it, or choose another name."
-            faults.append(Fault(place, f"DECLARED.parameters.{name}", rule, way_out))
+            faults.append(declared.fault(("parameters", name), rule, way_out))
     if faults:
         raise BadInput(faults)
     return found

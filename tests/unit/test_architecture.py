@@ -68,6 +68,7 @@ ROOMS = {
     "study.section": "What every section of a space is.",
     "study.options": "What the command line asks of a study.",
     "study.seeding": "Named streams of random numbers.",
+    "study.declared": "The one way to declare a parameter, and the reader of declarations.",
     "study.errors": "Bad input and failures, told with place, rule and way out.",
 }
 # Stricter than the order: these import of the project only what is named.
@@ -77,12 +78,13 @@ ALLOWED = {
         "study.records.frozen", "study.records.words", "study.scoring.metrics",
         "study.scoring.objective", "study.seeding", "study.errors",
     ),
-    "study/losses/*": ("study.errors", "study.losses*"),
-    "study/models/*": ("study.errors", "study.models*"),
+    "study/losses/*": ("study.errors", "study.declared", "study.losses*"),
+    "study/models/*": ("study.errors", "study.declared", "study.models*"),
     "study/scoring/*": ("study.errors", "study.scoring*"),
     "study/training/schedules.py": ("study.errors",),
     "study/detectors/*": (
-        "study.errors", "study.detectors*", "study.data.batches", "study.data.roles",
+        "study.errors", "study.declared", "study.detectors*", "study.data.batches",
+        "study.data.roles",
     ),
 }  # fmt: skip
 # Who may import a thing; nobody else.

@@ -1,10 +1,4 @@
-"""Balanced energy regularisation (Choi et al. 2023, arXiv:2306.10485).
-
-energy_weight: weight of the energy terms; 0.1 in the paper.
-prior_power: gamma; the public code's for CIFAR-10 (0.75 for its long-tailed form).
-prior_margin: alpha: nats that m_out moves up per unit of Z. The public code has 10, on a prior
-    that sums to 1; here each class has prior^gamma, for ten classes about ten times as much.
-"""
+"""Balanced energy regularisation (Choi et al. 2023, arXiv:2306.10485)."""
 
 from __future__ import annotations
 
@@ -22,9 +16,23 @@ from study.recipes.start_logits import outlier_images, start_logits
 DECLARED: Final = {
     "margins": True,
     "parameters": {
-        "energy_weight": {"default": 0.1, "ge": 0},
-        "prior_power": {"default": 0.05, "ge": 0},
-        "prior_margin": {"default": 1.0, "ge": 0},
+        "energy_weight": {
+            "default": 0.1,
+            "ge": 0,
+            "meaning": "weight of the energy terms; 0.1 in the paper",
+        },
+        "prior_power": {
+            "default": 0.05,  # the public code's for CIFAR-10; 0.75 for its long-tailed form
+            "ge": 0,
+            "meaning": "gamma, the power of the outliers' class frequencies",
+        },
+        "prior_margin": {
+            # The public code has 10, on a prior that sums to 1; here each class has prior^gamma,
+            # for ten classes about ten times as much.
+            "default": 1.0,
+            "ge": 0,
+            "meaning": "alpha, nats that m_out moves up per unit of Z",
+        },
     },
 }
 

@@ -1,13 +1,7 @@
 """Distribution-augmented Outlier Exposure (DAL, Wang et al., NeurIPS 2023).
 
-oe_weight: weight of the outliers' term; 0.5 in the paper.
-dal_radius: mean |d| that the features are moved by, in their unit. This and the next four are the
-    defaults of the public script; its runs on CIFAR use larger ones (radius 10, step 1), which no
-    one network's features need fit.
-dal_steps: steps up the gradient.
-dal_step_size: Euclidean length of a step, in the features' unit.
-dal_rate: how fast the penalty follows the radius.
-dal_max_penalty: ceiling of the penalty, which starts at a hundredth of it.
+The defaults of the ``dal_`` parameters are those of the public script; its runs on CIFAR use
+larger ones (radius 10, step 1), which no one network's features need fit.
 """
 
 from __future__ import annotations
@@ -23,12 +17,37 @@ from study.recipes.energy import OutlierLoss
 
 DECLARED: Final = {
     "parameters": {
-        "oe_weight": {"default": 0.5, "ge": 0},
-        "dal_radius": {"default": 0.01, "gt": 0},
-        "dal_steps": {"default": 10, "ge": 1, "le": 1000},
-        "dal_step_size": {"default": 0.01, "gt": 0},
-        "dal_rate": {"default": 0.5, "ge": 0},
-        "dal_max_penalty": {"default": 1.0, "gt": 0},
+        "oe_weight": {
+            "default": 0.5,
+            "ge": 0,
+            "meaning": "weight of the outliers' term; 0.5 in the paper",
+        },
+        "dal_radius": {
+            "default": 0.01,
+            "gt": 0,
+            "meaning": "mean |d| that the features are moved by, in their unit",
+        },
+        "dal_steps": {
+            "default": 10,
+            "ge": 1,
+            "le": 1000,
+            "meaning": "steps up the gradient",
+        },
+        "dal_step_size": {
+            "default": 0.01,
+            "gt": 0,
+            "meaning": "Euclidean length of a step, in the features' unit",
+        },
+        "dal_rate": {
+            "default": 0.5,
+            "ge": 0,
+            "meaning": "how fast the penalty follows the radius",
+        },
+        "dal_max_penalty": {
+            "default": 1.0,
+            "gt": 0,
+            "meaning": "ceiling of the penalty, which starts at a hundredth of it",
+        },
     },
 }
 

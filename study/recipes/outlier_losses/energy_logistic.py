@@ -1,8 +1,7 @@
 """A learnt logistic function of the energy (from VOS, Du et al. 2022, arXiv:2202.01197).
 
-energy_weight: weight of the energy terms; 0.1 in the paper.
-logistic_scale: slope at the start in 1 / nats; it is learnt, and so is the centre, which starts
-    midway between the mean energies of ID and outliers under the model that training starts from.
+Slope and centre are learnt; the centre starts midway between the mean energies of ID and outliers
+under the model that training starts from.
 """
 
 from __future__ import annotations
@@ -21,8 +20,16 @@ from study.recipes.start_logits import outlier_images, start_logits
 
 DECLARED: Final = {
     "parameters": {
-        "energy_weight": {"default": 0.1, "ge": 0},
-        "logistic_scale": {"default": 1.0, "gt": 0},
+        "energy_weight": {
+            "default": 0.1,
+            "ge": 0,
+            "meaning": "weight of the energy terms; 0.1 in the paper",
+        },
+        "logistic_scale": {
+            "default": 1.0,
+            "gt": 0,
+            "meaning": "slope at the start, in 1 / nats",
+        },
     },
 }
 

@@ -1,7 +1,4 @@
-"""Energy fine-tuning (Liu et al. 2020, arXiv:2010.03759); what the recipe ``energy`` has.
-
-energy_weight: weight of the energy terms; 0.1 in the paper.
-"""
+"""Energy fine-tuning (Liu et al. 2020, arXiv:2010.03759); what the recipe ``energy`` has."""
 
 from __future__ import annotations
 
@@ -11,7 +8,13 @@ from study.recipes.energy import EnergyLoss
 
 DECLARED: Final = {
     "margins": True,
-    "parameters": {"energy_weight": {"default": 0.1, "ge": 0}},
+    "parameters": {
+        "energy_weight": {
+            "default": 0.1,
+            "ge": 0,
+            "meaning": "weight of the energy terms; 0.1 in the paper",
+        },
+    },
 }
 
 

@@ -1,9 +1,4 @@
-"""Gradient regularisation of the energy (GReg, Sharifi et al., ECCV 2024).
-
-energy_weight: weight of the energy terms; 0.1 in the paper.
-gradient_weight: weight of the gradients' norms: 1, as a public reproduction gives it for the
-    paper's CIFAR runs.
-"""
+"""Gradient regularisation of the energy (GReg, Sharifi et al., ECCV 2024)."""
 
 from __future__ import annotations
 
@@ -21,8 +16,17 @@ DECLARED: Final = {
     "linear": "needs the gradient by the image, and with fine_tune: linear there are only "
     "features",
     "parameters": {
-        "energy_weight": {"default": 0.1, "ge": 0},
-        "gradient_weight": {"default": 1.0, "ge": 0},
+        "energy_weight": {
+            "default": 0.1,
+            "ge": 0,
+            "meaning": "weight of the energy terms; 0.1 in the paper",
+        },
+        "gradient_weight": {
+            "default": 1.0,
+            "ge": 0,
+            # 1, as a public reproduction gives it for the paper's CIFAR runs.
+            "meaning": "weight of the gradients' norms",
+        },
     },
 }
 

@@ -1,7 +1,4 @@
-"""Outlier Exposure (Hendrycks et al. 2019, arXiv:1812.04606).
-
-oe_weight: weight of the outliers' term; 0.5 in the paper.
-"""
+"""Outlier Exposure (Hendrycks et al. 2019, arXiv:1812.04606)."""
 
 from __future__ import annotations
 
@@ -13,7 +10,15 @@ from study.data.batches import Batch
 from study.losses.outlier_exposure import outlier_exposure_loss
 from study.recipes.energy import OutlierLoss
 
-DECLARED: Final = {"parameters": {"oe_weight": {"default": 0.5, "ge": 0}}}
+DECLARED: Final = {
+    "parameters": {
+        "oe_weight": {
+            "default": 0.5,
+            "ge": 0,
+            "meaning": "weight of the outliers' term; 0.5 in the paper",
+        },
+    },
+}
 
 
 class Loss(OutlierLoss):
