@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from study.bases.base_models import BaseSpec
 from study.bases.needed import base_spec, bases_of
+from study.bases.training import BaseSpec
 from study.data.decode import cache_folder
 from study.data.images import ImageSet
 from study.data.roles import StudyData
@@ -193,7 +193,7 @@ def _probe(
     device: torch.device,
 ) -> Speed:
     margins = {name: value for name, value in (("m_in", -20.0), ("m_out", -5.0)) if name in train}
-    size = int(data.train.images.pixels.shape[1])
+    size = data.image_size
     base = base_spec(spec)
 
     def untrained() -> nn.Module:

@@ -8,21 +8,19 @@ from pathlib import Path
 import torch
 
 from study.bases.base_models import (
-    BASE_RECIPE,
     BaseModel,
-    BaseSpec,
     RecordedBase,
     copied_base,
     loaded_base,
-    trained_base,
+    measured,
 )
 from study.bases.initial import Initial, bring_initial, classifier_in
 from study.bases.needed import Base
+from study.bases.training import BASE_RECIPE, BaseSpec, FoundBase, trained_base
 from study.data.decode import cache_folder
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
 from study.models.names import Network
-from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
 from study.space.checks.arms import values_of as values_of_arms
 from study.space.points import substitute, values_of
@@ -60,23 +58,27 @@ class Bringer:
         if recorded is None and spec.base is None and (spec.info.base != "start" or not named):
             return None
         device = torch.device(self.device)
+        found: FoundBase | None
+        if recorded is not None:
+            found = copied_base(recorded, wanted.spec, data)
+        elif spec.base is None:
+            found = self._from_file(wanted.spec)
+        else:
+            found = trained_base(
+                wanted.spec,
+                data,
+                cache=cache_folder() / "bases",
+                device=device,
+                progress=self.progress,
+                start=self._start_of(wanted),
+            )
+        if found is None:
+            return None
         if spec.info.base == "start" and spec.info.trains:
             scored_by = make_recipe(spec.recipe, substitute(spec, wanted.point)[0])
         else:
             scored_by = make_recipe(BASE_RECIPE, wanted.spec.train)
-        if recorded is not None:
-            return copied_base(recorded, wanted.spec, data, device=device, scored_by=scored_by)
-        if spec.base is None:
-            return self._from_file(wanted.spec, device, scored_by)
-        return trained_base(
-            wanted.spec,
-            data,
-            cache=cache_folder() / "bases",
-            device=device,
-            progress=self.progress,
-            scored_by=scored_by,
-            start=self._start_of(wanted),
-        )
+        return measured(found, data, device=device, scored_by=scored_by)
 
     def initial(self, base: BaseModel | None) -> tuple[Initial, ...]:
         """Pretrained weights of every backbone that trials have; none where a base is all."""
@@ -106,7 +108,7 @@ class Bringer:
             with self.progress.stage("Pretrained weights"):
                 found = bring_initial(
                     backbones,
-                    image_size(self.data),
+                    self.data.image_size,
                     dropout=self.spec.model.dropout,
                     file=file,
                     seed=0,
@@ -125,26 +127,17 @@ class Bringer:
                 self.progress.note(f"{one.backbone}: from {one.layout} of {one.source}")
         return tuple(found)
 
-    def _from_file(
-        self, wanted: BaseSpec, device: torch.device, scored_by: Recipe
-    ) -> BaseModel | None:
+    def _from_file(self, wanted: BaseSpec) -> FoundBase | None:
         """The classifier that a file holds; None where it holds a network without a head."""
         path = Path(self.spec.model.init)
         try:
             weights = classifier_in(path)
             if weights is None:
                 return None
-            return loaded_base(
-                path, wanted, weights, self.data, device=device, scored_by=scored_by
-            )
+            return loaded_base(path, wanted, weights, self.data)
         except (BadInput, ValueError) as error:
             place, line = self.spec.places.of(("model", "init"))
             rule = f"the weights cannot be used for {wanted.backbone}: {error}"
             way_out = "Name a file of this backbone's weights, or the backbone of the file."
             key, value = "model.init", str(path)
             raise BadInput(Fault(place, key, rule, way_out, value, line)) from error
-
-
-def image_size(data: StudyData) -> int:
-    """Side of the images, pixels."""
-    return int(data.train.images.pixels.shape[1])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from study.bases.base_models import BaseSpec
+from study.bases.training import BaseSpec
 from study.recipes.params import TrainParams
 from study.records.files import BASE
 from study.space.checks.bases import sets_base

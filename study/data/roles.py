@@ -86,6 +86,11 @@ class StudyData:
     notes: tuple[str, ...] = ()
     kept: KeptPart | None = None
 
+    @property
+    def image_size(self) -> int:
+        """Side of the images, pixels."""
+        return int(self.train.images.pixels.shape[1])
+
     def sets(self) -> Mapping[str, ImageSet]:
         """Every set by its role's name: ``train``, ``val_id``, ``outliers``, ``ood_val/<set>``.
 

@@ -129,7 +129,7 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
     recipe = make_recipe(setting.recipe, assignment.train, base.build if base else None)
     told = {"recipe": setting.recipe, **asdict(replace(assignment, objectives=()))}
     write_json(folder / TRIAL_JSON, told)
-    model = fresh_model(recipe, assignment, setting.data.num_classes, image_size(setting.data))
+    model = fresh_model(recipe, assignment, setting.data.num_classes, setting.data.image_size)
     weights = setting.starting.weights_of(assignment.base, assignment.model["backbone"])
     if weights is not None:
         recipe.load_start(model, tensors(weights))
@@ -188,11 +188,6 @@ def fresh_model(recipe: Recipe, assignment: Assignment, num_classes: int, size: 
         seed=assignment.seed,
         network=network_of(assignment.model),
     )
-
-
-def image_size(data: StudyData) -> int:
-    """Side of the images, pixels."""
-    return int(data.train.images.pixels.shape[1])
 
 
 def _standing(

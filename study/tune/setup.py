@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from study.bases.base_models import BASE_RECIPE, BaseModel, RecordedBase
-from study.bases.bringing import Bringer, image_size
+from study.bases.base_models import BaseModel, RecordedBase
+from study.bases.bringing import Bringer
 from study.bases.initial import Initial
 from study.bases.needed import Base, bases_of, of_bases
 from study.bases.provenance import declared, sources_of, trained_on
+from study.bases.training import BASE_RECIPE
 from study.data.leak_report import LeakReport
 from study.data.leak_step import run_leak_check
 from study.data.plan import DataPlan, missing_outliers
@@ -166,7 +167,7 @@ class Setup:
         return Starting(self._weights(BASE, self.base), weights, others)
 
     def _weights(self, name: str, base: BaseModel) -> BaseWeights:
-        wanted, size = self.bases[name].spec, image_size(self.data)
+        wanted, size = self.bases[name].spec, self.data.image_size
         backbone, dropout, classes = wanted.backbone, wanted.dropout, self.data.num_classes
         return BaseWeights(backbone, dropout, classes, size, base.weights, wanted.network)
 
