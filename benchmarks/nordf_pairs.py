@@ -35,9 +35,10 @@ from scipy.stats import binom
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.data.batches import Batch
+from study.data.batches import Batch, training_batches
 from study.data.images import ImageSet
-from study.data.pairs import image_weights, pair_batches
+from study.data.order import Sampling
+from study.data.pairs import image_weights
 from study.losses.similarity import Similarity
 from study.models.nordf import NordF
 from study.models.registry import build_backbone
@@ -90,10 +91,9 @@ def two_forwards(first: Batch, second: Batch) -> Step:
 
 def full_batches(train: ImageSet, batch_size: int) -> Iterator[Batch]:
     """Batches of ``batch_size`` images, epoch after epoch."""
+    sampling = Sampling(batch_size, augment="crop_flip", same_share=0.5)
     for epoch in itertools.count(1):
-        made = pair_batches(
-            train, batch_size, augment="crop_flip", seed=0, epoch=epoch, channels_last=True
-        )
+        made = training_batches(train, sampling, seed=0, epoch=epoch, channels_last=True)
         yield from (batch for batch in made if batch.num_id == batch_size)
 
 

@@ -20,44 +20,21 @@ only a batch is ever copied. On a CUDA device each set is put there once (:class
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from study.data.images import ImageSet, Pixels
-from study.data.order import (
-    EpochRows,
-    OutlierOrder,
-    OutlierPool,
-    Rows,
-    epoch_rows,
-    num_batches,
-    outlier_rows,
-)
+from study.data.images import ImageSet, Pixels, Rows
+from study.data.order import Augment, EpochRows, Sampling
+from study.data.pairs import chain
 from study.seeding import numpy_generator
 
-__all__ = [
-    "Augment",
-    "Batch",
-    "DeviceImages",
-    "Draws",
-    "OutlierOrder",
-    "Rows",
-    "draw",
-    "evaluation_batches",
-    "num_batches",
-    "on_device",
-    "outlier_rows",
-    "to_float",
-    "training_batches",
-]
-
-Augment = Literal["none", "crop_flip"]
+Take = Callable[[slice], Tensor]
+"""Positions of an epoch -> what training takes of a set there, on the device."""
 
 PAD = 4
 _UPLOAD_CHUNK = 8192
@@ -100,9 +77,8 @@ class Draws:
     mirrored: npt.NDArray[np.bool_]
     augmented: bool
 
-    def part(self, start: int, stop: int) -> Draws:
-        """The draws of positions ``start`` to ``stop``."""
-        part = slice(start, stop)
+    def part(self, part: slice) -> Draws:
+        """The draws of these positions."""
         return Draws(
             self.rows[part],
             self.tops[part],
@@ -111,19 +87,21 @@ class Draws:
             self.augmented,
         )
 
-    def batch(self, step: int, size: int) -> Draws:
-        """The draws of one batch of an epoch."""
-        return self.part(step * size, (step + 1) * size)
-
 
 class DeviceImages:
-    """A set where batches are made: shared NumPy memory on the CPU, a uint8 tensor on a GPU."""
+    """A set where batches are made: shared NumPy memory on the CPU, a uint8 tensor on a GPU.
+
+    Attributes:
+        num_images: N.
+        device: where its batches are.
+        labels: shape (N,).
+    """
 
     def __init__(self, images: ImageSet, device: torch.device) -> None:
         self.num_images = len(images)
         self.device = device
+        self.labels = images.labels
         self._pixels = images.pixels
-        self._labels = images.labels
         self._tensor: Tensor | None = None
         if device.type != "cpu":
             self._tensor = torch.empty(images.pixels.shape, dtype=torch.uint8, device=device)
@@ -138,21 +116,36 @@ class DeviceImages:
             return _gather_on_device(self._tensor, draws)
         return torch.from_numpy(_gather(self._pixels, draws))
 
-    def labels(self, rows: Rows) -> Tensor:
+    def labels_of(self, rows: Rows) -> Tensor:
         """Labels of ``rows``, int64, on the device."""
-        return torch.from_numpy(self._labels[rows]).to(self.device, non_blocking=True)
+        return torch.from_numpy(self.labels[rows]).to(self.device, non_blocking=True)
+
+
+def epoch_batches(
+    rows: EpochRows, images: Take, labels: Take, outliers: Take | None = None
+) -> Iterator[Batch]:
+    """The batches of one epoch, of images or of what stands for them.
+
+    Args:
+        rows: what the epoch draws.
+        images: the drawn ID images by position.
+        labels: theirs.
+        outliers: the drawn outliers by position; None for none.
+    """
+    for part, out_part in rows.parts():
+        taken, of_id = images(part), labels(part)
+        if outliers is not None:
+            taken = torch.cat([taken, outliers(out_part)])
+        paired = rows.sampling.same_share is not None
+        pairs = chain(len(of_id), taken.device) if paired else None
+        yield Batch(taken, of_id, len(of_id), pairs)
 
 
 def training_batches(
     train: ImageSet | DeviceImages,
-    batch_size: int,
+    sampling: Sampling,
     *,
     outliers: ImageSet | DeviceImages | None = None,
-    outlier_batch_size: int = 0,
-    num_images: int | None = None,
-    augment: Augment = "none",
-    outlier_order: OutlierOrder = "shuffled",
-    outlier_pool: OutlierPool | None = None,
     seed: int,
     epoch: int,
     device: torch.device | None = None,
@@ -162,51 +155,42 @@ def training_batches(
 
     Args:
         train: labelled ID images.
-        batch_size: ID images of a batch.
+        sampling: how they and the outliers are drawn.
         outliers: auxiliary outliers of the same image size; None for none.
-        outlier_batch_size: outliers of a batch; 0 for none.
-        num_images: ID images that the epoch draws; None for all.
-        augment: "none" or "crop_flip", for ID images and outliers alike.
-        outlier_order: "shuffled" or "window".
-        outlier_pool: which outliers are drawn, and how often; None for all of them alike.
         seed: of the trial.
         epoch: number of the epoch; part of every stream's name.
         device: where batches are wanted; the CPU where none is given.
         channels_last: memory format of the images.
 
+    Yields:
+        Batches; of pairs, (B - 1, 2): (0, 1), (1, 2) ..., the labels tell which are different.
+
     Raises:
-        ValueError: for sizes that allow no batch, or an unknown ``augment`` or ``outlier_order``.
+        ValueError: for sizes that allow no batch, an impossible ``same_share``, or an unknown
+            ``augment`` or ``outlier_order``.
     """
     device = device or torch.device("cpu")
     train = on_device(train, device)
-    outliers = on_device(outliers, device) if outliers and outlier_batch_size else None
-    rows = epoch_rows(
-        train.num_images,
-        batch_size,
-        num_images=num_images,
-        num_outliers=outliers.num_images if outliers else 0,
-        outlier_batch_size=outlier_batch_size,
-        outlier_order=outlier_order,
-        pool=outlier_pool,
-        seed=seed,
-        epoch=epoch,
+    outliers = on_device(outliers, device) if outliers and sampling.outlier_batch_size else None
+    rows = sampling.rows(
+        train.labels, outliers.num_images if outliers else 0, seed=seed, epoch=epoch
     )
-    id_draws = draw(rows.id, augment, numpy_generator(seed, "augment", "id", epoch))
-    out_draws = _outlier_draws(rows, augment, seed, epoch)
-    for step in range(rows.steps):
-        of_id = id_draws.batch(step, batch_size)
-        pixels = train.gather(of_id)
-        if out_draws is not None and outliers is not None:
-            of_out = outliers.gather(out_draws.batch(step, outlier_batch_size))
-            pixels = torch.cat([pixels, of_out])
-        labels = train.labels(of_id.rows)
-        yield Batch(to_float(pixels, channels_last), labels, len(of_id.rows))
 
+    def drawn(images: DeviceImages, of: Rows, role: str) -> Take:
+        draws = draw(of, sampling.augment, numpy_generator(seed, "augment", role, epoch))
+        return lambda part: images.gather(draws.part(part))
 
-def _outlier_draws(rows: EpochRows, augment: Augment, seed: int, epoch: int) -> Draws | None:
-    if rows.outliers is None:
-        return None
-    return draw(rows.outliers, augment, numpy_generator(seed, "augment", "outliers", epoch))
+    id_take = drawn(train, rows.id, "id")
+    out_take = None
+    if outliers is not None and rows.outliers is not None:
+        out_take = drawn(outliers, rows.outliers, "outliers")
+
+    def labels(part: slice) -> Tensor:
+        return train.labels_of(rows.id[part])
+
+    for batch in epoch_batches(rows, id_take, labels, out_take):
+        # uint8 until here: joining floats would move four times the bytes
+        yield replace(batch, images=to_float(batch.images, channels_last))
 
 
 def evaluation_batches(
@@ -226,7 +210,8 @@ def evaluation_batches(
     none = np.random.Generator(np.random.PCG64(0))  # draws nothing: there is no augmentation
     draws = draw(np.arange(images.num_images), "none", none)
     for start in range(0, images.num_images, batch_size):
-        yield to_float(images.gather(draws.part(start, start + batch_size)), channels_last)
+        part = slice(start, start + batch_size)
+        yield to_float(images.gather(draws.part(part)), channels_last)
 
 
 def draw(rows: npt.NDArray[np.int64], augment: Augment, generator: np.random.Generator) -> Draws:

@@ -14,6 +14,8 @@ from study.errors import BadInput, Fault
 
 NO_LABEL = -1
 
+Rows = npt.NDArray[np.int64]
+"""Places of images in a set."""
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 Names = npt.NDArray[np.bytes_]

@@ -1,26 +1,88 @@
 """Which rows of its sets an epoch takes, and in which order.
 
-Outliers are drawn from all of them, a fixed part of them, or several sources by weight.
+ID images come in a shuffled order, or as chains of pairs (`study.data.pairs`). Outliers are drawn
+from all of them, a fixed part of them, or several sources by weight.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from study.data.images import ImageSet
+from study.data.images import ImageSet, Labels, Rows
+from study.data.pairs import chain_rows
 from study.seeding import numpy_generator
 
+Augment = Literal["none", "crop_flip"]
 OutlierOrder = Literal["shuffled", "window"]
-Rows = npt.NDArray[np.int64]
 
 _MIN_IMAGES = 2
 _MAX_SOURCES = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """How the epochs of a training draw from its sets.
+
+    Attributes:
+        batch_size: ID images of a batch.
+        num_images: ID images that an epoch draws; None for all.
+        augment: "none" or "crop_flip", for ID images and outliers alike.
+        same_share: where the neighbours in a batch are pairs, the probability that the two are of
+            one class; None where there are no pairs.
+        outlier_batch_size: outliers of a batch; 0 for none.
+        outlier_order: "shuffled" or "window".
+        outlier_pool: which outliers are drawn, and how often; None for all of them alike.
+    """
+
+    batch_size: int
+    num_images: int | None = None
+    augment: Augment = "none"
+    same_share: float | None = None
+    outlier_batch_size: int = 0
+    outlier_order: OutlierOrder = "shuffled"
+    outlier_pool: OutlierPool | None = None
+
+    def num_batches(self, num_train: int) -> int:
+        """Steps of an epoch over so many ID images; a ValueError where it has none."""
+        return num_batches(num_train, self.batch_size, self.num_images)
+
+    def rows(self, labels: Labels, num_outliers: int, *, seed: int, epoch: int) -> EpochRows:
+        """Draw the rows of one epoch.
+
+        ID images from the stream ("order", epoch), or ("pairs", epoch); outliers from
+        ("outliers", epoch).
+
+        Args:
+            labels: of the ID images.
+            num_outliers: that there are; 0 for none.
+            seed: of the trial.
+            epoch: number of the epoch.
+
+        Raises:
+            ValueError: for sizes that allow no batch, an unknown ``outlier_order`` or an
+                impossible ``same_share``.
+        """
+        steps = self.num_batches(len(labels))
+        drawn = len(labels) if self.num_images is None else self.num_images
+        if self.same_share is not None:
+            generator = numpy_generator(seed, "pairs", epoch)
+            id_rows = chain_rows(labels, drawn, self.same_share, generator)
+        else:
+            id_rows = numpy_generator(seed, "order", epoch).permutation(len(labels))[:drawn]
+        total = steps * self.outlier_batch_size
+        if not num_outliers or not total:
+            return EpochRows(self, id_rows, None, steps)
+        generator = numpy_generator(seed, "outliers", epoch)
+        if self.outlier_pool is not None:
+            outliers = self.outlier_pool.draw(total, self.outlier_order, generator)
+        else:
+            outliers = outlier_rows(num_outliers, total, self.outlier_order, generator)
+        return EpochRows(self, id_rows, outliers, steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,54 +90,25 @@ class EpochRows:
     """The rows of an epoch's batches.
 
     Attributes:
+        sampling: by which they were drawn.
         id: rows of the ID set, in their order, shape (N,).
         outliers: rows of the outliers, shape (steps * outlier_batch_size,); None without any.
         steps: number of batches.
     """
 
+    sampling: Sampling
     id: Rows
     outliers: Rows | None
     steps: int
 
-
-def epoch_rows(
-    num_train: int,
-    batch_size: int,
-    *,
-    num_images: int | None,
-    num_outliers: int,
-    outlier_batch_size: int,
-    outlier_order: OutlierOrder,
-    pool: OutlierPool | None,
-    seed: int,
-    epoch: int,
-) -> EpochRows:
-    """Draw the rows of one epoch from the streams ("order", epoch) and ("outliers", epoch).
-
-    Args:
-        num_train: ID images in the training set.
-        batch_size: ID images of a batch.
-        num_images: ID images that the epoch draws; None for all.
-        num_outliers: outliers that there are; 0 for none.
-        outlier_batch_size: outliers of a batch; 0 for none.
-        outlier_order: "shuffled" or "window".
-        pool: which outliers are used; None for all of them alike.
-        seed: of the trial.
-        epoch: number of the epoch.
-
-    Raises:
-        ValueError: for sizes that allow no batch, or an unknown ``outlier_order``.
-    """
-    drawn = num_train if num_images is None else num_images
-    steps = num_batches(num_train, batch_size, num_images)
-    order = numpy_generator(seed, "order", epoch).permutation(num_train)[:drawn]
-    if not num_outliers or not outlier_batch_size:
-        return EpochRows(order, None, steps)
-    generator = numpy_generator(seed, "outliers", epoch)
-    total = steps * outlier_batch_size
-    if pool is not None:
-        return EpochRows(order, pool.draw(total, outlier_order, generator), steps)
-    return EpochRows(order, outlier_rows(num_outliers, total, outlier_order, generator), steps)
+    def parts(self) -> Iterator[tuple[slice, slice]]:
+        """Where each batch's ID images and outliers stand among the rows."""
+        size, outliers = self.sampling.batch_size, self.sampling.outlier_batch_size
+        for step in range(self.steps):
+            yield (
+                slice(step * size, (step + 1) * size),
+                slice(step * outliers, (step + 1) * outliers),
+            )
 
 
 def num_batches(num_train: int, batch_size: int, num_images: int | None) -> int:

@@ -8,8 +8,8 @@ An epoch is a stretch of a cycle of images in which a stated share of neighbours
 - Lengths of runs, their order and the images in them are drawn from the stream ("pairs", epoch),
   and the cycle starts at a random place. Every place of it is then alike: each pair of each
   batch, whatever the batch size, is of one class with probability ``same_share`` exactly.
-- ``num_images`` consecutive images are taken and cut into batches; batches, their last one and
-  augmentation are as in `study.data.batches`. Pairs do not cross from one batch to the next.
+- As many consecutive images as the epoch draws are taken and cut into batches, which are as in
+  `study.data.batches`. Pairs do not cross from one batch to the next.
 
 No image meets itself, and none is seen twice in an epoch, with two exceptions:
 
@@ -25,7 +25,6 @@ single class, and a share so high that not every class has a run (above 1 - K / 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -33,68 +32,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from study.data.batches import (
-    Augment,
-    Batch,
-    DeviceImages,
-    Rows,
-    draw,
-    num_batches,
-    on_device,
-    to_float,
-)
-from study.data.images import ImageSet
-from study.seeding import numpy_generator
+from study.data.images import Rows
 
 _MIXING_ROUNDS: Final = 48
 _MOVED: Final = 1 / 3  # share of runs proposed to move in a round; the most that stay apart
-
-
-def pair_batches(
-    train: ImageSet | DeviceImages,
-    batch_size: int,
-    *,
-    same_share: float = 0.5,
-    num_images: int | None = None,
-    augment: Augment = "none",
-    seed: int,
-    epoch: int,
-    device: torch.device | None = None,
-    channels_last: bool = False,
-) -> Iterator[Batch]:
-    """The batches of one epoch; the module's docstring has the rules.
-
-    Args:
-        train: labelled ID images.
-        batch_size: B, images of a batch, >= 2.
-        same_share: probability that the two images of a pair are of one class.
-        num_images: images that the epoch draws; None for as many as there are.
-        augment: "none" or "crop_flip"; the two images of a pair draw apart.
-        seed: of the trial.
-        epoch: number of the epoch; part of every stream's name.
-        device: where batches are wanted; the CPU where none is given.
-        channels_last: memory format of the images.
-
-    Yields:
-        Batches with ``pairs``, (B - 1, 2): (0, 1), (1, 2) ... The labels tell which are
-        different.
-
-    Raises:
-        ValueError: for sizes that allow no batch, an impossible ``same_share`` or an unknown
-            ``augment``.
-    """
-    where = device or torch.device("cpu")
-    train = on_device(train, where)
-    total = train.num_images
-    drawn = total if num_images is None else num_images
-    steps = num_batches(total, batch_size, num_images)
-    labels = train.labels(np.arange(total)).cpu().numpy()
-    rows = chain_rows(labels, drawn, same_share, numpy_generator(seed, "pairs", epoch))
-    draws = draw(rows, augment, numpy_generator(seed, "augment", "id", epoch))
-    for step in range(steps):
-        part = draws.part(step * batch_size, (step + 1) * batch_size)
-        images = to_float(train.gather(part), channels_last)
-        yield Batch(images, train.labels(part.rows), len(part.rows), chain(len(part.rows), where))
 
 
 def chain(num_images: int, device: torch.device | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from study.data.batches import Batch, training_batches
-from study.data.order import OutlierOrder, OutlierPool
+from study.data.order import Sampling
 from study.data.roles import StudyData
 from study.models.names import DEFAULT_NETWORK, Network
 from study.models.registry import build_classifier
@@ -116,33 +116,24 @@ class Recipe:
             network=network,
         )
 
-    def epoch_images(self, num_train: int) -> int:
-        """ID images that an epoch draws; ``epoch_images`` is a cap, null takes all."""
-        return min(num_train, self.params.epoch_images or num_train)
+    def sampling(self, data: StudyData) -> Sampling:
+        """How an epoch draws its images; ``epoch_images`` is a cap, null takes all.
+
+        Raises:
+            ValueError: saying why the parameters do not fit the images that there are.
+        """
+        params: TrainParams = self.params
+        num_train = len(data.train.images)
+        return Sampling(
+            params.batch_size,
+            num_images=min(num_train, params.epoch_images or num_train),
+            augment=params.augment,
+        )
 
     @property
     def linear(self) -> bool:
         """Whether the last layer alone is trained, on features that are computed once."""
         return False
-
-    @property
-    def outlier_batch_size(self) -> int:
-        """Outliers of a batch; 0 where the recipe trains on none."""
-        return 0
-
-    @property
-    def outlier_order(self) -> OutlierOrder:
-        """In which order outliers are drawn."""
-        return "shuffled"
-
-    def outlier_pool(self, data: StudyData) -> OutlierPool | None:
-        """Which outliers are drawn, and how often; None for all of them alike.
-
-        Raises:
-            ValueError: saying why the parameters do not fit the outliers that there are.
-        """
-        del data
-        return None
 
     @property
     def panel_epochs(self) -> tuple[int, ...]:
@@ -177,16 +168,10 @@ class Recipe:
         self, data: StudyData, *, seed: int, epoch: int, device: torch.device
     ) -> Iterator[Batch]:
         """The training batches of one epoch."""
-        params: TrainParams = self.params
         return training_batches(
             data.train.images,
-            params.batch_size,
+            self.sampling(data),
             outliers=data.outliers.images if data.outliers else None,
-            outlier_batch_size=self.outlier_batch_size,
-            num_images=self.epoch_images(len(data.train.images)),
-            augment=params.augment,
-            outlier_order=self.outlier_order,
-            outlier_pool=self.outlier_pool(data),
             seed=seed,
             epoch=epoch,
             device=device,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from study.data.batches import Batch
-from study.data.order import OutlierOrder, OutlierPool, make_pool
+from study.data.images import ImageSet
+from study.data.order import OutlierPool, Sampling, make_pool
 from study.data.roles import StudyData
 from study.losses.classification import cross_entropy
 from study.losses.energy import energy_margin_loss
@@ -83,23 +83,23 @@ class EnergyRecipe(ClassifierRecipe):
         """The loss's temperature is the score's."""
         return float(self.params.temperature)
 
-    @property
-    def outlier_batch_size(self) -> int:
-        """Outliers beside the ID images of a batch."""
-        return int(self.params.outlier_batch_size)
-
-    @property
-    def outlier_order(self) -> OutlierOrder:
-        """Shuffled, or a window."""
+    def sampling(self, data: StudyData) -> Sampling:
+        """Outliers beside the ID images of each batch."""
+        if data.outliers is None:
+            raise TypeError("fine-tuning against outliers needs outliers")
         params: EnergyParams = self.params
-        return params.outlier_order
+        return replace(
+            super().sampling(data),
+            outlier_batch_size=params.outlier_batch_size,
+            outlier_order=params.outlier_order,
+            outlier_pool=self._outlier_pool(data.outliers.images),
+        )
 
-    def outlier_pool(self, data: StudyData) -> OutlierPool | None:
-        """What ``max_outliers`` and ``outlier_weights`` leave."""
+    def _outlier_pool(self, images: ImageSet) -> OutlierPool | None:
+        """What ``max_outliers`` and ``outlier_weights`` leave; found once for all epochs."""
         params: EnergyParams = self.params
-        if data.outliers is None or (params.max_outliers, params.outlier_weights) == (None, None):
+        if (params.max_outliers, params.outlier_weights) == (None, None):
             return None
-        images = data.outliers.images
         if self._pool is None or self._pool[0] != images.fingerprint:
             pool = make_pool(
                 images, max_outliers=params.max_outliers, weights=params.outlier_weights
@@ -110,7 +110,8 @@ class EnergyRecipe(ClassifierRecipe):
     def check(self, data: StudyData) -> None:
         """Whether the outliers are what the parameters name."""
         super().check(data)
-        self.outlier_pool(data)
+        if data.outliers is not None:
+            self._outlier_pool(data.outliers.images)
 
     def margins(self) -> tuple[float, float]:
         """``m_in`` and ``m_out`` in nats.
@@ -126,13 +127,5 @@ class EnergyRecipe(ClassifierRecipe):
     def loss(self) -> TrainingLoss:
         """The margin loss; the margins must have been resolved to numbers."""
         return EnergyLoss(self.params, *self.margins())
-
-    def batches(
-        self, data: StudyData, *, seed: int, epoch: int, device: torch.device
-    ) -> Iterator[Batch]:
-        """ID images and outliers side by side in each batch."""
-        if data.outliers is None:
-            raise TypeError("fine-tuning against outliers needs outliers")
-        return super().batches(data, seed=seed, epoch=epoch, device=device)
 
     _pool: tuple[str, OutlierPool | None] | None = None

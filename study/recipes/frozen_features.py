@@ -121,7 +121,7 @@ class Frozen:
         for view, values in enumerate(into):
             draws = draw(rows, augment, numpy_generator(0, "feature view", view))
             for start in range(0, images.num_images, BATCH_SIZE):
-                part = images.gather(draws.part(start, start + BATCH_SIZE))
+                part = images.gather(draws.part(slice(start, start + BATCH_SIZE)))
                 found = self.model.features(to_float(part, channels_last=True))
                 values[start : start + BATCH_SIZE] = found.cpu().numpy()
 

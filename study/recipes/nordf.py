@@ -6,7 +6,8 @@ one forward a batch: its images form a chain of pairs, each with the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 
 from study.data.batches import Batch, evaluation_batches
 from study.data.images import ImageSet
-from study.data.pairs import check_same_share, image_weights, pair_batches
+from study.data.order import Sampling
+from study.data.pairs import check_same_share, image_weights
 from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.losses.classification import cross_entropy_per_image
@@ -212,22 +214,10 @@ class NordfRecipe(Recipe):
         path = Path(params.perceptual_weights) if params.perceptual_weights else None
         return imagenet_network(params.perceptual_network, path, params.perceptual_layers)
 
-    def batches(
-        self, data: StudyData, *, seed: int, epoch: int, device: torch.device
-    ) -> Iterator[Batch]:
+    def sampling(self, data: StudyData) -> Sampling:
         """Chains of pairs of ID images."""
         params: NordfParams = self.params
-        return pair_batches(
-            data.train.images,
-            params.batch_size,
-            same_share=params.same_class_share,
-            num_images=self.epoch_images(len(data.train.images)),
-            augment=params.augment,
-            seed=seed,
-            epoch=epoch,
-            device=device,
-            channels_last=True,
-        )
+        return replace(super().sampling(data), same_share=params.same_class_share)
 
     def epoch_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
         """The cosine of different pairs over the epoch, in place of its parts."""

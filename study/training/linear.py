@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from study.data.batches import Batch
-from study.data.images import ImageSet
-from study.data.order import Rows, epoch_rows
+from study.data.batches import Batch, Take, epoch_batches
+from study.data.images import ImageSet, Rows
 from study.data.roles import StudyData
 from study.models.classifier import LinearHead
 from study.recipes.base import Recipe
@@ -52,39 +51,28 @@ class LinearTraining:
         self._train = _Views(
             frozen.features(data.train.images, params.augment, views), seed, "id", device
         )
+        self._sampling = recipe.sampling(data)
         self._outliers: _Views | None = None
-        if data.outliers is not None and recipe.outlier_batch_size:
+        if data.outliers is not None and self._sampling.outlier_batch_size:
             found = frozen.features(data.outliers.images, params.augment, views)
             self._outliers = _Views(found, seed, "outliers", device)
         self._plain: dict[str, Features] = {}
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, features in place of images."""
-        recipe, outliers = self._recipe, self._outliers
-        size, out_size = recipe.params.batch_size, recipe.outlier_batch_size
-        rows = epoch_rows(
-            self._train.num_images,
-            size,
-            num_images=recipe.epoch_images(self._train.num_images),
-            num_outliers=outliers.num_images if outliers else 0,
-            outlier_batch_size=out_size,
-            outlier_order=recipe.outlier_order,
-            pool=recipe.outlier_pool(self._data),
+        outliers = self._outliers
+        rows = self._sampling.rows(
+            self._data.train.images.labels,
+            outliers.num_images if outliers else 0,
             seed=self._seed,
             epoch=epoch,
         )
-        id_places = self._train.places(rows.id, epoch)
         labels = self._labels[torch.as_tensor(rows.id, device=self._device)]
+        out_take = None
         if outliers is not None and rows.outliers is not None:
-            out_places = outliers.places(rows.outliers, epoch)
-        for step in range(rows.steps):
-            part = slice(step * size, (step + 1) * size)
-            features = self._train.take(id_places[part])
-            num_id = len(features)
-            if outliers is not None and rows.outliers is not None:
-                chosen = out_places[step * out_size : (step + 1) * out_size]
-                features = torch.cat([features, outliers.take(chosen)])
-            yield Batch(features, labels[part], num_id)
+            out_take = outliers.drawn(rows.outliers, epoch)
+        taken = self._train.drawn(rows.id, epoch)
+        return epoch_batches(rows, taken, labels.__getitem__, out_take)
 
     def evaluate(self) -> Evaluation:
         """Score the validation roles, from features that are computed once too."""
@@ -123,12 +111,12 @@ class _Views:
         if device.type != "cpu" and self._array.nbytes <= _MOST_ON_DEVICE:
             self._tensor = torch.from_numpy(np.array(self._array)).to(device)
 
-    def places(self, rows: Rows, epoch: int) -> Rows:
-        """Where the features of ``rows`` are, each of a view at random."""
+    def drawn(self, rows: Rows, epoch: int) -> Take:
+        """The features of ``rows`` by position, each of a view at random."""
         generator = numpy_generator(self._seed, "view", self._role, epoch)
         views = generator.integers(self.num_views, size=len(rows))
         places: Rows = views * self.num_images + rows
-        return places
+        return lambda part: self.take(places[part])
 
     def take(self, places: Rows) -> Tensor:
         """Features, shape (N, D)."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from study.data.batches import Batch, num_batches
+from study.data.batches import Batch
 from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.recipes.base import Fitted, Moment, Recipe, TrainingLoss
@@ -108,7 +108,7 @@ def train(
     setting = _setting(recipe, model, data, seed, device)
     optimizer = _optimizer(recipe, setting.module, loss)
     done = _restored(start, model, loss, optimizer) if start else 0
-    clocks = _clocks(recipe, optimizer, len(data.train.images))
+    clocks = _clocks(recipe, optimizer, data)
     for epoch in range(done + 1, recipe.params.epochs + 1):
         begun = time.perf_counter()
         torch.manual_seed(seed_of(seed, "dropout", epoch))  # dropout has no generator argument
@@ -211,11 +211,11 @@ def _optimizer(recipe: Recipe, model: nn.Module, loss: TrainingLoss) -> torch.op
 
 
 def _clocks(
-    recipe: Recipe, optimizer: torch.optim.Optimizer, num_train: int
+    recipe: Recipe, optimizer: torch.optim.Optimizer, data: StudyData
 ) -> list[ScheduleClock]:
     """The learning rate's clock, then those of momentum and weight decay where they move."""
     params = recipe.params
-    steps = num_batches(num_train, params.batch_size, recipe.epoch_images(num_train))
+    steps = recipe.sampling(data).num_batches(len(data.train.images))
     unit = steps if params.scheduler_step == "batch" else 1
     schedule = make_schedule(
         params.schedule,

@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from study.data.batches import training_batches
 from study.data.images import ImageSet
-from study.data.pairs import chain_rows, pair_batches
+from study.data.order import Sampling
+from study.data.pairs import chain_rows
 
 LABELS = {
     "balanced": np.arange(600) % 10,
@@ -26,10 +28,8 @@ def test_pair_batches_hold_the_share_at_every_size(kind, batch_size):
     train, shares = images_of(LABELS[kind]), []
     for epoch in range(3 if batch_size < 32 else 30):
         # the cut makes the last batch as large as the others
-        made = pair_batches(
-            train, batch_size, num_images=600 // batch_size * batch_size, seed=3, epoch=epoch
-        )
-        for batch in made:
+        sampling = Sampling(batch_size, 600 // batch_size * batch_size, same_share=0.5)
+        for batch in training_batches(train, sampling, seed=3, epoch=epoch):
             first, second = batch.labels[batch.pairs].T
             assert len(first) == batch_size - 1
             shares.append(float((first == second).float().mean()))

@@ -12,11 +12,10 @@ from study.data.batches import (
     DeviceImages,
     draw,
     evaluation_batches,
-    num_batches,
-    outlier_rows,
     training_batches,
 )
 from study.data.images import ImageSet
+from study.data.order import Sampling, num_batches, outlier_rows
 from study.seeding import numpy_generator
 
 
@@ -50,13 +49,13 @@ def test_training_batches_equal_the_loop_over_images_over_several_epochs(channel
         rows = outlier_rows(11, 4 * 6, "shuffled", numpy_generator(5, "outliers", epoch))
         out_draws = draw(rows, "crop_flip", numpy_generator(5, "augment", "outliers", epoch))
         batches = training_batches(
-            train, 10, outliers=outliers, outlier_batch_size=6, augment="crop_flip",
+            train, Sampling(10, outlier_batch_size=6, augment="crop_flip"), outliers=outliers,
             seed=5, epoch=epoch, channels_last=channels_last,
         )  # fmt: skip
         for step, batch in enumerate(batches):
             of_id, of_out = (
-                id_draws.part(step * 10, step * 10 + 10),
-                out_draws.part(step * 6, step * 6 + 6),
+                id_draws.part(slice(step * 10, step * 10 + 10)),
+                out_draws.part(slice(step * 6, step * 6 + 6)),
             )
             parts = [
                 reference(images, d.rows, d.tops, d.lefts, d.mirrored)
@@ -70,7 +69,9 @@ def test_training_batches_equal_the_loop_over_images_over_several_epochs(channel
 
 def test_training_batches_memory_format_is_as_asked():
     for wanted in (False, True):
-        batch = next(training_batches(image_set(8), 8, seed=0, epoch=0, channels_last=wanted))
+        batch = next(
+            training_batches(image_set(8), Sampling(8), seed=0, epoch=0, channels_last=wanted)
+        )
         kind = torch.channels_last if wanted else torch.contiguous_format
         assert batch.images.is_contiguous(memory_format=kind)
         assert batch.images.dtype == torch.float32
@@ -78,7 +79,7 @@ def test_training_batches_memory_format_is_as_asked():
 
 def test_training_batches_epoch_covers_every_image_once():
     train = image_set(23)
-    seen = torch.cat([b.images for b in training_batches(train, 7, seed=1, epoch=4)])
+    seen = torch.cat([b.images for b in training_batches(train, Sampling(7), seed=1, epoch=4)])
     whole = torch.cat(list(evaluation_batches(train, 7)))
     assert sorted(map(bytes, seen.numpy())) == sorted(map(bytes, whole.numpy()))
 
@@ -87,7 +88,9 @@ def test_training_batches_same_seed_and_epoch_are_equal_others_differ():
     train = image_set(16)
 
     def first(seed, epoch):
-        batch = next(training_batches(train, 16, augment="crop_flip", seed=seed, epoch=epoch))
+        batch = next(
+            training_batches(train, Sampling(16, augment="crop_flip"), seed=seed, epoch=epoch)
+        )
         return batch.images
 
     assert torch.equal(first(0, 0), first(0, 0))
@@ -97,9 +100,9 @@ def test_training_batches_same_seed_and_epoch_are_equal_others_differ():
 
 def test_training_batches_outliers_leave_the_id_images_as_they_are():
     train, outliers = image_set(20), image_set(9, seed=3)
-    arguments = {"augment": "crop_flip", "seed": 2, "epoch": 1}
-    alone = next(training_batches(train, 8, **arguments))
-    joined = next(training_batches(train, 8, outliers=outliers, outlier_batch_size=5, **arguments))
+    sampling = Sampling(8, augment="crop_flip", outlier_batch_size=5)
+    alone = next(training_batches(train, sampling, seed=2, epoch=1))
+    joined = next(training_batches(train, sampling, outliers=outliers, seed=2, epoch=1))
     assert torch.equal(alone.images, joined.images[: joined.num_id])
     assert len(joined.images) == 13
 
@@ -115,7 +118,7 @@ def test_training_batches_outliers_leave_the_id_images_as_they_are():
     ],
 )
 def test_num_batches_counts_what_training_batches_yield(num, batch_size, num_images, sizes):
-    batches = training_batches(image_set(num), batch_size, num_images=num_images, seed=0, epoch=0)
+    batches = training_batches(image_set(num), Sampling(batch_size, num_images), seed=0, epoch=0)
     assert [batch.num_id for batch in batches] == sizes
     assert num_batches(num, batch_size, num_images) == len(sizes)
 
@@ -131,7 +134,7 @@ def test_num_batches_impossible_sizes_are_refused(num, batch_size, num_images):
 def test_last_batch_has_all_its_outliers():
     batches = list(
         training_batches(
-            image_set(12), 10, outliers=image_set(30, seed=1), outlier_batch_size=20,
+            image_set(12), Sampling(10, outlier_batch_size=20), outliers=image_set(30, seed=1),
             seed=0, epoch=0,
         )
     )  # fmt: skip
@@ -180,7 +183,7 @@ def test_read_only_sets_serve_without_a_copy_or_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         held = DeviceImages(images, torch.device("cpu"))
-        for batch in training_batches(held, 10, augment="crop_flip", seed=0, epoch=0):
+        for batch in training_batches(held, Sampling(10, augment="crop_flip"), seed=0, epoch=0):
             batch.images.zero_()
             batch.labels.zero_()
         for pixels in evaluation_batches(held, 20):
@@ -217,8 +220,8 @@ def test_cuda_batches_equal_cpu_batches():
         sets = [DeviceImages(images, torch.device(device)) for images in (train, outliers)]
         return list(
             training_batches(
-                sets[0], 16, outliers=sets[1], outlier_batch_size=8, augment="crop_flip",
-                seed=0, epoch=0, device=torch.device(device),
+                sets[0], Sampling(16, outlier_batch_size=8, augment="crop_flip"),
+                outliers=sets[1], seed=0, epoch=0, device=torch.device(device),
             )
         )  # fmt: skip
 
@@ -241,8 +244,8 @@ def test_training_batches_keep_far_ahead_of_a_cpu_step():
             num = sum(
                 len(batch.images)
                 for batch in training_batches(
-                    train, 128, outliers=outliers, outlier_batch_size=256, num_images=2000,
-                    augment="crop_flip", seed=0, epoch=epoch, channels_last=True,
+                    train, Sampling(128, 2000, "crop_flip", outlier_batch_size=256),
+                    outliers=outliers, seed=0, epoch=epoch, channels_last=True,
                 )
             )  # fmt: skip
             rates.append(num / (time.perf_counter() - started))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from study.data.batches import training_batches
 from study.data.images import ImageSet, concatenate
-from study.data.order import make_pool
+from study.data.order import Sampling, make_pool
 from tests.toys import toy_images
 
 
@@ -118,9 +120,11 @@ def test_cap_that_leaves_none_of_a_source_is_refused() -> None:
 def test_pool_of_all_images_trains_on_the_batches_of_no_pool() -> None:
     train, outliers = toy_images("train", 20, classes=2), toy_images("outliers", 30)
     pool = make_pool(outliers, max_outliers=29, weights=None)
-    settings = {"outliers": outliers, "outlier_batch_size": 8, "seed": 1, "epoch": 1}
-    plain = list(training_batches(train, 10, **settings))
-    capped = list(training_batches(train, 10, outlier_pool=pool, **settings))
+    sampling = Sampling(10, outlier_batch_size=8)
+    plain, capped = (
+        list(training_batches(train, one, outliers=outliers, seed=1, epoch=1))
+        for one in (sampling, replace(sampling, outlier_pool=pool))
+    )
     for one, other in zip(plain, capped, strict=True):
         assert (one.images[:10] == other.images[:10]).all()
         assert (one.images[10:] != other.images[10:]).any()

@@ -6,13 +6,8 @@ import torch
 
 from study.data.batches import DeviceImages, training_batches
 from study.data.images import ImageSet
-from study.data.pairs import (
-    chain,
-    chain_rows,
-    check_same_share,
-    image_weights,
-    pair_batches,
-)
+from study.data.order import Sampling
+from study.data.pairs import chain, chain_rows, check_same_share, image_weights
 
 
 def image_set(labels, size=8):
@@ -20,6 +15,11 @@ def image_set(labels, size=8):
     pixels[:, 0, 0, 0] = np.arange(len(labels))  # tells which image it is
     pixels.setflags(write=False)
     return ImageSet.make("train", pixels, labels=labels)
+
+
+def pair_batches(train, batch_size, seed=0, epoch=0, channels_last=False, **changes):
+    sampling = Sampling(batch_size, **{"same_share": 0.5, **changes})
+    return training_batches(train, sampling, seed=seed, epoch=epoch, channels_last=channels_last)
 
 
 def which(batch):
@@ -43,16 +43,21 @@ def test_pair_batches_each_image_once_and_its_own_label():
 
 
 def test_pair_batches_pairs_are_neighbours():
-    batch = next(pair_batches(image_set(TEN), 4, seed=0, epoch=0))
+    batch = next(pair_batches(image_set(TEN), 4))
     assert batch.pairs.tolist() == [[0, 1], [1, 2], [2, 3]]
     assert batch.pairs.dtype == torch.int64
 
 
 def test_pair_batches_are_as_many_as_training_batches():
     for num_images, size in ((200, 32), (33, 32), (34, 32), (2, 2), (9, 4)):
-        arguments = {"num_images": num_images, "seed": 0, "epoch": 0}
-        ours = [b.num_id for b in pair_batches(image_set(TEN), size, **arguments)]
-        assert ours == [b.num_id for b in training_batches(image_set(TEN), size, **arguments)]
+        ours, others = (
+            [one.num_id for one in pair_batches(image_set(TEN), size, **changes)]
+            for changes in (
+                {"num_images": num_images},
+                {"num_images": num_images, "same_share": None},
+            )
+        )
+        assert ours == others
 
 
 def test_pair_batches_same_seed_and_epoch_are_equal_others_differ():
@@ -67,9 +72,9 @@ def test_pair_batches_same_seed_and_epoch_are_equal_others_differ():
 
 def test_pair_batches_take_a_set_on_its_device_and_either_memory_format():
     held = DeviceImages(image_set(TEN), torch.device("cpu"))
-    batch = next(pair_batches(held, 8, seed=0, epoch=0, channels_last=True))
+    batch = next(pair_batches(held, 8, channels_last=True))
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
-    plain = next(pair_batches(image_set(TEN), 8, seed=0, epoch=0))
+    plain = next(pair_batches(image_set(TEN), 8))
     assert plain.images.is_contiguous()
     assert torch.equal(batch.images, plain.images)
 
@@ -80,11 +85,7 @@ def test_pair_batches_take_a_set_on_its_device_and_either_memory_format():
 )
 def test_pair_batches_impossible_arguments_are_refused(batch_size, num_images, augment, told):
     with pytest.raises(ValueError, match=told):
-        next(
-            pair_batches(
-                image_set(TEN), batch_size, num_images=num_images, augment=augment, seed=0, epoch=0
-            )
-        )
+        next(pair_batches(image_set(TEN), batch_size, num_images=num_images, augment=augment))
 
 
 def test_chain_rows_unequal_classes_are_used_once_where_that_can_be():
