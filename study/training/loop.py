@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,6 +20,7 @@ from study.data.batches import Batch
 from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.recipes.base import Fitted, Moment, Recipe, TrainingLoss
+from study.recipes.params import TrainParams
 from study.records.files import ValidationScores
 from study.scoring.objective import OBJECTIVE, objective
 from study.seeding import seed_of
@@ -100,70 +101,52 @@ def train(
         TrialFailed: on a non-finite loss or unusable scores, with epoch and step.
     """
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if not recipe.trains:
-        yield from _as_it_is(recipe, model, data, goal, device, start)
+
+    def result(
+        epoch: int,
+        begun: float,
+        trained: dict[str, float],
+        validated: Evaluation,
+        state: TrainingState,
+    ) -> EpochResult:
+        metrics = trained | validated.metrics(recipe.own_score)
+        metrics[OBJECTIVE] = objective(metrics, goal.metric, goal.floor)
+        metrics["time_s"] = time.perf_counter() - begun
+        return EpochResult(epoch, metrics, validated.as_epoch(epoch), state, validated.fitted)
+
+    if not recipe.trains:  # one epoch, the model scored as it is
+        if start is None:
+            begun = time.perf_counter()
+            validated = evaluate(recipe, model, data, device)
+            yield result(1, begun, {}, validated, TrainingState(1, _detached(model), {}))
         return
     loss = recipe.loss().to(device)
     loss.begin(model, data, device)
-    setting = _setting(recipe, model, data, seed, device)
-    optimizer = _optimizer(recipe, setting.module, loss)
-    done = _restored(start, model, loss, optimizer) if start else 0
-    clocks = _clocks(recipe, optimizer, data)
-    for epoch in range(done + 1, recipe.params.epochs + 1):
+    whole = _WholeModel(recipe, model, data, seed, device)
+    feed = LinearTraining(recipe, model, data, seed, device) if recipe.linear else whole
+    optimizer = _optimizer(recipe.params, feed.module, loss)
+    if start is not None:
+        model.load_state_dict(start.model)
+        loss.load_state_dict(start.loss)
+        optimizer.load_state_dict(start.optimizer)
+    steps = recipe.sampling(data).num_batches(len(data.train.images))
+    clocks = schedule_clocks(recipe.params, optimizer, steps)
+    trainer = _Trainer(recipe, feed.module, loss, optimizer, clocks)
+    for epoch in range(start.epoch + 1 if start else 1, recipe.params.epochs + 1):
         begun = time.perf_counter()
         torch.manual_seed(seed_of(seed, "dropout", epoch))  # dropout has no generator argument
-        for clock in clocks:
-            clock.start_epoch(epoch - 1)
-        batches = setting.batches(epoch)
-        metrics = _train_epoch(recipe, setting.module, loss, optimizer, clocks, batches, epoch)
+        metrics = trainer.train(feed.batches(epoch), epoch)
         try:
-            validated = setting.evaluate()
+            validated = feed.evaluate()
         except TrialFailed as error:
             raise TrialFailed(f"epoch {epoch}: {error}") from error
-        metrics |= validated.metrics(recipe.own_score)
-        metrics[OBJECTIVE] = objective(metrics, goal.metric, goal.floor)
-        metrics["time_s"] = time.perf_counter() - begun
-        state = _state(epoch, model, loss, optimizer)
-        yield EpochResult(epoch, metrics, validated.as_epoch(epoch), state, validated.fitted)
-
-
-def _as_it_is(
-    recipe: Recipe,
-    model: nn.Module,
-    data: StudyData,
-    goal: Goal,
-    device: torch.device,
-    start: TrainingState | None,
-) -> Iterator[EpochResult]:
-    """The one epoch of a recipe that trains nothing: the model scored as it is."""
-    if start is not None:
-        return
-    begun = time.perf_counter()
-    validated = evaluate(recipe, model, data, device)
-    metrics = validated.metrics(recipe.own_score)
-    metrics[OBJECTIVE] = objective(metrics, goal.metric, goal.floor)
-    metrics["time_s"] = time.perf_counter() - begun
-    state = TrainingState(1, _detached(model), {})
-    yield EpochResult(1, metrics, validated.as_epoch(1), state, validated.fitted)
-
-
-class _Setting(Protocol):
-    """What is trained, on what, and how it is evaluated."""
-
-    @property
-    def module(self) -> nn.Module:
-        """What the loss is called with, and whose parameters are trained."""
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """The batches of one epoch (1-based)."""
-
-    def evaluate(self) -> Evaluation:
-        """The validation roles, scored."""
+        state = TrainingState(epoch, _detached(model), optimizer.state_dict(), _detached(loss))
+        yield result(epoch, begun, metrics, validated, state)
 
 
 @dataclass(frozen=True)
 class _WholeModel:
-    """Everything is trained, on images."""
+    """Everything is trained, on images; `LinearTraining` is the other way."""
 
     recipe: Recipe
     module: nn.Module
@@ -178,25 +161,7 @@ class _WholeModel:
         return evaluate(self.recipe, self.module, self.data, self.device)
 
 
-def _setting(
-    recipe: Recipe, model: nn.Module, data: StudyData, seed: int, device: torch.device
-) -> _Setting:
-    kind = LinearTraining if recipe.linear else _WholeModel
-    return kind(recipe, model, data, seed, device)
-
-
-def _restored(
-    start: TrainingState, model: nn.Module, loss: TrainingLoss, optimizer: torch.optim.Optimizer
-) -> int:
-    """Put everything back as it was, and say how many epochs were done by then."""
-    model.load_state_dict(start.model)
-    loss.load_state_dict(start.loss)
-    optimizer.load_state_dict(start.optimizer)
-    return start.epoch
-
-
-def _optimizer(recipe: Recipe, model: nn.Module, loss: TrainingLoss) -> torch.optim.Optimizer:
-    params = recipe.params
+def _optimizer(params: TrainParams, model: nn.Module, loss: TrainingLoss) -> torch.optim.Optimizer:
     groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
     if own := list(loss.parameters()):  # a decay would pull a learned margin or scale to zero
         groups.append({"params": own, "weight_decay": 0.0})
@@ -210,83 +175,81 @@ def _optimizer(recipe: Recipe, model: nn.Module, loss: TrainingLoss) -> torch.op
     )
 
 
-def _clocks(
-    recipe: Recipe, optimizer: torch.optim.Optimizer, data: StudyData
+def schedule_clocks(
+    params: TrainParams, optimizer: torch.optim.Optimizer, steps_per_epoch: int
 ) -> list[ScheduleClock]:
     """The learning rate's clock, then those of momentum and weight decay where they move."""
-    params = recipe.params
-    steps = recipe.sampling(data).num_batches(len(data.train.images))
-    unit = steps if params.scheduler_step == "batch" else 1
-    schedule = make_schedule(
-        params.schedule,
-        total=params.epochs * unit,
-        warmup=round(params.warmup_epochs * unit),
-        base=params.lr,
-        floor=params.min_lr,
-    )
     per = params.scheduler_step
-    clocks = [ScheduleClock(optimizer, schedule, per=per, steps_per_epoch=steps)]
-    for key in ("momentum", "weight_decay"):
-        shape = getattr(params, f"{key}_schedule")
-        if shape == "constant":
-            continue
-        moving = make_transition(
-            shape,
-            total=params.epochs * unit,
-            start=getattr(params, key),
-            end=getattr(params, f"{key}_end"),
-            rise=round(params.warmup_epochs * unit) if shape == "onecycle" else 0,
-        )
-        # The loss's own parameters, in the second group, have no decay.
-        groups = [0] if key == "weight_decay" else None
-        clocks.append(
-            ScheduleClock(
-                optimizer, moving, per=per, steps_per_epoch=steps, key=key, groups=groups
-            )
-        )
+    unit = steps_per_epoch if per == "batch" else 1
+    total, warmup = params.epochs * unit, round(params.warmup_epochs * unit)
+
+    def clock(schedule: Callable[[int], float], **of: Any) -> ScheduleClock:
+        return ScheduleClock(optimizer, schedule, per=per, steps_per_epoch=steps_per_epoch, **of)
+
+    rate = make_schedule(
+        params.schedule, total=total, warmup=warmup, base=params.lr, floor=params.min_lr
+    )
+    clocks = [clock(rate)]
+    momentum = params.momentum_schedule, params.momentum, params.momentum_end
+    decay = params.weight_decay_schedule, params.weight_decay, params.weight_decay_end
+    # The loss's own parameters, in the second group, have no decay.
+    for key, groups, (shape, start, end) in (
+        ("momentum", None, momentum),
+        ("weight_decay", [0], decay),
+    ):
+        if shape != "constant":
+            rise = warmup if shape == "onecycle" else 0
+            moving = make_transition(shape, total=total, start=start, end=end, rise=rise)
+            clocks.append(clock(moving, key=key, groups=groups))
     return clocks
 
 
-def _train_epoch(
-    recipe: Recipe,
-    model: nn.Module,
-    loss: TrainingLoss,
-    optimizer: torch.optim.Optimizer,
-    clocks: Sequence[ScheduleClock],
-    batches: Iterator[Batch],
-    epoch: int,
-) -> dict[str, float]:
-    """One pass over ``batches``; means of the loss terms, the last rate and the speed."""
-    model.train()
-    loss.train()
-    begun = time.perf_counter()
-    sums: dict[str, torch.Tensor] = {}
-    unchecked: list[torch.Tensor] = []
-    norms: list[torch.Tensor] = []
-    num_images = step = 0
-    rate = math.nan
-    for step, batch in enumerate(batches, start=1):
-        rate, *_ = (clock.before_step(step - 1) for clock in clocks)
-        loss.at(Moment(epoch, step - 1, clocks[0].steps_per_epoch, recipe.params.epochs))
-        terms = loss(model, batch)
-        optimizer.zero_grad(set_to_none=True)
-        terms["loss"].backward()
-        if recipe.logs_gradients:
-            norms.append(_gradient_norm(optimizer))
-        optimizer.step()
-        num_images += len(batch.images)
-        unchecked.append(terms["loss"].detach())
-        for name, term in terms.items():
-            sums[name] = sums.get(name, 0.0) + term.detach()
-        if step % _CHECK_EVERY_STEPS == 0:
-            _refuse_non_finite(unchecked, epoch, step, rate)
-            unchecked.clear()
-    _refuse_non_finite(unchecked, epoch, step, rate)
-    means = recipe.epoch_metrics({name: float(total) / step for name, total in sums.items()})
-    metrics = {f"train/{name}": mean for name, mean in means.items()} | _of_norms(norms)
-    metrics["lr"] = rate
-    metrics["images_per_s"] = num_images / (time.perf_counter() - begun)
-    return metrics
+@dataclass(frozen=True)
+class _Trainer:
+    """What an epoch's steps act on."""
+
+    recipe: Recipe
+    model: nn.Module
+    loss: TrainingLoss
+    optimizer: torch.optim.Optimizer
+    clocks: Sequence[ScheduleClock]
+
+    def train(self, batches: Iterator[Batch], epoch: int) -> dict[str, float]:
+        """One pass over ``batches``; means of the loss terms, the last rate and the speed."""
+        self.model.train()
+        self.loss.train()
+        for clock in self.clocks:
+            clock.start_epoch(epoch - 1)
+        begun = time.perf_counter()
+        sums: dict[str, torch.Tensor] = {}
+        unchecked: list[torch.Tensor] = []
+        norms: list[torch.Tensor] = []
+        num_images = step = 0
+        rate = math.nan
+        for step, batch in enumerate(batches, start=1):
+            rate, *_ = (clock.before_step(step - 1) for clock in self.clocks)
+            steps = self.clocks[0].steps_per_epoch
+            self.loss.at(Moment(epoch, step - 1, steps, self.recipe.params.epochs))
+            terms = self.loss(self.model, batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            terms["loss"].backward()
+            if self.recipe.logs_gradients:
+                norms.append(_gradient_norm(self.optimizer))
+            self.optimizer.step()
+            num_images += len(batch.images)
+            unchecked.append(terms["loss"].detach())
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + term.detach()
+            if step % _CHECK_EVERY_STEPS == 0:
+                _refuse_non_finite(unchecked, epoch, step, rate)
+                unchecked.clear()
+        _refuse_non_finite(unchecked, epoch, step, rate)
+        means = {name: float(total) / step for name, total in sums.items()}
+        told = self.recipe.epoch_metrics(means).items()
+        metrics = {f"train/{name}": mean for name, mean in told} | _of_norms(norms)
+        metrics["lr"] = rate
+        metrics["images_per_s"] = num_images / (time.perf_counter() - begun)
+        return metrics
 
 
 def _gradient_norm(optimizer: torch.optim.Optimizer) -> torch.Tensor:
@@ -306,9 +269,7 @@ def _of_norms(norms: list[torch.Tensor]) -> dict[str, float]:
 
 def _refuse_non_finite(losses: list[torch.Tensor], epoch: int, step: int, rate: float) -> None:
     """Look at a stretch of losses at once: a look each step would stall a GPU."""
-    if not losses:
-        return
-    finite = torch.isfinite(torch.stack(losses)).tolist()
+    finite = torch.isfinite(torch.stack(losses)).tolist() if losses else []
     if not all(finite):
         at = finite.index(False)
         value = float(losses[at])
@@ -316,12 +277,5 @@ def _refuse_non_finite(losses: list[torch.Tensor], epoch: int, step: int, rate: 
         raise TrialFailed(f"epoch {epoch}, step {where}: loss is {value} (lr {rate:.4g})")
 
 
-def _state(
-    epoch: int, model: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer
-) -> TrainingState:
-    return TrainingState(epoch, _detached(model), optimizer.state_dict(), _detached(loss))
-
-
 def _detached(module: nn.Module) -> dict[str, torch.Tensor]:
-    state: Mapping[str, torch.Tensor] = module.state_dict()
-    return {name: tensor.detach() for name, tensor in state.items()}
+    return {name: tensor.detach() for name, tensor in module.state_dict().items()}

@@ -26,48 +26,22 @@ Per = Literal["epoch", "batch"]
 _BETAS: Final = "betas"
 _ONECYCLE_START: Final = 1 / 25
 _ONECYCLE_RISE: Final = 0.3
+_MILESTONES: Final = (0.5, 0.75)
+_DECAY: Final = 0.1
 
-
-def _cosine(t: int, start: int, total: int) -> float:
-    return (1 + math.cos(math.pi * (t - start) / (total - start))) / 2
-
-
-def _linear(t: int, start: int, total: int) -> float:
-    return 1 - (t - start) / (total - start)
-
-
-def _constant(t: int, start: int, total: int) -> float:
-    del t, start, total
-    return 1.0
-
-
-_SHAPES: Final[dict[str, Callable[[int, int, int], float]]] = {
-    "cosine": _cosine,
-    "onecycle": _cosine,
-    "constant": _constant,
-    "linear": _linear,
-}
-
-SCHEDULES: Final = (*_SHAPES, "step")
+SCHEDULES: Final = ("cosine", "onecycle", "constant", "linear", "step")
 """Names of the schedules."""
 
 
 def make_schedule(
-    name: str,
-    *,
-    total: int,
-    base: Scalar,
-    warmup: int = 0,
-    floor: Scalar | float = 0.0,
-    milestones: Sequence[float] = (0.5, 0.75),
-    decay: float = 0.1,
+    name: str, *, total: int, base: Scalar, warmup: int = 0, floor: Scalar | float = 0.0
 ) -> Callable[[int], Scalar]:
     """The value at each step.
 
     - cosine: from ``base`` along half a cosine towards ``floor`` at ``total``.
     - linear: the same along a line.
     - constant: ``base``; ``floor`` plays no part.
-    - step: the distance to ``floor`` is multiplied by ``decay`` at each milestone.
+    - step: the distance to ``floor`` is a tenth at half and again at three quarters of ``total``.
     - onecycle: from ``base / 25`` up half a cosine to ``base``, then down half a cosine towards
       ``floor`` (Smith & Topin 2018, arXiv:1708.07120, with torch's defaults). The rise takes
       ``warmup`` steps, 30 % of ``total`` where that is 0.
@@ -81,8 +55,6 @@ def make_schedule(
         base: the peak value, > 0, a float or a tensor without dimensions.
         warmup: steps of warm-up, 0 <= warmup < ``total``.
         floor: the value to fall to, 0 <= floor <= ``base``, a float or a tensor.
-        milestones: of step, fractions of ``total`` in (0, 1).
-        decay: of step, in (0, 1).
 
     Returns:
         A function of t, 0 <= t <= ``total``, of the type of ``base``; a ValueError outside that
@@ -91,19 +63,12 @@ def make_schedule(
     Raises:
         ValueError: naming every argument that breaks its rule; tensors are not looked into.
     """
-    _check(name, total, warmup, base, floor, milestones, decay)
-    if name == "onecycle" and warmup == 0:
-        warmup = min(round(_ONECYCLE_RISE * total), total - 1)
-    drops = [math.ceil(milestone * total) for milestone in milestones]
-
-    def shape(t: int) -> float:
-        if name == "step":
-            return float(decay ** sum(t >= drop for drop in drops))
-        return _SHAPES[name](t, warmup, total)
+    _check(name, total, warmup, base, floor)
+    warmup = _rise(name, total, warmup)
+    shape = _shape(name, warmup, total)
 
     def value(t: int) -> Scalar:
-        if not 0 <= t <= total:
-            raise ValueError(f"step {t} is outside the schedule's 0 to {total}")
+        _check_step(t, total)
         if t < warmup:
             return base * (_onecycle_ramp if name == "onecycle" else _ramp)(t, warmup)
         return floor + (base - floor) * shape(t)
@@ -112,14 +77,7 @@ def make_schedule(
 
 
 def make_transition(
-    name: str,
-    *,
-    total: int,
-    start: float,
-    end: float,
-    rise: int = 0,
-    milestones: Sequence[float] = (0.5, 0.75),
-    decay: float = 0.1,
+    name: str, *, total: int, start: float, end: float, rise: int = 0
 ) -> Callable[[int], float]:
     """What else moves in the course of a run: momentum, weight decay. It may rise as well as fall.
 
@@ -133,8 +91,6 @@ def make_transition(
         start: the value at step 0, >= 0.
         end: the value to go to, >= 0; of constant it plays no part.
         rise: of onecycle, steps until ``end``; 30 % of ``total`` where that is 0.
-        milestones: of step, fractions of ``total`` in (0, 1).
-        decay: of step, in (0, 1).
 
     Returns:
         A function of t, 0 <= t <= ``total``; a ValueError outside that range.
@@ -142,30 +98,77 @@ def make_transition(
     Raises:
         ValueError: naming every argument that breaks its rule.
     """
-    higher = max(start, end) or 1.0
-    _check(name, total, rise, higher, min(start, end), milestones, decay)
+    _check(name, total, rise, max(start, end) or 1.0, min(start, end))
     if name == "onecycle":
-        rise = rise or min(round(_ONECYCLE_RISE * total), total - 1)
-    drops = [math.ceil(milestone * total) for milestone in milestones]
+        rise = _rise(name, total, rise)
+        fall = _shape(name, rise, total)
 
-    def shape(t: int) -> float:
-        if name == "step":
-            return float(decay ** sum(t >= drop for drop in drops))
-        if name == "onecycle":
-            return _cosine(t, 0, rise) if t < rise else 1 - _cosine(t, rise, total)
-        return _SHAPES[name](t, 0, total)
+        def shape(t: int) -> float:
+            return _cosine(t, 0, rise) if t < rise else 1 - fall(t)
+    else:
+        shape = _shape(name, 0, total)
 
     def value(t: int) -> float:
-        if not 0 <= t <= total:
-            raise ValueError(f"step {t} is outside the schedule's 0 to {total}")
+        _check_step(t, total)
         return end + (start - end) * shape(t)
 
     return value
 
 
-def factor_of(schedule: Callable[[int], float], base: float) -> Callable[[int], float]:
-    """The multiplicative form of ``schedule``: value / ``base``, what LambdaLR takes."""
-    return lambda t: schedule(t) / base
+def _shape(name: str, after: int, total: int) -> Callable[[int], float]:
+    """From 1 at the step ``after`` to 0 at ``total``, or as far as the schedule goes."""
+    drops = [math.ceil(milestone * total) for milestone in _MILESTONES]
+    shapes: dict[str, Callable[[int], float]] = {
+        "cosine": lambda t: _cosine(t, after, total),
+        "onecycle": lambda t: _cosine(t, after, total),
+        "linear": lambda t: 1 - (t - after) / (total - after),
+        "constant": lambda t: 1.0,  # noqa: ARG005
+        "step": lambda t: float(_DECAY ** sum(t >= drop for drop in drops)),
+    }
+    return shapes[name]
+
+
+def _rise(name: str, total: int, warmup: int) -> int:
+    """Steps of warm-up; a one-cycle schedule always rises."""
+    if name == "onecycle" and warmup == 0:
+        return min(round(_ONECYCLE_RISE * total), total - 1)
+    return warmup
+
+
+def _cosine(t: int, start: int, total: int) -> float:
+    return (1 + math.cos(math.pi * (t - start) / (total - start))) / 2
+
+
+def _ramp(t: int, warmup: int) -> float:
+    return (t + 1) / (warmup + 1)
+
+
+def _onecycle_ramp(t: int, warmup: int) -> float:
+    risen = (1 - math.cos(math.pi * t / warmup)) / 2
+    return _ONECYCLE_START + (1 - _ONECYCLE_START) * risen
+
+
+def _check_step(t: int, total: int) -> None:
+    if not 0 <= t <= total:
+        raise ValueError(f"step {t} is outside the schedule's 0 to {total}")
+
+
+def _check(name: str, total: int, warmup: int, base: object, floor: object) -> None:
+    faults = []
+    if name not in SCHEDULES:
+        faults.append(f"unknown schedule {name!r}; there are {list(SCHEDULES)}")
+    if total < 1:
+        faults.append(f"total: {total} must be at least 1")
+    elif not 0 <= warmup < total:
+        faults.append(f"warmup: {warmup} must be at least 0 and below the total of {total} steps")
+    if isinstance(base, (int, float)) and base <= 0:
+        faults.append(f"base: {base} must be above 0")
+    elif isinstance(floor, (int, float)) and floor < 0:
+        faults.append(f"floor: {floor} must not be negative")
+    elif isinstance(base, (int, float)) and isinstance(floor, (int, float)) and floor > base:
+        faults.append(f"floor: {floor} must not be above base, {base}")
+    if faults:
+        raise ValueError("; ".join(faults))
 
 
 class ScheduleClock:
@@ -244,40 +247,3 @@ class ScheduleClock:
         for group in (every[number] for number in self._groups):
             group[self._key] = (value, group[_BETAS][1]) if self._key == _BETAS else value
         return value
-
-
-def _ramp(t: int, warmup: int) -> float:
-    return (t + 1) / (warmup + 1)
-
-
-def _onecycle_ramp(t: int, warmup: int) -> float:
-    risen = (1 - math.cos(math.pi * t / warmup)) / 2
-    return _ONECYCLE_START + (1 - _ONECYCLE_START) * risen
-
-
-def _check(
-    name: str,
-    total: int,
-    warmup: int,
-    base: object,
-    floor: object,
-    milestones: Sequence[float],
-    decay: float,
-) -> None:
-    faults = []
-    if name not in SCHEDULES:
-        faults.append(f"unknown schedule {name!r}; there are {list(SCHEDULES)}")
-    if total < 1:
-        faults.append(f"total: {total} must be at least 1")
-    elif not 0 <= warmup < total:
-        faults.append(f"warmup: {warmup} must be at least 0 and below the total of {total} steps")
-    if isinstance(base, (int, float)) and base <= 0:
-        faults.append(f"base: {base} must be above 0")
-    elif isinstance(floor, (int, float)) and floor < 0:
-        faults.append(f"floor: {floor} must not be negative")
-    elif isinstance(base, (int, float)) and isinstance(floor, (int, float)) and floor > base:
-        faults.append(f"floor: {floor} must not be above base, {base}")
-    if name == "step" and not (0 < decay < 1 and all(0 < m < 1 for m in milestones)):
-        faults.append(f"decay {decay} and milestones {list(milestones)} must be in (0, 1)")
-    if faults:
-        raise ValueError("; ".join(faults))
