@@ -91,15 +91,6 @@ def signed(value: Any) -> str:
     return MISSING if pd.isna(value) else f"{value:+.3g}".replace("-", "−")
 
 
-LABELS = {
-    "fpr95": "FPR95, ID positive",
-    "fpr95_ood_positive": "FPR95, OOD positive",
-    "auroc": "AUROC",
-    "aupr_in": "AUPR, ID positive",
-    "aupr_out": "AUPR, OOD positive",
-    "id_accuracy": "ID accuracy",
-    "objective": "Objective",
-}
 SCORE_LABELS = {
     **{"msp": "MSP", "max_logit": "Max logit", "energy": "Energy", "knn": "kNN"},
     "detector": "Post-hoc detector",
@@ -111,7 +102,7 @@ SCORE_LABELS = {
 def metric_label(metric: str, unit: str = " (%)") -> str:
     """What an axis or a heading calls a metric."""
     parts = metric.removeprefix("val/").split("/")
-    label = LABELS.get(parts[-1], parts[-1])
+    label = METRICS[parts[-1]].label if parts[-1] in METRICS else parts[-1]
     where = f", {parts[0]}, {score_label(parts[1])}" if len(parts) == 3 else ""
     return f"{label}{where}{'' if parts[-1] == 'objective' else unit}"
 
@@ -132,4 +123,5 @@ def parameter_label(column: str) -> str:
 
 def is_fraction(metric: str) -> bool:
     """Whether a metric is told in percent, and its differences in points."""
-    return metric.rsplit("/", 1)[-1] in METRICS
+    name = metric.rsplit("/", 1)[-1]
+    return name in METRICS and METRICS[name].fraction

@@ -19,10 +19,11 @@ from study.errors import BadInput, Fault
 from study.records.files import KEPT, STATUSES, VAL_ID, RunFolder, ValidationScores
 from study.records.ledger import Record, read_ledger
 from study.records.words import todays_words
-from study.scoring.metrics import METRICS
-from study.scoring.objective import ID_ACCURACY, OBJECTIVE
+from study.scoring.measuring import OOD_METRICS
+from study.scoring.metrics import METRICS, metric_of
+from study.scoring.objective import ID_ACCURACY
 
-SUMMARY = ("id_accuracy", "fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out")
+SUMMARY = ("id_accuracy", *OOD_METRICS)
 BASE = "base"
 ANY_METRIC = "Name one of these, or val/<set>/<score>/<metric>."
 Direction = Literal["min", "max"]
@@ -34,12 +35,12 @@ def direction_of(metric: str) -> Direction:
     Raises:
         BadInput: for a metric that nobody has defined.
     """
-    name = metric.rsplit("/", 1)[-1]
-    known = dict(METRICS) | {OBJECTIVE.removeprefix("val/"): "min"}
-    if name not in known:
-        rule = f"no such metric; known: {', '.join(sorted(known))}"
-        raise BadInput(Fault("select.metric", "", rule, "Name one of them.", value=metric))
-    return "min" if known[name] == "min" else "max"
+    try:
+        return "min" if metric_of(metric).better == "lower" else "max"
+    except KeyError:
+        rule = f"no such metric; known: {', '.join(sorted(METRICS))}"
+        fault = Fault("select.metric", "", rule, "Name one of them.", value=metric)
+        raise BadInput(fault) from None
 
 
 @dataclass(frozen=True)

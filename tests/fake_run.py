@@ -27,7 +27,7 @@ from study.records.files import (
 )
 from study.records.frozen import read_frozen
 from study.records.ledger import Ledger
-from study.scoring.metrics import OOD_METRICS, ood_metrics
+from study.scoring.measuring import OOD_METRICS, ood_metrics
 from study.scoring.objective import objective
 from study.seeding import numpy_generator
 

@@ -23,8 +23,8 @@ from analysis.choice.cells import (
 from analysis.choice.corrected import all_images, as_metric, pick_on_all, resamples
 from analysis.choice.pareto import efficient
 from analysis.statistics.bootstrap import NUM_RESAMPLES
-from analysis.statistics.weighted import Weights
 from study.records.files import VAL_ID
+from study.scoring.ranking import Weights
 from study.seeding import numpy_generator
 
 Rows = NDArray[np.intp]

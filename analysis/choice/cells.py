@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics.weighted import Weights, ood_metric
 from analysis.tables import BASE, Records
 from study.errors import BadInput, StudyFailed
 from study.records.files import VAL_ID, SetScores, ValidationScores
+from study.scoring.measuring import weighted_metrics
 from study.scoring.metrics import METRICS
+from study.scoring.ranking import Weights
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -42,7 +43,7 @@ class Cells:
         floor: least ID accuracy, None where there is none.
         base_correct: the base's, (N,), where the floor moves with the base's accuracy.
         below_base: how far the floor lies below that.
-        metric: to select by, a name of ``study.scoring.metrics.METRICS``.
+        metric: to select by, of ``study.scoring.metrics``.
         checkpoint: ``best`` or ``last``.
     """
 
@@ -93,7 +94,7 @@ class Cells:
 
     def sign(self, metric: str | None = None) -> float:
         """1 where lower is better, else -1."""
-        return 1.0 if METRICS[metric or self.metric] == "min" else -1.0
+        return 1.0 if METRICS[metric or self.metric].better == "lower" else -1.0
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,9 @@ def set_costs(
     id_scores, scores = cells.scores[VAL_ID], cells.scores[name]
     values = np.stack(
         [
-            ood_metric(metric, id_scores[cell], scores[cell], weights[VAL_ID], weights[name])
+            weighted_metrics(
+                id_scores[cell], scores[cell], weights[VAL_ID], weights[name], [metric]
+            )[metric]
             for cell in which
         ]
     )

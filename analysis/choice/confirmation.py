@@ -27,7 +27,8 @@ from analysis.tables import Records, direction_of, read_records
 from study.records.files import CONFIRM, KEPT, VAL_ID, WEIGHTS, RunFolder
 from study.records.frozen import file_hash
 from study.records.ledger import Record
-from study.scoring.metrics import RECALL, threshold_at_recall
+from study.scoring.measuring import threshold_at_recall
+from study.scoring.ranking import RECALL
 
 _LEVEL = 0.95
 

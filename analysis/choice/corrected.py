@@ -68,9 +68,10 @@ from analysis.choice.cells import (
     taken,
 )
 from analysis.statistics.bootstrap import NUM_RESAMPLES, Interval, Resampler
-from analysis.statistics.weighted import Weights
 from analysis.tables import Records
 from study.records.files import VAL_ID
+from study.scoring.metrics import METRICS
+from study.scoring.ranking import Weights
 from study.seeding import numpy_generator
 
 Floats = NDArray[np.float64]
@@ -78,7 +79,6 @@ Rows = NDArray[np.intp]
 LEVEL = 0.90
 # AUROC and average precision take many times longer; means and deviations need no more.
 SLOW_RESAMPLES = 250
-_FAST = ("fpr95", "fpr95_ood_positive", "id_accuracy")
 _NOISE_OF_RESAMPLE = 2**0.5
 _SHARE_BELOW = 0.75
 
@@ -165,7 +165,7 @@ def correct(
         seed: of the draws.
     """
     if num_resamples is None:
-        num_resamples = NUM_RESAMPLES if cells.metric in _FAST else SLOW_RESAMPLES
+        num_resamples = NUM_RESAMPLES if METRICS[cells.metric].quick else SLOW_RESAMPLES
     chosen = pick_on_all(cells)
     again = _resample(cells, num_resamples, seed)
     winner = int(chosen.winner[0])
@@ -216,7 +216,7 @@ def mean_interval(
         num_resamples: of images and seeds.
         seed: of the draws.
     """
-    if cells.metric not in _FAST:
+    if not METRICS[cells.metric].quick:
         num_resamples = min(num_resamples, SLOW_RESAMPLES)
     chosen = pick_on_all(cells)
     inside = evaluate(cells, resamples(cells, num_resamples, seed))

@@ -15,7 +15,7 @@ from analysis.statistics.bootstrap import resampled_metrics as resampled_ood
 from analysis.tables import Records, direction_of, require_metrics
 from study.errors import BadInput
 from study.records.files import VAL_ID
-from study.scoring.metrics import OOD_METRICS
+from study.scoring.measuring import OOD_METRICS
 
 Floats = NDArray[np.float64]
 TIME = "time_s"

@@ -22,7 +22,8 @@ from analysis.statistics.bootstrap import (
 from analysis.tables import Records, direction_of, require_metrics
 from study.errors import BadInput, Fault, StudyFailed
 from study.records.files import VAL_ID, SetScores, ValidationScores
-from study.scoring.metrics import OOD_METRICS, RECALL, threshold_at_recall
+from study.scoring.measuring import OOD_METRICS, threshold_at_recall
+from study.scoring.ranking import RECALL
 
 ID_ACCURACY = "val/id_accuracy"
 TIE_BREAK = "val/auroc"

@@ -26,7 +26,8 @@ from analysis.plots.style import (
 )
 from analysis.tables import Records
 from study.records.files import VAL_ID, SetScores
-from study.scoring.metrics import RECALL, auroc, fpr_at_recall, threshold_at_recall
+from study.scoring.measuring import fpr_at_recall, ood_metric, threshold_at_recall
+from study.scoring.ranking import RECALL
 
 Floats = NDArray[np.float64]
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
@@ -108,7 +109,7 @@ def set_roc(sets: Mapping[str, SetScores], score: str, id_name: str = VAL_ID) ->
             accepted, kept = roc_points(id_scores, ood)
             colour = _COLOURS[i % len(_COLOURS)]
             style = _STYLES[i % len(_STYLES)]
-            label = f"{name}, AUROC {100 * auroc(id_scores, ood):.1f}"
+            label = f"{name}, AUROC {100 * ood_metric('auroc', id_scores, ood):.1f}"
             axes.plot(accepted, kept, color=colour, ls=style, lw=1.5, label=label, zorder=2)
             axes.scatter(fpr_at_recall(id_scores, ood), RECALL, s=18, color=colour, zorder=3)
         axes.set_aspect("equal")

@@ -12,7 +12,6 @@ from analysis.bases import bases, seen_lines
 from analysis.choice.frozen import corrected_how, corrected_of, corrected_text, wins_text
 from analysis.choice.selection import ID_ACCURACY, Selection, base_scores, scores_at
 from analysis.numbers import (
-    LABELS,
     metric_label,
     number,
     parameter_label,
@@ -166,7 +165,7 @@ def _summary_rows(table: pd.DataFrame | None, score: str) -> list[Row] | None:
     means = {model: row for (model, *key), row in _by_key(table).items() if key == [MEAN, score]}
     return [
         {
-            "label": LABELS[metric],
+            "label": metric_label(metric, ""),
             **{
                 MODEL_LABELS[model]: with_interval(
                     means[model], metric, points if model == DIFFERENCE else percent

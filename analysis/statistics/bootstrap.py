@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.records.files import VAL_ID, SetScores
-from study.scoring.metrics import OOD_METRICS, bootstrap_counts
-from study.scoring.metrics import resampled_metrics as resampled_pair
+from study.scoring.measuring import OOD_METRICS
+from study.scoring.measuring import resampled_metrics as resampled_pair
+from study.scoring.ranking import bootstrap_counts
 from study.seeding import numpy_generator
 
 Floats = NDArray[np.float64]

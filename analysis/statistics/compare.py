@@ -20,7 +20,7 @@ from analysis.statistics.bootstrap import (
 from analysis.tables import BASE
 from study.errors import BadInput, Fault
 from study.records.files import VAL_ID, SetScores
-from study.scoring.metrics import OOD_METRICS, ood_metrics
+from study.scoring.measuring import OOD_METRICS, ood_metrics
 from study.seeding import numpy_generator
 
 WINNER = "winner"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from study.scoring.metrics import bootstrap_counts
+from study.scoring.ranking import bootstrap_counts
 from study.seeding import numpy_generator
 
 Floats = NDArray[np.float64]

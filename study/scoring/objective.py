@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from study.scoring.metrics import METRICS
+from study.scoring.metrics import metric_of
 
 ID_ACCURACY = "val/id_accuracy"
 OBJECTIVE = "val/objective"
@@ -19,7 +19,7 @@ OBJECTIVE = "val/objective"
 
 def cost(metric: str, value: float) -> float:
     """``value`` of ``metric`` as a cost in [0, 1], lower = better."""
-    return value if METRICS[metric.rsplit("/", 1)[-1]] == "min" else 1.0 - value
+    return value if metric_of(metric).better == "lower" else 1.0 - value
 
 
 def objective(metrics: Mapping[str, float], metric: str, floor: float | None) -> float:

@@ -16,7 +16,7 @@ from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.recipes.base import Fitted, Recipe
 from study.records.files import VAL_ID, SetScores, ValidationScores
-from study.scoring.metrics import OOD_METRICS, auroc, ood_metrics
+from study.scoring.measuring import OOD_METRICS, ood_metric, ood_metrics
 
 _BATCH_SIZE = 512
 Read = Callable[[ImageSet, torch.device], Iterator[torch.Tensor]]
@@ -84,7 +84,10 @@ class Evaluation:
         if right.all() or not right.any():
             return {}
         scores = self.id.scores.items()
-        return {f"val/{name}/error_auroc": auroc(one[right], one[~right]) for name, one in scores}
+        return {
+            f"val/{name}/error_auroc": ood_metric("auroc", one[right], one[~right])
+            for name, one in scores
+        }
 
     def as_epoch(self, epoch: int, id_name: str = VAL_ID) -> ValidationScores:
         """The scores as the one-epoch record that is kept on disk."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
-from study.scoring.metrics import METRICS
+from study.scoring.metrics import metric_of
 from study.scoring.objective import OBJECTIVE
 from study.space.search.conditions import Conditions
 from study.tune.sampler import Direction, Distributions, LedgerSampler, Point
@@ -64,9 +63,9 @@ class SearchPlan:
     @property
     def directions(self) -> tuple[Direction, ...]:
         """Optuna's direction of each objective."""
-        names = {"min": "minimize", "max": "maximize"}
-        kinds = [METRICS[name.rsplit("/", 1)[-1]] for name in self.objectives] or ["min"]
-        return tuple(cast(Direction, names[kind]) for kind in kinds)
+        told = self.objectives or (OBJECTIVE,)
+        lower = [metric_of(name).better == "lower" for name in told]
+        return tuple("minimize" if one else "maximize" for one in lower)
 
     def values(
         self, epochs: Sequence[Mapping[str, float]], objectives: Sequence[float]

@@ -12,13 +12,7 @@ Regenerate: the inputs and answers are small enough to count by hand; nothing ge
 import numpy as np
 import pytest
 
-from study.scoring.metrics import (
-    aupr_in,
-    aupr_out,
-    fpr_at_recall,
-    ood_metrics,
-    threshold_at_recall,
-)
+from study.scoring.measuring import fpr_at_recall, ood_metric, ood_metrics, threshold_at_recall
 
 # ID confidences and OOD confidences; scores are their negatives.
 TINY = ([9] * 6 + [8] * 5 + [7] * 4 + [6] * 2 + [5] * 2 + [3], [8, 7, 6, 5, 5, 4, 3, 3, 2, 1])
@@ -82,7 +76,7 @@ def test_nearest_recall_on_jump_lies_below_the_recall_that_was_asked_for():
 def test_average_precision_on_golden_table_is_the_step_sum():
     # jump, ID positive, by hand: precision 94/104 for 94 of 100, 97/147 for 3, 100/200 for 3.
     expected = (94 * 94 / 104 + 3 * 97 / 147 + 3 * 100 / 200) / 100
-    assert aupr_in(*scores(JUMP)) == pytest.approx(expected, abs=1e-12)
+    assert ood_metric("aupr_in", *scores(JUMP)) == pytest.approx(expected, abs=1e-12)
     # OOD positive: 50/53 for 50 of 100, 90/96 for 40, 100/200 for 10.
     expected = (50 * 50 / 53 + 40 * 90 / 96 + 10 * 100 / 200) / 100
-    assert aupr_out(*scores(JUMP)) == pytest.approx(expected, abs=1e-12)
+    assert ood_metric("aupr_out", *scores(JUMP)) == pytest.approx(expected, abs=1e-12)

@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from study.models.weights import load_weights
 from study.records.files import STATUSES, WEIGHTS, RunFolder, ValidationScores
 from study.records.ledger import read_ledger
-from study.scoring.metrics import OOD_METRICS
+from study.scoring.measuring import OOD_METRICS
 from study.space.loading import load_resolved
 from tests.integration.runs import NUM_TRIALS, SMALL, Shell, new_study
 

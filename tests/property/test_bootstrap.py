@@ -13,7 +13,7 @@ from analysis.statistics.bootstrap import (
     resampled_metrics,
 )
 from study.records.files import VAL_ID
-from study.scoring.metrics import ood_metrics
+from study.scoring.measuring import ood_metrics
 
 seeds = st.integers(0, 2**31)
 

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from study.scoring.metrics import (
+from study.scoring.measuring import (
     OOD_METRICS,
-    auroc,
     fpr_at_recall,
+    ood_metric,
     ood_metrics,
     resampled_metrics,
     threshold_at_recall,
@@ -96,8 +96,12 @@ def test_ood_metrics_agree_with_pytorch_ood(pair):
 @given(sets)
 def test_auroc_of_negated_scores_is_one_minus(pair):
     id_scores, ood_scores = (np.asarray(one) for one in pair)
-    assert auroc(-id_scores, -ood_scores) == pytest.approx(1 - auroc(id_scores, ood_scores))
-    assert auroc(ood_scores, id_scores) == pytest.approx(1 - auroc(id_scores, ood_scores))
+    assert ood_metric("auroc", -id_scores, -ood_scores) == pytest.approx(
+        1 - ood_metric("auroc", id_scores, ood_scores)
+    )
+    assert ood_metric("auroc", ood_scores, id_scores) == pytest.approx(
+        1 - ood_metric("auroc", id_scores, ood_scores)
+    )
 
 
 @given(st.tuples(tied, tied))

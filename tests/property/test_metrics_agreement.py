@@ -12,7 +12,7 @@ import pytest
 from sklearn import config_context
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from study.scoring.metrics import OOD_METRICS, aupr_in, aupr_out, fpr_at_recall, ood_metrics
+from study.scoring.measuring import OOD_METRICS, fpr_at_recall, ood_metric, ood_metrics
 
 NUM_CASES = 2500
 # The quick suite takes every fifth case.
@@ -127,9 +127,9 @@ def test_average_precision_on_ties_is_not_pytorch_oods_area_of_trapezoids():
     library = pytest.importorskip("pytorch_ood.metrics")
     id_scores, ood_scores = [0.0, 1.0, 1.0], [1.0, 2.0]
     # OOD positive by hand: precision 1 for one of two, 2/4 for the other.
-    assert aupr_out(id_scores, ood_scores) == pytest.approx(0.5 * 1 + 0.5 * 2 / 4)
+    assert ood_metric("aupr_out", id_scores, ood_scores) == pytest.approx(0.5 * 1 + 0.5 * 2 / 4)
     # ID positive: precision 1 for one of three, 3/4 for the other two.
-    assert aupr_in(id_scores, ood_scores) == pytest.approx((1 + 2 * 3 / 4) / 3)
+    assert ood_metric("aupr_in", id_scores, ood_scores) == pytest.approx((1 + 2 * 3 / 4) / 3)
     metric = library.AUPR(positive="ood")
     metric.update(torch.tensor([*id_scores, *ood_scores]), torch.tensor([0, 0, 0, -1, -1]))
     (area,) = metric.compute().values()

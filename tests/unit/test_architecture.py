@@ -75,8 +75,8 @@ ROOMS = {
 ALLOWED = {
     "analysis/*": (
         "analysis*", "study.records.files", "study.records.ledger", "study.records.failures",
-        "study.records.frozen", "study.records.words", "study.scoring.metrics",
-        "study.scoring.objective", "study.seeding", "study.errors",
+        "study.records.frozen", "study.records.words", "study.scoring.*", "study.seeding",
+        "study.errors",
     ),
     "study/losses/*": ("study.errors", "study.declared", "study.losses*"),
     "study/models/*": ("study.errors", "study.declared", "study.models*"),

@@ -15,7 +15,8 @@ from study.losses.margins import (
     parse_margin,
 )
 from study.recipes.catalog import RecipeInfo
-from study.scoring.metrics import OOD_METRICS
+from study.scoring.measuring import OOD_METRICS
+from study.scoring.metrics import METRICS
 from study.section import Rule, Section
 from study.space.ablation.designs import BASELINE
 from study.space.checks.arms import each_arm, each_point, values_of
@@ -33,7 +34,7 @@ from study.space.study_spec import StudySpec
 ID_ACCURACY = "val/id_accuracy"
 SELECTABLE: tuple[str, ...] = (
     ID_ACCURACY,
-    *(f"val/{name}" for name in OOD_METRICS),
+    *(f"val/{name}" for name in OOD_METRICS if METRICS[name].fraction),
 )
 """Metrics that ``select.metric`` takes."""
 

@@ -24,7 +24,7 @@ from analysis.report.papers import escape, results_table
 from analysis.results.importance import FANOVA, importance
 from analysis.study import Study
 from study.errors import BadInput
-from study.scoring.metrics import auroc
+from study.scoring.measuring import ood_metric
 from tests.fake_run import Fake, make_run
 from tests.fake_search import fake_search
 
@@ -59,7 +59,7 @@ def test_roc_points_hold_the_auroc() -> None:
     rng = np.random.default_rng(0)
     inside, outside = rng.normal(size=200).round(1), rng.normal(1.0, size=150).round(1)
     accepted, kept = roc_points(inside, outside)
-    assert np.trapezoid(kept, accepted) == pytest.approx(auroc(inside, outside))
+    assert np.trapezoid(kept, accepted) == pytest.approx(ood_metric("auroc", inside, outside))
 
 
 def test_roc_names_each_set_with_units(study: Study) -> None:

@@ -18,7 +18,7 @@ from study.recipes.base import Recipe
 from study.recipes.baselines_params import WITHOUT_HEAD, BaselineParams
 from study.recipes.detector_params import DetectorName, split
 from study.recipes.registry import make_recipe
-from study.scoring.metrics import auroc
+from study.scoring.measuring import ood_metric
 from study.training.evaluation import evaluate, evaluate_sets
 from study.training.loop import EpochResult, Goal, TrainingState, train
 from tests.toys import SIZE, toy_images
@@ -185,7 +185,7 @@ def test_error_auroc_tells_wrong_predictions_by_the_score(
     found.id.prediction[:] = np.where(wrong, (labels + 1) % 3, labels)
     scores = found.id.scores["msp"]
     told = found.metrics("detector")
-    assert told["val/msp/error_auroc"] == auroc(scores[~wrong], scores[wrong])
+    assert told["val/msp/error_auroc"] == ood_metric("auroc", scores[~wrong], scores[wrong])
     found.id.scores["msp"][:] = wrong
     assert found.metrics("detector")["val/msp/error_auroc"] == 1.0
 

@@ -1,186 +1,33 @@
-import time
-
-import numpy as np
 import pytest
 
-from study.scoring.metrics import (
-    METRICS,
-    OOD_METRICS,
-    auroc,
-    bootstrap_counts,
-    fpr95_ood_positive,
-    fpr_at_recall,
-    ood_metrics,
-    resampled_metrics,
-    threshold_at_recall,
-)
+from study.scoring.measuring import OOD_METRICS
+from study.scoring.metrics import METRICS, metric_of
 
 
-def test_ood_metrics_perfectly_separated_sets_are_perfect():
-    assert ood_metrics([0, 1, 2], [3, 4]) == {
-        "fpr95": 0.0,
-        "fpr95_ood_positive": 0.0,
-        "auroc": 1.0,
-        "aupr_in": 1.0,
-        "aupr_out": 1.0,
-    }
-
-
-def test_ood_metrics_constant_scores_are_chance():
-    metrics = ood_metrics([1.0] * 3, [1.0])
-    assert metrics["auroc"] == 0.5
-    assert metrics["fpr95"] == metrics["fpr95_ood_positive"] == 1.0
-    assert metrics["aupr_in"] == 0.75
-    assert metrics["aupr_out"] == 0.25
-
-
-def test_ood_metrics_small_case_matches_hand_computed_values():
-    # ID 1 2 3, OOD 2 4: pairs won 1+1, 0.5+1, 0+1 of 6.
-    metrics = ood_metrics([3, 1, 2], [4, 2])
-    assert metrics["auroc"] == pytest.approx(4.5 / 6)
-    assert metrics["fpr95"] == 0.5
-    assert metrics["fpr95_ood_positive"] == pytest.approx(2 / 3)
-    assert metrics["aupr_in"] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
-    assert metrics["aupr_out"] == pytest.approx((1 + 2 / 4) / 2)
-
-
-def test_metric_names_agree_with_directions():
-    assert (
-        set(ood_metrics([0], [1]))
-        == set(OOD_METRICS)
-        == set(METRICS) - {*("id_accuracy", "error_auroc")}
-    )
-    assert METRICS["fpr95"] == "min"
-    assert METRICS["auroc"] == "max"
-
-
-@pytest.mark.parametrize("size", [1, 19, 20, 40, 100, 1000, 5000])
-def test_threshold_at_recall_is_lowest_that_reaches_it(size):
-    scores = np.random.default_rng(size).permutation(size).astype(float)
-    threshold = threshold_at_recall(scores)
-    assert (scores <= threshold).mean() >= 0.95
-    assert (scores <= threshold - 1).mean() < 0.95
-
-
-def test_threshold_at_recall_at_every_size_agrees_with_counting():
-    for size in range(1, 2000):
-        threshold = threshold_at_recall(np.arange(1, size + 1))
-        reached = np.flatnonzero(np.arange(1, size + 1) / size >= 0.95)
-        assert threshold == reached[0] + 1
-
-
-def test_fpr_at_recall_other_recall_counts_ood_up_to_threshold():
-    assert fpr_at_recall([1, 2, 3, 4], [0, 2, 2.5, 9], recall=0.5) == 0.5
-    assert fpr_at_recall([1, 2, 3, 4], [0, 2, 2.5, 9], recall=1.0) == 0.75
-
-
-@pytest.mark.parametrize("recall", [0.0, -0.1, 1.01, float("nan")])
-def test_recall_outside_range_raises(recall):
-    with pytest.raises(ValueError, match="recall"):
-        fpr_at_recall([1.0], [2.0], recall=recall)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_ood_metrics_non_finite_score_raises_and_names_it(bad):
-    with pytest.raises(ValueError, match=r"id_scores: 1 of 3 scores .* index 1"):
-        ood_metrics([0.0, bad, 1.0], [2.0])
-    with pytest.raises(ValueError, match="ood_scores: 1 of 1"):
-        auroc([0.0], [bad])
-    with pytest.raises(ValueError, match="id_scores"):
-        threshold_at_recall([bad])
-
-
-@pytest.mark.parametrize("bad", [[], [[1.0]], 1.0])
-def test_ood_metrics_wrong_shape_raises(bad):
-    with pytest.raises(ValueError, match="must be"):
-        ood_metrics(bad, [1.0])
-    with pytest.raises(ValueError, match="must be"):
-        fpr95_ood_positive([1.0], bad)
-
-
-def test_ood_metrics_ten_thousand_against_twenty_six_thousand_within_50_ms():
-    generator = np.random.default_rng(0)
-    id_scores, ood_scores = generator.normal(size=10_000), generator.normal(1, 1, 26_000)
-    times = []
-    for _ in range(5):
-        begun = time.perf_counter()
-        ood_metrics(id_scores, ood_scores)
-        times.append(time.perf_counter() - begun)
-    assert min(times) < 0.05
-
-
-def test_resampled_metrics_equals_naive_resampling():
-    generator = np.random.default_rng(1)
-    # Rounded, so that there are ties within and across the sets.
-    id_scores, ood_scores = generator.normal(size=60).round(1), generator.normal(1, 1, 40).round(1)
-    id_counts = bootstrap_counts(np.arange(60) // 2, 50, generator)
-    ood_counts = bootstrap_counts(np.arange(40) // 4, 50, generator)
-    fast = resampled_metrics(id_scores, ood_scores, id_counts, ood_counts, OOD_METRICS)
-    for row in range(50):
-        naive = ood_metrics(
-            np.repeat(id_scores, id_counts[row]), np.repeat(ood_scores, ood_counts[row])
-        )
-        for name in OOD_METRICS:
-            assert fast[name][row] == pytest.approx(naive[name], abs=1e-12), (name, row)
-
-
-def test_resampled_metrics_in_several_blocks_equals_one(monkeypatch):
-    generator = np.random.default_rng(2)
-    id_scores, ood_scores = generator.normal(size=30), generator.normal(size=20)
-    id_counts = bootstrap_counts(np.arange(30), 17, generator)
-    ood_counts = bootstrap_counts(np.arange(20), 17, generator)
-    whole = resampled_metrics(id_scores, ood_scores, id_counts, ood_counts, OOD_METRICS)
-    monkeypatch.setattr("study.scoring.metrics._BLOCK", 100)
-    blocks = resampled_metrics(id_scores, ood_scores, id_counts, ood_counts, OOD_METRICS)
-    for name in OOD_METRICS:
-        np.testing.assert_array_equal(whole[name], blocks[name])
-
-
-def test_resampled_metrics_images_absent_from_resample_have_no_say():
-    values = resampled_metrics(
-        [0.0, 5.0], [1.0, 9.0], np.array([[0, 3]]), np.array([[2, 0]]), OOD_METRICS
-    )
-    assert values["auroc"][0] == 0.0
-    assert values["fpr95"][0] == 1.0
+def test_metrics_are_of_two_sets_or_told_by_the_study():
+    assert OOD_METRICS == ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out")
+    assert set(METRICS) == {*OOD_METRICS, "id_accuracy", "error_auroc", "objective"}
 
 
 @pytest.mark.parametrize(
-    ("id_counts", "match"),
+    ("name", "label", "short", "better"),
     [
-        (np.array([[1, 0, 0]]), "integers"),
-        (np.array([[1.0, 0.0]]), "integers"),
-        (np.array([1, 0]), "integers"),
-        (np.array([[-1, 2]]), "negative"),
-        (np.array([[0, 0]]), "no image"),
-        (np.array([[1, 0], [1, 0]]), "2 resamples of ID, 1 of OOD"),
+        ("val/fpr95", "FPR95, ID positive", "FPR95", "lower"),
+        ("val/far/msp/fpr95_ood_positive", "FPR95, OOD positive", "FPR95, OOD positive", "lower"),
+        ("auroc", "AUROC", "AUROC", "higher"),
+        ("val/aupr_in", "AUPR, ID positive", "AUPR", "higher"),
+        ("val/objective", "Objective", "Objective", "lower"),
     ],
 )
-def test_resampled_metrics_bad_counts_raise(id_counts, match):
-    with pytest.raises(ValueError, match=match):
-        resampled_metrics([0.0, 1.0], [2.0], id_counts, np.array([[1]]))
+def test_metric_of_a_reported_name_says_label_and_direction(name, label, short, better):
+    told = metric_of(name)
+    assert (told.label, told.short_label, told.better) == (label, short, better)
 
 
-def test_resampled_metrics_unknown_name_raises_with_known_ones():
-    with pytest.raises(ValueError, match=r"unknown metrics \['fpr'\].*fpr95"):
-        resampled_metrics([0.0], [2.0], np.array([[1]]), np.array([[1]]), ["fpr"])
+def test_every_metric_but_the_objective_is_a_fraction():
+    assert [name for name, one in METRICS.items() if not one.fraction] == ["objective"]
 
 
-def test_bootstrap_counts_draws_whole_groups_and_is_a_function_of_the_generator():
-    groups = np.array([b"b", b"a", b"b", b"c"])
-    counts = bootstrap_counts(groups, 200, np.random.default_rng(3))
-    assert counts.shape == (200, 4)
-    np.testing.assert_array_equal(counts[:, 0], counts[:, 2])
-    np.testing.assert_array_equal(counts[:, 0] + counts[:, 1] + counts[:, 3], 3)
-    again = bootstrap_counts(groups, 200, np.random.default_rng(3))
-    np.testing.assert_array_equal(counts, again)
-
-
-def test_bootstrap_counts_mean_is_one_for_each_image():
-    counts = bootstrap_counts(np.arange(50), 4000, np.random.default_rng(4))
-    assert np.abs(counts.mean(axis=0) - 1).max() < 0.1
-
-
-@pytest.mark.parametrize(("groups", "num"), [([], 3), ([[1]], 3), ([1], 0)])
-def test_bootstrap_counts_bad_arguments_raise(groups, num):
-    with pytest.raises(ValueError, match="must be"):
-        bootstrap_counts(groups, num, np.random.default_rng(0))
+def test_metric_that_nobody_declared_is_unknown():
+    with pytest.raises(KeyError):
+        metric_of("val/far/msp/fpr42")

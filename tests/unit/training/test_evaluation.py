@@ -11,7 +11,7 @@ from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
-from study.scoring.metrics import OOD_METRICS, ood_metrics
+from study.scoring.measuring import OOD_METRICS, ood_metrics
 from study.training import evaluation
 from study.training.evaluation import evaluate
 from tests.toys import toy_data, train_section

@@ -13,7 +13,7 @@ from study.data.images import ImageSet
 from study.data.roles import KeptPart, StudyData
 from study.models.weights import load_weights
 from study.records.files import WEIGHTS, RunFolder, ValidationScores
-from study.scoring.metrics import ood_metrics
+from study.scoring.measuring import ood_metrics
 from study.training.assignment import Assignment
 from study.training.loop import Goal
 from study.training.starting import Starting

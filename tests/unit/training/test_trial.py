@@ -15,7 +15,7 @@ import torch
 from study.models.weights import load_weights
 from study.recipes.registry import make_recipe
 from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores
-from study.scoring.metrics import ood_metrics
+from study.scoring.measuring import ood_metrics
 from study.training import trial
 from study.training.assignment import Assignment
 from study.training.checkpoint import has_checkpoint

@@ -19,7 +19,7 @@ from analysis.choice.selection import (
 from analysis.tables import Records, read_records
 from study.errors import BadInput
 from study.records.files import VAL_ID, RunFolder, ValidationScores
-from study.scoring.metrics import fpr_at_recall
+from study.scoring.measuring import fpr_at_recall
 from tests.fake_run import Fake, make_run
 
 

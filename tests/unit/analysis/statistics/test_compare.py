@@ -8,7 +8,7 @@ from analysis.choice.selection import one_epoch
 from analysis.statistics.compare import DIFFERENCE, MEAN, WINNER, compare
 from analysis.tables import BASE
 from study.errors import BadInput
-from study.scoring.metrics import ood_metrics
+from study.scoring.measuring import ood_metrics
 from tests.fake_run import Fake, make_scores
 
 

@@ -4,15 +4,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.statistics.weighted import Weights, ood_metric
-from study.scoring.metrics import OOD_METRICS, bootstrap_counts, resampled_metrics
+from study.scoring.measuring import OOD_METRICS, ood_metrics, weighted_metrics
+from study.scoring.ranking import Weights, bootstrap_counts
 
 seeds = st.integers(0, 2**31)
 
 
 @given(seeds, st.booleans(), st.booleans())
 @settings(deadline=None)
-def test_metrics_under_weights_equal_those_of_resamples(
+def test_metrics_under_weights_equal_those_of_repeated_scores(
     seed: int, ties: bool, apart: bool
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -22,8 +22,12 @@ def test_metrics_under_weights_equal_those_of_resamples(
         id_scores, ood_scores = id_scores.round(), ood_scores.round()
     id_counts = bootstrap_counts(np.arange(num_id) // 3, 7, rng)
     ood_counts = bootstrap_counts(np.arange(num_ood), 7, rng)
-    slow = resampled_metrics(id_scores, ood_scores, id_counts, ood_counts, OOD_METRICS)
-    weights = Weights.of(id_counts), Weights.of(ood_counts)
-    for name in OOD_METRICS:
-        fast = ood_metric(name, id_scores, ood_scores, *weights)
-        np.testing.assert_allclose(fast, slow[name], rtol=0, atol=1e-12, err_msg=name)
+    fast = weighted_metrics(
+        id_scores, ood_scores, Weights.of(id_counts), Weights.of(ood_counts), OOD_METRICS
+    )
+    for row in range(7):
+        whole = ood_metrics(
+            np.repeat(id_scores, id_counts[row]), np.repeat(ood_scores, ood_counts[row])
+        )
+        for name in OOD_METRICS:
+            np.testing.assert_allclose(fast[name][row], whole[name], rtol=0, atol=1e-12)
