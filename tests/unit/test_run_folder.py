@@ -29,8 +29,8 @@ from study.run_folder import (
     with_more_trials,
 )
 from study.space.loading import load_resolved, load_space
+from study.space.reading.yamlfile import dump
 from study.space.study_spec import StudySpec
-from study.space.yamlfile import dump
 from tests.toys import toy_data, toy_images
 
 LEAKS: Any = SimpleNamespace(test_fingerprints={"test_id": "a"})
