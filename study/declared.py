@@ -223,7 +223,7 @@ class Declaration(BaseModel):
         """Where it stands."""
         return self._file
 
-    def needs(self) -> Mapping[str, str]:
+    def must_define(self) -> Mapping[str, str]:
         """As ``defines``, where that depends on what is declared."""
         return self.defines
 
@@ -333,7 +333,7 @@ class _FileReader:
                 key = f"{self.literal}.{name}"
                 for _, one in self._declared(name, value, key):
                     owner = f"a file that declares a {self.model.noun}"
-                    self._check_defined(module, one.needs(), owner, ".", key, node.lineno)
+                    self._check_defined(module, one.must_define(), owner, ".", key, node.lineno)
                     yield name, one
 
     def _text(self) -> str | None:

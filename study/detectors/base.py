@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from study.detectors import methods
 from study.detectors.catalog import CATALOG, Need, Params, check_parameters, check_sizes, needs_of
 from study.detectors.model_parts import (
     Head,
@@ -19,6 +21,7 @@ from study.detectors.model_parts import (
     head_of,
     train_features,
 )
+from study.errors import BadInput
 
 Scores = npt.NDArray[np.float64]
 State = dict[str, Tensor]
@@ -215,3 +218,42 @@ class FittedDetector(Detector):
     def _predict(self, inner: Any, features: Tensor) -> Tensor:
         scores: Tensor = inner.predict_features(features.double())
         return scores
+
+
+def make_detector(name: str, params: Mapping[str, Any] | None = None) -> Detector:
+    """A detector that is not fitted yet.
+
+    Args:
+        name: a key of `study.detectors.catalog.CATALOG`.
+        params: those of its parameters that differ from the defaults.
+
+    Raises:
+        ValueError: as `study.detectors.catalog.check_parameters`.
+        BadInput: where the detector's class is not of the kind that its file declares.
+    """
+    complete = check_parameters(name, params)
+    made: Detector = import_module(f"{methods.__name__}.{name}").Method(name, complete)
+    if isinstance(made, FittedDetector) != made.must_be_fitted:
+        rule = "a Method that is a FittedDetector is declared as fitted, and no other is"
+        way_out = "Derive it from Detector, or from FittedDetector, as it is declared."
+        raise BadInput(CATALOG[name].fault(("fitted",), rule, way_out, made.must_be_fitted))
+    return made
+
+
+def pytorch_ood() -> Any:
+    """The module ``pytorch_ood.detector``, imported when a detector of it is first used.
+
+    The import takes 2 to 4 s and some 230 MB beside torch (pytorch-ood 0.4, two cores; most of it
+    is torchvision and scipy.stats), so no module of the study does it at its own import.
+
+    Raises:
+        ModuleNotFoundError: saying how to install it, where it is not there.
+    """
+    try:
+        return import_module("pytorch_ood.detector")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"post-hoc detectors need pytorch-ood, and {error.name} is not installed: "
+            "pip install 'pytorch-ood>=0.4'",
+            name=error.name,
+        ) from error

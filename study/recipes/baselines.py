@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from study.data.roles import StudyData
-from study.detectors.base import Detector, FittedDetector
+from study.detectors.base import Detector, FittedDetector, make_detector
 from study.detectors.catalog import CATALOG, check_parameters, check_sizes
 from study.detectors.model_parts import TrainFeatures
-from study.detectors.registry import make_detector
 from study.errors import TrialFailed
 from study.models.classifier import Classifier
 from study.models.weights import load_into, load_part

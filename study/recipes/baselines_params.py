@@ -8,29 +8,23 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from study.detectors.catalog import CATALOG
-from study.recipes.detector_params import DetectorName, DetectorSettings, split
-from study.section import Rule
+from study.recipes.detector_params import (
+    ADDED,
+    FIELDS,
+    AllDetectorSettings,
+    DetectorName,
+    refuse_taken,
+)
+from study.section import Rule, effect_rule
 
 OWN_SCORE = "detector"
 """The score of a trial's detector, whichever it is, so that trials compare in one column."""
 
-WITHOUT_HEAD = ("mahalanobis", "rmd", "knn")
+WITHOUT_HEAD = tuple(name for name, one in CATALOG.items() if not one.head)
 """Detectors that look at features alone."""
 
 
-def _only(name: str) -> Rule:
-    """A parameter that is given has an effect under its own detector alone."""
-    detector, _ = split(name)
-    return Rule(
-        (name, "detector"),
-        lambda value, chosen: value is None or chosen == detector,
-        f"{name} has no effect with another detector than {detector}",
-        f"Take {name} out, or choose detector: {detector}.",
-        has_effect=True,
-    )
-
-
-class BaselineParams(DetectorSettings):
+class BaselineParams(AllDetectorSettings):
     """A trained classifier as it is, scored by one post-hoc detector (recipe ``baselines``).
 
     Attributes:
@@ -39,17 +33,16 @@ class BaselineParams(DetectorSettings):
         head: trained: the classifier's own. none: the weights have no trained head (ImageNet,
             self-supervised), whose energy would mean nothing: features alone are scored, and the
             predicted class is that of the nearest class mean of training features.
-        msp_temperature: divides the logits, dimensionless.
-        energy_temperature: the same. The other parameters are those of `DetectorSettings`.
+
+    Every parameter of every detector is a field too, null by default.
     """
 
     epochs: int = Field(default=1, ge=1, le=1)
     detector: DetectorName = "energy"
     head: Literal["trained", "none"] = "trained"
-    msp_temperature: float | None = Field(default=None, gt=0)
-    energy_temperature: float | None = Field(default=None, gt=0)
 
     unsearchable: ClassVar[frozenset[str]] = frozenset({"epochs", "head"})
+    unwritten: ClassVar[frozenset[str]] = ADDED
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -58,8 +51,14 @@ class BaselineParams(DetectorSettings):
             "this detector needs a trained head, and head: none says that there is none",
             f"Choose among {', '.join(WITHOUT_HEAD)}, or train a head first.",
         ),
-        *(_only(f"{name}_{key}") for name, one in CATALOG.items() for key in one.parameters),
+        *(
+            effect_rule(field, None, "detector", [name], f"with another detector than {name}")
+            for field, (name, _) in FIELDS.items()
+        ),
     )
+
+
+refuse_taken(BaselineParams)
 
 
 def baseline_own_score(train: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from study.recipes.detector_params import (
     DetectorName,
     DetectorSettings,
     detector_rules,
+    refuse_taken,
 )
 from study.recipes.params import TrainParams
 from study.section import Rule
@@ -116,3 +117,6 @@ class EnergyParams(ClassifierParams):
             "Lower m_in or raise m_out (the paper used -23 and -5).",
         ),
     )
+
+
+refuse_taken(EnergyParams)

@@ -1,89 +1,94 @@
 """Post-hoc detectors as parameters of a trial, free of torch.
 
 Each parameter of a detector is a field of its own, ``<detector>_<parameter>``: they have other
-units and ranges, and a search needs one domain for each. ``study.detectors.catalog`` has their
-defaults and meanings; null stands for the default there.
+units and ranges, and a search needs one domain for each. The detectors' files declare them; null
+stands for the default there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import create_model
 
-from study.detectors.catalog import CATALOG
+from study.detectors.catalog import CATALOG, SHIPPED, DetectorParameter, Need
+from study.errors import BadInput
 from study.recipes.params import TrialParams
-from study.section import Rule
+from study.section import Rule, effect_rule
 
-DetectorName = Literal[
-    "msp",
-    "max_logit",
-    "energy",
-    "gen",
-    "odin",
-    "mahalanobis",
-    "rmd",
-    "knn",
-    "vim",
-    "react",
-    "dice",
-    "she",
-    "ash",
-    "scale",
-]
 DETECTOR_IMAGES = 10_000
+_ANYWAY = ("msp", "energy")  # scores of every trial, which no list of detectors has
+_BEYOND_FEATURES: Mapping[Need, str] = {
+    "input_gradient": "gradient by the image",
+    "maps": "maps before their pooling",
+}
+
+FIELDS: Mapping[str, tuple[str, str]] = {
+    f"{detector}_{name}": (detector, name)
+    for detector, declared in CATALOG.items()
+    for name in declared.parameters
+}
+"""Field -> its detector, and the parameter's name there."""
+
+ADDED = frozenset(field for field, (detector, _) in FIELDS.items() if detector not in SHIPPED)
+"""Fields of detectors beyond the shipped ones; left out of a resolved spec while they are null."""
 
 
-class DetectorSettings(TrialParams):
-    """Parameters of the detectors; those of a detector that is not used are null.
-
-    Attributes:
-        odin_temperature: divides the logits, dimensionless.
-        odin_epsilon: step on each pixel, in images of [0, 1].
-        gen_gamma: power of p (1 - p).
-        gen_top: most probable classes that count; null: all.
-        knn_k: the neighbour whose distance counts.
-        vim_dimension: of the principal subspace; below the number of features. null: half.
-        react_quantile: of training features, where they are clipped.
-        dice_sparsity: share of the head's weights left out.
-        ash_variant: what is kept is scaled (s), kept (p) or levelled (b).
-        ash_pruned: share of an image's activations below the cut.
-        ash_layer: what is shaped: pooled features, or the maps before the pooling.
-        scale_pruned: as of ASH.
-        scale_layer: as of ASH.
-    """
-
-    odin_temperature: float | None = Field(default=None, gt=0)
-    odin_epsilon: float | None = Field(default=None, ge=0, le=1)
-    gen_gamma: float | None = Field(default=None, gt=0)
-    gen_top: int | None = Field(default=None, ge=1)
-    knn_k: int | None = Field(default=None, ge=1)
-    vim_dimension: int | None = Field(default=None, ge=1)
-    react_quantile: float | None = Field(default=None, gt=0, le=1)
-    dice_sparsity: float | None = Field(default=None, ge=0, lt=1)
-    ash_variant: Literal["s", "p", "b"] | None = None
-    ash_pruned: float | None = Field(default=None, ge=0, lt=1)
-    ash_layer: Literal["features", "maps"] | None = None
-    scale_pruned: float | None = Field(default=None, ge=0, lt=1)
-    scale_layer: Literal["features", "maps"] | None = None
+class _Settings(TrialParams):
+    """Parameters of the detectors; those of a detector that is not used are null."""
 
     def given(self, detector: str) -> dict[str, Any]:
         """The parameters that are given for a detector; the others have its defaults."""
         return given(self.model_dump(), detector)
 
 
+def _with_fields(base: type[_Settings], detectors: Iterable[str]) -> type[_Settings]:
+    """A class with the parameters of some detectors."""
+    fields: dict[str, Any] = {
+        f"{detector}_{name}": parameter.field(unset=True)
+        for detector in detectors
+        for name, parameter in CATALOG[detector].parameters.items()
+    }
+    return create_model(
+        "DetectorSettings", __base__=base, __module__=__name__, __doc__=base.__doc__, **fields
+    )
+
+
+if TYPE_CHECKING:
+    DetectorName = str
+    DetectorSettings = _Settings
+    AllDetectorSettings = _Settings
+else:
+    DetectorName = Literal[tuple(CATALOG)]
+    DetectorSettings = _with_fields(_Settings, (n for n in CATALOG if n not in _ANYWAY))
+    AllDetectorSettings = _with_fields(DetectorSettings, _ANYWAY)
+
 SETTINGS: frozenset[str] = frozenset(DetectorSettings.model_fields) - {"epochs"}
-"""Fields of the detectors' parameters."""
+"""Fields of the detectors' parameters, of those that a recipe with a list ``detectors`` takes."""
 
 OF_DETECTORS = SETTINGS | {"own_score", "detectors", "detector_images"}
 """Those, and what says which detectors there are."""
 
 
-def split(name: str) -> tuple[str, str]:
-    """A field's detector and parameter: ``knn_k`` is ("knn", "k")."""
-    detector, _, parameter = name.partition("_")
-    return detector, parameter
+def refuse_taken(section: type[_Settings]) -> None:
+    """Refuse detectors' parameters that are called as something of a section's own.
+
+    Raises:
+        BadInput: naming the files.
+    """
+    own: set[str] = set()
+    for base in section.__mro__:
+        if base.__module__ != __name__:
+            own |= {*vars(base), *vars(base).get("__annotations__", ())}
+    rule, way_out = "`train` has something of this name already", "Choose another name."
+    faults = [
+        CATALOG[detector].fault(("parameters", name), rule, way_out, field)
+        for field, (detector, name) in FIELDS.items()
+        if field in own
+    ]
+    if faults:
+        raise BadInput(faults)
 
 
 def given(train: Mapping[str, Any], detector: str) -> dict[str, Any]:
@@ -127,40 +132,63 @@ def detector_rules(own: tuple[str, ...]) -> tuple[Rule, ...]:
             "Take it out, or name one in detectors, such as knn.",
             has_effect=True,
         ),
-        Rule(
-            ("detectors", "fine_tune"),
-            lambda names, fine_tune: fine_tune != "linear" or "odin" not in names,
-            "odin needs the gradient by the image, and with fine_tune: linear there are only "
-            "features",
-            "Take odin out, or set fine_tune: full.",
-        ),
-        *_OF_SETTINGS,
+        *_of_catalog(),
     )
 
 
-def _on_features(name: str) -> Rule:
-    """Linear fine-tuning has no maps."""
+def _of_catalog() -> Iterator[Rule]:
+    """What each detector and each of its parameters brings along."""
+    for name, declared in CATALOG.items():
+        for need in declared.needs:
+            if need in _BEYOND_FEATURES:
+                yield _not_linear(name, _BEYOND_FEATURES[need])
+    settings = [(field, *FIELDS[field]) for field in FIELDS if field in SETTINGS]
+    for field, detector, name in settings:
+        yield from _on_features(field, CATALOG[detector].parameters[name])
+    for field, detector, name in settings:
+        yield _only(field, detector)
+        yield from _under(field, detector, name)
+
+
+def _not_linear(name: str, what: str) -> Rule:
+    """Linear fine-tuning has no images."""
     return Rule(
-        (name, "fine_tune"),
-        lambda layer, fine_tune: fine_tune != "linear" or layer != "maps",
-        "with fine_tune: linear there are features, and no maps before their pooling",
-        f"Set {name}: features, or fine_tune: full.",
+        ("detectors", "fine_tune"),
+        lambda names, fine_tune: fine_tune != "linear" or name not in names,
+        f"{name} needs the {what}, and with fine_tune: linear there are only features",
+        f"Take {name} out, or set fine_tune: full.",
     )
 
 
-def _only(name: str) -> Rule:
+def _on_features(field: str, parameter: DetectorParameter) -> Iterator[Rule]:
+    """Values that need what linear fine-tuning has not."""
+    for value, needs in parameter.needs.items():
+        for need in needs:
+            others = [one for one in parameter.choices or () if one not in parameter.needs]
+            yield Rule(
+                (field, "fine_tune"),
+                lambda given, fine_tune, value=value: fine_tune != "linear" or given != value,
+                f"with fine_tune: linear there are features, and no {_BEYOND_FEATURES[need]}",
+                f"Set {field}: {' or '.join(others)}, or fine_tune: full.",
+            )
+
+
+def _only(field: str, detector: str) -> Rule:
     """A parameter that is given has an effect where its detector is named."""
-    detector, _ = split(name)
     return Rule(
-        (name, "detectors"),
+        (field, "detectors"),
         lambda value, names: value is None or detector in names,
-        f"{name} has no effect without {detector} in detectors",
-        f"Take {name} out, or add {detector} to detectors.",
+        f"{field} has no effect without {detector} in detectors",
+        f"Take {field} out, or add {detector} to detectors.",
         has_effect=True,
     )
 
 
-_OF_SETTINGS = (
-    *(_on_features(name) for name in ("ash_layer", "scale_layer")),
-    *(_only(name) for name in DetectorSettings.model_fields if name in SETTINGS),
-)
+def _under(field: str, detector: str, name: str) -> Iterator[Rule]:
+    """The parameter's own conditions, on other parameters of its detector."""
+    parameters = CATALOG[detector].parameters
+    for other, values in parameters[name].when.items():
+        told = f"without {detector}_{other}: {' or '.join(map(str, values))}"
+        # Null stands for the default.
+        chosen = [*values, *([None] if parameters[other].default in values else [])]
+        yield effect_rule(field, None, f"{detector}_{other}", chosen, told)

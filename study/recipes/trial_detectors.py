@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from study.data.roles import StudyData, TrainID
-from study.detectors.base import Detector
+from study.detectors.base import Detector, make_detector
 from study.detectors.model_parts import TrainFeatures, features_of_train
-from study.detectors.registry import make_detector
 from study.errors import TrialFailed
 from study.models.classifier import Classifier, LinearHead
 from study.recipes.base import Fitted, Scores

@@ -26,7 +26,7 @@ class Part(Declaration):
 
     size: int
 
-    def needs(self) -> Mapping[str, str]:
+    def must_define(self) -> Mapping[str, str]:
         return {"build": "def build(name)", **({"more": "def more()"} if self.size > 1 else {})}
 
 

@@ -6,13 +6,18 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from study.detectors.catalog import CATALOG, check_parameters, check_sizes
+from study.detectors.catalog import (
+    CATALOG,
+    check_parameters,
+    parameter_faults,
+    size_faults,
+    told_of,
+)
 from study.errors import BadInput
 from study.models.names import NUM_FEATURES
 from study.recipes.detector_params import DETECTOR_IMAGES, given
 from study.space.checks.arms import each_arm
 from study.space.reading.places import FaultList
-from study.space.reading.yamlfile import KeyPath
 from study.space.search.domains import Domain
 from study.space.search.search import Search
 from study.space.study_spec import StudySpec
@@ -37,15 +42,13 @@ def check_detectors(
     if num_train is not None and most is not None:
         sizes = {**sizes, "num_train": min(num_train, most)}
     for name in train.get("detectors", ()):
-        told = {line for params in _corners(name, train, search) for line in _told(params, sizes)}
-        for line in sorted(told):
-            key, _, rule = line.partition(": ")
-            field = key.replace(".", "_")
-            path: KeyPath = ("search", field) if field in search else ("train", field)
-            known = "." in key and (field in search or field in train)
-            faults.add(
-                path if known else ("train", "detectors"), rule if known else line, _WAY_OUT
-            )
+        corners = _corners(name, train, search)
+        for key, rule in sorted({fault for corner in corners for fault in _told(corner, sizes)}):
+            field = f"{name}_{key}"
+            if field in search or field in train:
+                faults.add(("search" if field in search else "train", field), rule, _WAY_OUT)
+            else:
+                faults.add(("train", "detectors"), told_of(name, key, rule), _WAY_OUT)
 
 
 def check_detectors_on_data(spec: StudySpec, num_train: int, num_classes: int) -> None:
@@ -82,10 +85,8 @@ def _corners(
         yield name, dict(zip(ends, values, strict=True))
 
 
-def _told(corner: tuple[str, dict[str, Any]], sizes: Sizes) -> list[str]:
+def _told(corner: tuple[str, dict[str, Any]], sizes: Sizes) -> list[tuple[str, str]]:
+    """Parameters, empty for the detector itself, with the rules that they break."""
     name, params = corner
-    try:
-        check_sizes(name, check_parameters(name, params), **sizes)
-    except ValueError as error:
-        return str(error).splitlines()
-    return []
+    wrong = [*parameter_faults(name, params)]
+    return wrong or [*size_faults(name, check_parameters(name, params), sizes)]

@@ -3,12 +3,14 @@ import sys
 
 import pytest
 
-from study.detectors.catalog import CATALOG, check_parameters, check_sizes, needs_of
-from study.detectors.registry import DETECTORS
+from study.detectors.catalog import CATALOG, SHIPPED, check_parameters, check_sizes, needs_of
 
 
-def test_catalog_and_registry_name_the_same_detectors():
-    assert set(CATALOG) == set(DETECTORS)
+def test_catalog_has_the_shipped_detectors_first_each_with_its_source_and_meanings():
+    assert tuple(CATALOG)[: len(SHIPPED)] == SHIPPED
+    for name in SHIPPED:
+        assert CATALOG[name].source
+        assert all(one.meaning for one in CATALOG[name].parameters.values())
 
 
 @pytest.mark.parametrize("name", CATALOG)
@@ -88,9 +90,10 @@ def test_needs_of_shaped_maps_adds_the_maps():
     assert needs_of("ash", check_parameters("ash", {"layer": "maps"})) == ("features", "maps")
 
 
-def test_catalog_is_imported_without_torch_and_registry_without_pytorch_ood():
+def test_catalog_is_imported_without_torch_and_detectors_without_pytorch_ood():
     code = (
         "import sys, study.detectors.catalog\nassert 'torch' not in sys.modules\n"
-        "import study.detectors.registry\nassert 'pytorch_ood' not in sys.modules"
+        "from study.detectors.base import make_detector\nmake_detector('knn')\n"
+        "assert 'pytorch_ood' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

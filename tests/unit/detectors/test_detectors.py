@@ -8,7 +8,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from study.data.roles import TrainID
-from study.detectors import library
+from study.detectors import base
+from study.detectors.base import make_detector
 from study.detectors.catalog import CATALOG
 from study.detectors.model_parts import (
     TrainFeatures,
@@ -17,7 +18,6 @@ from study.detectors.model_parts import (
     served_by,
     train_features,
 )
-from study.detectors.registry import DETECTORS, make_detector
 from study.models.classifier import Classifier, LinearHead
 from study.scoring.scores import compute_scores
 from tests.toys import toy_images
@@ -95,7 +95,7 @@ def maps(images):
 
 def direct(name):
     """pytorch-ood's detector as its documentation uses it, in float32."""
-    ood = library.pytorch_ood()
+    ood = base.pytorch_ood()
     net, features, fc = model(), model().features, model().fc
     return {
         "msp": lambda: ood.MaxSoftmax(net),
@@ -134,7 +134,7 @@ def test_detector_agrees_with_direct_use_of_pytorch_ood(name):
 
 @pytest.mark.parametrize("variant", ["s", "p", "b"])
 def test_ash_on_maps_agrees_with_direct_use_of_pytorch_ood(variant):
-    oracle = library.pytorch_ood().ASH(maps, head, variant=f"ash-{variant}", percentile=0.8)
+    oracle = base.pytorch_ood().ASH(maps, head, variant=f"ash-{variant}", percentile=0.8)
     images, _ = images_of(1)
     ours = fitted("ash", {"variant": variant, "pruned": 0.8, "layer": "maps"})
     expected = oracle.predict(images).detach().numpy()
@@ -143,7 +143,7 @@ def test_ash_on_maps_agrees_with_direct_use_of_pytorch_ood(variant):
 
 def test_scale_on_maps_in_channels_last_agrees_with_direct_use_of_pytorch_ood():
     images, _ = images_of(1)
-    expected = library.pytorch_ood().SCALE(maps, head).predict(images).detach().numpy()
+    expected = base.pytorch_ood().SCALE(maps, head).predict(images).detach().numpy()
     ours = fitted("scale", {"layer": "maps"}).score(
         model(), images.contiguous(memory_format=torch.channels_last)
     )
@@ -263,7 +263,7 @@ def test_detector_on_a_model_without_features_is_refused_by_name(name):
 def test_served_by_a_model_with_logits_alone_is_the_logit_detectors():
     served = served_by(LogitsOnly())
     assert served == ["msp", "max_logit", "energy", "gen", "odin"]
-    assert served_by(model()) == list(DETECTORS)
+    assert served_by(model()) == list(CATALOG)
 
 
 def test_check_model_without_maps_is_refused():
@@ -356,6 +356,7 @@ def test_pytorch_ood_missing_says_how_to_install_it(monkeypatch):
     def missing(name):
         raise ModuleNotFoundError(f"No module named {name!r}", name="pytorch_ood")
 
-    monkeypatch.setattr(library, "import_module", missing)
+    detector = make_detector("max_logit")
+    monkeypatch.setattr(base, "import_module", missing)
     with pytest.raises(ModuleNotFoundError, match="pip install 'pytorch-ood"):
-        make_detector("max_logit").score(model(), images_of(1)[0])
+        detector.score(model(), images_of(1)[0])

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from pydantic import ValidationError
 from torch import nn
 
 from study.data.roles import StudyData
@@ -16,7 +16,7 @@ from study.errors import TrialFailed
 from study.models.registry import build_classifier
 from study.recipes.base import Recipe
 from study.recipes.baselines_params import WITHOUT_HEAD, BaselineParams
-from study.recipes.detector_params import DetectorName, split
+from study.recipes.detector_params import FIELDS
 from study.recipes.registry import make_recipe
 from study.scoring.measuring import ood_metric
 from study.training.evaluation import evaluate, evaluate_sets
@@ -24,7 +24,6 @@ from study.training.loop import EpochResult, Goal, TrainingState, train
 from tests.toys import SIZE, toy_images
 
 CPU = torch.device("cpu")
-FIELDS = [name for name in BaselineParams.model_fields if split(name)[1]]
 
 
 @pytest.fixture(scope="module")
@@ -44,28 +43,26 @@ def _results(
 
 
 def test_params_know_every_detector_and_every_parameter_of_it() -> None:
-    assert set(get_args(DetectorName)) == set(CATALOG)
-    wanted = {f"{name}_{key}" for name, one in CATALOG.items() for key in one.parameters}
-    assert set(FIELDS) == wanted
+    assert get_args(BaselineParams.model_fields["detector"].annotation) == tuple(CATALOG)
+    fields = [f"{name}_{key}" for name, one in CATALOG.items() for key in one.parameters]
+    assert list(FIELDS) == fields
+    assert set(BaselineParams.model_fields) == {*fields, "epochs", "detector", "head"}
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_params_have_the_bounds_of_the_catalog(field: str) -> None:
-    detector, key = split(field)
+def test_params_have_the_types_and_bounds_of_the_catalog(field: str) -> None:
+    detector, key = FIELDS[field]
     known = CATALOG[detector].parameters[key]
-    if known.kind == "choice":
-        annotation = BaselineParams.model_fields[field].annotation
-        choices = [get_args(part) for part in get_args(annotation) if get_args(part)]
-        assert choices == [known.choices]
-        return
-    low, high = -np.inf, np.inf
-    above = below = False
-    for one in BaselineParams.model_fields[field].metadata:
-        if isinstance(one, Gt | Ge):
-            low, above = (one.gt, True) if isinstance(one, Gt) else (one.ge, False)
-        if isinstance(one, Lt | Le):
-            high, below = (one.lt, True) if isinstance(one, Lt) else (one.le, False)
-    assert (low, high, above, below) == (known.low, known.high, known.above, known.below)
+    values = [None, "features", "s", "x", True, -1, 0, 0.0, 0.5, 1, 1.0, 3, 1e9, float("nan")]
+    for value in values:
+        good = value is None or known.fits(value)
+        try:
+            BaselineParams(**{field: value})
+        except ValidationError:
+            assert not good, value
+        else:
+            assert good, value
+    assert BaselineParams.model_fields[field].description == known.meaning
 
 
 @pytest.mark.parametrize("detector", sorted(CATALOG))
