@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from study.declared import when_of
+
+FIELDS_ALONE: Final[dict[str, Any]] = {}
+"""As the context of ``model_validate``: each field by itself, the rules over several later."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,8 @@ class Section(BaseModel):
     rules: ClassVar[tuple[Rule, ...]] = ()
 
     @model_validator(mode="after")
-    def _keep_rules(self) -> Self:
-        for rule in self.rules:
+    def _keep_rules(self, info: ValidationInfo) -> Self:
+        for rule in () if info.context is FIELDS_ALONE else self.rules:
             values = [getattr(self, name) for name in rule.fields]
             if not rule.has_effect and not rule.holds(*values):
                 raise broken_rule(rule.text, rule.way_out)

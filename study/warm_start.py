@@ -8,7 +8,7 @@ study's floor on ID accuracy and its rule for the epoch that counts.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from study.space.loading import load_resolved
 from study.space.points import conditions, flat, flatten
 from study.space.reading.yamlfile import dotted
 from study.space.search.conditions import existing
-from study.space.search.domains import Choice, Domain, MarginSearch, contains
-from study.space.search.search import Search
+from study.space.search.domains import Choice, Domain
+from study.space.search.search import Searched
 from study.space.study_spec import StudySpec
 
 OPTION = "--warm-start"
@@ -153,7 +153,7 @@ def _differences(spec: StudySpec, theirs: StudySpec, folder: str) -> Iterator[Fa
             yield Fault(OPTION, dotted(("search", name)), rule, way_out, folder)
 
 
-def _search_difference(ours: Search | None, theirs: Search | None) -> str:
+def _search_difference(ours: Searched | None, theirs: Searched | None) -> str:
     """Why the values of one parameter there mean nothing here; empty where they do."""
     if ours is None:
         return "is searched there and not here"
@@ -161,13 +161,11 @@ def _search_difference(ours: Search | None, theirs: Search | None) -> str:
         return "is searched here and not there"
     if ours.when != theirs.when:
         return "exists under another condition there (`when`)"
-    if isinstance(ours, MarginSearch) and isinstance(theirs, MarginSearch):
-        if (ours.relation, ours.reference) != (theirs.relation, theirs.reference):
-            return "is measured otherwise there"
-        return _search_difference(replace(ours.domain, when=None), theirs.domain)
-    if isinstance(ours, Choice) != isinstance(theirs, Choice):
-        kinds = {True: "a choice", False: "a range"}
-        there, here = kinds[isinstance(theirs, Choice)], kinds[isinstance(ours, Choice)]
+    if (ours.relation, ours.reference) != (theirs.relation, theirs.reference):
+        return "is measured otherwise there"
+    choices = isinstance(theirs.domain, Choice), isinstance(ours.domain, Choice)
+    if choices[0] != choices[1]:
+        there, here = ("a choice" if choice else "a range" for choice in choices)
         return f"is {there} there and {here} here"
     return ""
 
@@ -206,7 +204,7 @@ def _finished(ledger: RecordedLedger, spec: StudySpec) -> list[dict[str, Any]]:
 
 def _inside(spec: StudySpec, params: dict[str, Any]) -> bool:
     domains: dict[str, Domain] = flat(spec)
-    if not all(name in domains and contains(domains[name], v) for name, v in params.items()):
+    if not all(name in domains and v in domains[name] for name, v in params.items()):
         return False
     known = conditions(spec)
     there = {name for name in domains if name not in known or known[name].holds(params)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from study.records.ledger import Record, read_ledger
 from study.space.loading import load_resolved, load_space
-from study.space.points import flat, grid, to_optuna
+from study.space.points import flat, grid
 from study.space.study_spec import StudySpec
 from study.tune.decisions import Decisions, SearchPlan
 from study.tune.record import TrialRecord
@@ -35,7 +35,7 @@ def ablation_plan(spec: StudySpec) -> SearchPlan:
         grace_epochs=spec.tune.grace_epochs,
         reduction_factor=spec.tune.reduction_factor,
         checkpoint_rule="best",
-        distributions={name: to_optuna(domain) for name, domain in flat(spec).items()},
+        distributions={name: domain.distribution() for name, domain in flat(spec).items()},
         num_epochs=lambda point: 2,
         grid=grid(spec),
         num_tuning=spec.ablate.num_tuning,

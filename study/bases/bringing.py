@@ -22,8 +22,7 @@ from study.data.roles import StudyData
 from study.errors import BadInput, Fault
 from study.models.names import Network
 from study.recipes.registry import make_recipe
-from study.space.checks.arms import values_of as values_of_arms
-from study.space.points import substitute, values_of
+from study.space.points import substitute
 from study.space.reading.yamlfile import KeyPath, dotted
 from study.space.study_spec import StudySpec
 from study.training.starting import Arrays, network_of
@@ -85,7 +84,7 @@ class Bringer:
         spec, init = self.spec, self.spec.model.init
         if init in ("random", "base") or (spec.info.base == "start" and base is not None):
             return ()
-        backbones = list(dict.fromkeys(values_of(spec, "model.backbone")))
+        backbones = list(dict.fromkeys(spec.values_of("model.backbone")))
         network = network_of(spec.model.model_dump())
         return self._brought(backbones, network, ("model", "init"), init)
 
@@ -96,7 +95,7 @@ class Bringer:
             return None
         path: KeyPath = ("base", "init")
         if self.spec.ablate is not None:
-            given = values_of_arms("base.init", self.spec.ablate)
+            given = self.spec.ablate.set_at("base.init")
             path = next((place for value, place in given if value == init), path)
         return self._brought([base.spec.backbone], base.spec.network, path, init)[0].weights
 

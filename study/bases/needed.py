@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from study.bases.training import BaseSpec
 from study.recipes.params import TrainParams
 from study.records.files import BASE
-from study.space.checks.bases import sets_base
 from study.space.points import base_at, point_with, substitute
 from study.space.search.domains import Scalar
 from study.space.study_spec import StudySpec
@@ -60,7 +59,7 @@ def bases_of(spec: StudySpec) -> dict[str, Base]:
         ``base``, the study's one or that of the baseline; then ``base_2`` and so on, in the order
         of the arms.
     """
-    if spec.base is None or not sets_base(spec.ablate) or spec.ablate is None:
+    if spec.base is None or spec.ablate is None or not spec.ablate.of_base():
         return {BASE: Base(base_spec(spec), point_with(spec))}
     found: list[tuple[BaseSpec, dict[str, Scalar], list[str]]] = []
     for arm in spec.ablate.arms:
@@ -78,5 +77,6 @@ def bases_of(spec: StudySpec) -> dict[str, Base]:
 
 def of_bases(spec: StudySpec) -> list[tuple[str, str]]:
     """The parameters of the section ``base`` that arms change: dotted name and field."""
-    names = dict.fromkeys(name for _, name in sets_base(spec.ablate) if name.startswith("base."))
+    changed = spec.ablate.of_base() if spec.ablate is not None else []
+    names = dict.fromkeys(name for _, name in changed if name.startswith("base."))
     return [(name, name.removeprefix("base.")) for name in names]

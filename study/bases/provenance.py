@@ -8,7 +8,6 @@ from typing import Any
 
 from study.data.plan import DataPlan
 from study.data.roles import StudyData
-from study.space.points import values_of
 from study.space.study_spec import StudySpec
 
 
@@ -46,8 +45,8 @@ def trained_on(model: Mapping[str, Any], base_init: str) -> list[str]:
 
 def sources_of(spec: StudySpec) -> list[str]:
     """What the initialisations of all trials of a study were trained on, each source once."""
-    found = [one for sources in values_of(spec, "model.pretrained_on") for one in sources]
-    inits = values_of(spec, "base.init") if spec.base is not None else []
+    found = [one for sources in spec.values_of("model.pretrained_on") for one in sources]
+    inits = spec.values_of("base.init") if spec.base is not None else []
     known = {"init": spec.model.init, "pretrained_on": found}
     return trained_on(known, "imagenet" if "imagenet" in inits else "")
 

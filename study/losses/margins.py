@@ -15,8 +15,6 @@ from typing import Annotated, Any, Literal, cast, get_args
 from pydantic import PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from study.errors import Fault
-
 Relation = Literal["below", "above"]
 Reference = Literal["id_energy", "outlier_energy"]
 RELATIONS: tuple[Relation, ...] = get_args(Relation)
@@ -173,30 +171,23 @@ class MarginRange:
         return (-self.high, -self.low) if self.relation == "below" else (self.low, self.high)
 
 
-def crossing_fault(
+def crossing(
     m_in: MarginRange,
     m_out: MarginRange,
     stats: EnergyStats | None = None,
-    *,
-    place: str = "search space",
-    key: str = "train.m_in",
     other_key: str = "train.m_out",
-    line: int | None = None,
-) -> Fault | None:
-    """The fault of margins that can cross, anywhere in their ranges.
+) -> tuple[str, str] | None:
+    """Rule and way out of margins that can cross, anywhere in their ranges.
 
     Args:
         m_in: values that ``m_in`` can take.
         m_out: values that ``m_out`` can take.
         stats: energies of the base; None before it is measured, when only two absolute margins,
             or two that are measured against one reference, can be compared.
-        place: file or option for the message.
-        key: dotted key of ``m_in``.
         other_key: dotted key of ``m_out``.
-        line: line of ``m_in``.
 
     Returns:
-        A fault, or None where every ``m_in`` lies below every ``m_out`` or nobody knows yet.
+        Both, or None where every ``m_in`` lies below every ``m_out`` or nobody knows yet.
     """
     if stats is not None:
         high, low, unit = m_in.in_nats(stats)[1], m_out.in_nats(stats)[0], " nats"
@@ -212,7 +203,7 @@ def crossing_fault(
     highest = "" if m_in.low == m_in.high else "high "
     lowest = "" if m_out.low == m_out.high else "low "
     rule = f"{highest}{high:.6g}{unit} must stay below {other_key}: {lowest}{low:.6g}{unit}"
-    return Fault(place, key, rule, _way_apart(m_in, m_out, stats), line=line)
+    return rule, _way_apart(m_in, m_out, stats)
 
 
 def _way_apart(m_in: MarginRange, m_out: MarginRange, stats: EnergyStats | None) -> str:

@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from study.data.section import DataSection
 from study.errors import BadInput, Fault
 from study.recipes.catalog import RECIPE_INFOS, RecipeInfo
 from study.records.words import todays_words
-from study.section import Section
-from study.space.ablation.reading import check_tune, read_ablation
+from study.space.ablation.reading import read_ablation
 from study.space.ablation.section import Ablation
+from study.space.checks import bases, model, selection, sets, together, tune
 from study.space.checks.arms import check_arms
-from study.space.checks.bases import check_backbone, check_bases, sets_base, trains_base
-from study.space.checks.together import check_arm, check_sections, check_together
+from study.space.checks.case import DEFAULT_ROOT, Case, Check, run
+from study.space.defaults import with_defaults
 from study.space.reading.fields import elsewhere, read_section
 from study.space.reading.overrides import Override, apply_overrides
 from study.space.reading.places import FaultList, Places, nearest
-from study.space.reading.sections import (
-    SECTIONS,
-    BaseSection,
-    Floor,
-    ModelSection,
-    SelectSection,
-    TuneSection,
-)
+from study.space.reading.sections import SECTIONS
 from study.space.reading.yamlfile import Document, read
-from study.space.search.search import Search, read_search
+from study.space.search.search import Searched, read_search
 from study.space.smoke import shrink
 from study.space.study_spec import StudySpec
 
 SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
 _KEYS = ("recipe", "data", "model", "base", "train", "search", "ablate", "tune", "select")
-DEFAULT_FLOOR = Floor("below_base", 0.01)
+# In this order: a check leaves alone what one before it has told.
+_CHECKS: tuple[Check, ...] = (
+    *bases.BEFORE_THE_MODEL,
+    *model.CHECKS,
+    *bases.AFTER_THE_MODEL,
+    *selection.CHECKS,
+    *sets.CHECKS,
+    *tune.CHECKS,
+    *together.CHECKS,
+    tune.epochs,
+)
+_NOT_FOR_ABLATIONS = {
+    "searcher": (
+        "nothing is searched: an ablation runs every arm at every seed",
+        "Take it out.",
+    ),
+    "num_trials": (
+        "an ablation has as many trials as arms times seeds{count}",
+        "Take it out; ablate.seeds and ablate.factors make the number.",
+    ),
+    "seed": (
+        "an ablation's trials take their seeds from ablate.seeds",
+        "Take it out, or set them there (--set ablate.seeds=[0,1]).",
+    ),
+}
 
 
 def space_path(name_or_path: str) -> Path:
@@ -47,10 +63,9 @@ def space_path(name_or_path: str) -> Path:
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
         return path
-    shipped = SPACES / f"{name_or_path}.yaml"
     names = sorted(file.stem for file in SPACES.glob("*.yaml"))
     if name_or_path in names:
-        return shipped
+        return SPACES / f"{name_or_path}.yaml"
     way_out = f"{nearest(name_or_path, names)} A file of your own is given by its path, x.yaml."
     raise BadInput(Fault("--space", "", "no space has this name", way_out, name_or_path))
 
@@ -81,17 +96,16 @@ def load_space(
     Raises:
         BadInput: with every fault of the file and of the overrides.
     """
-    path = space_path(name_or_path)
+    path, root = space_path(name_or_path), data_root or DEFAULT_ROOT
     document = read(path, _shown(path))
     faults = _begin(document)
     data = document.value
     fixed = apply_overrides(data, overrides, faults)
-    spec = _finish(_build(data, faults, data_root, check_paths=True), faults)
+    spec = _build(data, faults, root, check_paths=True)
     if not smoke:
         return spec
     small = shrink(spec.resolved(), fixed, spec.info.params)
-    faults = FaultList(Places("--smoke"))
-    shrunk = _finish(_build(small, faults, data_root, check_paths=True), faults)
+    shrunk = _build(small, FaultList(Places("--smoke")), root, check_paths=True)
     return replace(shrunk, places=spec.places)
 
 
@@ -102,26 +116,12 @@ def load_resolved(path: Path) -> StudySpec:
         BadInput: if it is not what ``StudySpec.dump`` writes.
     """
     document = read(path)
-    faults = _begin(document)
-    return _finish(_build(document.value, faults, None, check_paths=False), faults)
+    return _build(document.value, _begin(document), DEFAULT_ROOT, check_paths=False)
 
 
 def _begin(document: Document) -> FaultList:
     places = Places(document.place, dict(document.lines))
     return FaultList(places, list(document.faults), document.misread)
-
-
-def _finish(spec: StudySpec | None, faults: FaultList) -> StudySpec:
-    if faults.faults:
-        order = sorted(faults.faults, key=lambda fault: (fault.line is None, fault.line or 0))
-        raise BadInput(list(dict.fromkeys(order)) if _hashable(order) else order)
-    if spec is None:
-        raise AssertionError("a space without faults is a spec")
-    return spec
-
-
-def _hashable(faults: Sequence[Fault]) -> bool:
-    return all(not isinstance(fault.value, list | dict) for fault in faults)
 
 
 def _shown(path: Path) -> str:
@@ -131,66 +131,34 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def _build(
-    data: dict[str, Any], faults: FaultList, root: Path | None, *, check_paths: bool
-) -> StudySpec | None:
-    """The spec, or None where ``faults`` says why there is none."""
+def _build(data: dict[str, Any], faults: FaultList, root: Path, *, check_paths: bool) -> StudySpec:
+    """The spec, or `BadInput` with every fault."""
     data = todays_words(data)
     for key, value in data.items():
         if key not in _KEYS:
-            way_out = elsewhere(key, dict.fromkeys(_KEYS))
+            way_out = elsewhere(key, _KEYS)
             faults.add((key,), "a space has no such section", way_out, value)
     info = _recipe(data, faults)
-    values: dict[str, dict[str, Any]] = {}
-    for name, section in SECTIONS.items():
-        values[name] = read_section(section, data.get(name, {}), (name,), faults) or {}
+    parts: dict[str, Any] = {
+        name: read_section(section, data.get(name, {}), (name,), faults)
+        for name, section in SECTIONS.items()
+    }
     if info is None:
-        return None
-    values["train"] = read_section(info.params, data.get("train", {}), ("train",), faults) or {}
+        faults.stop()
+        raise AssertionError("a space without a recipe has a fault")
+    params = read_section(info.params, data.get("train", {}), ("train",), faults)
     search, ablate = _trials(data, info, faults)
     _fixed_and_searched(data, search, faults)
-    own_base = _defaults(data, values, info, search, ablate)
-    if own_base and not faults.under(("model", "init")):
-        check_backbone(values, search, ablate, faults)
-    if not faults.under(("model", "init")):
-        check_bases(values, ablate, faults, own_base=own_base)
-    check_sections(
-        data, values, info, search, faults, root, own_base=own_base, check_paths=check_paths
+    own_base = parts.pop("base")
+    spec = StudySpec(
+        info.name, own_base=own_base, params=params, search=search, ablate=ablate, **parts
     )
-    check_together(values, info, search, faults, effects=ablate is None)
-    if ablate is not None:
-
-        def check(arm: dict[str, dict[str, Any]], into: FaultList) -> None:
-            check_arm(arm, info, into, own_base=own_base, check_paths=check_paths)
-
-        check_arms(ablate, values, info, faults, check)
-    if faults.faults:
-        return None
-    return _assemble(data, values, info, search, ablate, faults.places, own_base)
-
-
-def _trials(
-    data: dict[str, Any], info: RecipeInfo, faults: FaultList
-) -> tuple[dict[str, Search], Ablation | None]:
-    """What makes trials differ: the section ``search``, or ``ablate`` in its place."""
-    if "ablate" not in data:
-        return read_search(data.get("search"), info, faults), None
-    if "search" in data:
-        given = data["ablate"]
-        keys = list(given)[:1] if isinstance(given, dict) else []
-        path = ("ablate",) if ("ablate",) in faults.places.lines else ("ablate", *keys)
-        way_out = "Take one out; what was searched is fixed in `train` for an ablation."
-        faults.add(path, "a space has `search` or `ablate`, and this one has both", way_out)
-        return {}, None
-    ablate = read_ablation(data["ablate"], info, faults)
-    check_tune(data.get("tune"), ablate, faults)
-    select = data.get("select")
-    if isinstance(select, dict) and select.get("confirm") is not None:
-        rule = "an ablation trains every arm on several seeds already and selects none by luck"
-        faults.add(
-            ("select", "confirm"), rule, "Take it out; see ablate.seeds.", select["confirm"]
-        )
-    return {}, ablate
+    spec = replace(with_defaults(spec, ablates="ablate" in data), places=faults.places)
+    case = Case(spec, faults, data.keys(), root, check_paths)
+    run(_CHECKS, case)
+    check_arms(case)
+    faults.stop()
+    return spec
 
 
 def _recipe(data: dict[str, Any], faults: FaultList) -> RecipeInfo | None:
@@ -205,8 +173,35 @@ def _recipe(data: dict[str, Any], faults: FaultList) -> RecipeInfo | None:
     return info
 
 
+def _trials(
+    data: dict[str, Any], info: RecipeInfo, faults: FaultList
+) -> tuple[dict[str, Searched], Ablation | None]:
+    """What makes trials differ: the section ``search``, or ``ablate`` in its place."""
+    if "ablate" not in data:
+        return read_search(data.get("search"), info, faults), None
+    if "search" in data:
+        given = data["ablate"]
+        keys = list(given)[:1] if isinstance(given, dict) else []
+        path = ("ablate",) if ("ablate",) in faults.places.lines else ("ablate", *keys)
+        way_out = "Take one out; what was searched is fixed in `train` for an ablation."
+        faults.add(path, "a space has `search` or `ablate`, and this one has both", way_out)
+        return {}, None
+    ablate = read_ablation(data["ablate"], info, faults)
+    tune = data["tune"] if isinstance(data.get("tune"), dict) else {}
+    count = f", here {ablate.counted} = {ablate.num_trials}" if ablate is not None else ""
+    for key, (rule, way_out) in _NOT_FOR_ABLATIONS.items():
+        if key in tune:
+            faults.add(("tune", key), rule.format(count=count), way_out, tune[key])
+    select = data.get("select")
+    if isinstance(select, dict) and select.get("confirm") is not None:
+        rule = "an ablation trains every arm on several seeds already and selects none by luck"
+        way_out = "Take it out; see ablate.seeds."
+        faults.add(("select", "confirm"), rule, way_out, select["confirm"])
+    return {}, ablate
+
+
 def _fixed_and_searched(
-    data: dict[str, Any], search: dict[str, Search], faults: FaultList
+    data: dict[str, Any], search: dict[str, Searched], faults: FaultList
 ) -> None:
     for name in search:
         section, key = ("model", name[6:]) if name.startswith("model.") else ("train", name)
@@ -215,64 +210,3 @@ def _fixed_and_searched(
             rule = f"the parameter is fixed in `{section}` and searched in `search`"
             way_out = f"Take one of the two out (--set search.{name}=null ends the search)."
             faults.add((section, key), rule, way_out, given[key])
-
-
-def _defaults(
-    data: dict[str, Any],
-    values: dict[str, dict[str, Any]],
-    info: RecipeInfo,
-    search: dict[str, Search],
-    ablate: Ablation | None,
-) -> bool:
-    """Fill in defaults that depend on the rest of the spec; whether the study trains a base."""
-    model, base, select = values["model"], values["base"], values["select"]
-    model.setdefault("init", "random" if info.base == "none" else "base")
-    own_base = trains_base(values, info, search, ablate)
-    if "ablate" in data:  # equal budgets: a pair of trials of which one was stopped is no pair
-        values["tune"].setdefault("scheduler", "none")
-    if values["tune"].get("objectives") is not None:  # none of them alone tells the worse trial
-        values["tune"].setdefault("scheduler", "none")
-    if base.get("dropout") is None and "model.dropout" not in search:
-        base["dropout"] = model.get("dropout", ModelSection.model_fields["dropout"].default)
-    given = data.get("select", {})
-    relative = own_base and model["init"] == "base" and not sets_base(ablate)
-    if isinstance(given, dict) and "floor" not in given and relative:
-        select["floor"] = DEFAULT_FLOOR
-    return own_base
-
-
-def _assemble(
-    data: dict[str, Any],
-    values: dict[str, dict[str, Any]],
-    info: RecipeInfo,
-    search: dict[str, Search],
-    ablate: Ablation | None,
-    places: Places,
-    own_base: bool,
-) -> StudySpec:
-    train = _fixed(info.params, values["train"], search)
-    if ablate is not None:  # its trials are enumerated like a grid's points
-        values["tune"] |= {"searcher": "grid", "num_trials": ablate.num_trials}
-    return StudySpec(
-        recipe=str(data["recipe"]),
-        data=DataSection(**values["data"]),
-        model=ModelSection(**values["model"]),
-        base=BaseSection(**values["base"]) if own_base else None,
-        train=train,
-        search=search,
-        tune=TuneSection(**values["tune"]),
-        select=SelectSection(**values["select"]),
-        ablate=ablate,
-        places=places,
-    )
-
-
-def _fixed(
-    params: type[Section], given: dict[str, Any], search: dict[str, Search]
-) -> dict[str, Any]:
-    """Every parameter that is not searched, defaults included, in the YAML's form."""
-    defaults = {name: info.default for name, info in params.model_fields.items()}
-    plain = params.model_construct(**defaults | given).model_dump()
-    unwritten: frozenset[str] = getattr(params, "unwritten", frozenset())
-    left_out = {name for name in unwritten if plain[name] == defaults[name]}
-    return {name: plain[name] for name in params.model_fields if name not in {*search, *left_out}}

@@ -4,46 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from study.space.ablation.section import ARM, DEFAULT, RETUNE, SEED
 from study.space.reading.sections import BaseSection
 from study.space.search.conditions import When, existing, in_order, points
-from study.space.search.domains import (
-    Choice,
-    Domain,
-    IntUniform,
-    LogUniform,
-    MarginSearch,
-    Scalar,
-    Uniform,
-)
-from study.space.search.search import split_name
+from study.space.search.domains import Choice, Domain, Scalar
+from study.space.search.search import Searched, split_name
 from study.space.study_spec import StudySpec
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-
-__all__ = [
-    "Choice",
-    "Domain",
-    "IntUniform",
-    "LogUniform",
-    "MarginSearch",
-    "Uniform",
-    "absent",
-    "base_at",
-    "conditions",
-    "flat",
-    "flatten",
-    "grid",
-    "is_under",
-    "point_with",
-    "substitute",
-    "suggested",
-    "to_optuna",
-    "values_of",
-]
 
 
 def flat(spec: StudySpec) -> dict[str, Domain]:
@@ -54,17 +22,14 @@ def flat(spec: StudySpec) -> dict[str, Domain]:
     of an ablation have an ``arm`` and a ``seed``, and ``retune``, the number of a tuning point,
     where arms are re-tuned.
     """
-    if spec.ablate is not None:
-        names = tuple(arm.name for arm in spec.ablate.arms)
-        retune, seeds = spec.ablate.retune, spec.ablate.seeds
-        if retune is None:
-            return {ARM: Choice(names), SEED: Choice(seeds)}
-        tried = Choice((DEFAULT, *range(retune.num_trials)))
-        return {ARM: Choice(names), SEED: Choice((*seeds, retune.seed)), RETUNE: tried}
-    return {
-        _flat_name(name, entry): entry.domain if isinstance(entry, MarginSearch) else entry
-        for name, entry in spec.search.items()
-    }
+    if spec.ablate is None:
+        return {_flat_name(name, entry): entry.domain for name, entry in spec.search.items()}
+    arms = Choice(tuple(arm.name for arm in spec.ablate.arms))
+    retune, seeds = spec.ablate.retune, spec.ablate.seeds
+    if retune is None:
+        return {ARM: arms, SEED: Choice(seeds)}
+    tried = Choice((DEFAULT, *range(retune.num_trials)))
+    return {ARM: arms, SEED: Choice((*seeds, retune.seed)), RETUNE: tried}
 
 
 def conditions(spec: StudySpec) -> dict[str, When]:
@@ -83,13 +48,11 @@ def suggested(spec: StudySpec) -> dict[str, Domain]:
 
 
 def _full_name(name: str) -> str:
-    return name if name.startswith("model.") else f"train.{name}"
+    return ".".join(split_name(name))
 
 
-def _flat_name(name: str, entry: Domain | MarginSearch) -> str:
-    full = _full_name(name)
-    measured = isinstance(entry, MarginSearch) and entry.relation is not None
-    return f"{full}.sd" if measured else full
+def _flat_name(name: str, entry: Searched) -> str:
+    return _full_name(name) if entry.relation is None else f"{_full_name(name)}.sd"
 
 
 def substitute(
@@ -118,10 +81,9 @@ def substitute(
         section, field = split_name(name)
         if section in sections:  # what an arm changes in its base is `base_at`'s
             sections[section][field] = value
-    train, model = sections["train"], sections["model"]
     # Through the types, so that a whole number for a float is a float in every trial.
-    train = spec.info.params.model_validate(train).model_dump()
-    return train, type(spec.model).model_validate(model).model_dump()
+    train = type(spec.params).model_validate(sections["train"])
+    return train.model_dump(), type(spec.model).model_validate(sections["model"]).model_dump()
 
 
 def base_at(spec: StudySpec, point: Mapping[str, Scalar]) -> BaseSection:
@@ -136,26 +98,20 @@ def _settings(spec: StudySpec, point: Mapping[str, Scalar]) -> Mapping[str, Any]
     """What a point sets: parameter, as the YAML names it -> value in the YAML's form."""
     if spec.ablate is not None:
         return spec.ablate.settings(point)
-    flat_names = {name: _flat_name(name, entry) for name, entry in spec.search.items()}
-    values = {name: point[full] for name, full in flat_names.items() if full in point}
     return {
-        name: entry.at(values[name]) if isinstance(entry, MarginSearch) else values[name]
+        name: entry.at(point[full])
         for name, entry in spec.search.items()
-        if name in values
+        if (full := _flat_name(name, entry)) in point
     }
 
 
 def absent(spec: StudySpec, point: Mapping[str, Scalar]) -> list[str]:
     """Parameters, ``train.huber_delta``, that are searched and do not exist in a point."""
-    return (
-        []
-        if spec.ablate is not None
-        else [
-            _full_name(name)
-            for name, entry in spec.search.items()
-            if entry.when is not None and _flat_name(name, entry) not in point
-        ]
-    )
+    return [
+        _full_name(name)
+        for name, entry in spec.search.items()
+        if entry.when is not None and _flat_name(name, entry) not in point
+    ]
 
 
 def is_under(name: str, parameters: Collection[str]) -> bool:
@@ -175,26 +131,6 @@ def point_with(spec: StudySpec, wanted: Mapping[str, Scalar] | None = None) -> d
                 point[parent] = values[0]
             left.append(parent)
     return existing(point, known)
-
-
-def values_of(spec: StudySpec, name: str) -> list[Any]:
-    """Values of a parameter between which all of a study's trials lie.
-
-    The fixed one, the ends of its search and, where it does not always exist, its default, or
-    the baseline's and those of the arms. The name is that of the YAML: ``lr``, ``model.backbone``.
-    """
-    section, field = split_name(name)
-    if name in spec.search:
-        entry = spec.search[name]
-        ends = list(flat(spec)[_flat_name(name, entry)].ends())
-        kind = spec.info.params if section == "train" else type(spec.model)
-        return ends + ([] if entry.when is None else [kind.model_fields[field].default])
-    if section == "base":
-        given = {} if spec.base is None else spec.base.model_dump()
-    else:
-        given = spec.train if section == "train" else spec.model.model_dump()
-    fixed = [given[field]] if field in given else []
-    return fixed + (spec.ablate.values(name) if spec.ablate else [])
 
 
 def flatten(train: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Scalar]:
@@ -222,16 +158,3 @@ def grid(spec: StudySpec) -> list[dict[str, Scalar]]:
         return spec.ablate.points()
     values = {name: domain.points() for name, domain in flat(spec).items()}
     return list(points(values, conditions(spec)))
-
-
-def to_optuna(domain: Domain) -> BaseDistribution:
-    """Optuna's distribution over the same values."""
-    from optuna import distributions  # half a second that only a running study spends
-
-    if isinstance(domain, Uniform):
-        return distributions.FloatDistribution(domain.low, domain.high, step=domain.step)
-    if isinstance(domain, LogUniform):
-        return distributions.FloatDistribution(domain.low, domain.high, log=True)
-    if isinstance(domain, IntUniform):
-        return distributions.IntDistribution(domain.low, domain.high, step=domain.step)
-    return distributions.CategoricalDistribution(domain.values)

@@ -7,13 +7,18 @@ from collections.abc import Set
 from typing import Any
 
 from study.section import Section
-from study.space.ablation_smoke import batch_sizes, shrink_ablation
+from study.space.ablation.designs import LEAST_FRACTIONAL
+from study.space.ablation.retune import LEAST_TRIALS
 from study.space.reading.yamlfile import KeyPath
 
 NUM_TRIALS = 3
 EPOCHS = 2  # two, so that ASHA has a rung to cut at
 TRAIN_IMAGES = 256
 BASE_IMAGES = 1024
+NUM_FACTORS = 2
+# What a smoke shrinks or replaces itself; a level of it could meet or cross the baseline's.
+_SHRUNK = {"epochs", "epoch_images", "warmup_epochs", "outlier_batch_size", "m_in", "m_out"}
+_SHRUNK |= {"base.epochs", "base.epoch_images", "base.warmup_epochs"}
 
 
 def shrink(plain: dict[str, Any], keep: Set[KeyPath], params: type[Section]) -> dict[str, Any]:
@@ -31,14 +36,14 @@ def shrink(plain: dict[str, Any], keep: Set[KeyPath], params: type[Section]) -> 
     train, search, tune = small["train"], small.get("search", {}), small["tune"]
     kept = {path[:2] for path in keep}
     if "ablate" in small:
-        shrink_ablation(small["ablate"], train, kept)
+        _shrink_ablation(small["ablate"], train, kept)
     elif ("tune", "num_trials") not in kept:
         tune["num_trials"] = min(tune["num_trials"], NUM_TRIALS)
     before = copy.deepcopy(search)
     _epochs(train, search, kept)
     trained = "lr" in params.model_fields
     sizes = _values("batch_size", train, search) if trained else [0]
-    most = max(sizes + batch_sizes(small.get("ablate", {})))
+    most = max(sizes + _batch_sizes(small.get("ablate", {})))
     if "epoch_images" in search and not kept & {("search", "epoch_images")}:
         least = max(TRAIN_IMAGES, most)
         search["epoch_images"] = {"int": [least, least + TRAIN_IMAGES]}
@@ -132,3 +137,57 @@ def _values(name: str, train: dict[str, Any], search: dict[str, Any]) -> list[in
         return [train[name]]
     kind = next(kind for kind in search[name] if kind not in ("step", "when"))
     return list(search[name][kind])
+
+
+def _shrink_ablation(ablate: dict[str, Any], train: dict[str, Any], keep: Set[KeyPath]) -> None:
+    """Keep the first seed and the first factors, in place; what the user set stays.
+
+    Args:
+        ablate: the section, as ``Ablation.plain`` gives it.
+        train: the section ``train``, for a factor where none is left.
+        keep: the first two parts of the paths that the user set.
+    """
+    if ("ablate", "seeds") not in keep:
+        ablate["seeds"] = ablate["seeds"][:1]
+        ablate.pop("stop", None)  # one seed is never looked at
+    if ("ablate", "retune") not in keep:
+        _shrink_retune(ablate)
+    if ("ablate", "factors") in keep:
+        return
+    wanted = LEAST_FRACTIONAL if ablate["design"] == "fractional_factorial" else NUM_FACTORS
+    small = {name: _first_level(name, levels) for name, levels in ablate["factors"].items()}
+    factors = {name: levels for name, levels in small.items() if levels}
+    ablate["factors"] = dict(list(factors.items())[:wanted]) or {"lr": [train["lr"] / 2]}
+    if not factors and ("ablate", "retune") not in keep:
+        ablate.pop("retune", None)  # it may well be of lr
+    if ablate["design"] == "fractional_factorial" and len(ablate["factors"]) < wanted:
+        ablate["design"] = "factorial"
+        del ablate["resolution"]
+
+
+def _shrink_retune(ablate: dict[str, Any]) -> None:
+    """The fewest tuning trials, over what the smoke does not shrink itself; none without any."""
+    retune = ablate.get("retune")
+    if retune is None:
+        return
+    search = {name: form for name, form in retune["search"].items() if name not in _SHRUNK}
+    ablate["retune"] = {**retune, "num_trials": LEAST_TRIALS, "search": search}
+    if not search:
+        del ablate["retune"]
+
+
+def _first_level(name: str, levels: dict[str, Any] | list[Any]) -> dict[str, Any] | list[Any]:
+    """The first level that sets nothing which the smoke shrinks; empty where all do."""
+    if isinstance(levels, list):
+        return [] if name in _SHRUNK else levels[:1]
+    kept = {level: one for level, one in levels.items() if not _SHRUNK & one.keys()}
+    return dict(list(kept.items())[:1])
+
+
+def _batch_sizes(ablate: dict[str, Any]) -> list[int]:
+    """Every batch size that a level sets."""
+    found = []
+    for name, levels in ablate.get("factors", {}).items():
+        each = [{name: value} for value in levels] if isinstance(levels, list) else levels.values()
+        found += [one["batch_size"] for one in each if "batch_size" in one]
+    return found

@@ -13,7 +13,7 @@ from study.records.ledger import Ledger, Record
 from study.scoring.objective import objective
 from study.space.ablation.retune import Retune
 from study.space.ablation.section import ARM, SEED, Ablation
-from study.space.points import absent, conditions, grid, is_under, suggested, to_optuna, values_of
+from study.space.points import absent, conditions, grid, is_under, suggested
 from study.space.study_spec import StudySpec
 from study.training.loop import Goal
 from study.training.trial import TrialSetting
@@ -85,12 +85,12 @@ def search_plan(setup: Setup) -> SearchPlan:
         grace_epochs=tune.grace_epochs,
         reduction_factor=tune.reduction_factor,
         checkpoint_rule=select.checkpoint,
-        distributions={name: to_optuna(one) for name, one in suggested(setup.spec).items()},
+        distributions={name: one.distribution() for name, one in suggested(setup.spec).items()},
         num_epochs=setup.num_epochs,
         remark=setup.spec.info.remark,
         grid=grid(setup.spec) if tune.searcher == "grid" else (),
         conditions=conditions(setup.spec),
-        max_epochs=max(values_of(setup.spec, "epochs")),
+        max_epochs=max(setup.spec.values_of("epochs")),
         population=tune.population,
         objectives=tuple(tune.objectives or ()),
         num_tuning=setup.spec.ablate.num_tuning if setup.spec.ablate else 0,

@@ -22,9 +22,12 @@ from study.losses.margins import MeasuredMargin, parse_margin, resolve_margin
 from study.recipes.registry import make_recipe
 from study.records.files import BASE
 from study.space.ablation.section import ARM
-from study.space.checks.detectors import check_detectors_on_data
-from study.space.checks.sets import check_outlier_weights
-from study.space.checks.together import check_against_base, check_against_data
+from study.space.checks.against import (
+    check_against_base,
+    check_against_data,
+    check_detectors_on_data,
+    check_outlier_weights,
+)
 from study.space.points import (
     absent,
     base_at,
@@ -34,7 +37,6 @@ from study.space.points import (
     is_under,
     point_with,
     substitute,
-    values_of,
 )
 from study.space.study_spec import StudySpec
 from study.training.assignment import Assignment
@@ -283,4 +285,4 @@ def _check_recipes(setup: Setup) -> None:
 
 def _temperatures(spec: StudySpec) -> list[float]:
     """The temperatures at which margins are measured: the fixed one, searched ends, or arms'."""
-    return [float(value) for value in values_of(spec, "temperature") if value is not None]
+    return [float(value) for value in spec.values_of("temperature") if value is not None]

@@ -57,6 +57,12 @@ class Factor:
     levels: tuple[Level, ...]
     named: bool
 
+    def path(self, level: Level, parameter: str) -> KeyPath:
+        """Where a level sets a parameter."""
+        if self.named:
+            return ("ablate", "factors", self.name, level.name, parameter)
+        return ("ablate", "factors", self.name, level.position)
+
     def plain(self) -> dict[str, Any] | list[Any]:
         """The form of the YAML."""
         if self.named:
@@ -93,13 +99,6 @@ def level_name(value: Any) -> str:
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
     return str(value)
-
-
-def level_path(factor: Factor, level: Level, parameter: str) -> KeyPath:
-    """Where a level sets a parameter."""
-    if factor.named:
-        return ("ablate", "factors", factor.name, level.name, parameter)
-    return ("ablate", "factors", factor.name, level.position)
 
 
 def num_arms(design: Design, factors: Sequence[Factor], resolution: Resolution = 3) -> int:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from study.space.ablation.designs import Arm, Design, Factor, Resolution, make_arms
+from study.space.ablation.designs import Arm, Design, Factor, Level, Resolution, make_arms
 from study.space.ablation.retune import Retune
 from study.space.ablation.stop import StopRule
+from study.space.reading.yamlfile import KeyPath
 
 ARM, SEED = "arm", "seed"  # the names under which a trial's point has them
 RETUNE = "retune"  # and, where arms are re-tuned, the number of the tuning point
 DEFAULT = "default"  # in its place: what `train` says
+_NETWORK = ("model.stem", "model.normalisation", "model.image_size")
 
 
 @dataclass(frozen=True)
@@ -83,20 +85,53 @@ class Ablation:
             return arm.settings
         return {**arm.settings, **self.retune.points[number]}
 
+    @property
+    def counted(self) -> str:
+        """How the number of trials comes about: ``4 x 3``, or ``4 x (3 + 8 tuning)``."""
+        runs = f"{len(self.seeds)}"
+        if self.retune is not None:
+            runs = f"({runs} + {self.retune.num_trials} tuning)"
+        return f"{len(self.arms)} x {runs}"
+
+    def levels(self) -> Iterator[tuple[Factor, Level]]:
+        """Every level with its factor."""
+        return ((factor, level) for factor in self.factors for level in factor.levels)
+
+    def set_at(self, parameter: str) -> list[tuple[Any, KeyPath]]:
+        """Every value that a level gives a parameter, and where it does."""
+        return [
+            (level.settings[parameter], factor.path(level, parameter))
+            for factor, level in self.levels()
+            if parameter in level.settings
+        ]
+
+    def of_base(self) -> list[tuple[KeyPath, str]]:
+        """Where levels change the base that their arms start from, and which parameter each does.
+
+        Of the network that is what a base has with the trials that start from it.
+        """
+        return [
+            (factor.path(level, name), name)
+            for factor, level in self.levels()
+            for name in level.settings
+            if name.startswith("base.") or name in _NETWORK
+        ]
+
     def values(self, parameter: str) -> list[Any]:
         """Every value that some level or tuning point gives a parameter, each once."""
-        levels = [level for factor in self.factors for level in factor.levels]
-        settings = [level.settings for level in levels]
+        settings = [level.settings for _, level in self.levels()]
         settings += [] if self.retune is None else self.retune.points
         found = [one[parameter] for one in settings if parameter in one]
         return [value for i, value in enumerate(found) if value not in found[:i]]
 
     def plain(self) -> dict[str, Any]:
         """The form of the YAML."""
-        only: dict[str, Any] = {} if self.resolution is None else {"resolution": self.resolution}
-        factors = {factor.name: factor.plain() for factor in self.factors}
-        if self.stop is not None:
-            only = {**only, "stop": self.stop.plain()}
-        if self.retune is not None:
-            only = {**only, "retune": self.retune.plain()}
-        return {"design": self.design, **only, "seeds": list(self.seeds), "factors": factors}
+        plain = {
+            "design": self.design,
+            "resolution": self.resolution,
+            "stop": None if self.stop is None else self.stop.model_dump(),
+            "retune": None if self.retune is None else self.retune.plain(),
+            "seeds": list(self.seeds),
+            "factors": {factor.name: factor.plain() for factor in self.factors},
+        }
+        return {key: value for key, value in plain.items() if value is not None}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from study.section import Section
 from study.space.ablation.designs import COMBINING, Design
-from study.space.reading.places import FaultList
+from study.space.reading.fields import read_section
+from study.space.reading.places import FaultList, nearest
+from study.space.reading.sections import Told
 from study.space.reading.yamlfile import KeyPath
 
 LEAST_SEEDS = 3  # pairs at the first look: of two, one degree of freedom tells nothing
@@ -16,8 +19,7 @@ _PATH: KeyPath = ("ablate", "stop")
 _FORM = "stop: {alpha: 0.05, min_seeds: 3, margin: 0.01}"
 
 
-@dataclass(frozen=True)
-class StopRule:
+class StopRule(Section):
     """When an arm is clearly worse than the baseline.
 
     After each seed from ``min_seeds`` on, but the last, one look: an arm ends where the lower
@@ -33,13 +35,27 @@ class StopRule:
         margin: difference that does not matter, a fraction as the metric.
     """
 
-    alpha: float = 0.05
-    min_seeds: int = LEAST_SEEDS
-    margin: float = 0.0
-
-    def plain(self) -> dict[str, Any]:
-        """The form of the YAML."""
-        return asdict(self)
+    alpha: Annotated[
+        float,
+        Told(
+            "the error of stopping an arm that is no worse lies above 0 and below 0.5",
+            "Write alpha: 0.05.",
+        ),
+    ] = Field(default=0.05, gt=0, lt=0.5)
+    min_seeds: Annotated[
+        int,
+        Told(
+            f"the first look is after {LEAST_SEEDS} seeds or more: fewer tell no spread",
+            f"Write min_seeds: {LEAST_SEEDS}.",
+        ),
+    ] = Field(default=LEAST_SEEDS, ge=LEAST_SEEDS)
+    margin: Annotated[
+        float,
+        Told(
+            "a margin is a fraction in [0, 1), as the metric is",
+            "Write margin: 0.01 for one point.",
+        ),
+    ] = Field(default=0.0, ge=0, lt=1)
 
     def num_looks(self, num_seeds: int) -> int:
         """Looks at an ablation of so many seeds; none after the last, which would save nothing."""
@@ -92,39 +108,14 @@ def read_stop(
     if not isinstance(raw, dict):
         faults.add(_PATH, "the rule is a mapping of keys, or null", f"Write {_FORM}.", raw)
         return None
-    before = len(faults.faults)
-    faults.add_unknown(_PATH, raw, tuple(StopRule().plain()))
-    _check_numbers(raw, faults)
+    stop = read_section(StopRule, raw, _PATH, faults, nearest)
     if design in COMBINING:
         rule = f"design {design} compares arms with each other, not with the baseline alone"
         way_out = "Take it out: an arm that ends would take the pairs of others with it."
         faults.add(_PATH, rule, way_out, raw)
-    if len(faults.faults) > before:
-        return None
-    stop = StopRule(**raw)
-    if num_seeds and not stop.num_looks(num_seeds):
-        rule = (
-            f"this can stop nothing: the first look is after {stop.min_seeds} seeds, and there "
-            f"{'is' if num_seeds == 1 else 'are'} {num_seeds}"
-        )
+    elif num_seeds and not stop.num_looks(num_seeds) and not faults.under(_PATH):
+        are = "is" if num_seeds == 1 else "are"
+        rule = f"this can stop nothing: the first look is after {stop.min_seeds} seeds, and there"
         way_out = f"List {stop.min_seeds + 1} seeds or more in ablate.seeds, or take it out."
-        faults.add(_PATH, rule, way_out, raw)
-        return None
-    return stop
-
-
-def _check_numbers(raw: Mapping[str, Any], faults: FaultList) -> None:
-    alpha, seeds, margin = (raw.get(key, one) for key, one in StopRule().plain().items())
-    if not _is_number(alpha) or not 0 < alpha < 0.5:
-        rule = "the error of stopping an arm that is no worse lies above 0 and below 0.5"
-        faults.add((*_PATH, "alpha"), rule, "Write alpha: 0.05.", alpha)
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < LEAST_SEEDS:
-        rule = f"the first look is after {LEAST_SEEDS} seeds or more: fewer tell no spread"
-        faults.add((*_PATH, "min_seeds"), rule, f"Write min_seeds: {LEAST_SEEDS}.", seeds)
-    if not _is_number(margin) or not 0 <= margin < 1:
-        rule = "a margin is a fraction in [0, 1), as the metric is"
-        faults.add((*_PATH, "margin"), rule, "Write margin: 0.01 for one point.", margin)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        faults.add(_PATH, f"{rule} {are} {num_seeds}", way_out, raw)
+    return None if faults.under(_PATH) else stop

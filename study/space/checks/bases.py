@@ -1,111 +1,105 @@
-"""Whether a study trains a base model, and of which backbone."""
+"""What trials start from, and the base that a study trains."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from study.recipes.catalog import RecipeInfo
-from study.space.ablation.designs import level_path
-from study.space.ablation.section import Ablation
-from study.space.reading.places import FaultList
-from study.space.reading.sections import ModelSection
-from study.space.reading.yamlfile import KeyPath
-from study.space.search.domains import MarginSearch
-from study.space.search.search import Search
+from study.models.names import BACKBONES, PRETRAINED
+from study.space.checks.case import Case, Check, is_file
+from study.space.reading.places import Problem, nearest
 
+_INITS = ("random", "base", "imagenet")
 _BACKBONE = "model.backbone"
-# What a base has with the trials that start from it.
-_NETWORK = ("model.stem", "model.normalisation", "model.image_size")
+_OWN_FLOOR = "Write {id_accuracy: {at_least: 0.9}}; at_least: 0 lets everything through."
 
 
-def sets_base(ablate: Ablation | None) -> list[tuple[KeyPath, str]]:
-    """Where levels change the base that their arms start from, and which parameter each does."""
-    return [
-        (level_path(factor, level, name), name)
-        for factor in (ablate.factors if ablate else ())
-        for level in factor.levels
-        for name in level.settings
-        if name.startswith("base.") or name in _NETWORK
-    ]
-
-
-def check_bases(
-    values: Mapping[str, dict[str, Any]],
-    ablate: Ablation | None,
-    faults: FaultList,
-    *,
-    own_base: bool,
-) -> None:
-    """Arms have bases of their own only where the study trains them, and then no one floor."""
-    places = sets_base(ablate)
-    for path, name in places if not own_base else ():
-        rule = f"{name} is of the base that trials start from, and this study trains none"
-        faults.add(path, rule, "Set model.init: base, or take the level out.")
-    floor = values["select"].get("floor")
-    if own_base and places and floor is not None and floor.kind == "below_base":
-        rule = "below_base needs one base as its reference, and these arms start from several"
-        way_out = "Write {id_accuracy: {at_least: 0.9}}; at_least: 0 lets everything through."
-        faults.add(("select", "floor"), rule, way_out, floor.plain())
-
-
-def trains_base(
-    values: Mapping[str, Mapping[str, Any]],
-    info: RecipeInfo,
-    search: Mapping[str, Search],
-    ablate: Ablation | None,
-) -> bool:
-    """Whether some trial starts from a base of the study's own, or looks at it.
-
-    Args:
-        values: good values by section, ``model.init`` among them.
-        info: the recipe.
-        search: the searched parameters.
-        ablate: the ablation; None where parameters are searched.
-    """
-    if info.base == "none":
-        return False
-    if values["model"]["init"] == "base":
-        return True
-    if info.base != "optional" or info.base_parameter not in info.params.model_fields:
-        return False
-    return "base" in _possible(info.base_parameter, values, info, search, ablate)
-
-
-def _possible(
-    name: str,
-    values: Mapping[str, Mapping[str, Any]],
-    info: RecipeInfo,
-    search: Mapping[str, Search],
-    ablate: Ablation | None,
-) -> list[Any]:
-    """Values that a parameter of ``train`` can have in the study's trials."""
-    searched = search.get(name)
-    if searched is not None and not isinstance(searched, MarginSearch):
-        return list(searched.ends())
-    fixed = values["train"].get(name, info.params.model_fields[name].default)
-    return [fixed, *(ablate.values(name) if ablate else [])]
-
-
-def check_backbone(
-    values: Mapping[str, dict[str, Any]],
-    search: Mapping[str, Search],
-    ablate: Ablation | None,
-    faults: FaultList,
-) -> None:
+def backbone_of_the_base(case: Case) -> Iterator[Problem]:
     """The base that the study trains has its trials' backbone, or one of its own."""
-    model, base = values["model"], values["base"]
-    varied = _BACKBONE in search or bool(ablate and ablate.values(_BACKBONE))
-    own = model.get("backbone", ModelSection.model_fields["backbone"].default)
-    if varied and model["init"] == "base":
+    spec = case.spec
+    if case.init_faulty or not spec.trains_base:
+        return
+    starts, own = spec.model.init == "base", spec.own_base.backbone
+    varied = _BACKBONE in spec.search or bool(spec.ablate and spec.ablate.values(_BACKBONE))
+    if varied and starts:
         rule = "one base serves all trials, so trials that start from it have its backbone"
         way_out = "Set model.init: random, or vary something else."
-        path = ("search", _BACKBONE) if _BACKBONE in search else ("ablate", "factors")
-        faults.add(path, rule, way_out)
-    elif varied and base.get("backbone") is None:
+        path = ("search", _BACKBONE) if _BACKBONE in spec.search else ("ablate", "factors")
+        yield Problem(path, rule, way_out)
+    elif varied and own is None:
         rule = "with model.backbone varied the base needs a backbone of its own"
-        faults.add(("base", "backbone"), rule, "Add backbone: resnet20 to `base`.")
-    elif base.get("backbone") not in (None, own) and model["init"] == "base":
-        rule = f"trials that start from the base have its backbone, and theirs is {own}"
+        yield Problem(("base", "backbone"), rule, "Add backbone: resnet20 to `base`.")
+    elif own not in (None, spec.model.backbone) and starts:
+        theirs = spec.model.backbone
+        rule = f"trials that start from the base have its backbone, and theirs is {theirs}"
         way_out = "Take it out, or set model.init: random."
-        faults.add(("base", "backbone"), rule, way_out, base["backbone"])
+        yield Problem(("base", "backbone"), rule, way_out, own)
+
+
+def bases_of_arms(case: Case) -> Iterator[Problem]:
+    """Arms have bases of their own only where the study trains them, and then no one floor."""
+    spec = case.spec
+    if case.init_faulty:
+        return
+    places = spec.ablate.of_base() if spec.ablate else []
+    for path, name in places if not spec.trains_base else ():
+        rule = f"{name} is of the base that trials start from, and this study trains none"
+        yield Problem(path, rule, "Set model.init: base, or take the level out.")
+    floor = spec.select.floor
+    if spec.trains_base and places and floor is not None and floor.kind == "below_base":
+        rule = "below_base needs one base as its reference, and these arms start from several"
+        yield Problem(("select", "floor"), rule, _OWN_FLOOR, floor.plain())
+
+
+def init(case: Case) -> Iterator[Problem]:
+    """What trials start from must be there, and be of use to the recipe."""
+    given, path = case.spec.model.init, ("model", "init")
+    if given == "base" and case.info.base == "none":
+        rule = f"recipe {case.info.name} trains no base to start from"
+        yield Problem(path, rule, "Write random, or the path of a weights file.", given)
+    elif given not in _INITS and case.check_paths and not is_file(given):
+        rule = f"must be {', '.join(_INITS)}, or the path of a weights file, and there is no "
+        yield Problem(path, f"{rule}such file", nearest(given, _INITS), given)
+
+
+def effect(case: Case) -> Iterator[Problem]:
+    """The section ``base`` must have an effect."""
+    if "base" in case.sections and not case.own_base:
+        reason = "the recipe has no base" if case.info.base == "none" else "no trial uses one"
+        way_out = "Take the section out, or set model.init: base with a recipe that has a base."
+        yield Problem(("base",), f"the section has no effect here: {reason}", way_out)
+
+
+def init_of_the_base(case: Case) -> Iterator[Problem]:
+    """What the base's training starts from must be there."""
+    given, path = case.spec.own_base.init, ("base", "init")
+    backbone = case.spec.own_base.backbone or case.spec.model.backbone
+    if not case.own_base or given == "random":
+        return
+    if given == "imagenet":
+        if backbone in BACKBONES and backbone not in PRETRAINED:
+            rule, way_out = no_imagenet_weights(backbone)
+            yield Problem(path, rule, way_out, given, (_BACKBONE,))
+    elif case.check_paths and not is_file(given):
+        rule = "must be random, imagenet, or the path of a weights file, and there is no such file"
+        yield Problem(path, rule, nearest(given, ("random", "imagenet")), given)
+
+
+def network_of_the_base(case: Case) -> Iterator[Problem]:
+    """A backbone that there is, and a dropout of its own where that is searched."""
+    own = case.spec.own_base
+    if own.backbone not in (None, *BACKBONES):
+        hint = nearest(str(own.backbone), BACKBONES)
+        yield Problem(("base", "backbone"), "no backbone has this name", hint, own.backbone)
+    if case.own_base and "model.dropout" in case.spec.search and own.dropout is None:
+        rule = "one base serves all trials, so with model.dropout searched it needs its own"
+        yield Problem(("base", "dropout"), rule, "Add dropout: 0.0 to `base`.")
+
+
+def no_imagenet_weights(names: str) -> tuple[str, str]:
+    """Rule and way out for backbones that ImageNet's weights are not there for."""
+    return f"{names} has no ImageNet weights", f"These have them: {', '.join(PRETRAINED)}."
+
+
+BEFORE_THE_MODEL: tuple[Check, ...] = (backbone_of_the_base, bases_of_arms)
+AFTER_THE_MODEL: tuple[Check, ...] = (init, effect, init_of_the_base, network_of_the_base)
+"""``init`` comes first: where it has a fault nobody knows whether there is a base."""

@@ -13,80 +13,47 @@ from study.detectors.catalog import (
     size_faults,
     told_of,
 )
-from study.errors import BadInput
-from study.models.names import NUM_FEATURES
 from study.recipes.detector_params import DETECTOR_IMAGES, given
-from study.space.checks.arms import each_arm
-from study.space.reading.places import FaultList
-from study.space.search.domains import Domain
-from study.space.search.search import Search
+from study.space.reading.places import Problem
 from study.space.study_spec import StudySpec
 
-Sizes = Mapping[str, int | None]
 _WAY_OUT = "Lower it, or take the detector out of train.detectors."
 
 
-def check_detectors(
-    train: Mapping[str, Any], search: Mapping[str, Search], sizes: Sizes, faults: FaultList
-) -> None:
-    """Every detector of a section ``train`` over the whole ranges of its searched parameters.
+def too_large(spec: StudySpec, sizes: Mapping[str, int | None]) -> Iterator[Problem]:
+    """What is too large, of every detector, over the whole ranges of its searched parameters.
 
     Args:
-        train: good values; without the key ``detectors`` there is nothing to check.
-        search: the searched parameters.
+        spec: the study.
         sizes: what is known of ``num_features``, ``num_train`` and ``num_classes``.
-        faults: takes every fault, at the parameter that is too large.
     """
-    num_train = sizes.get("num_train")
-    most = train.get("detector_images", DETECTOR_IMAGES)
+    num_train, most = sizes.get("num_train"), spec.train.get("detector_images", DETECTOR_IMAGES)
     if num_train is not None and most is not None:
         sizes = {**sizes, "num_train": min(num_train, most)}
-    for name in train.get("detectors", ()):
-        corners = _corners(name, train, search)
-        for key, rule in sorted({fault for corner in corners for fault in _told(corner, sizes)}):
+    for name in spec.train.get("detectors", ()):
+        told = {fault for params in _corners(name, spec) for fault in _told(name, params, sizes)}
+        for key, rule in sorted(told):
             field = f"{name}_{key}"
-            if field in search or field in train:
-                faults.add(("search" if field in search else "train", field), rule, _WAY_OUT)
+            if field in spec.search or field in spec.params.model_fields_set:
+                path, text = spec.path_of(field), rule
             else:
-                faults.add(("train", "detectors"), told_of(name, key, rule), _WAY_OUT)
+                path, text = ("train", "detectors"), told_of(name, key, rule)
+            yield Problem(path, text, _WAY_OUT, about=("model.backbone", field))
 
 
-def check_detectors_on_data(spec: StudySpec, num_train: int, num_classes: int) -> None:
-    """The same once the sizes of the data are known.
-
-    Raises:
-        BadInput: with every parameter that is too large for the data.
-    """
-    faults = FaultList(spec.places)
-
-    def check(values: Mapping[str, Mapping[str, Any]], into: FaultList) -> None:
-        width = NUM_FEATURES.get(str(values["model"].get("backbone")))
-        sizes = {"num_train": num_train, "num_classes": num_classes, "num_features": width}
-        check_detectors(values["train"], spec.search, sizes, into)
-
-    values = {"train": spec.train, "model": spec.model.model_dump()}
-    check(values, faults)
-    if spec.ablate is not None:
-        each_arm(spec.ablate, values, faults, check)
-    if faults.faults:
-        raise BadInput(faults.faults)
-
-
-def _corners(
-    name: str, train: Mapping[str, Any], search: Mapping[str, Search]
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _corners(name: str, spec: StudySpec) -> Iterator[dict[str, Any]]:
     """A detector's parameters at the ends of what is searched of them."""
-    ends: dict[str, list[Any]] = {key: [value] for key, value in given(train, name).items()}
+    ends: dict[str, list[Any]] = {key: [value] for key, value in given(spec.train, name).items()}
     for key in CATALOG[name].parameters:
-        domain = search.get(f"{name}_{key}")
-        if isinstance(domain, Domain):
+        if (domain := spec.search.get(f"{name}_{key}")) is not None:
             ends[key] = list(domain.ends())
     for values in product(*ends.values()):
-        yield name, dict(zip(ends, values, strict=True))
+        yield dict(zip(ends, values, strict=True))
 
 
-def _told(corner: tuple[str, dict[str, Any]], sizes: Sizes) -> list[tuple[str, str]]:
+def _told(
+    name: str, params: Mapping[str, Any], sizes: Mapping[str, int | None]
+) -> list[tuple[str, str]]:
     """Parameters, empty for the detector itself, with the rules that they break."""
-    name, params = corner
     wrong = [*parameter_faults(name, params)]
     return wrong or [*size_faults(name, check_parameters(name, params), sizes)]

@@ -7,142 +7,112 @@ objective. That is told in the docstring of ``TuneSection`` and refused only whe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from study.space.reading.places import FaultList, nearest
-from study.space.reading.sections import SelectSection, TuneSection
+from study.space.checks.case import Case, Check
+from study.space.checks.selection import SELECTABLE, nearest_metric
+from study.space.reading.places import Problem
+from study.space.reading.sections import TuneSection
 from study.space.search.conditions import num_points
-from study.space.search.domains import MAX_GRID, Choice, MarginSearch
-from study.space.search.search import Search
+from study.space.search.domains import MAX_GRID, Choice
 
 NAMES = {"asha": "ASHA", "hyperband": "Hyperband", "median": "median stopping"}
-_NONE = "Take it out."
+_UNUSED = {"none": ("grace_epochs", "reduction_factor"), "median": ("reduction_factor",)}
 
 
-def check_tune_section(
-    data: Mapping[str, Any],
-    values: Mapping[str, Mapping[str, Any]],
-    search: Mapping[str, Search],
-    selectable: Sequence[str],
-    faults: FaultList,
-) -> None:
-    """Settings without effect, searchers that cannot serve the space, grids that do not fit.
-
-    Args:
-        data: the space as read.
-        values: good values by section.
-        search: the searched parameters.
-        selectable: metrics that can be an objective.
-        faults: takes every fault.
-    """
-    given = values["tune"]
-    _without_effect(given, faults)
-    if given.get("objectives") is not None:
-        _objectives(data, values, selectable, faults)
-    if given.get("searcher") == "cmaes":
-        _cmaes(search, faults)
-    if given.get("searcher") == "grid":
-        _grid(given, search, faults)
+def _without_effect(case: Case) -> Iterator[Problem]:
+    tune = case.spec.tune
+    for key in _UNUSED.get(tune.scheduler, ()):
+        if (value := getattr(tune, key)) != TuneSection.model_fields[key].default:
+            rule = f"has no effect with scheduler: {tune.scheduler}"
+            yield Problem(("tune", key), rule, "Take it out.", value)
+    default = TuneSection.model_fields["population"].default
+    if tune.population != default and tune.searcher != "nsga2":
+        rule, way_out = "has no effect without searcher: nsga2", "Take it out, or choose nsga2."
+        yield Problem(("tune", "population"), rule, way_out, tune.population)
 
 
-def check_epochs(tune: TuneSection, least: int, most: int, faults: FaultList) -> None:
-    """The trial scheduler against the epochs of trials, from ``least`` to ``most``."""
-    if tune.scheduler == "none":
+def _objectives(case: Case) -> Iterator[Problem]:
+    tune, path, metric = case.spec.tune, ("tune", "objectives"), case.spec.select.metric
+    if tune.objectives is None:
         return
-    name, grace = NAMES[tune.scheduler], tune.grace_epochs
-    if grace > least:
-        text = f"{name}'s grace must not exceed the epochs of a trial ({least})"
-        faults.add(("tune", "grace_epochs"), text, "Lower it.", grace)
-    elif tune.scheduler == "hyperband" and grace * tune.reduction_factor > most:
-        rule = (
-            f"Hyperband has one bracket where grace_epochs x reduction_factor is above the epochs "
-            f"of a trial ({most}), and is ASHA then"
-        )
-        way_out = "Lower reduction_factor or grace_epochs, raise epochs, or write scheduler: asha."
-        faults.add(("tune", "scheduler"), rule, way_out, tune.scheduler)
-
-
-def _without_effect(given: Mapping[str, Any], faults: FaultList) -> None:
-    scheduler = given.get("scheduler", "asha")
-    unused = {"none": ("grace_epochs", "reduction_factor"), "median": ("reduction_factor",)}
-    for key in unused.get(scheduler, ()):
-        if given.get(key, _default(key)) != _default(key):
-            rule = f"has no effect with scheduler: {scheduler}"
-            faults.add(("tune", key), rule, _NONE, given[key])
-    population = given.get("population", _default("population"))
-    if population != _default("population") and given.get("searcher", "tpe") != "nsga2":
-        rule = "has no effect without searcher: nsga2"
-        faults.add(("tune", "population"), rule, f"{_NONE[:-1]}, or choose nsga2.", population)
-
-
-def _default(key: str) -> Any:
-    return TuneSection.model_fields[key].default
-
-
-def _objectives(
-    data: Mapping[str, Any],
-    values: Mapping[str, Mapping[str, Any]],
-    selectable: Sequence[str],
-    faults: FaultList,
-) -> None:
-    given = values["tune"]
-    objectives, path = given["objectives"], ("tune", "objectives")
-    if "ablate" in data:
+    if "ablate" in case.sections:
         rule = "an ablation follows no objective: it runs every arm at every seed"
-        faults.add(path, rule, _NONE, objectives)
+        yield Problem(path, rule, "Take it out.", tune.objectives)
         return
-    for i, metric in enumerate(objectives):
-        if metric not in selectable:
-            near = metric if metric.startswith("val/") else f"val/{metric}"
+    for i, name in enumerate(tune.objectives):
+        if name not in SELECTABLE:
             rule = "no metric to search by has this name"
-            faults.add((*path, i), rule, nearest(near, selectable), metric)
+            yield Problem((*path, i), rule, nearest_metric(name), name)
             return
-    metric = values["select"].get("metric", SelectSection.model_fields["metric"].default)
-    if metric in selectable and metric not in objectives:
+    if metric in SELECTABLE and metric not in tune.objectives:
         rule = f"select.metric ({metric}) must be among the objectives, or nothing searches for it"
-        faults.add(path, rule, f"Add {metric}, or select by one of them.", objectives)
-    if given.get("scheduler", "none") != "none":
+        yield Problem(path, rule, f"Add {metric}, or select by one of them.", tune.objectives)
+    if tune.scheduler != "none":
         rule = (
             "with several objectives no trial is stopped early: none of them alone says which "
             "trial is the worse"
         )
         way_out = "Write scheduler: none, or take `objectives` out."
-        faults.add(("tune", "scheduler"), rule, way_out, given["scheduler"])
-    if given.get("searcher") == "cmaes":
-        rule = "CMA-ES follows one objective"
+        yield Problem(("tune", "scheduler"), rule, way_out, tune.scheduler)
+    if tune.searcher == "cmaes":
         way_out = "Write searcher: nsga2, tpe or gp, or take `objectives` out."
-        faults.add(("tune", "searcher"), rule, way_out, "cmaes")
+        yield Problem(("tune", "searcher"), "CMA-ES follows one objective", way_out, "cmaes")
 
 
-def _cmaes(search: Mapping[str, Search], faults: FaultList) -> None:
-    domains = {
-        n: one.domain if isinstance(one, MarginSearch) else one for n, one in search.items()
-    }
-    numbers = [n for n, one in domains.items() if not isinstance(one, Choice)]
-    if search and not any(search[name].when is None for name in numbers):
+def _cmaes(case: Case) -> Iterator[Problem]:
+    search = case.spec.search
+    ranges = [one for one in search.values() if not isinstance(one.domain, Choice)]
+    if case.spec.tune.searcher == "cmaes" and search and all(one.when for one in ranges):
         rule = "CMA-ES needs a parameter that is searched over a range in every trial"
         way_out = "Search one by uniform, loguniform or int, or write searcher: tpe."
-        faults.add(("tune", "searcher"), rule, way_out, "cmaes")
+        yield Problem(("tune", "searcher"), rule, way_out, "cmaes")
 
 
-def _grid(given: Mapping[str, Any], search: Mapping[str, Search], faults: FaultList) -> None:
+def _grid(case: Case) -> Iterator[Problem]:
+    search, tune = case.spec.search, case.spec.tune
+    if tune.searcher != "grid" or not search:
+        return
     values: dict[str, Sequence[Any]] = {}
     for name, entry in search.items():
-        domain = entry.domain if isinstance(entry, MarginSearch) else entry
-        count = domain.count()
+        count = entry.domain.count()
         if count is None:
             rule = "a grid needs countable values, and this domain is continuous"
             way_out = "Add a step to uniform, write a choice, or use searcher: random."
-            faults.add(("search", name), rule, way_out, entry.plain())
+            yield Problem(("search", name), rule, way_out, entry.plain())
             return
-        values[name] = domain.values if isinstance(domain, Choice) else range(count)
+        values[name] = entry.ends() if isinstance(entry.domain, Choice) else range(count)
     conditions = {name: one.when for name, one in search.items() if one.when is not None}
     total = num_points(values, conditions, MAX_GRID)
-    num_trials = given.get("num_trials", _default("num_trials"))
     if total > MAX_GRID:
         rule = f"a grid of {total:,} points is beyond {MAX_GRID:,}"
-        faults.add(("search",), rule, "Search less, in larger steps, or use searcher: random.")
-    elif search and num_trials > total:
+        way_out = "Search less, in larger steps, or use searcher: random."
+        yield Problem(("search",), rule, way_out)
+    elif tune.num_trials > total:
         rule = f"the grid has {total} points, so there are at most {total} trials"
-        faults.add(("tune", "num_trials"), rule, f"Write {total}.", num_trials)
+        yield Problem(("tune", "num_trials"), rule, f"Write {total}.", tune.num_trials)
+
+
+def epochs(case: Case) -> Iterator[Problem]:
+    """The trial scheduler against the epochs of trials."""
+    tune = case.spec.tune
+    names = ("scheduler", "grace_epochs", "reduction_factor")
+    faulty = case.faulty("tune", names) or case.faulty("train", ("epochs",))
+    if faulty or tune.scheduler == "none":
+        return
+    each = [int(value) for value in case.spec.own_values("epochs")]
+    name, grace = NAMES[tune.scheduler], tune.grace_epochs
+    if grace > min(each):
+        rule = f"{name}'s grace must not exceed the epochs of a trial ({min(each)})"
+        yield Problem(("tune", "grace_epochs"), rule, "Lower it.", grace, ("epochs",))
+    elif tune.scheduler == "hyperband" and grace * tune.reduction_factor > max(each):
+        rule = (
+            f"Hyperband has one bracket where grace_epochs x reduction_factor is above the epochs "
+            f"of a trial ({max(each)}), and is ASHA then"
+        )
+        way_out = "Lower reduction_factor or grace_epochs, raise epochs, or write scheduler: asha."
+        yield Problem(("tune", "scheduler"), rule, way_out, tune.scheduler, ("epochs",))
+
+
+CHECKS: tuple[Check, ...] = (_without_effect, _objectives, _cmaes, _grid)

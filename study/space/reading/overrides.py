@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from study.errors import BadInput, Fault
-from study.space.reading.places import FaultList
+from study.space.reading.places import FaultList, Wrong, wrong
 from study.space.reading.yamlfile import KeyPath, dotted, parse
 
 SET = "--set"
@@ -55,18 +55,24 @@ def apply_overrides(
         if override is None:
             continue
         path = _path(override.key)
-        if path in done:
-            rule = "the same key is set twice"
-            fault = Fault(override.option, override.key, rule, "Keep one.", override.value)
-            faults.faults.append(fault)
-        elif undone := min((one for one in done if one[: len(path)] == path), default=()):
-            rule = f"this would undo {dotted(undone)}, which is set before it"
-            way_out = "Give it first, or take one of the two out."
+        try:
+            _check_order(path, done)
+            _lay(data, path, override, faults)
+        except Wrong as error:
+            rule, way_out = error.problems[0].rule, error.problems[0].way_out
             fault = Fault(override.option, override.key, rule, way_out, override.value)
             faults.faults.append(fault)
-        elif _lay(data, path, override, faults):
+        else:
             done.add(path)
     return done
+
+
+def _check_order(path: KeyPath, done: set[KeyPath]) -> None:
+    if path in done:
+        raise wrong("the same key is set twice", "Keep one.")
+    if undone := min((one for one in done if one[: len(path)] == path), default=()):
+        rule = f"this would undo {dotted(undone)}, which is set before it"
+        raise wrong(rule, "Give it first, or take one of the two out.")
 
 
 def _parse(text: str, faults: FaultList) -> Override | None:
@@ -79,14 +85,14 @@ def _parse(text: str, faults: FaultList) -> Override | None:
     try:
         document = parse(value, SET)
     except BadInput as bad:
-        faults.faults.extend(
-            Fault(SET, key, fault.rule, fault.way_out, value) for fault in bad.faults
-        )
-        return None
-    for fault in document.faults:
-        inner = f"{key}.{fault.key}" if fault.key else key
-        faults.faults.append(Fault(SET, inner, fault.rule, fault.way_out, fault.value))
-    return None if document.faults else Override(key, document.value)
+        found = [replace(fault, key=key, value=value, line=None) for fault in bad.faults]
+    else:
+        found = [
+            replace(fault, key=f"{key}.{fault.key}" if fault.key else key, line=None)
+            for fault in document.faults
+        ]
+    faults.faults.extend(found)
+    return None if found else Override(key, document.value)
 
 
 def _path(key: str) -> KeyPath:
@@ -100,7 +106,7 @@ def _path(key: str) -> KeyPath:
     return tuple(parts)
 
 
-def _lay(data: dict[str, Any], path: KeyPath, override: Override, faults: FaultList) -> bool:
+def _lay(data: dict[str, Any], path: KeyPath, override: Override, faults: FaultList) -> None:
     *above, last = (str(part) for part in path)
     inner = data
     for depth, part in enumerate(above, start=1):
@@ -109,23 +115,17 @@ def _lay(data: dict[str, Any], path: KeyPath, override: Override, faults: FaultL
         below = inner.setdefault(part, {})
         if not isinstance(below, dict):
             rule = f"{dotted(path[:depth])} is no mapping, so nothing below it can be set"
-            way_out = f"Set the whole: --set {dotted(path[:depth])}=..."
-            fault = Fault(override.option, override.key, rule, way_out, override.value)
-            faults.faults.append(fault)
-            return False
+            raise wrong(rule, f"Set the whole: --set {dotted(path[:depth])}=...")
         inner = below
     if path[:-1] in _TAKEN_OUT and override.value is None:
-        if last in inner:
-            del inner[last]
-            return True
-        rule, known = _TAKEN_OUT[path[:-1]]
-        way_out = f"{known}: {', '.join(inner) or 'none'}."
-        faults.faults.append(Fault(override.option, override.key, rule, way_out, None))
-        return False
+        if last not in inner:
+            rule, known = _TAKEN_OUT[path[:-1]]
+            raise wrong(rule, f"{known}: {', '.join(inner) or 'none'}.")
+        del inner[last]
+        return
     inner[last] = override.value
     _forget(faults, path)
     faults.places.options[path] = override.option
-    return True
 
 
 def _forget(faults: FaultList, path: KeyPath) -> None:

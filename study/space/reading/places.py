@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
-from study.errors import Fault
+from study.errors import BadInput, Fault
 from study.space.reading.yamlfile import KeyPath, dotted
 
-_NOTHING = object()
+NOTHING = object()
+"""No value to tell."""
 
 
 @dataclass
@@ -39,6 +40,69 @@ class Places:
         return self.file, None
 
 
+class Problem(NamedTuple):
+    """What is wrong at a path of keys; with its place it is a fault.
+
+    Attributes:
+        path: where, from the top of the space, or from where a `Wrong` is gathered.
+        rule: what must hold.
+        way_out: what to do about it.
+        value: the offending value; left out where there is none.
+        about: parameters beside the one at ``path`` that the rule is about.
+    """
+
+    path: KeyPath
+    rule: str
+    way_out: str
+    value: Any = NOTHING
+    about: tuple[str, ...] = ()
+
+
+class Wrong(Exception):
+    """A form that cannot be read, with its problems; their paths are relative to the form."""
+
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = problems
+        super().__init__(*problems)
+
+
+def wrong(rule: str, way_out: str, value: Any = NOTHING, at: KeyPath = ()) -> Wrong:
+    """The error of one problem."""
+    return Wrong(Problem(at, rule, way_out, value))
+
+
+def given_problem(raw: Mapping[str, Any], key: str, rule: str, way_out: str) -> Problem:
+    """The problem of a key, with its value where the key is there."""
+    return Problem((key,), rule, way_out, raw.get(key, NOTHING))
+
+
+def unknown_keys(raw: Mapping[str, Any], known: Sequence[str], name: str) -> Iterator[Problem]:
+    """Each key of the mapping ``name`` that is none of the known ones."""
+    for key, value in raw.items():
+        if key not in known:
+            yield Problem((key,), f"`{name}` has no such key", nearest(key, known), value)
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    """Whether it is a whole number; true is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class _Gathering:
+    faults: FaultList
+    path: KeyPath
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """Take what was raised, if it is a `Wrong`."""
+        if isinstance(error, Wrong):
+            self.faults.take(error.problems, self.path)
+        return isinstance(error, Wrong)
+
+
 @dataclass
 class FaultList:
     """Gathers every fault of a space before anything stops.
@@ -53,41 +117,58 @@ class FaultList:
     faults: list[Fault] = field(default_factory=list)
     misread: set[str] = field(default_factory=set)
 
-    def add(self, path: KeyPath, rule: str, way_out: str, value: Any = _NOTHING) -> None:
+    def add(self, path: KeyPath, rule: str, way_out: str, value: Any = NOTHING) -> None:
         """One more fault at ``path``."""
         if dotted(path) in self.misread:
             return
         place, line = self.places.of(path)
-        extra = {} if value is _NOTHING else {"value": value}
+        extra = {} if value is NOTHING else {"value": value}
         self.faults.append(Fault(place, dotted(path), rule, way_out, line=line, **extra))
 
-    def add_unknown(self, path: KeyPath, raw: Mapping[str, Any], known: Sequence[str]) -> None:
-        """A fault for each key of the section at ``path`` that is none of the known ones."""
-        for key, value in raw.items():
-            if key not in known:
-                rule = f"`{path[-1]}` has no such key"
-                self.add((*path, key), rule, nearest(key, known), value)
+    def take(self, problems: Iterable[Problem], under: KeyPath = ()) -> None:
+        """A fault for each problem; ``under`` is where their paths begin."""
+        for path, rule, way_out, value, _ in problems:
+            self.add((*under, *path), rule, way_out, value)
 
-    def under(self, path: KeyPath) -> bool:
-        """Whether a fault is told at ``path`` or below it."""
-        key = dotted(path)
-        return any(f.key == key or f.key.startswith((f"{key}.", f"{key}[")) for f in self.faults)
+    def stop(self) -> None:
+        """Stop where there is a fault: `BadInput` with all of them, in the order of lines."""
+        if self.faults:
+            order = sorted(self.faults, key=lambda fault: (fault.line is None, fault.line or 0))
+            raise BadInput(list({str(fault): fault for fault in order}.values()))
+
+    def gathering(self, path: KeyPath) -> _Gathering:
+        """A block: the problems of what is `Wrong` in it are taken, at ``path``, and it ends."""
+        return _Gathering(self, path)
+
+    def under(self, *paths: KeyPath) -> bool:
+        """Whether a fault is told at one of the paths or below it."""
+        keys = [dotted(path) for path in paths]
+        return any(
+            fault.key == key or fault.key.startswith((f"{key}.", f"{key}["))
+            for fault in self.faults
+            for key in keys
+        )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """``Did you mean 'x'?`` where something is near, else the list of what is known.
+    """``Did you mean 'x'?`` where something is near, else the list of what is known."""
+    names = list(known)
+    return near(word, names) or f"Known: {', '.join(names)}."
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """``Did you mean 'x'?``; empty where nothing is near.
 
     A letter that no known name has is named: it may look like one of theirs.
     """
-    names = list(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.7)
-    if not near:
-        return f"Known: {', '.join(names)}."
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)
+    if not found:
+        return ""
     foreign = next((letter for letter in word if not letter.isascii()), None)
     if foreign is None:
-        return f"Did you mean {near[0]!r}?"
+        return f"Did you mean {found[0]!r}?"
     name = unicodedata.name(foreign, f"U+{ord(foreign):04X}")
-    return f"Did you mean {near[0]!r}? This one has {foreign!a}, {name}."
+    return f"Did you mean {found[0]!r}? This one has {foreign!a}, {name}."
 
 
 def same_value(one: Any, other: Any) -> bool:

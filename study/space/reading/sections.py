@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import Field, PlainSerializer, PlainValidator
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
 
 from study.data.names import AUTO
 from study.data.section import DataSection
@@ -22,12 +22,12 @@ _CONFIRM_FORM = "{top: 3, seeds: 3}"
 _MOST_CONFIRMED = 1000
 
 
-def _sources(raw: Any) -> list[str]:
-    if not isinstance(raw, list) or not all(isinstance(one, str) and one.strip() for one in raw):
-        raise broken_rule(
-            "is a list of names of sources", "Write [imagenet], or [imagenet, cifar10]."
-        )
-    return list(raw)
+@dataclass(frozen=True)
+class Told:
+    """In a field's annotation: the rule and the way out for whatever is wrong with its value."""
+
+    rule: str
+    way_out: str
 
 
 @dataclass(frozen=True)
@@ -124,16 +124,9 @@ def _parse_gpus(raw: Any) -> float | Literal["auto"]:
     return float(raw)
 
 
-def _parse_budget(raw: Any) -> int | str | None:
-    if raw is None:
-        return None
-    rule = "must be a size, such as 20 GB, or null for no limit"
-    if isinstance(raw, bool) or not isinstance(raw, int | str):
-        raise broken_rule(rule, "Write 500 MB, 20 GB or 1 TiB.")
-    try:
+def _size(raw: int | str | None) -> int | str | None:
+    if raw is not None:
         parse_bytes(raw)
-    except ValueError:
-        raise broken_rule(rule, "Write 500 MB, 20 GB or 1 TiB.") from None
     return raw
 
 
@@ -173,7 +166,10 @@ class ModelSection(Section):
     stem: Stem = "small"
     normalisation: Normalisation = "imagenet"
     image_size: int | None = Field(default=None, ge=8, le=1024)
-    pretrained_on: Annotated[list[str], PlainValidator(_sources)] = Field(default_factory=list)
+    pretrained_on: Annotated[
+        list[Annotated[str, Field(pattern=r"\S")]],
+        Told("is a list of names of sources", "Write [imagenet], or [imagenet, cifar10]."),
+    ] = Field(default_factory=list)
 
 
 class BaseSection(TrainParams):
@@ -246,7 +242,13 @@ class TuneSection(Section):
     cpus_per_trial: float | None = Field(default=None, gt=0)
     gpus_per_trial: Annotated[float | Literal["auto"], PlainValidator(_parse_gpus)] = "auto"
     max_failures: int = Field(default=5, ge=1)
-    checkpoint_budget: Annotated[int | str | None, PlainValidator(_parse_budget)] = "20 GB"
+    checkpoint_budget: Annotated[
+        int | str | None,
+        AfterValidator(_size),
+        Told(
+            "must be a size, such as 20 GB, or null for no limit", "Write 500 MB, 20 GB or 1 TiB."
+        ),
+    ] = "20 GB"
 
 
 class SelectSection(Section):

@@ -1,17 +1,23 @@
-"""Domains of searched parameters: what ``{uniform: [0, 6]}`` and its like stand for."""
+"""Domains of searched parameters: what ``{uniform: [0, 6]}`` and its like stand for.
+
+A class a kind, which reads its form, writes it, and says what its values are, to a grid, to a
+generator and to Optuna.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from study.losses.margins import MarginRange, Reference, Relation
-from study.space.reading.places import FaultList, nearest, same_value
-from study.space.reading.yamlfile import KeyPath
-from study.space.search.conditions import When
+import numpy as np
+
+from study.space.reading.places import Problem, Wrong, nearest, same_value, wrong
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 Scalar = bool | int | float | str | None
 FORMS = "{uniform: [0, 1]}, {loguniform: [1.0e-4, 1.0e-2]}, {int: [1, 8]} or {choice: [a, b]}"
@@ -20,112 +26,154 @@ MAX_STEPS = 10**9
 MAX_INT = 2**53  # searchers draw in float64: above it not every whole number can be drawn
 
 
-@dataclass(frozen=True, kw_only=True)
-class Searched:
-    """What all that is searched has.
-
-    Attributes:
-        when: under which values of others it exists; None: always.
-    """
-
-    when: When | None = None
-
-    def _plain(self, form: dict[str, Any]) -> dict[str, Any]:
-        return form if self.when is None else {**form, "when": self.when.plain()}
-
-
 @dataclass(frozen=True)
-class Uniform(Searched):
+class Uniform:
     """Floats between two ends, both included; on multiples of ``step`` where there is one."""
 
     low: float
     high: float
     step: float | None = None
 
+    kind: ClassVar[str] = "uniform"
+    keys: ClassVar[tuple[str, ...]] = ("step", "uniform")
+    numeric: ClassVar[type[float]] = float
+
+    @classmethod
+    def read(cls, form: Mapping[str, Any]) -> Self:
+        """The range, its ends in order and whole steps apart."""
+        low, high = _ends(form[cls.kind], (cls.kind,), whole=cls.numeric is int)
+        step = [_step(form["step"], low, high, cls)] if "step" in form else []
+        return cls(*(cls.numeric(number) for number in (low, high, *step)))
+
     def ends(self) -> tuple[Scalar, ...]:
         """The values between which all others lie."""
         return (self.low, self.high)
 
     def count(self) -> int | None:
-        """Number of values; None where there is no end to them."""
+        """Number of values; None without a step."""
         if self.step is None:
             return None
-        return round((self.high - self.low) / self.step) + 1
+        return int((_exact(self.high) - _exact(self.low)) / _exact(self.step)) + 1
 
-    def points(self) -> Sequence[Scalar]:
-        """Every value of a domain with a step (ValueError for one without)."""
-        if self.step is None:
-            raise ValueError(f"{self} has no countable values")
-        return [self.point(number) for number in range(self.count() or 0)]
-
-    def point(self, number: int) -> float:
+    def point(self, number: int) -> Scalar:
         """The value ``number`` steps above the low end (ValueError without a step)."""
         if self.step is None:
             raise ValueError(f"{self} has no countable values")
-        value = Fraction(str(self.low)) + number * Fraction(str(self.step))
-        return min(float(value), self.high)
+        return min(self.numeric(_exact(self.low) + number * _exact(self.step)), self.high)
 
-    def plain(self) -> dict[str, Any]:
-        """The form of the YAML."""
-        step = {} if self.step is None else {"step": self.step}
-        return self._plain({"uniform": [self.low, self.high], **step})
-
-
-@dataclass(frozen=True)
-class LogUniform(Searched):
-    """Floats between two positive ends, uniform in the logarithm."""
-
-    low: float
-    high: float
-
-    def ends(self) -> tuple[Scalar, ...]:
-        """The values between which all others lie."""
-        return (self.low, self.high)
-
-    def count(self) -> int | None:
-        """None: there is no end to the values."""
-        return None
+    def __contains__(self, value: Any) -> bool:
+        """Whether it is a number between the ends, on a step where there is one."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if self.step is None or not self.low <= value <= self.high:
+            return self.low <= value <= self.high
+        number = round((value - self.low) / self.step)
+        return math.isclose(value, float(self.point(number) or 0), abs_tol=1e-12)
 
     def points(self) -> Sequence[Scalar]:
-        """There are none to list (ValueError)."""
-        raise ValueError(f"{self} has no countable values")
+        """Every value (ValueError without a step)."""
+        return [self.point(number) for number in range(self.count() or 1)]
+
+    def drawn(self, generator: np.random.Generator) -> Scalar:
+        """A random value."""
+        if self.step is None:
+            return float(generator.uniform(self.low, self.high))
+        return self.point(int(generator.integers(self.count() or 1)))
+
+    def distribution(self) -> BaseDistribution:
+        """Optuna's distribution over the same values."""
+        from optuna.distributions import FloatDistribution  # half a second, of a study alone
+
+        return FloatDistribution(self.low, self.high, step=self.step)
 
     def plain(self) -> dict[str, Any]:
-        """The form of the YAML."""
-        return self._plain({"loguniform": [self.low, self.high]})
+        """The form of the YAML; a step where it is not the kind's own."""
+        step = {} if self.step == type(self).step else {"step": self.step}
+        return {self.kind: [self.low, self.high], **step}
 
 
 @dataclass(frozen=True)
-class IntUniform(Searched):
+class IntUniform(Uniform):
     """Whole numbers between two ends, both included, ``step`` apart."""
 
     low: int
     high: int
     step: int = 1
 
-    def ends(self) -> tuple[Scalar, ...]:
-        """The values between which all others lie."""
-        return (self.low, self.high)
+    kind: ClassVar[str] = "int"
+    keys: ClassVar[tuple[str, ...]] = ("int", "step")
+    numeric: ClassVar[type[float]] = int
 
-    def count(self) -> int | None:
-        """Number of values."""
-        return (self.high - self.low) // self.step + 1
+    def __contains__(self, value: Any) -> bool:
+        """Whether it is a whole number between the ends, on a step."""
+        on_step = isinstance(value, int) and (value - self.low) % self.step == 0
+        return on_step and not isinstance(value, bool) and self.low <= value <= self.high
 
-    def points(self) -> Sequence[Scalar]:
-        """Every value."""
-        return range(self.low, self.high + 1, self.step)
+    def distribution(self) -> BaseDistribution:
+        """Optuna's distribution over the same values."""
+        from optuna.distributions import IntDistribution
 
-    def plain(self) -> dict[str, Any]:
-        """The form of the YAML."""
-        step = {} if self.step == 1 else {"step": self.step}
-        return self._plain({"int": [self.low, self.high], **step})
+        return IntDistribution(self.low, self.high, step=self.step)
 
 
 @dataclass(frozen=True)
-class Choice(Searched):
+class LogUniform(Uniform):
+    """Floats between two positive ends, uniform in the logarithm."""
+
+    kind: ClassVar[str] = "loguniform"
+    keys: ClassVar[tuple[str, ...]] = ("loguniform",)
+
+    @classmethod
+    def read(cls, form: Mapping[str, Any]) -> Self:
+        """The range, its ends in order and above 0."""
+        read = super().read(form)
+        if read.low <= 0:
+            way_out = "Raise the low end above 0, or use uniform."
+            raise wrong("a logarithm needs ends above 0", way_out, form[cls.kind], (cls.kind,))
+        return read
+
+    def drawn(self, generator: np.random.Generator) -> Scalar:
+        """A random value, uniform in the logarithm."""
+        value = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
+        return min(max(value, self.low), self.high)
+
+    def distribution(self) -> BaseDistribution:
+        """Optuna's distribution over the same values."""
+        from optuna.distributions import FloatDistribution
+
+        return FloatDistribution(self.low, self.high, log=True)
+
+
+@dataclass(frozen=True)
+class Choice:
     """One of several values, without order."""
 
     values: tuple[Scalar, ...]
+
+    kind: ClassVar[str] = "choice"
+    keys: ClassVar[tuple[str, ...]] = ("choice",)
+
+    @classmethod
+    def read(cls, form: Mapping[str, Any]) -> Self:
+        """Two or more plain values, each once."""
+        raw, path = form[cls.kind], (cls.kind,)
+        if not isinstance(raw, list):
+            raise wrong("a choice is a list", "Write {choice: [a, b]}.", raw, path)
+        if len(raw) < 2:
+            way_out = "Add a second value, or fix the parameter in `train`."
+            raise wrong("a choice needs at least two values", way_out, raw, path)
+        problems = []
+        for i, value in enumerate(raw):
+            if isinstance(value, list | dict):
+                rule = "a choice is among plain values"
+                way_out = "Write numbers, words, true/false or null."
+                problems.append(Problem((*path, i), rule, way_out, value))
+            elif any(same_value(value, other) for other in raw[:i]):
+                rule = "a choice lists each value once"
+                problems.append(Problem((*path, i), rule, "Take it out.", value))
+        if problems:
+            raise Wrong(*problems)
+        return cls(tuple(raw))
 
     def ends(self) -> tuple[Scalar, ...]:
         """Every value: a choice has no order, so none lies between others."""
@@ -139,186 +187,99 @@ class Choice(Searched):
         """Every value."""
         return self.values
 
-    def plain(self) -> dict[str, Any]:
-        """The form of the YAML."""
-        return self._plain({"choice": list(self.values)})
+    def drawn(self, generator: np.random.Generator) -> Scalar:
+        """A random value."""
+        return self.values[int(generator.integers(len(self.values)))]
 
+    def __contains__(self, value: Any) -> bool:
+        """Whether it is one of the values."""
+        return any(same_value(value, one) for one in self.values)
 
-Domain = Uniform | LogUniform | IntUniform | Choice
+    def distribution(self) -> BaseDistribution:
+        """Optuna's distribution over the same values."""
+        from optuna.distributions import CategoricalDistribution
 
-
-def contains(domain: Domain, value: Any) -> bool:
-    """Whether a value, of another study say, is one of the domain's."""
-    if isinstance(domain, Choice):
-        return any(same_value(value, one) for one in domain.values)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if not domain.low <= value <= domain.high:
-        return False
-    if isinstance(domain, LogUniform) or domain.step is None:
-        return True
-    if isinstance(domain, IntUniform):
-        return isinstance(value, int) and (value - domain.low) % domain.step == 0
-    nearest_one = domain.point(round((value - domain.low) / domain.step))
-    return math.isclose(value, nearest_one, abs_tol=1e-12)
-
-
-_KINDS = ("uniform", "loguniform", "int", "choice")
-
-
-@dataclass(frozen=True)
-class MarginSearch(Searched):
-    """A searched margin: nats, or a searched number of the base's standard deviations.
-
-    Attributes:
-        relation: None for nats, else ``below`` or ``above``.
-        reference: None for nats, else whose energies.
-        domain: of the nats, or of the number of standard deviations.
-    """
-
-    relation: Relation | None
-    reference: Reference | None
-    domain: Domain
-
-    def range(self) -> MarginRange:
-        """All values that the margin can take."""
-        ends = [float(end) for end in self.domain.ends() if end is not None]
-        return MarginRange(self.relation, self.reference, min(ends), max(ends))
-
-    def at(self, value: Scalar) -> Any:
-        """The margin, in the YAML's form, at one value of the domain."""
-        number = float(value) if value is not None else math.nan
-        return number if self.relation is None else {self.relation: self.reference, "sd": number}
+        return CategoricalDistribution(self.values)
 
     def plain(self) -> dict[str, Any]:
         """The form of the YAML."""
-        if self.relation is None:
-            return self._plain({"absolute": self.domain.plain()})
-        return self._plain({self.relation: self.reference, "sd": self.domain.plain()})
+        return {self.kind: list(self.values)}
 
 
-def parse_domain(raw: Any, path: KeyPath, faults: FaultList) -> Domain | None:
-    """The domain that ``raw`` stands for; None where it is none, and ``faults`` says why.
+Domain = Uniform | Choice
+_ALL: tuple[type[Uniform] | type[Choice], ...] = (Uniform, LogUniform, IntUniform, Choice)
+KINDS: Mapping[str, type[Uniform] | type[Choice]] = {one.kind: one for one in _ALL}
+"""The tag of a form -> the domain that reads it."""
 
-    Args:
-        raw: the YAML's form, such as ``{"uniform": [0, 6]}``.
-        path: where it stands.
-        faults: takes every fault of the domain.
 
-    Returns:
-        The domain, or None.
+def read_domain(form: Any) -> Domain:
+    """The domain that a form of the YAML, such as ``{"uniform": [0, 6]}``, stands for.
+
+    Raises:
+        Wrong: with every problem of the form.
     """
-    kind = _kind(raw, path, faults)
-    if kind is None:
-        return None
-    step = raw.get("step")
-    if kind == "choice":
-        return _choice(raw[kind], (*path, kind), faults)
-    ends = _ends(raw[kind], (*path, kind), faults, whole=kind == "int")
-    if ends is None:
-        return None
-    low, high = ends
-    if kind == "loguniform":
-        if low > 0:
-            return LogUniform(float(low), float(high))
-        way_out = "Raise the low end above 0, or use uniform."
-        faults.add((*path, kind), "a logarithm needs ends above 0", way_out, raw[kind])
-        return None
-    if "step" in raw and not _good_step(step, low, high, kind, path, faults):
-        return None
-    if kind == "int":
-        return IntUniform(int(low), int(high), 1 if step is None else int(step))
-    return Uniform(float(low), float(high), None if step is None else float(step))
-
-
-def _kind(raw: Any, path: KeyPath, faults: FaultList) -> str | None:
-    if not isinstance(raw, dict):
-        if isinstance(raw, list):
-            way_out = f"Name its kind, for example {{choice: {raw}}}."
-        else:
-            way_out = f"To keep it fixed put it into `train`; to search it write {FORMS}."
-        faults.add(path, "a searched parameter needs a domain", way_out, raw)
-        return None
-    kinds = [key for key in raw if key in _KINDS]
-    if len(kinds) != 1:
-        unknown = next((key for key in raw if key not in _KINDS), None)
-        hint = nearest(unknown, _KINDS) if unknown else ""
+    if not isinstance(form, dict):
+        way_out = f"To keep it fixed put it into `train`; to search it write {FORMS}."
+        if isinstance(form, list):
+            way_out = f"Name its kind, for example {{choice: {form}}}."
+        raise wrong("a searched parameter needs a domain", way_out, form)
+    tags = [key for key in form if key in KINDS]
+    if len(tags) != 1:
+        unknown = next((key for key in form if key not in KINDS), None)
+        hint = nearest(unknown, KINDS) if unknown else ""
         way_out = f"{hint} Write {FORMS}.".strip()
-        faults.add(path, "a domain is of one kind: " + ", ".join(_KINDS), way_out, raw)
-        return None
-    allowed = {kinds[0], *({"step"} if kinds[0] in {"uniform", "int"} else ())}
-    extra = [key for key in raw if key not in allowed]
-    for key in extra:
-        rule = f"a {kinds[0]} domain has no key {key!r}"
-        faults.add((*path, key), rule, f"Keys here: {', '.join(sorted(allowed))}.", raw[key])
-    return None if extra else kinds[0]
+        raise wrong("a domain is of one kind: " + ", ".join(KINDS), way_out, form)
+    kind = KINDS[tags[0]]
+    way_out = f"Keys here: {', '.join(kind.keys)}."
+    extra = [
+        Problem((key,), f"a {kind.kind} domain has no key {key!r}", way_out, form[key])
+        for key in form
+        if key not in kind.keys
+    ]
+    if extra:
+        raise Wrong(*extra)
+    return kind.read(form)
 
 
-def _choice(raw: Any, path: KeyPath, faults: FaultList) -> Choice | None:
-    if not isinstance(raw, list):
-        faults.add(path, "a choice is a list", "Write {choice: [a, b]}.", raw)
-        return None
-    if len(raw) < 2:
-        way_out = "Add a second value, or fix the parameter in `train`."
-        faults.add(path, "a choice needs at least two values", way_out, raw)
-        return None
-    good = True
-    for i, value in enumerate(raw):
-        if isinstance(value, list | dict):
-            rule = "a choice is among plain values"
-            faults.add((*path, i), rule, "Write numbers, words, true/false or null.", value)
-            good = False
-        elif any(same_value(value, other) for other in raw[:i]):
-            faults.add((*path, i), "a choice lists each value once", "Take it out.", value)
-            good = False
-    return Choice(tuple(raw)) if good else None
+def _exact(number: float) -> Fraction:
+    """A number as its decimals are written: 0.3 / 0.1 is not 3 in binary."""
+    return Fraction(str(number))
 
 
-def _ends(
-    raw: Any, path: KeyPath, faults: FaultList, *, whole: bool
-) -> tuple[float, float] | None:
+def _ends(raw: Any, path: tuple[str], *, whole: bool) -> tuple[float, float]:
     if not isinstance(raw, list) or len(raw) != 2:
-        faults.add(path, "a range has two ends, [low, high]", "Write for example [0, 6].", raw)
-        return None
-    kind = int if whole else int | float
+        raise wrong("a range has two ends, [low, high]", "Write for example [0, 6].", raw, path)
     for i, end in enumerate(raw):
-        if isinstance(end, bool) or not isinstance(end, kind):
+        if isinstance(end, bool) or not isinstance(end, int if whole else int | float):
             noun = "whole number" if whole else "number"
             way_out = f"Write a {noun} without quotes."
             if whole and isinstance(end, float):
                 way_out = "Write it without a point, or use uniform."
-            faults.add((*path, i), f"an end of this range must be a {noun}", way_out, end)
-            return None
+            raise wrong(f"an end of this range must be a {noun}", way_out, end, (*path, i))
         if abs(end) > (MAX_INT if whole else 1e300):
             rule = f"an end must lie within +-{'2^53' if whole else '1e300'}"
-            faults.add((*path, i), rule, "Give one nearer to 0.", end)
-            return None
+            raise wrong(rule, "Give one nearer to 0.", end, (*path, i))
     low, high = raw
-    if low < high:
-        return low, high
-    way_out = "Give two different ends, or fix the value in `train`."
-    if low > high:
-        way_out = f"Write [{high}, {low}]."
-    faults.add(path, "the low end must be below the high end", way_out, raw)
-    return None
+    if low >= high:
+        way_out = "Give two different ends, or fix the value in `train`."
+        if low > high:
+            way_out = f"Write [{high}, {low}]."
+        raise wrong("the low end must be below the high end", way_out, raw, path)
+    return low, high
 
 
-def _good_step(
-    step: Any, low: float, high: float, kind: str, path: KeyPath, faults: FaultList
-) -> bool:
-    path = (*path, "step")
-    noun = "whole number" if kind == "int" else "number"
-    if isinstance(step, bool) or not isinstance(step, int if kind == "int" else int | float):
-        faults.add(path, f"step must be a {noun} here", f"Write a {noun} above 0.", step)
+def _step(step: Any, low: float, high: float, kind: type[Uniform]) -> Any:
+    noun = "whole number" if kind.numeric is int else "number"
+    if isinstance(step, bool) or not isinstance(step, int if kind.numeric is int else int | float):
+        rule, way_out = f"step must be a {noun} here", f"Write a {noun} above 0."
     elif step <= 0:
-        faults.add(path, "step must be above 0", "Give a positive step.", step)
-    # Fractions of the decimals as written: 0.3 / 0.1 is not 3 in binary.
-    elif (Fraction(str(high)) - Fraction(str(low))) % Fraction(str(step)):
+        rule, way_out = "step must be above 0", "Give a positive step."
+    elif (_exact(high) - _exact(low)) % _exact(step):
         rule = f"steps must lead from {low} to {high} exactly"
-        faults.add(path, rule, "Move an end or change the step.", step)
+        way_out = "Move an end or change the step."
     elif (high - low) / step > MAX_STEPS:
         rule = f"from {low} to {high} there must be at most {MAX_STEPS:,} steps"
-        faults.add(path, rule, "Raise it, or take it out.", step)
+        way_out = "Raise it, or take it out."
     else:
-        return True
-    return False
+        return step
+    raise wrong(rule, way_out, step, ("step",))

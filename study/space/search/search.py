@@ -3,41 +3,124 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from study.losses.margins import RELATIONS, Margin, parse_reference
+from study.losses.margins import (
+    RELATIONS,
+    Margin,
+    MarginRange,
+    Reference,
+    Relation,
+    parse_reference,
+)
 from study.recipes.catalog import RecipeInfo
 from study.section import Section
 from study.space.reading.fields import check_value, elsewhere, takes_kind
-from study.space.reading.places import FaultList, nearest
+from study.space.reading.places import FaultList, Problem, Wrong, near, wrong
 from study.space.reading.sections import BaseSection, ModelSection
 from study.space.reading.yamlfile import KeyPath
+from study.space.search.conditions import When
 from study.space.search.domains import (
     FORMS,
     Choice,
     Domain,
     IntUniform,
-    MarginSearch,
-    parse_domain,
+    Scalar,
+    Uniform,
+    read_domain,
 )
-from study.space.search.when import Search, add_conditions, split_when
-
-__all__ = [
-    "Search",
-    "ablatable",
-    "is_margin",
-    "not_searchable",
-    "read_search",
-    "searchable",
-    "split_name",
-]
+from study.space.search.when import read_conditions, without_when
 
 _MARGIN_FORM = (
     "Write {absolute: {uniform: [-25, -15]}}, or {below: id_energy, sd: {uniform: [0, 6]}}."
 )
+_ONE_FOR_ALL = ("backbone", "dropout")
+_OF_THE_NETWORK = ("stem", "normalisation", "image_size", "pretrained_on")
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What is searched of a parameter.
+
+    Attributes:
+        domain: the numbers or words that searchers see.
+        margin: whether the parameter is a margin; then the domain is of nats or, with a relation,
+            of the base's standard deviations.
+        relation: of a measured margin ``below`` or ``above``.
+        reference: of a measured margin, whose energies.
+        when: under which values of others it exists; None: always.
+    """
+
+    domain: Domain
+    margin: bool = False
+    relation: Relation | None = None
+    reference: Reference | None = None
+    when: When | None = None
+
+    def ends(self) -> tuple[Scalar, ...]:
+        """The values of the domain between which all others lie."""
+        return self.domain.ends()
+
+    def range(self) -> MarginRange:
+        """All values that a margin can take."""
+        ends = [float(end or 0) for end in self.ends()]
+        return MarginRange(self.relation, self.reference, min(ends), max(ends))
+
+    def at(self, value: Scalar) -> Any:
+        """What trials have at one value of the domain, in the YAML's form."""
+        if not self.margin:
+            return value
+        number = float(value or 0)
+        return number if self.relation is None else {self.relation: self.reference, "sd": number}
+
+    def plain(self) -> dict[str, Any]:
+        """The form of the YAML."""
+        form = self.domain.plain()
+        if self.relation is not None:
+            form = {self.relation: self.reference, "sd": form}
+        elif self.margin:
+            form = {"absolute": form}
+        return form if self.when is None else {**form, "when": self.when.plain()}
+
+
+def _read_margin(form: Any) -> Searched:
+    if not isinstance(form, dict):
+        raise wrong("a searched margin needs a domain", _MARGIN_FORM, form)
+    if "absolute" in form:
+        for key in form:
+            if key != "absolute":
+                rule = f"an absolute margin has no key {key!r}"
+                raise wrong(rule, _MARGIN_FORM, form[key], (key,))
+        return Searched(_numbers(form["absolute"], ("absolute",)), margin=True)
+    if not form.keys() & {*RELATIONS, "sd"}:
+        return Searched(_numbers(form, ()), margin=True)
+    try:
+        relation, reference = parse_reference(form)
+    except PydanticCustomError as error:
+        raise wrong((error.context or {})["rule"], _MARGIN_FORM, form) from None
+    if not isinstance(form["sd"], dict | list):
+        rule = "this margin is fixed, there is nothing to search"
+        way_out = "Move it to `train`, or give sd a domain such as {uniform: [0, 6]}."
+        raise wrong(rule, way_out, form, ("sd",))
+    return Searched(_numbers(form["sd"], ("sd",)), True, relation, reference)
+
+
+def _numbers(form: Any, at: KeyPath) -> Domain:
+    """A domain of a margin's numbers; it stands below the margin, at ``at``."""
+    try:
+        domain = read_domain(form)
+        if not isinstance(domain, Choice):
+            return domain
+        for i, value in enumerate(domain.values):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                way_out = "Write numbers; one form of margin a study."
+                raise wrong("a margin's choices are numbers", way_out, value, ("choice", i))
+        return Choice(tuple(float(value or 0) for value in domain.values))
+    except Wrong as error:
+        raise Wrong(*(one._replace(path=(*at, *one.path)) for one in error.problems)) from None
 
 
 def is_margin(params: type[Section], name: str) -> bool:
@@ -49,23 +132,27 @@ def is_margin(params: type[Section], name: str) -> bool:
 _MARGIN_METADATA = Margin.__metadata__  # type: ignore[attr-defined]
 
 
-def searchable(info: RecipeInfo) -> dict[str, tuple[type[Section], str]]:
-    """Every name that ``search`` takes -> section class and field.
+def split_name(parameter: str) -> tuple[str, str]:
+    """Section and field of a parameter: ``lr`` is of ``train``, ``model.dropout`` of ``model``."""
+    prefix, dot, rest = parameter.partition(".")
+    return (prefix, rest) if dot else ("train", parameter)
+
+
+def searchable(info: RecipeInfo) -> dict[str, type[Section]]:
+    """Every name that ``search`` takes -> the class of its section.
 
     The backbone can be searched where trials need not start from a base: a study has one base.
     """
-    names: dict[str, tuple[type[Section], str]] = {
-        name: (info.params, name)
-        for name in info.params.model_fields
-        if name not in info.params.unsearchable
-    }
-    names["model.dropout"] = (ModelSection, "dropout")
+    params = info.params
+    names: dict[str, type[Section]]
+    names = {name: params for name in params.model_fields if name not in params.unsearchable}
+    names["model.dropout"] = ModelSection
     if info.base != "start":
-        names["model.backbone"] = (ModelSection, "backbone")
+        names["model.backbone"] = ModelSection
     return names
 
 
-def ablatable(info: RecipeInfo) -> dict[str, tuple[type[Section], str]]:
+def ablatable(info: RecipeInfo) -> dict[str, type[Section]]:
     """Every name that a level of an ablation sets: what is searchable, and what trials start from.
 
     Arms may start from bases of their own; only their backbone is one for all.
@@ -73,18 +160,14 @@ def ablatable(info: RecipeInfo) -> dict[str, tuple[type[Section], str]]:
     names = searchable(info)
     if info.base == "start":
         own = (field for field in BaseSection.model_fields if field not in _ONE_FOR_ALL)
-        names |= {f"base.{field}": (BaseSection, field) for field in own}
-        names |= {f"model.{field}": (ModelSection, field) for field in _OF_THE_NETWORK}
+        names |= {f"base.{field}": BaseSection for field in own}
+        names |= {f"model.{field}": ModelSection for field in _OF_THE_NETWORK}
     return names
-
-
-_ONE_FOR_ALL = ("backbone", "dropout")
-_OF_THE_NETWORK = ("stem", "normalisation", "image_size", "pretrained_on")
 
 
 def read_search(
     raw: Any, info: RecipeInfo, faults: FaultList, path: KeyPath = ("search",)
-) -> dict[str, Search]:
+) -> dict[str, Searched]:
     """The searched parameters, each value of each domain valid for its parameter.
 
     Args:
@@ -100,24 +183,25 @@ def read_search(
         way_out = f"Give a parameter a domain, for example lr: {FORMS.split(' or ')[0]}."
         faults.add(path, "a study searches at least one parameter", way_out, raw)
         return {}
-    found: dict[str, Search] = {}
+    found: dict[str, Searched] = {}
     known = searchable(info)
     for name, form in raw.items():
-        here = (*path, name)
-        if name not in known:
-            rule, way_out = not_searchable(name, known)
-            faults.add(here, rule, way_out, form)
-            continue
-        section, field = known[name]
-        bare, _, _ = split_when(form)
-        entry: Search | None
-        if is_margin(section, field):
-            entry = _margin(bare, here, faults)
-        else:
-            entry = _plain(bare, section, field, here, faults)
-        if entry is not None:
-            found[name] = entry
-    return add_conditions(found, raw, faults)
+        with faults.gathering((*path, name)):
+            section = known_section(name, known, form)
+            field = split_name(name)[1]
+            if is_margin(section, field):
+                found[name] = _read_margin(without_when(form))
+            else:
+                found[name] = Searched(_of_field(without_when(form), section, field))
+    conditions = read_conditions({name: one.domain for name, one in found.items()}, raw, faults)
+    return {name: replace(entry, when=conditions.get(name)) for name, entry in found.items()}
+
+
+def known_section(name: str, known: Mapping[str, type[Section]], value: Any) -> type[Section]:
+    """The section of a name of ``searchable`` or ``ablatable`` (`Wrong` for another name)."""
+    if name in known:
+        return known[name]
+    raise wrong(*not_searchable(name, known), value)
 
 
 def not_searchable(name: str, known: Mapping[str, Any]) -> tuple[str, str]:
@@ -131,81 +215,29 @@ def not_searchable(name: str, known: Mapping[str, Any]) -> tuple[str, str]:
         return "this parameter cannot be searched", way_out
     if f"model.{name}" in known:
         return "parameters of `model` are searched by their dotted name", f"Write model.{name}."
-    hint = nearest(name, known)
-    if hint.startswith("Known"):
-        hint = elsewhere(name, known)
-    return "the recipe has no such parameter", hint
+    return "the recipe has no such parameter", near(name, known) or elsewhere(name, known)
 
 
-def _plain(
-    raw: Any, section: type[Section], field: str, path: KeyPath, faults: FaultList
-) -> Domain | None:
-    domain = parse_domain(raw, path, faults)
-    if domain is None:
-        return None
-    if not isinstance(domain, Choice):
-        if not takes_kind(section, field, domain.low):
-            whole = not isinstance(domain, IntUniform) and takes_kind(section, field, 1)
-            way_out = "Write {int: [1, 8]} or a choice." if whole else "Write {choice: [a, b]}."
-            faults.add(path, f"{field} is not searched over such a range", way_out, raw)
-            return None
-        for end in domain.ends():
-            if not check_value(section, field, end, path, faults)[0]:
-                return None  # the other end would mostly say the same again
-        return domain
-    checked = [
-        check_value(section, field, value, (*path, "choice", i), faults)
-        for i, value in enumerate(domain.values)
-    ]
-    if not all(good for good, _ in checked):
-        return None
-    return replace(domain, values=tuple(value for _, value in checked))
-
-
-def _margin(raw: Any, path: KeyPath, faults: FaultList) -> MarginSearch | None:
-    keys = set(raw) if isinstance(raw, dict) else set()
-    if "absolute" in keys or not keys & {*RELATIONS, "sd"}:
-        if isinstance(raw, dict) and "absolute" in raw:
-            for key in raw:
-                if key != "absolute":
-                    rule = f"an absolute margin has no key {key!r}"
-                    faults.add((*path, key), rule, _MARGIN_FORM, raw[key])
-                    return None
-            raw, path = raw["absolute"], (*path, "absolute")
-        elif not isinstance(raw, dict):
-            faults.add(path, "a searched margin needs a domain", _MARGIN_FORM, raw)
-            return None
-        domain = parse_domain(raw, path, faults)
-        return _numbers(MarginSearch(None, None, domain), path, faults) if domain else None
-    try:
-        relation, reference = parse_reference(raw)
-    except PydanticCustomError as error:
-        context = error.context or {}
-        faults.add(path, str(context["rule"]), _MARGIN_FORM, raw)
-        return None
-    if not isinstance(raw["sd"], dict | list):
-        way_out = "Move it to `train`, or give sd a domain such as {uniform: [0, 6]}."
-        faults.add((*path, "sd"), "this margin is fixed, there is nothing to search", way_out, raw)
-        return None
-    path = (*path, "sd")
-    domain = parse_domain(raw["sd"], path, faults)
-    return _numbers(MarginSearch(relation, reference, domain), path, faults) if domain else None
-
-
-def _numbers(search: MarginSearch, path: KeyPath, faults: FaultList) -> MarginSearch | None:
-    domain = search.domain
-    if not isinstance(domain, Choice):
-        return search
-    for i, value in enumerate(domain.values):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            way_out = "Write numbers; one form of margin a study."
-            faults.add((*path, "choice", i), "a margin's choices are numbers", way_out, value)
-            return None
-    values = tuple(float(value) for value in domain.values if value is not None)
-    return replace(search, domain=Choice(values))
-
-
-def split_name(parameter: str) -> tuple[str, str]:
-    """Section and field of a parameter: ``lr`` is of ``train``, ``model.dropout`` of ``model``."""
-    prefix, dot, rest = parameter.partition(".")
-    return (prefix, rest) if dot else ("train", parameter)
+def _of_field(form: Any, section: type[Section], field: str) -> Domain:
+    """The domain with its values as the field holds them (`Wrong` where it does not)."""
+    domain = read_domain(form)
+    if isinstance(domain, Choice):
+        checked: list[Scalar] = []
+        problems: list[Problem] = []
+        for i, value in enumerate(domain.values):
+            try:
+                good = check_value(section, field, value, ("choice", i))
+                checked.append(getattr(good, field))
+            except Wrong as error:
+                problems += error.problems
+        if problems:
+            raise Wrong(*problems)
+        return replace(domain, values=tuple(checked))
+    if isinstance(domain, Uniform) and not takes_kind(section, field, domain.low):
+        whole = not isinstance(domain, IntUniform) and takes_kind(section, field, 1)
+        way_out = "Write {int: [1, 8]} or a choice." if whole else "Write {choice: [a, b]}."
+        rule = f"{field} is not searched over such a range"
+        raise wrong(rule, way_out, form)
+    for end in domain.ends():  # the other end would mostly say the same again
+        check_value(section, field, end)
+    return domain

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from pydantic_core import PydanticCustomError
 
+from study.errors import Fault
 from study.losses.margins import (
     EnergyStats,
     MarginRange,
     MeasuredMargin,
-    crossing_fault,
+    crossing,
     parse_margin,
     resolve_margin,
 )
@@ -59,47 +60,46 @@ def test_energy_stats_negative_sd_refused() -> None:
         EnergyStats(0, -1, 0, 1)
 
 
-def test_crossing_fault_absolute_ranges_as_the_style_guide_writes_it() -> None:
-    fault = crossing_fault(
+def test_crossing_absolute_ranges_as_the_style_guide_writes_it() -> None:
+    told = crossing(
         MarginRange(None, None, -12, -4),
         MarginRange(None, None, -8, -3),
-        place="energy.yaml",
-        key="search.m_in",
         other_key="search.m_out",
     )
-    assert str(fault).startswith(
+    assert told is not None
+    assert str(Fault("energy.yaml", "search.m_in", *told)).startswith(
         "energy.yaml: search.m_in: high -4 must stay below search.m_out: low -8."
     )
 
 
-def test_crossing_fault_apart_is_none() -> None:
+def test_crossing_apart_is_none() -> None:
     m_in, m_out = MarginRange(None, None, -12, -8), MarginRange(None, None, -7.9, -3)
-    assert crossing_fault(m_in, m_out) is None
+    assert crossing(m_in, m_out) is None
 
 
-def test_crossing_fault_touching_is_a_fault() -> None:
+def test_crossing_touching_is_a_fault() -> None:
     m_in, m_out = MarginRange(None, None, -12, -8), MarginRange(None, None, -8, -3)
-    assert crossing_fault(m_in, m_out) is not None
+    assert crossing(m_in, m_out) is not None
 
 
-def test_crossing_fault_different_references_unknown_before_the_base() -> None:
+def test_crossing_different_references_unknown_before_the_base() -> None:
     m_in = MarginRange("below", "id_energy", 0, 6)
     m_out = MarginRange("above", "outlier_energy", -4, 2)
-    assert crossing_fault(m_in, m_out) is None
-    assert crossing_fault(m_in, MarginRange(None, None, -9, -5)) is None
+    assert crossing(m_in, m_out) is None
+    assert crossing(m_in, MarginRange(None, None, -9, -5)) is None
 
 
-def test_crossing_fault_measured_told_once_the_base_is_known() -> None:
+def test_crossing_measured_told_once_the_base_is_known() -> None:
     m_in = MarginRange("below", "id_energy", 0, 6)  # reaches -8
-    fault = crossing_fault(m_in, MarginRange("above", "outlier_energy", -4, 2), STATS)  # to -9
-    assert fault is not None
-    assert "high -8 nats must stay below train.m_out: low -9 nats" in fault.rule
-    assert "-8 ± 2" in fault.way_out
-    assert crossing_fault(m_in, MarginRange("above", "outlier_energy", -2, 2), STATS) is None
+    told = crossing(m_in, MarginRange("above", "outlier_energy", -4, 2), STATS)  # to -9
+    assert told is not None
+    assert "high -8 nats must stay below train.m_out: low -9 nats" in told[0]
+    assert "-8 ± 2" in told[1]
+    assert crossing(m_in, MarginRange("above", "outlier_energy", -2, 2), STATS) is None
 
 
-def test_crossing_fault_one_reference_compared_without_stats() -> None:
+def test_crossing_one_reference_compared_without_stats() -> None:
     m_in = MarginRange("below", "id_energy", 0.5, 6)
-    assert crossing_fault(m_in, MarginRange("above", "id_energy", -0.4, 2)) is None
-    assert crossing_fault(m_in, MarginRange("above", "id_energy", -0.5, 2)) is not None
-    assert crossing_fault(m_in, MarginRange("below", "id_energy", 0, 0.4)) is None
+    assert crossing(m_in, MarginRange("above", "id_energy", -0.4, 2)) is None
+    assert crossing(m_in, MarginRange("above", "id_energy", -0.5, 2)) is not None
+    assert crossing(m_in, MarginRange("below", "id_energy", 0, 0.4)) is None

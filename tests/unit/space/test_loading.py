@@ -10,8 +10,9 @@ import pytest
 
 from study.errors import BadInput
 from study.losses.margins import EnergyStats
-from study.space.checks.sets import check_outlier_weights
-from study.space.checks.together import check_against_base, check_against_data
+from study.space.checks.against import (
+    check_against_base,
+)
 from study.space.loading import SPACES, load_resolved, load_space, space_name, space_path
 from study.space.points import conditions, flat, substitute
 from study.space.reading.overrides import Override
@@ -78,12 +79,6 @@ def test_resolved_names_every_parameter(tmp_path: Path) -> None:
 def test_spec_survives_pickle() -> None:
     spec = load_space("energy")
     assert pickle.loads(pickle.dumps(spec)) == spec
-
-
-def test_spec_names_its_file_even_after_smoke() -> None:
-    spec = load_space("energy", smoke=True)
-    with pytest.raises(BadInput, match=r"energy\.yaml:\d+: search.batch_size"):
-        check_against_data(spec, 100, 10_000)
 
 
 def test_load_space_by_path_and_name_agree() -> None:
@@ -158,14 +153,6 @@ def test_override_that_undoes_one_before_it_told() -> None:
 def test_override_of_a_section_that_the_file_lacks_is_told_at_the_option() -> None:
     with pytest.raises(BadInput, match=r"^--set: trian:"):
         load_space("energy", ["trian.epochs=3"])
-
-
-def test_outlier_weights_name_each_of_several_sets() -> None:
-    spec = load_space("energy", ["train.outlier_weights={a: 1.0, b: 2.0}"])
-    check_outlier_weights(spec, ("b", "a"))
-    for names in (("a", "c"), ("a",), ("a", "b", "c")):
-        with pytest.raises(BadInput, match=r"train\.outlier_weights.* has one weight"):
-            check_outlier_weights(spec, names)
 
 
 def test_override_same_key_twice_told() -> None:
@@ -288,35 +275,6 @@ def test_has_effect_rule_lets_a_searched_schedule_be_constant(tmp_path: Path) ->
     )
     spec = load_space(file)
     assert substitute(spec, {"train.schedule": "constant"})[0]["schedule"] == "constant"
-
-
-@pytest.mark.parametrize(
-    ("num_train", "num_outliers", "keys"),
-    [
-        (45_000, 19_440, []),
-        (256, 64, []),
-        (255, 64, ["search.batch_size"]),
-        (256, 63, ["train.outlier_batch_size"]),
-        (50, None, ["search.batch_size", "train.outlier_batch_size", "base.batch_size"]),
-    ],
-)
-def test_check_against_data_batches(
-    num_train: int, num_outliers: int | None, keys: list[str]
-) -> None:
-    spec = load_space("energy")
-    if not keys:
-        return check_against_data(spec, num_train, num_outliers)
-    with pytest.raises(BadInput, match="larger than the data") as caught:
-        check_against_data(spec, num_train, num_outliers)
-    assert [fault.key for fault in caught.value.faults] == keys
-    return None
-
-
-def test_check_against_base_crossing_told_with_measured_energies() -> None:
-    spec = load_space("energy", ["search.m_out={above: outlier_energy, sd: {uniform: [-6, 0]}}"])
-    with pytest.raises(BadInput, match=r"energy\.yaml:\d+: search\.m_in: high -[0-9.]+ nats"):
-        check_against_base(spec, STATS)
-    check_against_base(load_space("energy"), STATS)
 
 
 def test_names_agree_with_the_registries() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from study.space.loading import load_space
-from study.space.points import flat, flatten, grid, substitute, to_optuna
-from study.space.search.domains import Choice, Domain, IntUniform, LogUniform, Uniform
+from study.space.points import flat, flatten, grid, substitute
+from study.space.search.domains import Choice, IntUniform, LogUniform, Uniform
 from study.space.study_spec import StudySpec
 
 SPACE = """
@@ -108,24 +108,6 @@ tune: {searcher: grid, num_trials: 6}
 def test_grid_continuous_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no countable values"):
         grid(space(tmp_path))
-
-
-@pytest.mark.parametrize(
-    "domain",
-    [Uniform(0.0, 1.0), Uniform(0.0, 1.0, 0.25), LogUniform(1e-5, 1.0), IntUniform(1, 9, 2),
-     Choice((64, 128)), Choice(("a", None, True))],
-)  # fmt: skip
-def test_to_optuna_same_ends(domain: Domain) -> None:
-    distribution = to_optuna(domain)
-    for value in domain.ends():
-        assert distribution._contains(distribution.to_internal_repr(value))
-    if not isinstance(domain, Choice):
-        outside = float(domain.ends()[1]) * 1.5  # type: ignore[arg-type]
-        assert not distribution._contains(outside)
-
-
-def test_to_optuna_loguniform_is_log() -> None:
-    assert to_optuna(LogUniform(1e-4, 1.0)).log  # type: ignore[attr-defined]
 
 
 def test_points_of_steps_are_the_decimals_written() -> None:

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 
 from study.errors import BadInput
-from study.losses.margins import EnergyStats
 from study.space.ablation.stop import StopRule
-from study.space.checks.together import check_against_base, check_against_data
 from study.space.loading import load_resolved, load_space
-from study.space.points import flat, grid, substitute, values_of
+from study.space.points import flat, grid, substitute
 from study.space.reading.overrides import Override
 from study.space.study_spec import StudySpec
 
@@ -227,10 +225,10 @@ def test_smoke_draws_a_batch_of_the_largest_level(tmp_path: Path) -> None:
 
 def test_values_of_a_parameter_are_those_of_all_trials(tmp_path: Path) -> None:
     spec = load(tmp_path)
-    assert values_of(spec, "energy_weight") == [0.1, 0.0, 0.3]
-    assert values_of(spec, "temperature") == [1.0]
+    assert spec.values_of("energy_weight") == [0.1, 0.0, 0.3]
+    assert spec.values_of("temperature") == [1.0]
     searched = load_space("energy", ["search.temperature={uniform: [1, 2]}"])
-    assert values_of(searched, "temperature") == [1.0, 2.0]
+    assert searched.values_of("temperature") == [1.0, 2.0]
 
 
 def test_flat_has_arms_and_seeds(tmp_path: Path) -> None:
@@ -239,40 +237,6 @@ def test_flat_has_arms_and_seeds(tmp_path: Path) -> None:
         "arm": ARMS,
         "seed": (0, 1, 2),
     }
-
-
-def test_batch_of_an_arm_beyond_the_data_told_at_its_level(tmp_path: Path) -> None:
-    text = (
-        "recipe: energy\ntrain: {epochs: 1}\nablate:\n  design: one_at_a_time\n  seeds: [0]\n"
-        "  factors:\n    batch_size: [64, 512]\n"
-    )
-    spec = load(tmp_path, text)
-    check_against_data(spec, 512, 512)
-    with pytest.raises(BadInput, match=r"space\.yaml:7: ablate\.factors\.batch_size\[1\]: 512"):
-        check_against_data(spec, 511, 512)
-
-
-def test_margins_of_an_arm_are_checked_against_the_base_at_its_level(tmp_path: Path) -> None:
-    text = SPACE.replace("[-23, {below: id_energy, sd: 1}]", "[-23, -6]")
-    stats = EnergyStats(-8.0, 1.0, -7.0, 1.0)
-    spec = load(tmp_path, text)
-    with pytest.raises(
-        BadInput, match=r"space\.yaml:10: ablate\.factors\.m_in\[1\]: -6.*'m_in=-6'"
-    ):
-        check_against_base(spec, stats)
-    check_against_base(load(tmp_path), stats)
-
-
-def test_margins_are_checked_at_the_temperature_of_each_arm(tmp_path: Path) -> None:
-    text = (
-        "recipe: energy\ntrain: {epochs: 1, m_in: -9}\nablate:\n  design: add_one\n"
-        "  seeds: [0]\n  factors:\n    temperature: [2]\n"
-    )
-    spec = load(tmp_path, text)
-    crossing = EnergyStats(-20.0, 1.0, -15.0, 1.0)
-    check_against_base(spec, EnergyStats(-8.0, 1.0, -4.0, 1.0), 1.0)
-    with pytest.raises(BadInput, match=r"ablate\.factors\.temperature\[0\].*arm 'temperature=2'"):
-        check_against_base(spec, crossing, 2.0)
 
 
 def test_effect_rule_may_be_broken_in_one_arm(tmp_path: Path) -> None:

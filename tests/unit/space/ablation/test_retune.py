@@ -9,8 +9,9 @@ import pytest
 
 from study.errors import BadInput
 from study.seeding import numpy_generator
-from study.space.ablation.retune import Retune, drawn
-from study.space.search.domains import Choice, IntUniform, LogUniform, Uniform
+from study.space.ablation.retune import Retune
+from study.space.search.domains import Choice
+from study.space.search.search import Searched
 from study.space.study_spec import StudySpec
 from tests.unit.space.ablation.test_reading import again, load
 
@@ -60,29 +61,9 @@ def test_trials_are_arms_times_seeds_and_tuning_trials(tmp_path: Path, design: s
 
 
 def test_points_of_few_values_are_all_different() -> None:
-    retune = Retune(3, 5, {"a": Choice(("x", "y", "z"))})
+    retune = Retune(3, 5, {"a": Searched(Choice(("x", "y", "z")))})
     assert sorted(point["a"] for point in retune.points) == ["x", "y", "z"]
-    assert len(Retune(4, 5, {"a": Choice(("x", "y", "z"))}).points) == 3
-
-
-@pytest.mark.parametrize(
-    "domain",
-    [Uniform(0.1, 0.2), Uniform(0, 1, 0.25), LogUniform(1e-3, 1e-2), IntUniform(2, 8, 3)],
-)
-def test_drawn_values_are_of_the_domain(
-    domain: Uniform | LogUniform | IntUniform,
-) -> None:
-    generator = np.random.default_rng(0)
-    values = [drawn(domain, generator) for _ in range(50)]
-    assert all(domain.low <= float(value or 0) <= domain.high for value in values)
-    if domain.count() is not None:
-        assert set(values) == set(domain.points())
-
-
-def test_drawn_of_very_many_steps_lists_none() -> None:
-    value = drawn(Uniform(0.0, 1.0, 1e-8), np.random.default_rng(0))
-    assert isinstance(value, float)
-    assert value == round(value, 8)
+    assert len(Retune(4, 5, {"a": Searched(Choice(("x", "y", "z")))}).points) == 3
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from study.errors import BadInput
 from study.space.loading import load_resolved, load_space
-from study.space.points import absent, flat, grid, point_with, substitute, values_of
+from study.space.points import absent, flat, grid, point_with, substitute
 from study.space.search.conditions import (
     When,
     ancestors,
@@ -17,7 +17,6 @@ from study.space.search.conditions import (
     points,
     representatives,
 )
-from study.space.search.domains import Choice, Uniform, contains
 from study.space.study_spec import StudySpec
 
 SPACE = """
@@ -142,7 +141,7 @@ def test_point_with_chooses_what_the_value_hangs_on(tmp_path: Path) -> None:
 
 
 def test_values_of_conditional_parameter_include_its_default(tmp_path: Path) -> None:
-    assert values_of(space(tmp_path), "ssim_weight") == [0.2, 0.6, 0.84]
+    assert space(tmp_path).values_of("ssim_weight") == [0.2, 0.6, 0.84]
 
 
 def test_grid_has_each_existing_combination_once(tmp_path: Path) -> None:
@@ -173,14 +172,3 @@ def test_smoke_keeps_conditions_and_drops_what_hung_on_shrunk_epochs(tmp_path: P
     assert spec.train["knn_neighbours"] == 10
     assert spec.search["huber_delta"].when is not None
     assert flat(spec)["train.epochs"].ends() == (1, 2)
-
-
-def test_contains_of_many_steps_lists_none() -> None:
-    domain = Uniform(0.0, 1.0, 1e-8)
-    assert contains(domain, 0.5)
-    assert not contains(domain, 0.5 + 4e-9)
-
-
-def test_contains_knows_steps_and_types() -> None:
-    assert contains(Choice((1, "a")), 1)
-    assert not contains(Choice((1, "a")), True)

@@ -1,0 +1,57 @@
+"""The section ``select``: the metric, its floor, and images that are kept to confirm by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from study.scoring.measuring import OOD_METRICS
+from study.scoring.metrics import METRICS
+from study.space.checks.case import Case, Check
+from study.space.reading.places import Problem, nearest
+
+ID_ACCURACY = "val/id_accuracy"
+SELECTABLE: tuple[str, ...] = (
+    ID_ACCURACY,
+    *(f"val/{name}" for name in OOD_METRICS if METRICS[name].fraction),
+)
+"""Metrics that ``select.metric`` takes."""
+
+
+def nearest_metric(name: str) -> str:
+    """The way out for a name that no metric has."""
+    return nearest(name if name.startswith("val/") else f"val/{name}", SELECTABLE)
+
+
+def _metric(case: Case) -> Iterator[Problem]:
+    metric = case.spec.select.metric
+    if metric not in SELECTABLE:
+        rule = "no metric to select by has this name"
+        yield Problem(("select", "metric"), rule, nearest_metric(metric), metric)
+
+
+def _floor(case: Case) -> Iterator[Problem]:
+    path, floor = ("select", "floor"), case.spec.select.floor
+    if floor is not None and floor.kind == "below_base" and not case.own_base:
+        rule = "below_base needs a base that this study trains (its accuracy is the reference)"
+        way_out = "Write {id_accuracy: {at_least: 0.9}} with an accuracy of your own."
+        yield Problem(path, rule, way_out, floor.plain())
+    by_ood = case.spec.select.metric != ID_ACCURACY
+    if floor is None and by_ood and not (case.faults.under(path) or case.init_faulty):
+        rule = "selecting by an OOD metric needs a floor on ID accuracy"
+        way_out = "Write {id_accuracy: {at_least: 0.9}}; at_least: 0 lets everything through."
+        yield Problem(path, rule, way_out, case.given(case.spec.select, "floor"))
+
+
+def _kept(case: Case) -> Iterator[Problem]:
+    """Images that are kept for a confirmation need one."""
+    fraction = case.spec.data.confirm_fraction
+    none = case.spec.select.confirm is None and not case.faults.under(("select", "confirm"))
+    if fraction and none:
+        rule = "this keeps validation images for a confirmation, and the study has none"
+        way_out = "Add select.confirm: {top: 3, seeds: 3}, or take this out."
+        if "ablate" in case.sections:
+            way_out = "Take it out: an ablation confirms nothing, its arms share their seeds."
+        yield Problem(("data", "confirm_fraction"), rule, way_out, fraction)
+
+
+CHECKS: tuple[Check, ...] = (_metric, _floor, _kept)

@@ -1,0 +1,56 @@
+"""The defaults of a space that depend on its other parts, all in one place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+from study.recipes.catalog import RecipeInfo
+from study.section import Section
+from study.space.reading.sections import Floor
+from study.space.study_spec import StudySpec
+
+S = TypeVar("S", bound=Section)
+DEFAULT_FLOOR = Floor("below_base", 0.01)
+
+
+def with_defaults(spec: StudySpec, *, ablates: bool) -> StudySpec:
+    """The spec with what its other parts decide, where the YAML does not.
+
+    Args:
+        spec: with the defaults of each section by itself.
+        ablates: whether the space has a section ``ablate``, be it a faulty one.
+    """
+    model = _where_missing(spec.model, init="random" if spec.info.base == "none" else "base")
+    spec = replace(spec, model=model)
+    trains_base = _trains_base(spec, spec.info)
+    base, tune, select = spec.own_base, spec.tune, spec.select
+    # Equal budgets: a pair of trials of which one was stopped is no pair; and of several
+    # objectives none alone tells which trial is the worse.
+    if ablates or tune.objectives is not None:
+        tune = _where_missing(tune, scheduler="none")
+    if spec.ablate is not None:  # its trials are enumerated like a grid's points
+        changed = {"searcher": "grid", "num_trials": spec.ablate.num_trials}
+        tune = tune.model_copy(update=changed)
+    if base.dropout is None and "model.dropout" not in spec.search:
+        base = base.model_copy(update={"dropout": model.dropout})
+    one_base = not (spec.ablate and spec.ablate.of_base())
+    if trains_base and model.init == "base" and one_base:
+        select = _where_missing(select, floor=DEFAULT_FLOOR)
+    return replace(spec, own_base=base, tune=tune, select=select, trains_base=trains_base)
+
+
+def _where_missing(section: S, **defaults: object) -> S:
+    """A section with these values in place of the defaults of its class."""
+    missing = {k: value for k, value in defaults.items() if k not in section.model_fields_set}
+    return section.model_copy(update=missing)
+
+
+def _trains_base(spec: StudySpec, info: RecipeInfo) -> bool:
+    """Whether some trial starts from a base of the study's own, or looks at it."""
+    if info.base == "none":
+        return False
+    if spec.model.init == "base":
+        return True
+    known = info.base == "optional" and info.base_parameter in info.params.model_fields
+    return known and "base" in spec.values_of(info.base_parameter)
