@@ -79,13 +79,12 @@ def trial(config: dict[str, Any], setting: TrialSetting, folder: Path) -> None:
     from ray import tune
 
     from study.errors import TrialFailed
-    from study.recipes import registry
-    from study.recipes.energy import EnergyRecipe
+    from study.recipes import energy
     from study.training.trial import run_trial
 
     assignment = Assignment(**config["assignment"])
 
-    class Measured(EnergyRecipe):
+    class Measured(energy.EnergyRecipe):
         """The energy recipe, which stops once the first batch is made."""
 
         def loss(self) -> TrainingLoss:
@@ -98,7 +97,7 @@ def trial(config: dict[str, Any], setting: TrialSetting, folder: Path) -> None:
             note_uss(folder, READY, assignment.number)
             raise TrialFailed(f"measured with a batch of {len(first.images)}")
 
-    registry.RECIPES["energy"] = Measured
+    energy.EnergyRecipe = Measured  # type: ignore[misc]
     for message in run_trial(assignment, setting):
         tune.report({"message": message})
 

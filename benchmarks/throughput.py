@@ -47,8 +47,8 @@ from study.data.batches import Batch
 from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.models.registry import build_classifier
-from study.recipes.base import Recipe
-from study.recipes.registry import make_recipe
+from study.recipes.energy import EnergyRecipe
+from study.recipes.energy_params import EnergyParams
 from study.training.loop import Goal, train
 
 TARGET = 0.95
@@ -66,12 +66,12 @@ def new_model(seed: int) -> nn.Module:
     return build_classifier("resnet20", 10, seed=seed)
 
 
-def new_recipe(steps: int) -> Recipe:
+def new_recipe(steps: int) -> EnergyRecipe:
     """The energy recipe over one epoch of ``steps`` batches."""
     sizes = {"batch_size": ID_IMAGES, "outlier_batch_size": OUTLIER_IMAGES}
     epoch = {"epochs": 1, "epoch_images": steps * ID_IMAGES, "scheduler_step": "batch"}
     loss = {"m_in": M_IN, "m_out": M_OUT, "energy_weight": ENERGY_WEIGHT}
-    return make_recipe("energy", {**sizes, **epoch, **loss, "lr": LR})
+    return EnergyRecipe(EnergyParams.model_validate({**sizes, **epoch, **loss, "lr": LR}))
 
 
 def project(data: StudyData, steps: int, seed: int) -> float:

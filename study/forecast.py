@@ -16,7 +16,8 @@ from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.models.registry import build_classifier
-from study.recipes.base import Fitted, Recipe
+from study.recipes.base import Fitted, Recipe, TrainingRecipe
+from study.recipes.params import TrainParams, TrialParams
 from study.recipes.registry import make_recipe
 from study.records.disk import bytes_text, parse_bytes
 from study.records.files import BASE, WEIGHTS
@@ -146,7 +147,7 @@ def _kept(data: StudyData) -> int:
 
 
 def _doing(spec: StudySpec) -> str:
-    return " in training" if spec.info.trains else ", nothing is trained"
+    return " in training" if isinstance(spec.params, TrainParams) else ", nothing is trained"
 
 
 def _outliers_an_image(train: dict[str, Any]) -> float:
@@ -217,7 +218,8 @@ def _probe(
     )
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
-    if not recipe.trains:  # a forward of each image is nearly all that there is to do
+    if not isinstance(recipe, TrainingRecipe) or not recipe.params.trains:
+        # A forward of each image is nearly all that there is to do.
         sample = _sample(data)
         forward = _forward_speed(model.eval(), sample, device)
         return Speed(forward, forward, weights, len(recipe.scores))
@@ -231,7 +233,7 @@ def _sample(data: StudyData) -> ImageSet:
     return images.take(range(min(_PROBED_VALIDATION, len(images))))
 
 
-def _scored(told: Speed, recipe: Recipe, model: nn.Module, data: StudyData) -> Speed:
+def _scored(told: Speed, recipe: Recipe[TrialParams], model: nn.Module, data: StudyData) -> Speed:
     """``told``, completed by what fitting the scores and scoring take."""
     device = next(model.parameters()).device
     sample = _sample(data)
@@ -248,7 +250,11 @@ def _scored(told: Speed, recipe: Recipe, model: nn.Module, data: StudyData) -> S
 
 
 def _scoring_speed(
-    recipe: Recipe, model: nn.Module, images: ImageSet, device: torch.device, fitted: Fitted
+    recipe: Recipe[TrialParams],
+    model: nn.Module,
+    images: ImageSet,
+    device: torch.device,
+    fitted: Fitted,
 ) -> float:
     if device.type == "cuda":  # the first pass loads kernels
         score_images(recipe, model, images, device, fitted)
@@ -267,7 +273,7 @@ def _forward_speed(model: nn.Module, images: ImageSet, device: torch.device) -> 
 
 
 def _training_speed(
-    recipe: Recipe, model: nn.Module, data: StudyData, device: torch.device
+    recipe: TrainingRecipe[TrainParams], model: nn.Module, data: StudyData, device: torch.device
 ) -> float:
     loss = recipe.loss().to(device)
     begun, images = time.perf_counter(), 0

@@ -21,6 +21,7 @@ from study.data.roles import StudyData
 from study.losses.margins import EnergyStats
 from study.models.weights import load_into
 from study.recipes.base import Fitted, Recipe
+from study.recipes.params import TrialParams
 from study.records.files import ValidationScores
 from study.seeding import numpy_generator
 from study.training.chosen import load_chosen
@@ -107,7 +108,7 @@ def copied_base(recorded: RecordedBase, spec: BaseSpec, data: StudyData) -> Foun
 
 
 def measured(
-    found: FoundBase, data: StudyData, *, device: torch.device, scored_by: Recipe
+    found: FoundBase, data: StudyData, *, device: torch.device, scored_by: Recipe[TrialParams]
 ) -> BaseModel:
     """A base with its scores on the validation roles.
 

@@ -54,7 +54,7 @@ class Bringer:
         """
         spec, data = self.spec, self.data
         named = spec.model.init not in ("random", "imagenet")
-        if recorded is None and spec.base is None and (spec.info.base != "start" or not named):
+        if recorded is None and spec.base is None and (spec.params.base != "start" or not named):
             return None
         device = torch.device(self.device)
         found: FoundBase | None
@@ -73,7 +73,7 @@ class Bringer:
             )
         if found is None:
             return None
-        if spec.info.base == "start" and spec.info.trains:
+        if spec.params.measures_base:
             scored_by = make_recipe(spec.recipe, substitute(spec, wanted.point)[0])
         else:
             scored_by = make_recipe(BASE_RECIPE, wanted.spec.train)
@@ -82,7 +82,7 @@ class Bringer:
     def initial(self, base: BaseModel | None) -> tuple[Initial, ...]:
         """Pretrained weights of every backbone that trials have; none where a base is all."""
         spec, init = self.spec, self.spec.model.init
-        if init in ("random", "base") or (spec.info.base == "start" and base is not None):
+        if init in ("random", "base") or (spec.params.base == "start" and base is not None):
             return ()
         backbones = list(dict.fromkeys(spec.values_of("model.backbone")))
         network = network_of(spec.model.model_dump())

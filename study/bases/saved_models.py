@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from study.errors import BadInput, Fault
 from study.models.weights import load_into
 from study.recipes.base import Fitted, Recipe
+from study.recipes.params import TrialParams
 from study.recipes.registry import make_recipe
 from study.records.files import BASE, TRIAL_JSON, WEIGHTS, RunFolder
 from study.records.words import todays_words
@@ -35,7 +36,7 @@ class SavedModel:
     """
 
     recipe_name: str
-    recipe: Recipe
+    recipe: Recipe[TrialParams]
     model: nn.Module
     fitted: Fitted
     loss: dict[str, Tensor]

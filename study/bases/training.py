@@ -23,8 +23,8 @@ from study.bases.training_code import code_version
 from study.data.roles import StudyData
 from study.models.names import DEFAULT_NETWORK, Network
 from study.models.weights import load_into, load_weights, save_weights
-from study.recipes.base import Recipe
-from study.recipes.registry import make_recipe
+from study.recipes.classifier import ClassifierRecipe
+from study.recipes.classifier_params import ClassifierParams
 from study.records.disk import sweep_temporaries
 from study.records.files import WEIGHTS, write_json
 from study.records.frozen import file_hash
@@ -37,7 +37,7 @@ from study.training.checkpoint import (
 from study.training.loop import Goal, train
 from study.watch.progress import Progress
 
-BASE_RECIPE = "classifier"
+BASE_RECIPE = ClassifierParams.name
 _RECORD = "base.json"  # written last: what the base is, and the checksum of its weights
 _GOAL = Goal("val/id_accuracy", None)
 
@@ -83,9 +83,9 @@ class BaseSpec:
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
-    def recipe(self) -> Recipe:
+    def recipe(self) -> ClassifierRecipe[ClassifierParams]:
         """What trains it."""
-        return make_recipe(BASE_RECIPE, self.train)
+        return ClassifierRecipe(ClassifierParams.model_validate(self.train))
 
     def fresh_model(self, data: StudyData) -> nn.Module:
         """Its network for ``data``, with fresh weights."""

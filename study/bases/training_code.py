@@ -17,16 +17,13 @@ from study.models.registry import source_file
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING = "study.bases.training"
-RECIPE = "study.recipes.classifier"  # the registry would bring every other recipe
 PROBING = "study.training.linear"
 STARTING = "study.bases.initial"
 NO_WEIGHT = (
     "study.data.decode",
     "study.detectors",
     "study.errors",
-    "study.recipes.catalog",
     "study.recipes.classifier_params",  # the values stand in the key themselves
-    "study.recipes.registry",
     "study.recipes.trial_detectors",
     "study.records",
     "study.scoring",
@@ -55,7 +52,7 @@ def training_modules(
     backbone: str, *, probes: bool = False, starts: bool = False, root: Path = ROOT
 ) -> list[str]:
     """Names of the modules whose code decides; arguments as of `code_version`."""
-    waiting = [TRAINING, RECIPE, f"study.models.{source_file(backbone).stem}"]
+    waiting = [TRAINING, f"study.models.{source_file(backbone).stem}"]
     waiting += [STARTING] if starts else []
     left_out = NO_WEIGHT if probes else (*NO_WEIGHT, PROBING)
     found: set[str] = set()

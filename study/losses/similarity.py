@@ -148,8 +148,8 @@ class Similarity(nn.Module):
             - cosine: (P,), without a gradient.
             - clamped: share of pairs at or beyond a bound; 0 in the logit form.
             - different_cosine_sum, num_different: over the pairs of different classes, without
-              dimensions. A batch may have no such pair: divide their sums (or means) over an
-              epoch, with `collapse`, not the batch's own.
+              dimensions. A batch may have no such pair: what tells a collapse is the ratio of
+              their sums (or means) over an epoch, not the batch's own.
 
         Raises:
             ValueError: if a shape does not fit or there is no pair.
@@ -184,16 +184,6 @@ class Similarity(nn.Module):
         if self.form == "logit":
             return self.scale * (self.offset - cosines)
         return (1 - cosines) / 2 if self.signed else 1 - cosines
-
-
-def collapse(different_cosine_sum: float, num_different: float) -> float:
-    """Mean cosine of different pairs: the sentinel of a collapse, from sums or their means.
-
-    Near 1 (`study.losses.names.COLLAPSED_COSINE`) the upper branch gives the same features for
-    everything. Where an epoch has no different pair at all the answer is 0: nothing speaks for a
-    collapse.
-    """
-    return different_cosine_sum / num_different if num_different else 0.0
 
 
 class _Projected(torch.autograd.Function):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,14 +17,14 @@ from study.data.roles import StudyData
 from study.models.names import DEFAULT_NETWORK, Network
 from study.models.registry import build_classifier
 from study.models.weights import load_into, load_part
-from study.recipes.catalog import RecipeInfo
-from study.recipes.params import TrainParams
-from study.scoring.scores import compute_scores
+from study.recipes.params import TrainParams, TrialParams
 from study.seeding import seed_of
 
 Scores = dict[str, NDArray[np.float64]]
 Fitted = dict[str, Tensor]
 Frozen = Callable[[], nn.Module]
+P_co = TypeVar("P_co", bound=TrialParams, covariant=True)
+T_co = TypeVar("T_co", bound=TrainParams, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -67,34 +67,25 @@ class TrainingLoss(nn.Module):
         raise NotImplementedError
 
 
-class Recipe:
-    """A classifier trained on ID images alone; other recipes override what differs.
+class Recipe(Generic[P_co]):
+    """One kind of trial: its model, what that starts from, and how it is scored.
 
     Attributes:
-        params: the recipe's section ``train:``, validated.
+        params: the recipe's section ``train:``, validated (margins, if any, as numbers).
         frozen: builds the study's base model, with its weights; None where there is none.
         scores: names of the OOD scores that every validation reports.
         own_score: the one that the means over OOD sets, and so the selection, are of.
         may_be_constant: scores that may be the same for all images without failing a trial.
-        logs_gradients: whether the epochs tell the norm of the gradients.
-        trains: whether there is anything to train; else a trial scores its model, once.
     """
 
-    may_be_constant: frozenset[str] = frozenset()
-    logs_gradients = False
-    trains = True
+    may_be_constant: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, info: RecipeInfo, params: Any, frozen: Frozen | None = None) -> None:
-        """Take the catalog's entry and the parameters (margins, if any, resolved to numbers)."""
+    def __init__(self, params: P_co, frozen: Frozen | None = None) -> None:
+        """Take the parameters, and what builds the base."""
         self.params = params
         self.frozen = frozen
-        self.scores = info.scores_of(params)
-        self.own_score = info.own_score_of(params.model_dump())
-
-    @property
-    def temperature(self) -> float:
-        """Temperature of the energy score, dimensionless."""
-        return 1.0
+        self.scores = params.scores
+        self.own_score = params.selected_score
 
     def build_model(
         self,
@@ -116,30 +107,6 @@ class Recipe:
             network=network,
         )
 
-    def sampling(self, data: StudyData) -> Sampling:
-        """How an epoch draws its images; ``epoch_images`` is a cap, null takes all.
-
-        Raises:
-            ValueError: saying why the parameters do not fit the images that there are.
-        """
-        params: TrainParams = self.params
-        num_train = len(data.train.images)
-        return Sampling(
-            params.batch_size,
-            num_images=min(num_train, params.epoch_images or num_train),
-            augment=params.augment,
-        )
-
-    @property
-    def linear(self) -> bool:
-        """Whether the last layer alone is trained, on features that are computed once."""
-        return False
-
-    @property
-    def panel_epochs(self) -> tuple[int, ...]:
-        """Epochs (1-based) after which a saliency panel is drawn."""
-        return ()
-
     def check(self, data: StudyData) -> None:
         """Look at what only data and base can tell, before any trial starts.
 
@@ -160,9 +127,57 @@ class Recipe:
         else:
             load_part(model, weights, ("backbone.", "mean", "std"))
 
+    def fit(self, model: nn.Module, data: StudyData, device: torch.device) -> Fitted:
+        """What the scores need beside the model, measured on training ID images; often nothing."""
+        del model, data, device
+        return {}
+
+    def score(
+        self, model: nn.Module, images: Tensor, fitted: Fitted
+    ) -> tuple[NDArray[np.int64], Scores]:
+        """Predicted classes (N,) and the scores (N,) of a batch, higher = more OOD."""
+        raise NotImplementedError
+
+
+@runtime_checkable
+class CombinesScores(Protocol):
+    """A recipe with scores that are made of the others; ``score`` leaves those out."""
+
+    def calibrate(self, id_scores: Mapping[str, NDArray[np.float64]]) -> Fitted:
+        """What they need of the scores of the validation ID images."""
+
+    def combine(self, scores: Scores, fitted: Fitted) -> Scores:
+        """All of the recipe's scores."""
+
+
+class TrainingRecipe(Recipe[T_co]):
+    """A recipe that can train: its batches, its loss, and what an epoch tells.
+
+    Attributes:
+        logs_gradients: whether the epochs tell the norm of the gradients.
+        ratios: what an epoch tells in place of two terms of the loss -> the terms, whose sums over
+            the epoch are divided; 0 where the second is.
+    """
+
+    logs_gradients: ClassVar[bool] = False
+    ratios: ClassVar[Mapping[str, tuple[str, str]]] = {}
+
+    def sampling(self, data: StudyData) -> Sampling:
+        """How an epoch draws its images; ``epoch_images`` is a cap, null takes all.
+
+        Raises:
+            ValueError: saying why the parameters do not fit the images that there are.
+        """
+        params, num_train = self.params, len(data.train.images)
+        return Sampling(
+            params.batch_size,
+            num_images=min(num_train, params.epoch_images or num_train),
+            augment=params.augment,
+        )
+
     def loss(self) -> TrainingLoss:
         """The training objective."""
-        raise TypeError(f"{type(self).__name__} defines no loss")
+        raise NotImplementedError
 
     def batches(
         self, data: StudyData, *, seed: int, epoch: int, device: torch.device
@@ -180,33 +195,8 @@ class Recipe:
 
     def epoch_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
         """What an epoch tells of its loss terms, given their means over the steps."""
-        return dict(means)
-
-    def fit(self, model: nn.Module, data: StudyData, device: torch.device) -> Fitted:
-        """What the scores need beside the model, measured on training ID images; often nothing."""
-        del model, data, device
-        return {}
-
-    def calibrate(self, id_scores: Mapping[str, NDArray[np.float64]]) -> Fitted:
-        """What combined scores need of the scores of the validation ID images; often nothing."""
-        del id_scores
-        return {}
-
-    def score(
-        self, model: nn.Module, images: Tensor, fitted: Fitted
-    ) -> tuple[NDArray[np.int64], Scores]:
-        """Predicted classes (N,) and the scores (N,) of a batch, higher = more OOD.
-
-        Scores that are made of other scores are left to ``combine``.
-        """
-        del fitted
-        logits = model(images)
-        return (
-            logits.argmax(dim=1).cpu().numpy(),
-            compute_scores(logits, self.scores, temperature=self.temperature),
-        )
-
-    def combine(self, scores: Scores, fitted: Fitted) -> Scores:
-        """All of ``self.scores``, those that are made of others too."""
-        del fitted
-        return scores
+        told = dict(means)
+        for name, (total, number) in self.ratios.items():
+            total_mean, number_mean = told.pop(total), told.pop(number)
+            told[name] = total_mean / number_mean if number_mean else 0.0
+        return told

@@ -30,15 +30,14 @@ from study.scoring.scores import compute_scores
 _MEANS = "class_means"
 
 
-class BaselinesRecipe(Recipe):
+class BaselinesRecipe(Recipe[BaselineParams]):
     """Score, and train nothing."""
 
-    trains = False
     _loaded: tuple[Fitted, Detector] | None = None
 
     def check(self, data: StudyData) -> None:
         """Every setting that is given fits the sizes of model and data, whoever is chosen."""
-        params: BaselineParams = self.params
+        params = self.params
         if params.head == "trained" and self.frozen is None:
             raise ValueError(
                 "these weights have no trained head, so logits of them mean nothing; set "
@@ -60,7 +59,7 @@ class BaselinesRecipe(Recipe):
 
     def load_start(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         """All of the classifier's weights; without a trained head, those of the backbone."""
-        params: BaselineParams = self.params
+        params = self.params
         if params.head == "trained":
             load_into(model, weights)
             return
@@ -72,7 +71,7 @@ class BaselinesRecipe(Recipe):
 
         Features of the training images are computed once for all trials with these weights.
         """
-        params: BaselineParams = self.params
+        params = self.params
         detector = self._detector()
         if params.head == "trained" and not isinstance(detector, FittedDetector):
             return {}
@@ -93,7 +92,7 @@ class BaselinesRecipe(Recipe):
         self, model: nn.Module, images: Tensor, fitted: Fitted
     ) -> tuple[NDArray[np.int64], Scores]:
         """The detector's score, and the logits' own where the head is a trained one."""
-        params: BaselineParams = self.params
+        params = self.params
         own = {OWN_SCORE: self._ready(fitted).score(model, images)}
         if params.head == "none":
             features = unit_rows(cast(Classifier, model).features(images).cpu())
@@ -103,7 +102,7 @@ class BaselinesRecipe(Recipe):
         return logits.argmax(dim=1).cpu().numpy(), own | compute_scores(logits, ("msp", "energy"))
 
     def _detector(self) -> Detector:
-        params: BaselineParams = self.params
+        params = self.params
         return make_detector(params.detector, params.given(params.detector))
 
     def _ready(self, fitted: Fitted) -> Detector:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +14,7 @@ from study.recipes.detector_params import (
     DetectorName,
     refuse_taken,
 )
+from study.recipes.params import HeadNeed
 from study.section import Rule, effect_rule
 
 OWN_SCORE = "detector"
@@ -37,6 +37,12 @@ class BaselineParams(AllDetectorSettings):
     Every parameter of every detector is a field too, null by default.
     """
 
+    name: ClassVar[str] = "baselines"
+    module: ClassVar[str] = "baselines"
+    base: ClassVar[Literal["none", "start", "optional"]] = "start"
+    below_features: ClassVar[tuple[str, ...]] = ("vim_dimension",)
+    asked_of_data: ClassVar[frozenset[str]] = frozenset({"detector", *FIELDS})
+
     epochs: int = Field(default=1, ge=1, le=1)
     detector: DetectorName = "energy"
     head: Literal["trained", "none"] = "trained"
@@ -57,16 +63,28 @@ class BaselineParams(AllDetectorSettings):
         ),
     )
 
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The detector, and with a head MSP and energy beside, which cost nothing."""
+        return (OWN_SCORE, "msp", "energy") if self.head == "trained" else (OWN_SCORE,)
+
+    @property
+    def selected_score(self) -> str:
+        """The trial's detector, whatever else it reports."""
+        return OWN_SCORE
+
+    @property
+    def trains(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def needs_head(self) -> HeadNeed | None:
+        """The detectors of a trained head do."""
+        if self.head == "none":
+            return None
+        way_out = "Train a base on CIFAR-10 first (model.init: base), or set train.head: none."
+        return HeadNeed("head", "recipe baselines scores a trained classifier", way_out)
+
 
 refuse_taken(BaselineParams)
-
-
-def baseline_own_score(train: Mapping[str, Any]) -> str:
-    """The trial's detector, whatever else it reports."""
-    del train
-    return OWN_SCORE
-
-
-def baseline_scores(params: Any) -> tuple[str, ...]:
-    """The detector, and beside it MSP and energy, which cost nothing, where there is a head."""
-    return (OWN_SCORE, "msp", "energy") if params.head == "trained" else (OWN_SCORE,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -13,10 +13,12 @@ from study.data.batches import Batch
 from study.data.roles import StudyData
 from study.losses.classification import cross_entropy
 from study.models.classifier import Classifier
-from study.recipes.base import Fitted, Frozen, Recipe, Scores, TrainingLoss
-from study.recipes.catalog import RecipeInfo
+from study.recipes.base import Fitted, Frozen, Scores, TrainingLoss, TrainingRecipe
+from study.recipes.classifier_params import ClassifierParams
 from study.recipes.trial_detectors import Seen, TrialDetectors
 from study.scoring.scores import compute_scores
+
+C_co = TypeVar("C_co", bound=ClassifierParams, covariant=True)
 
 
 class ClassificationLoss(TrainingLoss):
@@ -36,18 +38,18 @@ class ClassificationLoss(TrainingLoss):
         return {"loss": loss}
 
 
-class ClassifierRecipe(Recipe):
+class ClassifierRecipe(TrainingRecipe[C_co]):
     """Train the classifier: all of it, or its last layer alone."""
 
-    def __init__(self, info: RecipeInfo, params: Any, frozen: Frozen | None = None) -> None:
+    def __init__(self, params: C_co, frozen: Frozen | None = None) -> None:
         """As every recipe; and the detectors that the parameters name."""
-        super().__init__(info, params, frozen)
+        super().__init__(params, frozen)
         self._detectors = TrialDetectors(params)
 
     @property
-    def linear(self) -> bool:
-        """Whether ``fine_tune`` says so."""
-        return bool(self.params.fine_tune == "linear")
+    def temperature(self) -> float:
+        """Temperature of the energy score, dimensionless."""
+        return 1.0
 
     def loss(self) -> TrainingLoss:
         """Cross-entropy."""
@@ -62,7 +64,9 @@ class ClassifierRecipe(Recipe):
     ) -> tuple[NDArray[np.int64], Scores]:
         """The scores of the logits, and those of the detectors."""
         if not self._detectors.names:
-            return super().score(model, images, fitted)
+            logits = model(images)
+            scores = compute_scores(logits, self.scores, temperature=self.temperature)
+            return logits.argmax(dim=1).cpu().numpy(), scores
         classifier = cast(Classifier, model)
         features = classifier.features(images)
         logits = Seen(classifier.fc)(features)

@@ -1,21 +1,33 @@
-"""Energy fine-tuning of a trained classifier (Liu et al., NeurIPS 2020, arXiv:2010.03759)."""
+"""Fine-tuning a trained classifier against outliers, by any loss of ``outlier_losses``.
+
+The recipe ``energy`` is that of one of them, ``energy_margins`` (Liu et al., NeurIPS 2020,
+arXiv:2010.03759). Each objective is the cross-entropy on ID plus the loss's own terms, weighted;
+one forward over ID and outliers together, so that BatchNorm sees both.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
-from study.data.batches import Batch
+from study.data.batches import Batch, evaluation_batches
 from study.data.images import ImageSet
 from study.data.order import OutlierPool, Sampling, make_pool
 from study.data.roles import StudyData
 from study.losses.classification import cross_entropy
 from study.losses.energy import energy_margin_loss
+from study.recipes import outlier_losses
 from study.recipes.base import TrainingLoss
 from study.recipes.classifier import ClassifierRecipe
-from study.recipes.classifier_params import EnergyParams
+from study.recipes.energy_params import EnergyParams
+from study.seeding import numpy_generator
+
+_MEASURED = 2_000  # images of a set, at most, that a loss is fitted to at the start
 
 
 class OutlierLoss(TrainingLoss):
@@ -75,57 +87,79 @@ class EnergyLoss(OutlierLoss):
         return self.energy_terms(classification, *halves)
 
 
-class EnergyRecipe(ClassifierRecipe):
-    """Fine-tune a classifier so that ID and outlier energies part at the margins."""
+def outlier_images(data: StudyData) -> ImageSet:
+    """The auxiliary outliers (TypeError, where there are none)."""
+    if data.outliers is None:
+        raise TypeError("fine-tuning against outliers needs outliers")
+    return data.outliers.images
+
+
+@torch.no_grad()
+def start_logits(model: nn.Module, images: ImageSet, device: torch.device) -> Tensor:
+    """Logits of up to 2,000 images of a set, (N, K), in evaluation mode.
+
+    What a loss may measure of the model that training starts from.
+    """
+    if len(images) > _MEASURED:
+        chosen = numpy_generator(0, "measured for the loss").permutation(len(images))
+        images = images.take(np.sort(chosen[:_MEASURED]))
+    model.eval()
+    batches = evaluation_batches(images, 512, device, channels_last=True)
+    return torch.cat([model(batch) for batch in batches])
+
+
+class EnergyRecipe(ClassifierRecipe[EnergyParams]):
+    """Fine-tune a classifier by the loss that ``loss`` names, or leave it as it is."""
+
+    _pool: tuple[str, OutlierPool | None] | None = None
 
     @property
     def temperature(self) -> float:
         """The loss's temperature is the score's."""
-        return float(self.params.temperature)
+        return self.params.temperature
 
     def sampling(self, data: StudyData) -> Sampling:
         """Outliers beside the ID images of each batch."""
-        if data.outliers is None:
-            raise TypeError("fine-tuning against outliers needs outliers")
-        params: EnergyParams = self.params
         return replace(
             super().sampling(data),
-            outlier_batch_size=params.outlier_batch_size,
-            outlier_order=params.outlier_order,
-            outlier_pool=self._outlier_pool(data.outliers.images),
+            outlier_batch_size=self.params.outlier_batch_size,
+            outlier_order=self.params.outlier_order,
+            outlier_pool=self._outlier_pool(outlier_images(data)),
         )
 
     def _outlier_pool(self, images: ImageSet) -> OutlierPool | None:
         """What ``max_outliers`` and ``outlier_weights`` leave; found once for all epochs."""
-        params: EnergyParams = self.params
-        if (params.max_outliers, params.outlier_weights) == (None, None):
+        most, weights = self.params.max_outliers, self.params.outlier_weights
+        if (most, weights) == (None, None):
             return None
         if self._pool is None or self._pool[0] != images.fingerprint:
-            pool = make_pool(
-                images, max_outliers=params.max_outliers, weights=params.outlier_weights
-            )
-            self._pool = images.fingerprint, pool
+            self._pool = images.fingerprint, make_pool(images, max_outliers=most, weights=weights)
         return self._pool[1]
 
     def check(self, data: StudyData) -> None:
-        """Whether the outliers are what the parameters name."""
-        super().check(data)
+        """The outliers are what the parameters name; what is not trained has a trained head."""
         if data.outliers is not None:
             self._outlier_pool(data.outliers.images)
-
-    def margins(self) -> tuple[float, float]:
-        """``m_in`` and ``m_out`` in nats.
-
-        Raises:
-            TypeError: where they have not been resolved to numbers.
-        """
-        params: EnergyParams = self.params
-        if not isinstance(params.m_in, float) or not isinstance(params.m_out, float):
-            raise TypeError("margins must be resolved against the base before training")
-        return params.m_in, params.m_out
+        if not self.params.trains and self.frozen is None:
+            raise ValueError(
+                "fine_tune: none trains nothing, and these weights have no trained head, whose "
+                "energy would mean nothing; give them one with model.init: base and "
+                "base.fine_tune: linear (a linear probe), or score features alone with recipe "
+                "baselines and train.head: none"
+            )
 
     def loss(self) -> TrainingLoss:
-        """The margin loss; the margins must have been resolved to numbers."""
-        return EnergyLoss(self.params, *self.margins())
+        """The objective; its margins, where it has any, must have been resolved to numbers.
 
-    _pool: tuple[str, OutlierPool | None] | None = None
+        Raises:
+            TypeError: where they have not.
+        """
+        params = self.params
+        margins: tuple[float, ...] = ()
+        if params.uses_margins:
+            if not isinstance(params.m_in, float) or not isinstance(params.m_out, float):
+                raise TypeError("margins must be resolved against the base before training")
+            margins = params.m_in, params.m_out
+        module = import_module(f"{outlier_losses.__name__}.{params.loss_name}")
+        objective: TrainingLoss = module.Loss(params, *margins)
+        return objective

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from study.data import batches
-from study.data.batches import Augment, DeviceImages, draw, on_device, to_float
+from study.data.batches import DeviceImages, draw, on_device, to_float
 from study.data.decode import cache_folder
 from study.data.images import ImageSet
+from study.data.order import Augment
 from study.models import classifier
 from study.models.classifier import Classifier
 from study.seeding import numpy_generator

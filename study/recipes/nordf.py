@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import numpy as np
@@ -25,7 +26,7 @@ from study.errors import TrialFailed
 from study.losses.classification import cross_entropy_per_image
 from study.losses.perceptual import PerceptualDistance
 from study.losses.reconstruction import ReconstructionLoss, make_reconstruction
-from study.losses.similarity import Similarity, collapse
+from study.losses.similarity import Similarity
 from study.models.classifier import Classifier
 from study.models.frozen_networks import FrozenNetwork, frozen_classifier, imagenet_network
 from study.models.names import DEFAULT_NETWORK, NORMALISATIONS, Network
@@ -33,7 +34,7 @@ from study.models.nordf import NordF
 from study.models.registry import build_backbone, seeded
 from study.models.reversal_schedules import make_reversal_schedule
 from study.models.weights import load_part
-from study.recipes.base import Fitted, Moment, Recipe, Scores, TrainingLoss
+from study.recipes.base import Fitted, Moment, Scores, TrainingLoss, TrainingRecipe
 from study.recipes.nordf_params import BASE, COMBINED, NordfParams
 from study.scoring.feature_scores import (
     class_prototypes,
@@ -115,12 +116,15 @@ class NordfLoss(TrainingLoss):
         return {"loss": loss, **terms, **{name: pair[name] for name in told_of}}
 
 
-class NordfRecipe(Recipe):
+class NordfRecipe(TrainingRecipe[NordfParams]):
     """Train the three branches together; score by each of them, and by all."""
 
     # A collapsed upper branch scores every image alike: told, not a failure of the trial.
     may_be_constant = frozenset({"upper_prototype"})
     logs_gradients = True
+    # Near 1 (COLLAPSED_COSINE) the upper branch gives the same features for everything; an epoch
+    # without any different pair has 0: nothing speaks for a collapse.
+    ratios = MappingProxyType({"different_cosine": ("different_cosine_sum", "num_different")})
 
     def build_model(
         self,
@@ -133,7 +137,7 @@ class NordfRecipe(Recipe):
         network: Network = DEFAULT_NETWORK,
     ) -> nn.Module:
         """A fresh model; the backbone's weights are those of a classifier of that seed."""
-        params: NordfParams = self.params
+        params = self.params
         mean, std = NORMALISATIONS[network.normalisation]
         body = build_backbone(
             backbone, dropout=dropout, image_size=image_size, seed=seed_of(seed, "init")
@@ -152,15 +156,9 @@ class NordfRecipe(Recipe):
                 std=std,
             )
 
-    @property
-    def panel_epochs(self) -> tuple[int, ...]:
-        """As the YAML says."""
-        params: NordfParams = self.params
-        return tuple(params.panel_epochs)
-
     def check(self, data: StudyData) -> None:
         """Pairs are possible, every class has a prototype, the perceptual network its layers."""
-        params: NordfParams = self.params
+        params = self.params
         check_same_share(data.train.images.labels, params.same_class_share)
         seen = set(_bank(data.train.images, params.bank_images).labels.tolist())
         if absent := sorted(set(range(data.num_classes)) - seen):
@@ -179,7 +177,7 @@ class NordfRecipe(Recipe):
 
     def loss(self) -> TrainingLoss:
         """The three losses."""
-        params: NordfParams = self.params
+        params = self.params
         distance = self.perceptual() if params.reconstruction == "perceptual" else None
         reconstruction = make_reconstruction(
             params.reconstruction,
@@ -197,14 +195,16 @@ class NordfRecipe(Recipe):
             ValueError: for a layer that the network does not have.
             BadInput: where its weights are not to be had.
         """
-        params: NordfParams = self.params
-        network = self._network(params)
-        weights = params.perceptual_layer_weights
+        params = self.params
         return PerceptualDistance(
-            network, params.perceptual_layers, params.perceptual_inner, weights
+            self._network(),
+            params.perceptual_layers,
+            params.perceptual_inner,
+            params.perceptual_layer_weights,
         )
 
-    def _network(self, params: NordfParams) -> FrozenNetwork:
+    def _network(self) -> FrozenNetwork:
+        params = self.params
         if params.perceptual_network == BASE:
             if self.frozen is None:
                 raise TypeError("the perceptual network is the base, and there is none")
@@ -216,14 +216,7 @@ class NordfRecipe(Recipe):
 
     def sampling(self, data: StudyData) -> Sampling:
         """Chains of pairs of ID images."""
-        params: NordfParams = self.params
-        return replace(super().sampling(data), same_share=params.same_class_share)
-
-    def epoch_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
-        """The cosine of different pairs over the epoch, in place of its parts."""
-        told = dict(means)
-        total, num = told.pop("different_cosine_sum"), told.pop("num_different")
-        return told | {"different_cosine": collapse(total, num)}
+        return replace(super().sampling(data), same_share=self.params.same_class_share)
 
     @torch.inference_mode()
     def fit(self, model: nn.Module, data: StudyData, device: torch.device) -> Fitted:
@@ -266,7 +259,7 @@ class NordfRecipe(Recipe):
         self, model: nn.Module, images: Tensor, fitted: Fitted
     ) -> tuple[NDArray[np.int64], Scores]:
         """Every score but the combination."""
-        params: NordfParams = self.params
+        params = self.params
         reconstruct = params.reconstruction_weight > 0
         told = cast(NordF, model).branches(images, reconstruct=reconstruct)
         scores = compute_scores(told.logits, _LOGIT_SCORES)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from study.losses.names import COLLAPSED_COSINE
-from study.recipes.params import TrainParams
+from study.losses.names import COLLAPSED_COSINE, SMALLEST_IMAGE
+from study.recipes.params import Remark, TrainParams
 from study.section import Rule
 
 BASE = "base"  # the study's own base model as the perceptual network
@@ -67,6 +67,23 @@ class NordfParams(TrainParams):
         knn_neighbours: k of the cosine kNN.
         panel_epochs: epochs (from 1) whose saliency panels TensorBoard shows.
     """
+
+    name: ClassVar[str] = "nordf"
+    module: ClassVar[str] = "nordf"
+    base: ClassVar[Literal["none", "start", "optional"]] = "optional"
+    base_parameter: ClassVar[str] = "perceptual_network"
+    needs_maps: ClassVar[bool] = True
+    least_image_size: ClassVar[Mapping[str, Mapping[str, int]]] = {
+        "reconstruction": SMALLEST_IMAGE
+    }
+    asked_of_data: ClassVar[frozenset[str]] = frozenset({"perceptual_network", "same_class_share"})
+    remarks: ClassVar[tuple[Remark, ...]] = (
+        Remark(
+            "train/different_cosine",
+            COLLAPSED_COSINE,
+            "upper features collapsed (mean cosine of different pairs {:.4f})",
+        ),
+    )
 
     epochs: int = Field(default=10, ge=1, le=100_000)
     lr: float = Field(default=1e-3, gt=0)
@@ -178,25 +195,17 @@ class NordfParams(TrainParams):
         ),
     )
 
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Every branch's, the combination last."""
+        scores = ["msp", "max_logit", "energy"]
+        if self.reconstruction_weight > 0:
+            scores.append("reconstruction")
+            if self.perceptual_network is not None:
+                scores.append("perceptual")
+        return (*scores, "upper_prototype", "class_prototype", "knn", COMBINED)
 
-def nordf_scores(params: NordfParams) -> tuple[str, ...]:
-    """Every OOD score of a trial with these parameters, the combination last."""
-    scores = ["msp", "max_logit", "energy"]
-    if params.reconstruction_weight > 0:
-        scores.append("reconstruction")
-        if params.perceptual_network is not None:
-            scores.append("perceptual")
-    return (*scores, "upper_prototype", "class_prototype", "knn", COMBINED)
-
-
-def nordf_own_score(train: Mapping[str, Any]) -> str:
-    """The score that the study selects by."""
-    return str(train["own_score"])
-
-
-def nordf_remark(metrics: Mapping[str, float]) -> str:
-    """Whether the upper features have collapsed onto one direction."""
-    cosine = metrics.get("train/different_cosine")
-    if cosine is None or cosine < COLLAPSED_COSINE:
-        return ""
-    return f"upper features collapsed (mean cosine of different pairs {cosine:.4f})"
+    @property
+    def selected_score(self) -> str:
+        """As the YAML says."""
+        return self.own_score

@@ -7,7 +7,10 @@ checked over the whole range of a search and not only at one point.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -16,8 +19,37 @@ from study.section import Rule, Section
 Schedule = Literal["cosine", "onecycle", "constant", "step", "linear"]
 
 
+@dataclass(frozen=True)
+class Remark:
+    """What is said of a trial whose last epoch has a metric this high.
+
+    Attributes:
+        metric: its name.
+        at_least: from where on.
+        text: the remark, with the metric's value in its braces.
+    """
+
+    metric: str
+    at_least: float
+    text: str
+
+
+class HeadNeed(NamedTuple):
+    """Why what trials start from must have a trained head.
+
+    Attributes:
+        field: of the parameters, that has it so.
+        why: in words.
+        way_out: what else can be done.
+    """
+
+    field: str
+    why: str
+    way_out: str
+
+
 class TrialParams(Section):
-    """What every recipe's section ``train:`` has.
+    """A recipe's section ``train:``, and what a space must know of the recipe beside.
 
     Attributes:
         epochs: results that a trial reports, each after a pass over the images.
@@ -25,11 +57,80 @@ class TrialParams(Section):
 
     epochs: int = Field(default=1, ge=1, le=100_000)
 
+    name: ClassVar[str]
+    """As in ``recipe:``."""
+
+    module: ClassVar[str]
+    """Its file in ``study/recipes``; ``energy`` has the class ``EnergyRecipe``."""
+
+    needs_outliers: ClassVar[bool] = False
+    """Whether it trains on auxiliary outliers."""
+
+    base: ClassVar[Literal["none", "start", "optional"]] = "none"
+    """What it does with a trained classifier, the section ``base:``. "none": nothing; "start":
+    trials start from it; "optional": they may, or may look at it."""
+
+    base_parameter: ClassVar[str] = ""
+    """With "optional", the field whose value "base" is a look at the base."""
+
+    measures_base: ClassVar[bool] = False
+    """Whether a base is measured by this recipe's scores, in place of a classifier's."""
+
+    needs_maps: ClassVar[bool] = False
+    """Whether the backbone's maps must divide the image, as a decoder needs."""
+
+    least_image_size: ClassVar[Mapping[str, Mapping[str, int]]] = {}
+    """Field -> its value -> the least side of the images, pixels."""
+
+    below_features: ClassVar[tuple[str, ...]] = ()
+    """Fields that must stay below the number of the backbone's features."""
+
+    asked_of_data: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose ends, where they are searched, ``Recipe.check`` is asked about."""
+
+    remarks: ClassVar[tuple[Remark, ...]] = ()
+    """What is said of trials."""
+
     unsearchable: ClassVar[frozenset[str]] = frozenset()
     """Fields that are the same in all trials of a study: what they are compared by."""
 
     unwritten: ClassVar[frozenset[str]] = frozenset()
     """Fields that a resolved spec leaves out while they have their defaults."""
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of the OOD scores that every validation of a trial reports."""
+        raise NotImplementedError
+
+    @property
+    def selected_score(self) -> str:
+        """The one that the means over OOD sets, and so the selection, are of."""
+        raise NotImplementedError
+
+    @property
+    def trains(self) -> bool:
+        """Whether the trial trains; else it scores what it starts from, in one epoch."""
+        return True
+
+    @property
+    def uses_margins(self) -> bool:
+        """Whether m_in and m_out play a part."""
+        return False
+
+    @property
+    def needs_head(self) -> HeadNeed | None:
+        """Whether, and why, trials must start from a trained head."""
+        return None
+
+    @classmethod
+    def remark(cls, metrics: Mapping[str, float]) -> str:
+        """What metrics of an epoch give cause to say of a trial; empty for nothing."""
+        said = (
+            one.text.format(metrics[one.metric])
+            for one in cls.remarks
+            if metrics.get(one.metric, -math.inf) >= one.at_least
+        )
+        return "; ".join(said)
 
 
 class TrainParams(TrialParams):

@@ -1,30 +1,45 @@
-"""The recipes by name: one line here, one entry in ``catalog``, one file each."""
+"""The recipes by name: one line here, one file of parameters and one of training each.
+
+A YAML is checked against the parameters alone, which are free of torch; the file that trains is
+imported when a recipe is made.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from study.recipes.base import Frozen, Recipe
-from study.recipes.baselines import BaselinesRecipe
-from study.recipes.catalog import get_recipe_info
-from study.recipes.classifier import ClassifierRecipe
-from study.recipes.energy import EnergyRecipe
-from study.recipes.nordf import NordfRecipe
-from study.recipes.outliers import OutliersRecipe
+from study.recipes.baselines_params import BaselineParams
+from study.recipes.classifier_params import ClassifierParams
+from study.recipes.energy_params import EnergyParams, OutlierParams
+from study.recipes.nordf_params import NordfParams
+from study.recipes.params import TrialParams
 
-RECIPES: dict[str, type[Recipe]] = {
-    "classifier": ClassifierRecipe,
-    "energy": EnergyRecipe,
-    "outliers": OutliersRecipe,
-    "nordf": NordfRecipe,
-    "baselines": BaselinesRecipe,
+if TYPE_CHECKING:
+    from study.recipes.base import Frozen, Recipe
+
+RECIPES: dict[str, type[TrialParams]] = {
+    one.name: one
+    for one in (ClassifierParams, EnergyParams, OutlierParams, BaselineParams, NordfParams)
 }
+"""What a recipe's name stands for: the type of its section ``train:``."""
 
 
-def make_recipe(name: str, train: dict[str, Any], frozen: Frozen | None = None) -> Recipe:
+def recipe_class(name: str) -> type[Recipe[TrialParams]]:
+    """The class that trains what the recipe ``name`` stands for (KeyError for another name)."""
+    module = RECIPES[name].module
+    found: type[Recipe[TrialParams]] = getattr(
+        import_module(f"study.recipes.{module}"), f"{module.capitalize()}Recipe"
+    )
+    return found
+
+
+def make_recipe(
+    name: str, train: Mapping[str, Any], frozen: Frozen | None = None
+) -> Recipe[TrialParams]:
     """The recipe ``name`` with the section ``train:`` (margins resolved) as its parameters.
 
     ``frozen`` builds the study's base model, for recipes that look at it; None for none.
     """
-    info = get_recipe_info(name)
-    return RECIPES[name](info, info.params.model_validate(train), frozen)
+    return recipe_class(name)(RECIPES[name].model_validate(train), frozen)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from study.recipes.catalog import RecipeInfo
 from study.section import Section
 from study.space.reading.sections import Floor
 from study.space.study_spec import StudySpec
@@ -21,9 +20,9 @@ def with_defaults(spec: StudySpec, *, ablates: bool) -> StudySpec:
         spec: with the defaults of each section by itself.
         ablates: whether the space has a section ``ablate``, be it a faulty one.
     """
-    model = _where_missing(spec.model, init="random" if spec.info.base == "none" else "base")
+    model = _where_missing(spec.model, init="random" if spec.params.base == "none" else "base")
     spec = replace(spec, model=model)
-    trains_base = _trains_base(spec, spec.info)
+    trains_base = _trains_base(spec)
     base, tune, select = spec.own_base, spec.tune, spec.select
     # Equal budgets: a pair of trials of which one was stopped is no pair; and of several
     # objectives none alone tells which trial is the worse.
@@ -46,11 +45,9 @@ def _where_missing(section: S, **defaults: object) -> S:
     return section.model_copy(update=missing)
 
 
-def _trains_base(spec: StudySpec, info: RecipeInfo) -> bool:
+def _trains_base(spec: StudySpec) -> bool:
     """Whether some trial starts from a base of the study's own, or looks at it."""
-    if info.base == "none":
-        return False
-    if spec.model.init == "base":
-        return True
-    known = info.base == "optional" and info.base_parameter in info.params.model_fields
-    return known and "base" in spec.values_of(info.base_parameter)
+    params = spec.params
+    if params.base == "none" or spec.model.init == "base":
+        return params.base != "none"
+    return bool(params.base_parameter) and "base" in spec.values_of(params.base_parameter)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import BadInput, Fault
-from study.recipes.catalog import RECIPE_INFOS, RecipeInfo
+from study.recipes.params import TrialParams
+from study.recipes.registry import RECIPES
 from study.records.words import todays_words
 from study.space.ablation.reading import read_ablation
 from study.space.ablation.section import Ablation
@@ -104,7 +105,7 @@ def load_space(
     spec = _build(data, faults, root, check_paths=True)
     if not smoke:
         return spec
-    small = shrink(spec.resolved(), fixed, spec.info.params)
+    small = shrink(spec.resolved(), fixed, type(spec.params))
     shrunk = _build(small, FaultList(Places("--smoke")), root, check_paths=True)
     return replace(shrunk, places=spec.places)
 
@@ -138,20 +139,20 @@ def _build(data: dict[str, Any], faults: FaultList, root: Path, *, check_paths: 
         if key not in _KEYS:
             way_out = elsewhere(key, _KEYS)
             faults.add((key,), "a space has no such section", way_out, value)
-    info = _recipe(data, faults)
+    recipe = _recipe(data, faults)
     parts: dict[str, Any] = {
         name: read_section(section, data.get(name, {}), (name,), faults)
         for name, section in SECTIONS.items()
     }
-    if info is None:
+    if recipe is None:
         faults.stop()
         raise AssertionError("a space without a recipe has a fault")
-    params = read_section(info.params, data.get("train", {}), ("train",), faults)
-    search, ablate = _trials(data, info, faults)
+    params = read_section(recipe, data.get("train", {}), ("train",), faults)
+    search, ablate = _trials(data, recipe, faults)
     _fixed_and_searched(data, search, faults)
     own_base = parts.pop("base")
     spec = StudySpec(
-        info.name, own_base=own_base, params=params, search=search, ablate=ablate, **parts
+        recipe.name, own_base=own_base, params=params, search=search, ablate=ablate, **parts
     )
     spec = replace(with_defaults(spec, ablates="ablate" in data), places=faults.places)
     case = Case(spec, faults, data.keys(), root, check_paths)
@@ -161,24 +162,24 @@ def _build(data: dict[str, Any], faults: FaultList, root: Path, *, check_paths: 
     return spec
 
 
-def _recipe(data: dict[str, Any], faults: FaultList) -> RecipeInfo | None:
+def _recipe(data: dict[str, Any], faults: FaultList) -> type[TrialParams] | None:
     if "recipe" not in data:
-        way_out = f"Write `recipe: energy` at the top; there are {', '.join(RECIPE_INFOS)}."
+        way_out = f"Write `recipe: energy` at the top; there are {', '.join(RECIPES)}."
         faults.add(("recipe",), "a space names its recipe", way_out)
         return None
     name = data["recipe"]
-    info = RECIPE_INFOS.get(name) if isinstance(name, str) else None
-    if info is None:
-        faults.add(("recipe",), "no recipe has this name", nearest(str(name), RECIPE_INFOS), name)
-    return info
+    recipe = RECIPES.get(name) if isinstance(name, str) else None
+    if recipe is None:
+        faults.add(("recipe",), "no recipe has this name", nearest(str(name), RECIPES), name)
+    return recipe
 
 
 def _trials(
-    data: dict[str, Any], info: RecipeInfo, faults: FaultList
+    data: dict[str, Any], recipe: type[TrialParams], faults: FaultList
 ) -> tuple[dict[str, Searched], Ablation | None]:
     """What makes trials differ: the section ``search``, or ``ablate`` in its place."""
     if "ablate" not in data:
-        return read_search(data.get("search"), info, faults), None
+        return read_search(data.get("search"), recipe, faults), None
     if "search" in data:
         given = data["ablate"]
         keys = list(given)[:1] if isinstance(given, dict) else []
@@ -186,7 +187,7 @@ def _trials(
         way_out = "Take one out; what was searched is fixed in `train` for an ablation."
         faults.add(path, "a space has `search` or `ablate`, and this one has both", way_out)
         return {}, None
-    ablate = read_ablation(data["ablate"], info, faults)
+    ablate = read_ablation(data["ablate"], recipe, faults)
     tune = data["tune"] if isinstance(data.get("tune"), dict) else {}
     count = f", here {ablate.counted} = {ablate.num_trials}" if ablate is not None else ""
     for key, (rule, way_out) in _NOT_FOR_ABLATIONS.items():

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 from study.data.section import DataSection
-from study.recipes.catalog import RecipeInfo, get_recipe_info
 from study.recipes.params import TrialParams
 from study.section import Section
 from study.space.ablation.section import Ablation
@@ -54,11 +53,6 @@ class StudySpec:
     places: Places = field(compare=False, repr=False, default_factory=lambda: Places("spec.yaml"))
 
     @property
-    def info(self) -> RecipeInfo:
-        """What is known of the recipe without building it."""
-        return get_recipe_info(self.recipe)
-
-    @property
     def base(self) -> BaseSection | None:
         """Section ``base``; None where no base is trained."""
         return self.own_base if self.trains_base else None
@@ -74,7 +68,7 @@ class StudySpec:
     @property
     def own_score(self) -> str:
         """The OOD score that means over OOD sets, and so the selection, are of."""
-        return self.info.own_score_of(self.train)
+        return self.params.selected_score
 
     def section_of(self, name: str) -> tuple[Section, str]:
         """The section that has a parameter, named as the YAML's ``search`` names it, and field."""

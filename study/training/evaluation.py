@@ -14,7 +14,8 @@ from study.data.batches import evaluation_batches
 from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.errors import TrialFailed
-from study.recipes.base import Fitted, Recipe
+from study.recipes.base import CombinesScores, Fitted, Recipe
+from study.recipes.params import TrialParams
 from study.records.files import VAL_ID, SetScores, ValidationScores
 from study.scoring.measuring import OOD_METRICS, ood_metric, ood_metrics
 
@@ -107,7 +108,7 @@ def _record(scored: Scored) -> SetScores:
 
 
 def evaluate(
-    recipe: Recipe,
+    recipe: Recipe[TrialParams],
     model: nn.Module,
     data: StudyData,
     device: torch.device,
@@ -132,12 +133,13 @@ def evaluate(
     part = model if scored is None else scored.eval()
     fitted = recipe.fit(model, data, device)
     id_scored = score_images(recipe, part, data.val_id.images, device, fitted, read)
-    fitted = {**fitted, **recipe.calibrate(id_scored.scores)}
+    if isinstance(recipe, CombinesScores):
+        fitted = {**fitted, **recipe.calibrate(id_scored.scores)}
     return _whole(recipe, part, id_scored, data.ood_val.sets, device, fitted, read)
 
 
 def evaluate_sets(
-    recipe: Recipe,
+    recipe: Recipe[TrialParams],
     model: nn.Module,
     id_images: ImageSet,
     ood_sets: Mapping[str, ImageSet],
@@ -155,7 +157,7 @@ def evaluate_sets(
 
 
 def _whole(
-    recipe: Recipe,
+    recipe: Recipe[TrialParams],
     model: nn.Module,
     id_scored: Scored,
     ood_sets: Mapping[str, ImageSet],
@@ -164,6 +166,8 @@ def _whole(
     read: Read = read_images,
 ) -> Evaluation:
     def finish(scored: Scored) -> Scored:
+        if not isinstance(recipe, CombinesScores):
+            return scored
         return replace(scored, scores=recipe.combine(scored.scores, fitted))
 
     ood = {
@@ -177,7 +181,7 @@ def _whole(
 
 @torch.inference_mode()
 def score_images(
-    recipe: Recipe,
+    recipe: Recipe[TrialParams],
     model: nn.Module,
     images: ImageSet,
     device: torch.device,

@@ -11,6 +11,7 @@ from torch import nn
 from study.data.roles import KeptPart
 from study.errors import TrialFailed
 from study.recipes.base import Recipe
+from study.recipes.params import TrialParams
 from study.records.files import KEPT, ValidationScores
 from study.training.evaluation import evaluate_sets
 from study.training.loop import EpochResult
@@ -27,7 +28,7 @@ class KeptScores:
     def __init__(
         self,
         part: KeptPart,
-        recipe: Recipe,
+        recipe: Recipe[TrialParams],
         device: torch.device,
         path: Path,
         before: ValidationScores | None = None,

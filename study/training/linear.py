@@ -12,7 +12,7 @@ from study.data.batches import Batch, Take, epoch_batches
 from study.data.images import ImageSet, Rows
 from study.data.roles import StudyData
 from study.models.classifier import LinearHead
-from study.recipes.base import Recipe
+from study.recipes.classifier import ClassifierRecipe
 from study.recipes.classifier_params import ClassifierParams
 from study.recipes.frozen_features import BATCH_SIZE, Features, Frozen
 from study.seeding import numpy_generator
@@ -33,14 +33,19 @@ class LinearTraining:
     """
 
     def __init__(
-        self, recipe: Recipe, model: nn.Module, data: StudyData, seed: int, device: torch.device
+        self,
+        recipe: ClassifierRecipe[ClassifierParams],
+        model: nn.Module,
+        data: StudyData,
+        seed: int,
+        device: torch.device,
     ) -> None:
         """Freeze ``model`` and bring its features.
 
         Raises:
             ValueError: where the model has no last layer of its own.
         """
-        params: ClassifierParams = recipe.params
+        params = recipe.params
         frozen = Frozen(model, device)
         self.module = LinearHead(frozen.model.fc)
         self._recipe, self._model, self._data = recipe, model, data

@@ -19,8 +19,9 @@ from torch import nn
 from study.data.batches import Batch
 from study.data.roles import StudyData
 from study.errors import TrialFailed
-from study.recipes.base import Fitted, Moment, Recipe, TrainingLoss
-from study.recipes.params import TrainParams
+from study.recipes.base import Fitted, Moment, Recipe, TrainingLoss, TrainingRecipe
+from study.recipes.classifier import ClassifierRecipe
+from study.recipes.params import TrainParams, TrialParams
 from study.records.files import ValidationScores
 from study.scoring.objective import OBJECTIVE, objective
 from study.seeding import seed_of
@@ -74,7 +75,7 @@ class EpochResult:
 
 
 def train(
-    recipe: Recipe,
+    recipe: Recipe[TrialParams],
     model: nn.Module,
     data: StudyData,
     *,
@@ -114,7 +115,7 @@ def train(
         metrics["time_s"] = time.perf_counter() - begun
         return EpochResult(epoch, metrics, validated.as_epoch(epoch), state, validated.fitted)
 
-    if not recipe.trains:  # one epoch, the model scored as it is
+    if not isinstance(recipe, TrainingRecipe) or not recipe.params.trains:  # scored as it is
         if start is None:
             begun = time.perf_counter()
             validated = evaluate(recipe, model, data, device)
@@ -122,8 +123,11 @@ def train(
         return
     loss = recipe.loss().to(device)
     loss.begin(model, data, device)
-    whole = _WholeModel(recipe, model, data, seed, device)
-    feed = LinearTraining(recipe, model, data, seed, device) if recipe.linear else whole
+    feed: LinearTraining | _WholeModel
+    if isinstance(recipe, ClassifierRecipe) and recipe.params.fine_tune == "linear":
+        feed = LinearTraining(recipe, model, data, seed, device)
+    else:
+        feed = _WholeModel(recipe, model, data, seed, device)
     optimizer = _optimizer(recipe.params, feed.module, loss)
     if start is not None:
         model.load_state_dict(start.model)
@@ -148,7 +152,7 @@ def train(
 class _WholeModel:
     """Everything is trained, on images; `LinearTraining` is the other way."""
 
-    recipe: Recipe
+    recipe: TrainingRecipe[TrainParams]
     module: nn.Module
     data: StudyData
     seed: int
@@ -208,7 +212,7 @@ def schedule_clocks(
 class _Trainer:
     """What an epoch's steps act on."""
 
-    recipe: Recipe
+    recipe: TrainingRecipe[TrainParams]
     model: nn.Module
     loss: TrainingLoss
     optimizer: torch.optim.Optimizer

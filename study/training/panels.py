@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,13 @@ from study.records.files import RunFolder, write_bytes
 
 _IMAGES = 4  # of each set; the same in every trial and epoch
 _SEED = 0
+
+
+@runtime_checkable
+class NamesPanels(Protocol):
+    """Parameters that name the epochs (from 1) after which a panel is drawn."""
+
+    panel_epochs: list[int]
 
 
 def keep_panel(

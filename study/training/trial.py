@@ -21,6 +21,7 @@ from torch import nn
 from study.data.roles import StudyData
 from study.errors import BadInput, TrialFailed
 from study.recipes.base import Recipe
+from study.recipes.params import TrialParams
 from study.recipes.registry import make_recipe
 from study.records.failures import DIVERGED, FILE, MEMORY, cause_of
 from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores, write_json
@@ -29,7 +30,7 @@ from study.training.checkpoint import has_checkpoint, load_checkpoint, save_chec
 from study.training.chosen import Chosen, save_chosen
 from study.training.kept import KeptScores
 from study.training.loop import EpochResult, Goal, TrainingState, train
-from study.training.panels import keep_panel
+from study.training.panels import NamesPanels, keep_panel
 from study.training.starting import Starting, network_of, tensors
 
 
@@ -151,7 +152,7 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
         if kept is not None:
             result.metrics.update(kept.add(model, result))
         save_checkpoint(folder, result.state)
-        if result.epoch in recipe.panel_epochs:
+        if isinstance(recipe.params, NamesPanels) and result.epoch in recipe.params.panel_epochs:
             loss, where = result.state.loss, (run, assignment.trial_id, result.epoch)
             keep_panel(*where, model, setting.data, loss, torch.device(setting.device))
         value = result.metrics["val/objective"]
@@ -166,7 +167,7 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
 def _kept(
     assignment: Assignment,
     setting: TrialSetting,
-    recipe: Recipe,
+    recipe: Recipe[TrialParams],
     run: RunFolder,
     start: TrainingState | None,
 ) -> KeptScores | None:
@@ -178,7 +179,9 @@ def _kept(
     return KeptScores(setting.data.kept, recipe, torch.device(setting.device), path, before)
 
 
-def fresh_model(recipe: Recipe, assignment: Assignment, num_classes: int, size: int) -> nn.Module:
+def fresh_model(
+    recipe: Recipe[TrialParams], assignment: Assignment, num_classes: int, size: int
+) -> nn.Module:
     """The assignment's model with freshly initialised weights."""
     return recipe.build_model(
         assignment.model["backbone"],

@@ -87,7 +87,7 @@ def search_plan(setup: Setup) -> SearchPlan:
         checkpoint_rule=select.checkpoint,
         distributions={name: one.distribution() for name, one in suggested(setup.spec).items()},
         num_epochs=setup.num_epochs,
-        remark=setup.spec.info.remark,
+        remark=setup.spec.params.remark,
         grid=grid(setup.spec) if tune.searcher == "grid" else (),
         conditions=conditions(setup.spec),
         max_epochs=max(setup.spec.values_of("epochs")),

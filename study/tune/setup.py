@@ -19,6 +19,7 @@ from study.data.plan import DataPlan, missing_outliers
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
 from study.losses.margins import MeasuredMargin, parse_margin, resolve_margin
+from study.recipes.params import TrialParams
 from study.recipes.registry import make_recipe
 from study.records.files import BASE
 from study.space.ablation.section import ARM
@@ -115,7 +116,7 @@ class Setup:
 
         Empty where the recipe or its loss has none.
         """
-        if not self.spec.info.uses_margins(train):
+        if not self._checked(train).uses_margins:
             return {}
         found = {name: parse_margin(train[name]) for name in _MARGINS if name in train}
         if not any(isinstance(margin, MeasuredMargin) for margin in found.values()):
@@ -152,7 +153,7 @@ class Setup:
         with margins as numbers; else the base's.
         """
         one = self.bases[name]
-        if self.spec.info.base != "start" or not self.spec.info.trains:
+        if not self.spec.params.measures_base:
             return BASE_RECIPE, one.spec.train
         _, train = self._sections(one.point)
         return self.spec.recipe, train | self.margins(train, one.point)
@@ -163,7 +164,7 @@ class Setup:
         if self.base is None:
             return Starting(weights=weights)
         wanted = self.bases[BASE].spec
-        if self.spec.info.base == "start" or self.spec.model.init == "base":
+        if self.spec.params.base == "start" or self.spec.model.init == "base":
             weights[wanted.backbone] = self.base.weights
         others = {name: self._weights(name, one) for name, one in self.others.items()}
         return Starting(self._weights(BASE, self.base), weights, others)
@@ -176,7 +177,10 @@ class Setup:
     def num_epochs(self, point: Point) -> int:
         """Epochs of a trial with these searched parameters; one where it trains nothing."""
         train = self._sections(point)[1]
-        return int(train["epochs"]) if self.spec.info.fine_tunes(train) else 1
+        return int(train["epochs"]) if self._checked(train).trains else 1
+
+    def _checked(self, train: Flat) -> TrialParams:
+        return type(self.spec.params).model_validate(train)
 
     def _sections(self, point: Mapping[str, Any]) -> tuple[Flat, Flat]:
         train, model = substitute(self.spec, point)
@@ -192,7 +196,7 @@ def prepare_data(
         BadInput: for unusable files, collisions of roles, or a spec that asks for more than
             there is.
     """
-    if spec.info.needs_outliers and not plan.outliers:
+    if spec.params.needs_outliers and not plan.outliers:
         raise BadInput(missing_outliers(spec.recipe))
     with progress.stage("Data: read"):
         data = plan.load_study(spec.data)
@@ -265,12 +269,9 @@ def _bases(bringer: Bringer, recorded: Recorded | None) -> dict[str, BaseModel]:
 def _check_recipes(setup: Setup) -> None:
     """Each recipe that trials will have is asked whether it can train on this data and base."""
     spec, starting = setup.spec, setup.starting()
-    names: tuple[str, ...] = ("perceptual_network", "same_class_share", "max_outliers")
-    if not spec.info.trains:
-        names = tuple(spec.search)
     points = grid(spec) if spec.ablate else [point_with(spec)]
     for name, domain in flat(spec).items():
-        if name.removeprefix("train.") in names:
+        if name.removeprefix("train.") in spec.params.asked_of_data:
             points += [point_with(spec, {name: value}) for value in domain.ends()]
     for point in points:
         base = starting.base_of(setup.base_name(point))

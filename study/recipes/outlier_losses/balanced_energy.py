@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from study.data.batches import Batch
 from study.data.roles import StudyData
 from study.losses.balanced_energy import balanced_energy_loss, class_prior
-from study.recipes.energy import EnergyLoss
-from study.recipes.start_logits import outlier_images, start_logits
+from study.recipes.energy import EnergyLoss, outlier_images, start_logits
 
 DECLARED: Final = {
     "margins": True,

@@ -15,8 +15,7 @@ from study.data.batches import Batch
 from study.data.roles import StudyData
 from study.losses.energy import free_energy
 from study.losses.energy_logistic import EnergyLogistic
-from study.recipes.energy import OutlierLoss
-from study.recipes.start_logits import outlier_images, start_logits
+from study.recipes.energy import OutlierLoss, outlier_images, start_logits
 
 DECLARED: Final = {
     "parameters": {

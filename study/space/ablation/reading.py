@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from study.recipes.catalog import RecipeInfo
+from study.recipes.params import TrialParams
 from study.space.ablation.designs import (
     DESIGNS,
     IS,
@@ -43,12 +43,12 @@ _PATH: KeyPath = ("ablate",)
 _FORM = "For example reconstruction: [l1, huber], or no_reversal: {without: {reversal: none}}."
 
 
-def read_ablation(raw: Any, info: RecipeInfo, faults: FaultList) -> Ablation | None:
+def read_ablation(raw: Any, recipe: type[TrialParams], faults: FaultList) -> Ablation | None:
     """The section, each value of each level valid for its parameter.
 
     Args:
         raw: what the YAML has under ``ablate``.
-        info: the recipe.
+        recipe: the parameters of the recipe.
         faults: takes every fault.
 
     Returns:
@@ -66,10 +66,10 @@ def read_ablation(raw: Any, info: RecipeInfo, faults: FaultList) -> Ablation | N
     faults.take(wrong_seeds.values(), _PATH)
     listed = raw["seeds"] if isinstance(raw.get("seeds"), list) else []
     seeds = [seed for i, seed in enumerate(listed) if i not in wrong_seeds]
-    factors = _factors(raw, info, faults)
+    factors = _factors(raw, recipe, faults)
     stop = read_stop(raw.get("stop"), design, len(seeds), faults)
     stops = raw.get("stop") is not None
-    retune = read_retune(raw.get("retune"), info, seeds, factors, faults, stops=stops)
+    retune = read_retune(raw.get("retune"), recipe, seeds, factors, faults, stops=stops)
     if design is None:
         return None
     faults.take(_wrong_factors(design, factors, raw, faults))
@@ -115,7 +115,7 @@ def _wrong_seeds(raw: Mapping[str, Any]) -> Iterator[tuple[int, Problem]]:
             good.add(seed)
 
 
-def _factors(raw: Mapping[str, Any], info: RecipeInfo, faults: FaultList) -> list[Factor]:
+def _factors(raw: Mapping[str, Any], recipe: type[TrialParams], faults: FaultList) -> list[Factor]:
     factors = raw.get("factors")
     if not isinstance(factors, dict) or not factors:
         rule = "an ablation has at least one factor"
@@ -124,7 +124,7 @@ def _factors(raw: Mapping[str, Any], info: RecipeInfo, faults: FaultList) -> lis
     found = []
     for name, levels in factors.items():
         with faults.gathering((*_PATH, "factors", name)):
-            factor = _Factor(name, info, faults).read(levels)
+            factor = _Factor(name, recipe, faults).read(levels)
             if factor.levels:
                 found.append(factor)
     return found
@@ -133,8 +133,8 @@ def _factors(raw: Mapping[str, Any], info: RecipeInfo, faults: FaultList) -> lis
 class _Factor:
     """Reads the levels of one factor; a level with a fault is left out."""
 
-    def __init__(self, name: str, info: RecipeInfo, faults: FaultList) -> None:
-        self.name, self.known, self.faults = name, ablatable(info), faults
+    def __init__(self, name: str, recipe: type[TrialParams], faults: FaultList) -> None:
+        self.name, self.known, self.faults = name, ablatable(recipe), faults
         self.path: KeyPath = (*_PATH, "factors", name)
 
     def read(self, raw: Any) -> Factor:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from study.recipes.catalog import RecipeInfo
+from study.recipes.params import TrialParams
 from study.seeding import numpy_generator
 from study.space.ablation.designs import Factor
 from study.space.reading.places import FaultList, Problem, given_problem, is_whole, unknown_keys
@@ -69,7 +69,7 @@ class Retune:
 
 def read_retune(
     raw: Any,
-    info: RecipeInfo,
+    recipe: type[TrialParams],
     seeds: Sequence[int],
     factors: Sequence[Factor],
     faults: FaultList,
@@ -80,7 +80,7 @@ def read_retune(
 
     Args:
         raw: what the YAML has under ``ablate.retune``; None for no re-tuning.
-        info: the recipe.
+        recipe: the parameters of the recipe.
         seeds: at which arms are measured.
         factors: of the ablation.
         faults: takes every fault.
@@ -97,7 +97,7 @@ def read_retune(
         rule = "ablate.stop ends arms early, and arms with equal budgets of tuning do not end"
         faults.add(_PATH, rule, "Take one of the two out.", raw)
     faults.take(_wrong_numbers(raw, seeds), _PATH)
-    search = _search(raw, info, factors, faults)
+    search = _search(raw, recipe, factors, faults)
     if len(faults.faults) > before:
         return None
     retune = Retune(raw["num_trials"], raw["seed"], search)
@@ -125,7 +125,10 @@ def _wrong_numbers(raw: Mapping[str, Any], seeds: Sequence[int]) -> Iterator[Pro
 
 
 def _search(
-    retune: Mapping[str, Any], info: RecipeInfo, factors: Sequence[Factor], faults: FaultList
+    retune: Mapping[str, Any],
+    recipe: type[TrialParams],
+    factors: Sequence[Factor],
+    faults: FaultList,
 ) -> dict[str, Searched]:
     raw = retune.get("search")
     if not isinstance(raw, dict) or not raw:
@@ -133,10 +136,10 @@ def _search(
         way_out = f"Write for example {_FORM}."
         faults.take([given_problem(retune, "search", rule, way_out)], _PATH)
         return {}
-    refused = dict(_refused(raw, searchable(info)))
+    refused = dict(_refused(raw, searchable(recipe)))
     faults.take(refused.values(), _SEARCH)
     wanted = {name: form for name, form in raw.items() if name not in refused}
-    found = read_search(wanted, info, faults, _SEARCH) if wanted else {}
+    found = read_search(wanted, recipe, faults, _SEARCH) if wanted else {}
     levels = [(factor, level) for factor in factors for level in factor.levels]
     setters = {name: factor.name for factor, level in levels for name in level.settings}
     for name in found:

@@ -72,8 +72,8 @@ def check_against_data(spec: StudySpec, num_train: int, num_outliers: int | None
 
 
 def _batches(spec: StudySpec, num_train: int, num_outliers: int) -> Iterator[Problem]:
-    sizes = {"batch_size": num_train} if "batch_size" in spec.info.params.model_fields else {}
-    if spec.info.needs_outliers:
+    sizes = {"batch_size": num_train} if "batch_size" in type(spec.params).model_fields else {}
+    if spec.params.needs_outliers:
         sizes["outlier_batch_size"] = num_outliers
     if spec.base is not None:
         sizes["base.batch_size"] = num_train

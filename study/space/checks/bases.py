@@ -53,8 +53,8 @@ def bases_of_arms(case: Case) -> Iterator[Problem]:
 def init(case: Case) -> Iterator[Problem]:
     """What trials start from must be there, and be of use to the recipe."""
     given, path = case.spec.model.init, ("model", "init")
-    if given == "base" and case.info.base == "none":
-        rule = f"recipe {case.info.name} trains no base to start from"
+    if given == "base" and case.spec.params.base == "none":
+        rule = f"recipe {case.spec.params.name} trains no base to start from"
         yield Problem(path, rule, "Write random, or the path of a weights file.", given)
     elif given not in _INITS and case.check_paths and not is_file(given):
         rule = f"must be {', '.join(_INITS)}, or the path of a weights file, and there is no "
@@ -64,7 +64,8 @@ def init(case: Case) -> Iterator[Problem]:
 def effect(case: Case) -> Iterator[Problem]:
     """The section ``base`` must have an effect."""
     if "base" in case.sections and not case.own_base:
-        reason = "the recipe has no base" if case.info.base == "none" else "no trial uses one"
+        none = case.spec.params.base == "none"
+        reason = "the recipe has no base" if none else "no trial uses one"
         way_out = "Take the section out, or set model.init: base with a recipe that has a base."
         yield Problem(("base",), f"the section has no effect here: {reason}", way_out)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.recipes.catalog import RecipeInfo
 from study.section import Section
 from study.space.reading.fields import plain_field
 from study.space.reading.places import NOTHING, FaultList, Problem
@@ -36,11 +35,6 @@ class Case:
     check_paths: bool = True
 
     @property
-    def info(self) -> RecipeInfo:
-        """What is known of the recipe."""
-        return self.spec.info
-
-    @property
     def init_faulty(self) -> bool:
         """Whether it is not known what trials start from."""
         return self.faults.under(("model", "init"))
@@ -48,7 +42,7 @@ class Case:
     @property
     def own_base(self) -> bool:
         """Whether the study trains a base, or may mean to."""
-        return self.info.base != "none" if self.init_faulty else self.spec.trains_base
+        return self.spec.params.base != "none" if self.init_faulty else self.spec.trains_base
 
     def faulty(self, section: str, names: Iterable[str]) -> bool:
         """Whether a field has a fault, in its section, in the search, or as a whole."""

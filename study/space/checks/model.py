@@ -56,14 +56,9 @@ def _imagenet(case: Case) -> Iterator[Problem]:
     given = spec.model.init
     if given not in ("imagenet", "random"):
         return
-    if not case.info.trains and spec.train.get("head", "trained") == "trained":
-        rule = f"recipe {spec.recipe} scores a trained classifier, and this init has no head for"
-        way_out = "Train a base on CIFAR-10 first (model.init: base), or set train.head: none."
-        yield Problem(path, f"{rule} these classes", way_out, given)
-    elif not case.info.fine_tunes(spec.train):
-        rule = "with fine_tune: none a trained classifier is scored, and this init has no head for"
-        way_out = "Set model.init: base; base.fine_tune: linear trains nothing but the head."
-        yield Problem(path, f"{rule} these classes", way_out, given, ("fine_tune",))
+    if need := spec.params.needs_head:
+        rule = f"{need.why}, and this init has no head for these classes"
+        yield Problem(path, rule, need.way_out, given, (need.field,))
     elif given == "imagenet":
         names = _backbones(spec)
         without = [one for one in names if one in BACKBONES and one not in PRETRAINED]
@@ -84,8 +79,8 @@ def _stem(case: Case) -> Iterator[Problem]:
         rule = f"{', '.join(others)} has one stem only"
         way_out = f"Take it out, or choose {' or '.join(WITH_STEMS)}."
         yield Problem(path, rule, way_out, "imagenet", about)
-    elif case.info.needs_maps:
-        rule = f"recipe {case.info.name} needs the maps of the small stem"
+    elif case.spec.params.needs_maps:
+        rule = f"recipe {case.spec.params.name} needs the maps of the small stem"
         yield Problem(path, rule, "Take it out.", "imagenet")
     elif size < _NATIVE_STRIDE:
         rule = f"must be at least {_NATIVE_STRIDE} pixels for stem: imagenet"
@@ -101,17 +96,18 @@ def _seen_size(spec: StudySpec) -> tuple[KeyPath, int]:
 
 def _image_size(case: Case) -> Iterator[Problem]:
     """Images that the backbones and the losses can take."""
-    info, (path, size), given = case.info, _seen_size(case.spec), case.spec.data.image_size
-    if path[0] == "model" and (info.needs_maps or size <= given):
+    params, given = case.spec.params, case.spec.data.image_size
+    path, size = _seen_size(case.spec)
+    if path[0] == "model" and (params.needs_maps or size <= given):
         rule = f"must be above data.image_size, which is {given}: images are enlarged to it"
-        if info.needs_maps:
-            rule = f"recipe {info.name} needs the maps of the images as they are"
+        if params.needs_maps:
+            rule = f"recipe {params.name} needs the maps of the images as they are"
         yield Problem(path, rule, "Take it out, or change data.image_size.", size)
     for name in _backbones(case.spec):
-        told = size_fault(name, size, maps=info.needs_maps) if name in BACKBONES else ""
+        told = size_fault(name, size, maps=params.needs_maps) if name in BACKBONES else ""
         if told:
             yield Problem(path, told, "Or choose another backbone.", size, (_BACKBONE,))
-    for field, kinds in info.least_image_size.items():
+    for field, kinds in params.least_image_size.items():
         for kind in map(str, case.spec.own_values(field)):
             if size < kinds.get(kind, 0):
                 rule = f"must be at least {kinds[kind]} pixels for {field}: {kind}"
@@ -126,7 +122,7 @@ def _below_features(case: Case) -> Iterator[Problem]:
     narrowest = min(names, key=NUM_FEATURES.__getitem__)
     width = NUM_FEATURES[narrowest]
     yield from too_large(case.spec, {"num_features": width})
-    for field in case.info.below_features:
+    for field in case.spec.params.below_features:
         given = case.spec.own_values(field)
         most = max((one for one in given if one is not None), default=0)
         if most >= width:

@@ -27,8 +27,8 @@ def _outliers_of_use(case: Case) -> Iterator[Problem]:
         ("outliers", data.outliers, AUTO),
         ("outlier_id_classes", data.outlier_id_classes, "refuse"),
     ):
-        if not case.info.needs_outliers and value != default:
-            rule = f"recipe {case.info.name} trains on no outliers, so this has no effect"
+        if not case.spec.params.needs_outliers and value != default:
+            rule = f"recipe {case.spec.params.name} trains on no outliers, so this has no effect"
             yield Problem(("data", key), rule, "Take it out.", value)
 
 

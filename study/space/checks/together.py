@@ -24,7 +24,7 @@ _MARGINS = ("m_in", "m_out")
 
 def measured(case: Case) -> Iterator[Problem]:
     """Measured margins need a trained base."""
-    spec, params = case.spec, case.info.params
+    spec, params = case.spec, type(case.spec.params)
     if spec.model.init not in ("random", "imagenet") or not _uses_margins(spec):
         return
     for name in params.model_fields:
@@ -44,7 +44,7 @@ def rules(case: Case) -> Iterator[Problem]:
     Of those that say when a parameter has an effect it is enough that they hold somewhere in a
     search; the arms of an ablation keep them together, see `study.space.checks.arms`.
     """
-    params = case.info.params
+    params = type(case.spec.params)
     for rule in params.rules:
         of_margins = any(is_margin(params, name) for name in rule.fields)
         left_out = of_margins or (rule.has_effect and "ablate" in case.sections)
@@ -121,11 +121,10 @@ def _ranges(spec: StudySpec, names: Sequence[str]) -> list[tuple[MarginRange, ..
 
 def _uses_margins(spec: StudySpec) -> bool:
     """Whether some trial's loss has margins."""
-    if not {*_MARGINS} <= spec.info.params.model_fields.keys():
-        return False
     if "loss" not in spec.search:
-        return spec.info.uses_margins(spec.train)
-    return any(spec.info.uses_margins({"loss": one}) for one in spec.search["loss"].ends())
+        return spec.params.uses_margins
+    losses = spec.search["loss"].ends()
+    return any(spec.params.model_copy(update={"loss": one}).uses_margins for one in losses)
 
 
 CHECKS: tuple[Check, ...] = (measured, rules, margins)

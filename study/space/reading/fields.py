@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from study.recipes.catalog import RECIPE_INFOS
+from study.recipes.registry import RECIPES
 from study.section import FIELDS_ALONE, Section
 from study.space.reading.places import FaultList, nearest, wrong
 from study.space.reading.sections import SECTIONS, Told
@@ -105,8 +105,8 @@ def elsewhere(name: str, known: Iterable[str]) -> str:
     homes = [home for home in homes if home != "base"]
     if homes:
         return f"It belongs in `{homes[0]}`."
-    recipes = [info.name for info in RECIPE_INFOS.values() if name in info.params.model_fields]
-    if len(recipes) == len(RECIPE_INFOS):
+    recipes = [one for one, params in RECIPES.items() if name in params.model_fields]
+    if len(recipes) == len(RECIPES):
         return "It belongs in `train`."
     if recipes:
         return f"It is a `train` parameter of recipe {' and '.join(recipes)}."

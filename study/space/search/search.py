@@ -16,7 +16,7 @@ from study.losses.margins import (
     Relation,
     parse_reference,
 )
-from study.recipes.catalog import RecipeInfo
+from study.recipes.params import TrialParams
 from study.section import Section
 from study.space.reading.fields import check_value, elsewhere, takes_kind
 from study.space.reading.places import FaultList, Problem, Wrong, near, wrong
@@ -125,8 +125,8 @@ def _numbers(form: Any, at: KeyPath) -> Domain:
 
 def is_margin(params: type[Section], name: str) -> bool:
     """Whether a field of a recipe's parameters is a margin."""
-    info = params.model_fields.get(name)
-    return info is not None and info.metadata == list(_MARGIN_METADATA)
+    field = params.model_fields.get(name)
+    return field is not None and field.metadata == list(_MARGIN_METADATA)
 
 
 _MARGIN_METADATA = Margin.__metadata__  # type: ignore[attr-defined]
@@ -138,27 +138,26 @@ def split_name(parameter: str) -> tuple[str, str]:
     return (prefix, rest) if dot else ("train", parameter)
 
 
-def searchable(info: RecipeInfo) -> dict[str, type[Section]]:
+def searchable(recipe: type[TrialParams]) -> dict[str, type[Section]]:
     """Every name that ``search`` takes -> the class of its section.
 
     The backbone can be searched where trials need not start from a base: a study has one base.
     """
-    params = info.params
     names: dict[str, type[Section]]
-    names = {name: params for name in params.model_fields if name not in params.unsearchable}
+    names = {name: recipe for name in recipe.model_fields if name not in recipe.unsearchable}
     names["model.dropout"] = ModelSection
-    if info.base != "start":
+    if recipe.base != "start":
         names["model.backbone"] = ModelSection
     return names
 
 
-def ablatable(info: RecipeInfo) -> dict[str, type[Section]]:
+def ablatable(recipe: type[TrialParams]) -> dict[str, type[Section]]:
     """Every name that a level of an ablation sets: what is searchable, and what trials start from.
 
     Arms may start from bases of their own; only their backbone is one for all.
     """
-    names = searchable(info)
-    if info.base == "start":
+    names = searchable(recipe)
+    if recipe.base == "start":
         own = (field for field in BaseSection.model_fields if field not in _ONE_FOR_ALL)
         names |= {f"base.{field}": BaseSection for field in own}
         names |= {f"model.{field}": ModelSection for field in _OF_THE_NETWORK}
@@ -166,13 +165,13 @@ def ablatable(info: RecipeInfo) -> dict[str, type[Section]]:
 
 
 def read_search(
-    raw: Any, info: RecipeInfo, faults: FaultList, path: KeyPath = ("search",)
+    raw: Any, recipe: type[TrialParams], faults: FaultList, path: KeyPath = ("search",)
 ) -> dict[str, Searched]:
     """The searched parameters, each value of each domain valid for its parameter.
 
     Args:
         raw: what the YAML has under ``search``; None where it has nothing.
-        info: the recipe.
+        recipe: the parameters of the recipe.
         faults: takes every fault.
         path: where it stands; conditions are those of the section ``search`` alone.
 
@@ -184,7 +183,7 @@ def read_search(
         faults.add(path, "a study searches at least one parameter", way_out, raw)
         return {}
     found: dict[str, Searched] = {}
-    known = searchable(info)
+    known = searchable(recipe)
     for name, form in raw.items():
         with faults.gathering((*path, name)):
             section = known_section(name, known, form)

@@ -12,7 +12,7 @@ from study.bases.training import BaseSpec, FoundBase
 from study.data.roles import StudyData
 from study.errors import BadInput
 from study.models.weights import save_weights
-from study.recipes.catalog import RECIPE_INFOS
+from study.recipes.classifier_params import ClassifierParams
 from study.recipes.registry import make_recipe
 from tests.toys import toy_data, train_section
 
@@ -26,7 +26,7 @@ def data() -> StudyData:
 
 @pytest.fixture
 def spec() -> BaseSpec:
-    params = RECIPE_INFOS["classifier"].params.model_validate(train_section(epochs=3))
+    params = ClassifierParams.model_validate(train_section(epochs=3))
     return BaseSpec("resnet20", 0.0, params.model_dump(), 0)
 
 

@@ -19,7 +19,7 @@ from study.models.names import Network
 from study.models.registry import build_classifier
 from study.models.weights import save_weights
 from study.recipes.base import Recipe
-from study.recipes.catalog import RECIPE_INFOS
+from study.recipes.classifier_params import ClassifierParams
 from study.records.files import WEIGHTS
 from study.training import loop as training
 from study.training.checkpoint import save_checkpoint
@@ -32,7 +32,7 @@ Train = Callable[[Path], FoundBase]
 
 
 def _spec(**changes: object) -> BaseSpec:
-    params = RECIPE_INFOS["classifier"].params.model_validate(train_section(epochs=3))
+    params = ClassifierParams.model_validate(train_section(epochs=3))
     return replace(BaseSpec("resnet20", 0.0, params.model_dump(), 0), **changes)  # type: ignore[arg-type]
 
 

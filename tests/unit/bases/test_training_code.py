@@ -21,12 +21,11 @@ MODULES = training_modules("resnet20")
 TRAINS = """
 import sys, torch
 from study.models.registry import build_classifier
-from study.recipes.classifier import {recipe} as Recipe
-from study.recipes.catalog import get_recipe_info
+from study.recipes.classifier import ClassifierRecipe as Recipe
+from study.recipes.classifier_params import ClassifierParams
 from study.training.loop import Goal, train
 from tests.toys import toy_data, train_section
-info = get_recipe_info({name!r})
-recipe = Recipe(info, info.params.model_validate(train_section(epochs=1)))
+recipe = Recipe(ClassifierParams.model_validate(train_section(epochs=1)))
 model = recipe.build_model("resnet20", 3, dropout=0.0, image_size=8, seed=0)
 list(train(recipe, model, toy_data(), seed=0, goal=Goal("val/id_accuracy", None),
            device=torch.device("cpu")))
@@ -65,7 +64,7 @@ def test_code_that_trains_is_in_the_key_and_what_only_looks_on_is_not() -> None:
 
 
 def test_every_module_that_training_loads_is_in_the_key_or_named_as_changing_nothing() -> None:
-    program = TRAINS.format(recipe="ClassifierRecipe", name="classifier")
+    program = TRAINS
     told = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )

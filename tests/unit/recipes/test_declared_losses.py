@@ -6,7 +6,6 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,9 @@ from pydantic import ValidationError
 
 from study.errors import BadInput
 from study.recipes import outlier_losses
-from study.recipes.catalog import RECIPE_INFOS
 from study.recipes.declared_losses import declared_losses
-from study.recipes.outlier_params import make_outlier_params
-from study.recipes.registry import make_recipe
+from study.recipes.energy_params import make_outlier_params
+from study.recipes.registry import RECIPES, make_recipe
 from study.space.loading import load_space
 from study.training.loop import Goal, train
 from tests.toys import toy_data, train_section
@@ -55,8 +53,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 def toy_recipe(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """The room with README's example, and the recipe as a fresh process reads it."""
     write(EXAMPLE)
-    info = replace(RECIPE_INFOS["outliers"], params=make_outlier_params())
-    monkeypatch.setitem(RECIPE_INFOS, "outliers", info)
+    monkeypatch.setitem(RECIPES, "outliers", make_outlier_params())
 
 
 @pytest.mark.usefixtures("toy_recipe")

@@ -19,7 +19,7 @@ from study.models.nordf import NordF
 from study.models.registry import build_classifier
 from study.models.weights import save_weights
 from study.recipes.base import Moment, Recipe
-from study.recipes.nordf_params import nordf_remark
+from study.recipes.nordf_params import NordfParams
 from study.recipes.registry import make_recipe
 from study.records.files import WEIGHTS, RunFolder, ValidationScores, write_json
 from study.training.assignment import Assignment
@@ -209,8 +209,18 @@ def test_upper_features_that_collapse_are_told_and_fail_nothing() -> None:
     evaluation = evaluate(recipe, model, data, CPU)
     assert np.ptp(evaluation.ood["far"].scores["upper_prototype"]) == 0
     assert np.ptp(evaluation.ood["far"].scores["combined"]) > 0
-    assert "collapsed" in nordf_remark({"train/different_cosine": 0.999})
-    assert nordf_remark({"train/different_cosine": 0.5}) == ""
+    told = NordfParams.remark({"train/different_cosine": 0.999})
+    assert told == "upper features collapsed (mean cosine of different pairs 0.9990)"
+    assert NordfParams.remark({"train/different_cosine": 0.5}) == ""
+    assert NordfParams.remark({}) == ""
+
+
+def test_epoch_tells_the_cosine_of_different_pairs_in_place_of_its_parts() -> None:
+    recipe = _recipe()
+    means = {"loss": 2.0, "different_cosine_sum": 0.6, "num_different": 2.0}
+    assert recipe.epoch_metrics(means) == {"loss": 2.0, "different_cosine": pytest.approx(0.3)}
+    none = {"different_cosine_sum": 0.0, "num_different": 0.0}
+    assert recipe.epoch_metrics(none) == {"different_cosine": 0.0}
 
 
 def test_smallest_batch_trains_in_group_norm() -> None:

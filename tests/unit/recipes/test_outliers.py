@@ -17,7 +17,7 @@ from study.data.roles import StudyData
 from study.errors import BadInput
 from study.recipes.base import TrainingLoss
 from study.recipes.declared_losses import declared_losses
-from study.recipes.outlier_params import OutlierParams
+from study.recipes.energy_params import OutlierParams
 from study.recipes.registry import make_recipe
 from study.space.loading import load_space
 from study.training.loop import EpochResult, Goal, TrainingState, train

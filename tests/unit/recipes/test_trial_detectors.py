@@ -13,9 +13,8 @@ from study.data.roles import OODValidation, StudyData
 from study.detectors.catalog import CATALOG
 from study.errors import TrialFailed
 from study.recipes.base import Recipe
-from study.recipes.catalog import RECIPE_INFOS
 from study.recipes.classifier_params import SCORES
-from study.recipes.registry import make_recipe
+from study.recipes.registry import RECIPES, make_recipe
 from study.training.chosen import Chosen, load_chosen, save_chosen
 from study.training.evaluation import evaluate, evaluate_sets
 from study.training.loop import EpochResult, Goal, train
@@ -61,12 +60,11 @@ def test_every_epoch_tells_the_detectors_like_every_other_score(
     assert not torch.equal(first, second)  # fitted anew: the features have moved
 
 
-@pytest.mark.parametrize("name", [name for name, one in RECIPE_INFOS.items() if one.trains])
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "baselines"])
 def test_recipes_without_detectors_report_what_they_did(name: str) -> None:
-    info = RECIPE_INFOS[name]
-    params = info.params()
+    params = RECIPES[name]()
     assert not getattr(params, "detectors", [])
-    assert not set(info.scores_of(params)) & {"vim", "react", "mahalanobis"}
+    assert not set(params.scores) & {"vim", "react", "mahalanobis"}
 
 
 def test_every_detector_scores_as_it_does_alone(data: StudyData, base: nn.Module) -> None:

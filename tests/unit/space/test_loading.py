@@ -68,8 +68,8 @@ def test_resolved_names_every_parameter(tmp_path: Path) -> None:
     spec = load_space("energy")
     plain = spec.resolved()
     named = set(plain["train"]) | set(plain["search"])
-    unnamed = set(spec.info.params.model_fields) - named
-    assert unnamed == spec.info.params.unwritten  # post-hoc detectors, of which there are none
+    unnamed = set(type(spec.params).model_fields) - named
+    assert unnamed == spec.params.unwritten  # post-hoc detectors, of which there are none
     assert "knn_k" in unnamed
     assert "detectors" in load_space("energy", ["train.detectors=[knn]"]).resolved()["train"]
     for section in ("data", "tune", "select", "base"):

@@ -54,7 +54,7 @@ def test_substitute_gives_every_parameter(tmp_path: Path) -> None:
     train, model = substitute(spec, POINT)
     assert train["m_in"] == {"below": "id_energy", "sd": 2.0}
     assert (train["m_out"], train["lr"], train["epochs"]) == (-5.0, 1e-3, 3)
-    assert train.keys() == spec.info.params.model_fields.keys()
+    assert train.keys() == type(spec.params).model_fields.keys()
     assert model == {
         "backbone": "resnet20",
         "dropout": 0.1,

@@ -13,8 +13,8 @@ from study.data.batches import Batch
 from study.data.roles import StudyData, TrainID
 from study.errors import TrialFailed
 from study.recipes.base import Recipe, TrainingLoss
-from study.recipes.catalog import RECIPE_INFOS
 from study.recipes.classifier import ClassifierRecipe
+from study.recipes.classifier_params import ClassifierParams
 from study.recipes.registry import make_recipe
 from study.training.loop import EpochResult, Goal, TrainingState, schedule_clocks, train
 from tests.toys import toy_data, toy_images, train_section
@@ -183,10 +183,9 @@ class _Scaled(TrainingLoss):
         return {"loss": loss * math.nan if self.calls == self.bad_step else loss}
 
 
-class _ScaledRecipe(ClassifierRecipe):
+class _ScaledRecipe(ClassifierRecipe[ClassifierParams]):
     def __init__(self, bad_step: int | None = None, **changes: Any) -> None:
-        info = RECIPE_INFOS["classifier"]
-        super().__init__(info, info.params.model_validate(train_section(**changes)))
+        super().__init__(ClassifierParams.model_validate(train_section(**changes)))
         self.bad_step = bad_step
 
     def build_model(self, *_: Any, seed: int, **__: Any) -> nn.Module:

@@ -69,7 +69,7 @@ def test_asha_may_be_asked_for(tmp_path: Path) -> None:
 def test_baseline_is_what_train_and_model_say(tmp_path: Path) -> None:
     spec = load(tmp_path)
     train, model = of_arm(spec, "baseline")
-    assert train == spec.info.params.model_validate(spec.train).model_dump()
+    assert train == type(spec.params).model_validate(spec.train).model_dump()
     assert model == spec.model.model_dump()
 
 
