@@ -22,7 +22,7 @@ from study.space.reading.overrides import Override, apply_overrides
 from study.space.reading.places import FaultList, Places, nearest
 from study.space.reading.sections import SECTIONS
 from study.space.reading.yamlfile import Document, read
-from study.space.search.search import Searched, read_search
+from study.space.search.search import Searched, read_search, split_name
 from study.space.smoke import shrink
 from study.space.study_spec import StudySpec
 
@@ -205,7 +205,7 @@ def _fixed_and_searched(
     data: dict[str, Any], search: dict[str, Searched], faults: FaultList
 ) -> None:
     for name in search:
-        section, key = ("model", name[6:]) if name.startswith("model.") else ("train", name)
+        section, key = split_name(name)
         given = data.get(section)
         if isinstance(given, dict) and key in given:
             rule = f"the parameter is fixed in `{section}` and searched in `search`"

@@ -76,10 +76,12 @@ def read_ablation(raw: Any, recipe: type[TrialParams], faults: FaultList) -> Abl
     resolution: Resolution | None = None
     with faults.gathering((*_PATH, "resolution")):
         resolution = _resolution(raw, design, len(factors))
+    if not factors:
+        return None
     runs = len(seeds) + (retune.num_trials if retune else 0)
     too_many = list(_too_many(num_arms(design, factors, resolution or 3), runs, design))
-    if not factors or too_many:
-        faults.take(too_many if factors else (), _PATH)
+    faults.take(too_many, _PATH)
+    if too_many:
         return None
     return Ablation(design, tuple(seeds), tuple(factors), resolution, stop, retune)
 

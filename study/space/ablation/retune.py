@@ -14,8 +14,8 @@ from study.seeding import numpy_generator
 from study.space.ablation.designs import Factor
 from study.space.reading.places import FaultList, Problem, given_problem, is_whole, unknown_keys
 from study.space.reading.yamlfile import KeyPath
+from study.space.search.conditions import WHEN, has_when
 from study.space.search.search import Searched, read_search, searchable
-from study.space.search.when import WHEN, has_when
 
 LEAST_TRIALS = 2  # of each arm: of one there is nothing to choose
 _MOST_TRIALS = 1000

@@ -104,12 +104,8 @@ def _parse_confirm(raw: Any) -> Confirm | None:
     return Confirm(raw["top"], raw["seeds"])
 
 
-def _plain_confirm(confirm: Confirm | None) -> dict[str, Any] | None:
-    return None if confirm is None else confirm.plain()
-
-
-def _plain_floor(floor: Floor | None) -> dict[str, Any] | None:
-    return None if floor is None else floor.plain()
+def _plain(value: Floor | Confirm | None) -> dict[str, Any] | None:
+    return None if value is None else value.plain()
 
 
 def _parse_gpus(raw: Any) -> float | Literal["auto"]:
@@ -263,13 +259,11 @@ class SelectSection(Section):
     """
 
     metric: str = "val/fpr95"
-    floor: Annotated[Floor | None, PlainValidator(_parse_floor), PlainSerializer(_plain_floor)] = (
+    floor: Annotated[Floor | None, PlainValidator(_parse_floor), PlainSerializer(_plain)] = None
+    checkpoint: Literal["best", "last"] = "best"
+    confirm: Annotated[Confirm | None, PlainValidator(_parse_confirm), PlainSerializer(_plain)] = (
         None
     )
-    checkpoint: Literal["best", "last"] = "best"
-    confirm: Annotated[
-        Confirm | None, PlainValidator(_parse_confirm), PlainSerializer(_plain_confirm)
-    ] = None
 
 
 SECTIONS: Mapping[str, type[Section]] = {

@@ -59,21 +59,6 @@ def dotted(path: KeyPath) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
-def load(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """Read a YAML file whose top level is a mapping.
-
-    Returns:
-        The plain dict, and the 1-based line of every dotted key.
-
-    Raises:
-        BadInput: with every fault of the file's form.
-    """
-    document = read(path)
-    if document.faults:
-        raise BadInput(document.faults)
-    return document.value, {dotted(key): line for key, line in document.lines.items()}
-
-
 def read(path: Path, place: str | None = None) -> Document:
     """Read a YAML file; faults that leave something to read are left in the document.
 
@@ -150,7 +135,7 @@ def _syntax_fault(error: yaml.MarkedYAMLError, text: str, place: str) -> Fault:
         return Fault(place, "", "one file holds one space", way_out, line=line)
     lines = text.splitlines()
     faulty = lines[line - 1] if line is not None and line <= len(lines) else ""
-    if "\\t" in problem or "\t" in faulty:
+    if "\t" in faulty:
         way_out = "YAML indents with spaces: replace the tab."
     elif "mapping values are not allowed" in problem:
         way_out = "Quote text that holds a colon, and check the indentation."

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Scalar = bool | int | float | str | None
-FORMS = "{uniform: [0, 1]}, {loguniform: [1.0e-4, 1.0e-2]}, {int: [1, 8]} or {choice: [a, b]}"
+RANGES = "{uniform: [0, 1]}, {loguniform: [1.0e-4, 1.0e-2]}, {int: [1, 8]}"
+FORMS = f"{RANGES} or {{choice: [a, b]}}"
 MAX_GRID = 100_000
 MAX_STEPS = 10**9
 MAX_INT = 2**53  # searchers draw in float64: above it not every whole number can be drawn

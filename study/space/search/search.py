@@ -22,9 +22,9 @@ from study.space.reading.fields import check_value, elsewhere, takes_kind
 from study.space.reading.places import FaultList, Problem, Wrong, near, wrong
 from study.space.reading.sections import BaseSection, ModelSection
 from study.space.reading.yamlfile import KeyPath
-from study.space.search.conditions import When
+from study.space.search.conditions import When, read_conditions, without_when
 from study.space.search.domains import (
-    FORMS,
+    RANGES,
     Choice,
     Domain,
     IntUniform,
@@ -32,7 +32,6 @@ from study.space.search.domains import (
     Uniform,
     read_domain,
 )
-from study.space.search.when import read_conditions, without_when
 
 _MARGIN_FORM = (
     "Write {absolute: {uniform: [-25, -15]}}, or {below: id_energy, sd: {uniform: [0, 6]}}."
@@ -179,7 +178,7 @@ def read_search(
         Name as in the YAML -> what is searched, those without a fault.
     """
     if not isinstance(raw, dict) or not raw:
-        way_out = f"Give a parameter a domain, for example lr: {FORMS.split(' or ')[0]}."
+        way_out = f"Give a parameter a domain, for example lr: {RANGES}."
         faults.add(path, "a study searches at least one parameter", way_out, raw)
         return {}
     found: dict[str, Searched] = {}

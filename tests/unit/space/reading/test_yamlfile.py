@@ -6,21 +6,22 @@ import pytest
 import yaml
 
 from study.errors import BadInput
-from study.space.reading.yamlfile import dotted, dump, load, parse
+from study.space.reading.yamlfile import dotted, dump, parse, read
 
 
-def test_load_gives_plain_data_and_lines(tmp_path: Path) -> None:
+def test_read_gives_plain_data_and_lines(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("a: 1\nb:\n  c: [x, 2.5]\n  d: null\n")
-    data, lines = load(file)
-    assert data == {"a": 1, "b": {"c": ["x", 2.5], "d": None}}
+    document = read(file)
+    assert document.value == {"a": 1, "b": {"c": ["x", 2.5], "d": None}}
+    lines = {dotted(path): line for path, line in document.lines.items()}
     assert (lines["a"], lines["b"], lines["b.c"], lines["b.d"]) == (1, 2, 3, 4)
 
 
-def test_load_byte_order_mark_and_windows_lines_read(tmp_path: Path) -> None:
+def test_read_byte_order_mark_and_windows_lines_read(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_bytes(b"\xef\xbb\xbfa: 1\r\nb: 2\r\n")
-    assert load(file)[0] == {"a": 1, "b": 2}
+    assert read(file).value == {"a": 1, "b": 2}
 
 
 def test_parse_anchors_and_merges_as_yaml_says() -> None:
