@@ -54,20 +54,21 @@ class Uniform:
         """Number of values; None without a step."""
         if self.step is None:
             return None
-        return int((_exact(self.high) - _exact(self.low)) / _exact(self.step)) + 1
+        return round((_exact(self.high) - _exact(self.low)) / _exact(self.step)) + 1
 
     def point(self, number: int) -> Scalar:
         """The value ``number`` steps above the low end (ValueError without a step)."""
         if self.step is None:
             raise ValueError(f"{self} has no countable values")
-        return min(self.numeric(_exact(self.low) + number * _exact(self.step)), self.high)
+        return min(float(_exact(self.low) + number * _exact(self.step)), self.high)
 
     def __contains__(self, value: Any) -> bool:
         """Whether it is a number between the ends, on a step where there is one."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        if self.step is None or not self.low <= value <= self.high:
-            return self.low <= value <= self.high
+        inside = self.low <= value <= self.high
+        if self.step is None or not inside:
+            return inside
         number = round((value - self.low) / self.step)
         return math.isclose(value, float(self.point(number) or 0), abs_tol=1e-12)
 
@@ -104,6 +105,10 @@ class IntUniform(Uniform):
     kind: ClassVar[str] = "int"
     keys: ClassVar[tuple[str, ...]] = ("int", "step")
     numeric: ClassVar[type[float]] = int
+
+    def point(self, number: int) -> int:
+        """The value ``number`` steps above the low end."""
+        return self.low + number * self.step
 
     def __contains__(self, value: Any) -> bool:
         """Whether it is a whole number between the ends, on a step."""
