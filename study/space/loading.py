@@ -71,11 +71,6 @@ def space_path(name_or_path: str) -> Path:
     raise BadInput(Fault("--space", "", "no space has this name", way_out, name_or_path))
 
 
-def space_name(name_or_path: str) -> str:
-    """The name of a space, for the folder of its runs: the stem of its file."""
-    return Path(name_or_path).stem or name_or_path
-
-
 def load_space(
     name_or_path: str,
     overrides: Iterable[str | Override] = (),

@@ -13,7 +13,7 @@ from study.losses.margins import EnergyStats
 from study.space.checks.against import (
     check_against_base,
 )
-from study.space.loading import SPACES, load_resolved, load_space, space_name, space_path
+from study.space.loading import SPACES, load_resolved, load_space, space_path
 from study.space.points import conditions, flat, substitute
 from study.space.reading.overrides import Override
 from study.space.reading.sections import Floor
@@ -84,7 +84,6 @@ def test_spec_survives_pickle() -> None:
 def test_load_space_by_path_and_name_agree() -> None:
     assert load_space(str(SPACES / "energy.yaml")) == load_space("energy")
     assert space_path("energy") == SPACES / "energy.yaml"
-    assert space_name("some/where/my.yaml") == "my"
 
 
 def test_reading_a_space_loads_neither_torch_nor_ray_nor_optuna() -> None:
