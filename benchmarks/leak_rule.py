@@ -23,9 +23,10 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.stats import binomtest
 
+from study.data.file_formats import read_source
 from study.data.images import Pixels
 from study.data.near_duplicates import Descriptors, Rule, describe, find_near_duplicates
-from study.data.parquet import read_parquet
+from study.data.sources import Source
 
 FILES = {
     "cifar10_train": "cifar10/train.parquet",
@@ -182,7 +183,10 @@ def main() -> None:
     )
     parser.add_argument("--data-root", type=Path, required=True)
     root = parser.parse_args().data_root
-    sets = {name: read_parquet(root / file, name, 32).pixels for name, file in FILES.items()}
+    sets = {
+        name: read_source(Source(name, "parquet", str(root / file))).pixels
+        for name, file in FILES.items()
+    }
     described = {name: describe(pixels, Rule()) for name, pixels in sets.items()}
     for name, descriptors in described.items():
         share = 1 - descriptors.usable.mean()

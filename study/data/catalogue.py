@@ -2,96 +2,86 @@
 
 Layout of a root, by role: ``cifar10/{train,test}.parquet`` (or torchvision's folder in it or
 beside it), ``outliers/*_train`` (auxiliary outliers), ``outliers/*_val`` and ``ood_val/*``
-(OOD validation), ``ood_test/*`` (OOD test). A set is a .parquet, a .npy or a folder of pictures.
+(OOD validation), ``ood_test/*`` (OOD test). A set is a file or folder that a format of
+``study/data/formats`` takes.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from study.data import demo
-from study.data.folders import SUFFIXES
+from study.data.file_formats import file_formats, format_of, public_sets, suffixes
+from study.data.pictures import SUFFIXES
 from study.data.sources import DEMO, SYNTHETIC, Source
 from study.data.synthetic import SYNTHETIC_NAMES
-from study.data.torchvision_sets import CIFAR10_FOLDER, CIFAR100_FOLDER
-from study.errors import Fault
+from study.errors import BadInput, Fault
 
 ROLES = ("outliers", "ood_val", "ood_test")
-
-
-@dataclass(frozen=True)
-class KnownSet:
-    """A public set: its reader, where it lies under a root, what marks it, its splits by role."""
-
-    reader: str
-    places: tuple[str, ...]
-    sign: str = ""
-    splits: Mapping[str, str] = field(default_factory=dict)
-
-
-_TRAIN_TEST = {"outliers": "train", "ood_val": "train", "ood_test": "test"}
-_TRAIN_VAL_TEST = {"outliers": "train", "ood_val": "val", "ood_test": "test"}
-KNOWN_SETS: dict[str, KnownSet] = {
-    "300k_random_images": KnownSet(
-        "npy", ("300K_random_images.npy", "outliers/300K_random_images.npy")
-    ),
-    "svhn": KnownSet("svhn", ("svhn", "SVHN", "."), "*_32x32.mat", _TRAIN_TEST),
-    "dtd": KnownSet("dtd", ("dtd/dtd", "dtd", "DTD"), "labels/*1.txt", _TRAIN_VAL_TEST),
-    "cifar100": KnownSet("cifar100", (".", "cifar100"), CIFAR100_FOLDER, _TRAIN_TEST),
-    "places365": KnownSet("places365", ("places365", "Places365")),
-    "lsun": KnownSet("lsun", ("LSUN", "lsun")),
-    "lsun_c": KnownSet("lsun", ("LSUN_C", "lsun_c")),
-    "lsun_resize": KnownSet("lsun", ("LSUN_resize", "lsun_resize")),
-    "isun": KnownSet("isun", ("iSUN", "isun")),
-}
+FOLDER = "folder"  # what a path that is not there is read as, and then told
+CIFAR10_FOLDER = "cifar-10-batches-py"
 
 
 @dataclass(frozen=True)
 class RootListing:
-    """Sets found under a root, by role, and what lay there that no role takes."""
+    """What was found under a root.
+
+    Attributes:
+        sets: by role.
+        left_out: sets that no role takes.
+        unknown: files that are of no format.
+    """
 
     sets: dict[str, list[Source]]
-    left_out: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 def list_root(root: Path, size: int) -> RootListing:
     """The sets of ``root`` by the layout in the module's text, in the order of their names."""
     found: dict[str, list[Source]] = {role: [] for role in ROLES}
-    left_out = []
-    for entry in _sets_in(root / "outliers"):
-        if entry.stem.endswith("_train"):
-            found["outliers"].append(source_of_path(entry, size, "outliers"))
-        elif entry.stem.endswith("_val"):
-            found["ood_val"].append(source_of_path(entry, size, "ood_val"))
-        else:
-            left_out.append(f"outliers/{entry.name}")
-    for role in ("ood_val", "ood_test"):
-        found[role] += [source_of_path(entry, size, role) for entry in _sets_in(root / role)]
-    return RootListing(found, tuple(left_out))
+    left_out, unknown = [], []
+    for folder in ROLES:
+        for entry in _entries(root / folder):
+            role = folder
+            if folder == "outliers":
+                role = "ood_val" if entry.stem.endswith("_val") else "outliers"
+            reader = format_of(entry)
+            if reader is None:
+                unknown += [] if entry.suffix.lower() in SUFFIXES else [f"{folder}/{entry.name}"]
+            elif entry.is_file() and file_formats()[reader].by_name_only:
+                continue
+            elif folder == "outliers" and not entry.stem.endswith(("_train", "_val")):
+                left_out.append(f"outliers/{entry.name}")
+            else:
+                found[role].append(source_of_path(entry, size, role))
+    return RootListing(found, tuple(left_out), tuple(unknown))
 
 
 def source_of_path(path: Path, size: int, role: str = "", name: str | None = None) -> Source:
     """The source that a file or folder is, told by its suffix or its contents.
 
     Args:
-        path: a .parquet, a .npy, an image list (.txt), a folder that torchvision or LSUN left, or
-            one of pictures.
+        path: what a format of ``study/data/formats`` takes.
         size: edge in pixels.
         role: for sets whose split goes by the role.
         name: the set's name; by default the file's stem.
+
+    Raises:
+        BadInput: where no format takes it, or two do.
     """
-    reader = {".parquet": "parquet", ".npy": "npy", ".txt": "imglist"}.get(path.suffix.lower())
-    if reader:
-        return Source(name or path.stem, reader, str(path), image_size=size)
-    for known in KNOWN_SETS.values():
-        if known.sign and any(path.glob(known.sign)):
-            split = known.splits.get(role, "train")
-            return Source(name or path.name, known.reader, str(path), split, size)
-    reader = "lsun" if any(path.glob("*_lmdb")) else "folder"
-    return Source(name or path.name, reader, str(path), image_size=size)
+    reader = format_of(path)
+    if reader is None and path.is_file():
+        known = ", ".join(suffixes())
+        rule = f"is of no format that is known ({known}, or a folder)"
+        way_out = "Convert it, or add a file to study/data/formats that reads it."
+        raise BadInput(Fault(str(path), "", rule, way_out))
+    reader = reader or FOLDER
+    declared = file_formats()[reader]
+    stem = path.stem if declared.takes_file(path) else path.name
+    return Source(name or stem, reader, str(path), declared.split(role), size)
 
 
 def find_cifar10(root: Path, size: int) -> tuple[Source, Source] | None:
@@ -112,11 +102,12 @@ def cifar10_sources(place: Path, size: int, *, download: bool) -> tuple[Source, 
 
 
 def id_folder(folder: Path, size: int) -> tuple[Source, Source]:
-    """``FOLDER/train`` and ``FOLDER/test``, each a Parquet file or a folder of class folders."""
+    """``FOLDER/train`` and ``FOLDER/test``: Parquet, or else class folders, or another format."""
 
     def part(split: str) -> Source:
-        file = folder / f"{split}.parquet"
-        path = file if file.exists() or not (folder / split).is_dir() else folder / split
+        endings = dict.fromkeys((".parquet", "", *suffixes()))
+        places = [folder / f"{split}{ending}" for ending in endings]
+        path = next((place for place in places if place.exists()), places[0])
         return source_of_path(path, size, name=f"{folder.name}_{split}")
 
     return part("train"), part("test")
@@ -138,26 +129,30 @@ def resolve(item: str, role: str, root: Path, listing: RootListing, size: int) -
     for source in _everything(root, listing, size):
         if source.name == item:
             return source
-    if item.lower() in KNOWN_SETS:
+    if item.lower() in public_sets():
         return _known(item.lower(), role, root, size)
     for path in (Path(item).expanduser(), root / item):
         if path.exists():
-            return source_of_path(path, size, role)
+            try:
+                return source_of_path(path, size, role)
+            except BadInput as error:
+                return error.faults[0]
     return _unknown(item, role, root, listing, size)
 
 
 def _known(name: str, role: str, root: Path, size: int) -> Source | Fault:
-    known = KNOWN_SETS[name]
-    for place in (root / part for part in known.places):
-        if any(place.glob(known.sign)) if known.sign else place.exists():
-            return Source(name, known.reader, str(place), known.splits.get(role, ""), size)
-    rule = f"'{name}' is not under {root} (looked for {', '.join(known.places)})"
+    reader = public_sets()[name]
+    declared = file_formats()[reader]
+    for place in (root / part for part in declared.sets[name]):
+        if declared.lies_at(place):
+            return Source(name, reader, str(place), declared.split(role), size)
+    rule = f"'{name}' is not under {root} (looked for {', '.join(declared.sets[name])})"
     return Fault(f"data.{role}", "", rule, "Put it there, or name the root with --data-root.")
 
 
 def _unknown(item: str, role: str, root: Path, listing: RootListing, size: int) -> Fault:
     names = [source.name for source in _everything(root, listing, size)]
-    names += [*KNOWN_SETS, *SYNTHETIC_NAMES, *demo.demo_names()]
+    names += [*public_sets(), *SYNTHETIC_NAMES, *demo.demo_names()]
     near = difflib.get_close_matches(item, names, n=1)
     rule = f"'{item}' is neither a known set, nor a set under {root}, nor a path"
     hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(sorted(set(names)))}."
@@ -169,17 +164,11 @@ def _everything(root: Path, listing: RootListing, size: int) -> list[Source]:
     return in_roles + [source_of_path(root / part, size) for part in listing.left_out]
 
 
-def _sets_in(folder: Path) -> list[Path]:
-    """Entries of a role's folder that are sets, by name."""
-    if not folder.is_dir():
-        return []
-    entries = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in (".parquet", ".npy")
-        or (path.is_dir() and not path.name.startswith((".", "_")))
-    ]
-    return sorted(entries, key=lambda path: path.name)
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a role's folder, by name, without what a system or a tool has left there."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    kept = (p for p in there if not p.name.startswith((".", "_") if p.is_dir() else "."))
+    return sorted(kept, key=lambda path: path.name)
 
 
 def loose_pictures(root: Path) -> list[str]:

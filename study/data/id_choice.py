@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 
-from study.data import availability, demo, torchvision_sets
+from study.data import demo
 from study.data.catalogue import cifar10_sources, find_cifar10, id_folder
 from study.data.openood import NOTE, OPENOOD, openood_id
 from study.data.section import DataSection
@@ -13,6 +16,7 @@ from study.errors import BadInput, Fault
 
 DATA_CHOICES = ("auto", "demo", "cifar10", OPENOOD)
 
+PROBE_TIMEOUT_S = 5.0
 _SIMPLE = (
     "The demo's digits are 8x8 pixels and much alike: the leak check, made for photographs, calls "
     "over half of them near-duplicates of another."
@@ -46,7 +50,7 @@ def choose_id(section: DataSection, data: str, root: Path) -> tuple[Source, Sour
     if data == "cifar10":
         note = f"CIFAR-10 is not under {root}: it is downloaded into it."
         return (*cifar10_sources(root, size, download=True), [note])
-    if availability.has_gpu() and availability.answers(torchvision_sets.cifar10_url()):
+    if has_gpu() and answers(cifar10_url()):
         note = f"CIFAR-10 is not under {root}: there is a GPU, so it is downloaded into it."
         return (*cifar10_sources(root, size, download=True), [note])
     note = (
@@ -80,3 +84,34 @@ def _demo_id(size: int) -> tuple[Source, Source]:
         rule = f"must be {demo.IMAGE_SIZE} for the embedded demo set"
         raise BadInput(Fault("data.image_size", "", rule, "Name other data.", size))
     return Source(demo.ID_TRAIN, DEMO, demo.ID_TRAIN), Source(demo.ID_TEST, DEMO, demo.ID_TEST)
+
+
+def has_gpu() -> bool:
+    """Whether torch sees a CUDA device."""
+    import torch  # seconds to import, and only asked where CIFAR-10 is not on disk
+
+    return bool(torch.cuda.is_available())
+
+
+def answers(url: str, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
+    """Whether ``url`` answers a HEAD request within ``timeout_s`` seconds, all in all."""
+    reached = threading.Event()
+
+    def probe() -> None:
+        request = urllib.request.Request(url, method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s):
+                reached.set()
+        except (OSError, ValueError):
+            pass  # no answer is an answer
+
+    # a thread of its own: a name look-up that hangs does not heed the socket's timeout
+    threading.Thread(target=probe, daemon=True).start()
+    return reached.wait(timeout_s)
+
+
+def cifar10_url() -> str:
+    """Where torchvision takes CIFAR-10 from."""
+    from study.data.formats import cifar10  # seconds to import, and only asked with a GPU
+
+    return cifar10.url()

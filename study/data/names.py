@@ -1,4 +1,7 @@
-"""Names of the data sets that a YAML may use, torch-free; ``sources`` holds their readers."""
+"""Names of the data sets that need no files, and of known ID sets, without what makes them.
+
+Public sets are named by their formats: `study.data.file_formats.public_sets`.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,6 @@ AUTO = "auto"
 
 ID_SETS: tuple[str, ...] = ("cifar10", "demo", "openood")
 """In-distribution sets known by name."""
-
-EXTERNAL_SETS: tuple[str, ...] = (
-    "300k_random_images",
-    "svhn",
-    "dtd",
-    "cifar100",
-    "places365",
-    "lsun",
-    "lsun_c",
-    "lsun_resize",
-    "isun",
-)
-"""Public sets in their usual files; outliers, OOD validation or OOD test."""
 
 SYNTHETIC_SETS: tuple[str, ...] = (
     "uniform",
@@ -58,6 +48,3 @@ DEMO_SETS: tuple[str, ...] = (
     "noise_test",
 )
 """Sets of the embedded demo."""
-
-KNOWN_SETS: tuple[str, ...] = (*ID_SETS, *EXTERNAL_SETS, *SYNTHETIC_SETS, *DEMO_SETS)
-"""Every name."""

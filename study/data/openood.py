@@ -63,7 +63,7 @@ def openood_listing(root: Path, size: int) -> RootListing:
         ]
         for role, lists in roles.items()
     }
-    return RootListing(sets, ())
+    return RootListing(sets)
 
 
 def absent_tests(listing: RootListing) -> list[str]:

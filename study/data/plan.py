@@ -24,6 +24,7 @@ from study.data.catalogue import (
     resolve,
 )
 from study.data.class_names import checked_ood_set
+from study.data.file_formats import read_source, suffixes
 from study.data.id_choice import DATA_CHOICES, choose_id
 from study.data.images import ImageSet, concatenate
 from study.data.kept import keep_part
@@ -36,7 +37,7 @@ from study.data.roles import (
     split_validation,
 )
 from study.data.section import DataSection
-from study.data.sources import DEMO, SYNTHETIC, Source, read_source
+from study.data.sources import DEMO, SYNTHETIC, Source
 from study.data.synthetic import VALIDATION_NAMES, make_synthetic
 from study.errors import BadInput, Fault
 
@@ -329,6 +330,11 @@ def _root_notes(listing: RootListing, loose: list[str]) -> list[str]:
     notes = [
         f"{entry} has no role (its name ends neither in _train nor in _val) and is not used."
         for entry in listing.left_out
+    ]
+    known = ", ".join(suffixes())
+    notes += [
+        f"{entry} is of no format that is known ({known}, or a folder) and is not used."
+        for entry in listing.unknown
     ]
     return notes + [
         f"{role}/ holds pictures outside any sub-folder; they are not used." for role in loose

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from study.data.class_names import checked_ood_set
+from study.data.file_formats import read_source
 from study.data.images import ImageSet
 from study.data.plan import DataPlan, SealedSource
-from study.data.sources import Source, read_source
+from study.data.sources import Source
 from study.records.files import TEST_ID
 
 

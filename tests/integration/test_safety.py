@@ -90,7 +90,7 @@ def test_running_session_is_marked_and_not_swept(ray_running_here: None) -> None
 
 
 # Modules that read what a YAML names; none of them may write beside it.
-READERS = ("folders", "parquet", "images", "sources")
+READERS = ("pictures", "images", "catalogue", "formats/folder", "formats/parquet", "formats/npy")
 
 
 def _calls(path: Path) -> set[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from study.data.names import AUTO, DEMO_SETS, EXTERNAL_SETS, ID_SETS, OPENOOD_SETS, SYNTHETIC_SETS
+from study.data.file_formats import public_sets
+from study.data.names import AUTO, DEMO_SETS, ID_SETS, OPENOOD_SETS, SYNTHETIC_SETS
 from study.space.checks.case import Case, Check
 from study.space.reading.places import Problem, nearest
 from study.space.reading.yamlfile import KeyPath
@@ -43,7 +44,7 @@ def _roles(case: Case) -> Iterator[Problem]:
                 rule = "auto stands alone, not in a list"
                 yield Problem(path, rule, f"Write {role}: auto.", name)
                 continue
-            known = name.lower() if name.lower() in EXTERNAL_SETS else name
+            known = name.lower() if name.lower() in public_sets() else name
             if known in seen:
                 rule = "the set is also in this list before"
                 if seen[known] != role:
@@ -60,7 +61,7 @@ def _of_role(case: Case, name: str, role: str, path: KeyPath) -> Iterator[Proble
             rule = "synthetic sets are made from validation images: they serve ood_val only"
             yield Problem(path, rule, "Move it to ood_val, or name another set.", name)
         return
-    if not case.check_paths or name.lower() in EXTERNAL_SETS or name in _NAMED:
+    if not case.check_paths or name.lower() in public_sets() or name in _NAMED:
         return
     roles = [case.root / one for one in _ROLES]
     own = [entry.stem for folder in roles for entry in sorted(folder.glob("[!.]*"))]
@@ -70,7 +71,7 @@ def _of_role(case: Case, name: str, role: str, path: KeyPath) -> Iterator[Proble
         rule = "this is an ID set, and no folder has this path"
         yield Problem(path, rule, "Name a set outside the distribution.", name)
         return
-    known = (*EXTERNAL_SETS, *(SYNTHETIC_SETS if role == "ood_val" else ()), *own)
+    known = (*public_sets(), *(SYNTHETIC_SETS if role == "ood_val" else ()), *own)
     rule = "no set has this name, and no file or folder has this path"
     way_out = f"{nearest(name, known)} With --data-root DIR the names of its files are known too."
     yield Problem(path, rule, way_out, name)

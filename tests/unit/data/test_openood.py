@@ -7,10 +7,11 @@ import pytest
 import torchvision.transforms as transforms
 from PIL import Image
 
-from study.data.imglist import read_imglist
+from study.data.file_formats import read_source
 from study.data.openood import FAR, LISTS, NEAR
 from study.data.plan import DataPlan, make_plan
 from study.data.section import DataSection
+from study.data.sources import Source
 from study.data.test_access import open_test
 from study.errors import BadInput
 from study.space.loading import load_space
@@ -132,7 +133,7 @@ def test_line_without_a_label_is_told_with_its_number(root: Path) -> None:
     path = root / LISTS / "val_tin.txt"
     path.write_text(path.read_text() + "tin/val/n0/a.png\n")
     with pytest.raises(BadInput, match=r"line 5.*a path below the pictures' folder and a label"):
-        read_imglist(path, "toy", 32)
+        read_source(Source("toy", "imglist", str(path)))
 
 
 def test_id_classes_in_an_ood_list_are_refused_or_filtered_by_their_folders(root: Path) -> None:
@@ -157,7 +158,7 @@ def test_pictures_are_brought_to_size_as_theirs(
 ) -> None:
     file = tmp_path / "images_classic" / "x" / "a.png"
     _picture(file, 3, size, mode)
-    images = read_imglist(_list(tmp_path, "toy", [("x/a.png", -1)]), "toy", 32)
+    images = read_source(Source("toy", "imglist", str(_list(tmp_path, "toy", [("x/a.png", -1)]))))
     steps = [
         transforms.Resize(32, interpolation=transforms.InterpolationMode.BILINEAR),
         transforms.CenterCrop(32),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study.data import availability, id_choice
+from study.data import id_choice
 from study.data.plan import DataPlan, SealedSource, make_plan, missing_outliers
 from study.data.synthetic import VALIDATION_NAMES
 from study.data.test_access import open_test
@@ -24,8 +24,8 @@ def _alone(tmp_path, monkeypatch):
     """No cache, no GPU, no network and no ``data`` folder of the real machine."""
     monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(availability, "has_gpu", lambda: False)
-    monkeypatch.setattr(availability, "answers", lambda url: pytest.fail("probed"))
+    monkeypatch.setattr(id_choice, "has_gpu", lambda: False)
+    monkeypatch.setattr(id_choice, "answers", lambda url: pytest.fail("probed"))
 
 
 @pytest.fixture
@@ -87,9 +87,9 @@ def test_auto_without_cifar10_takes_the_demo_and_says_so_loudly():
 
 @pytest.mark.parametrize(("gpu", "reached"), [(True, True), (True, False), (False, True)])
 def test_auto_downloads_only_with_a_gpu_and_a_source_that_answers(monkeypatch, gpu, reached):
-    monkeypatch.setattr(availability, "has_gpu", lambda: gpu)
-    monkeypatch.setattr(availability, "answers", lambda url: reached)
-    monkeypatch.setattr(id_choice.torchvision_sets, "cifar10_url", lambda: "http://there")
+    monkeypatch.setattr(id_choice, "has_gpu", lambda: gpu)
+    monkeypatch.setattr(id_choice, "answers", lambda url: reached)
+    monkeypatch.setattr(id_choice, "cifar10_url", lambda: "http://there")
     plan = make_plan(section(), "auto", None)
     assert plan.demo is not (gpu and reached)
     assert plan.id.download is (gpu and reached)
@@ -239,10 +239,10 @@ def test_probe_heeds_its_deadline(monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        assert availability.answers(url)
-        assert not availability.answers(f"{url}/slow", timeout_s=0.2)
+        assert id_choice.answers(url)
+        assert not id_choice.answers(f"{url}/slow", timeout_s=0.2)
         server.shutdown()
-    assert not availability.answers(url, timeout_s=1.0)
+    assert not id_choice.answers(url, timeout_s=1.0)
 
 
 def test_shared_data_fills_every_role(shared_data, monkeypatch):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from study.data import availability, leak_step
+from study.data import id_choice, leak_step
 from study.data.images import ImageSet
 from study.data.leak_step import run_leak_check
 from study.data.plan import make_plan
@@ -86,7 +86,7 @@ def test_copy_of_a_test_image_in_another_role_stops_the_study(
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(availability, "has_gpu", lambda: False)
+    monkeypatch.setattr(id_choice, "has_gpu", lambda: False)
     return write_root(tmp_path / "root")
 
 

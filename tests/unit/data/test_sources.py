@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.data import torchvision_sets
-from study.data.folders import SOURCES_MARKER
-from study.data.sources import Source, read_source
+from study.data.file_formats import read_source
+from study.data.id_choice import cifar10_url
+from study.data.pictures import SOURCES_MARKER
+from study.data.sources import Source
 from study.errors import BadInput
 from tests.fake_data import encode, noise, write_set
 
@@ -253,4 +254,4 @@ def test_lsun_and_isun_are_folders_and_lmdb_is_refused(tmp_path):
 def test_parquet_source_keeps_its_given_name(tmp_path):
     path = write_set(tmp_path / "x.parquet", 2, 0)
     assert _read("parquet", path).name == "toy"
-    assert torchvision_sets.cifar10_url().startswith("http")
+    assert cifar10_url().startswith("http")

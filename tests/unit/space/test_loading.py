@@ -277,11 +277,9 @@ def test_has_effect_rule_lets_a_searched_schedule_be_constant(tmp_path: Path) ->
 
 
 def test_names_agree_with_the_registries() -> None:
-    names = pytest.importorskip("study.data.catalogue", reason="needs the data room")
     from study.data.demo import demo_names
-    from study.data.names import DEMO_SETS, EXTERNAL_SETS, SYNTHETIC_SETS
+    from study.data.names import DEMO_SETS, SYNTHETIC_SETS
     from study.data.synthetic import SYNTHETIC_NAMES
 
-    assert set(EXTERNAL_SETS) == set(names.KNOWN_SETS)
     assert set(DEMO_SETS) == set(demo_names())
     assert set(SYNTHETIC_SETS) == set(SYNTHETIC_NAMES)

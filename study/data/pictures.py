@@ -1,10 +1,4 @@
-"""Folders of pictures: ``FOLDER/*.png`` or ``FOLDER/<class>/**/*.png``.
-
-A sub-folder is a class, numbered in the order of the names. A folder whose sub-folders are source
-pictures instead (each holding crops of one) says so with an empty file ``SUBFOLDERS_ARE_SOURCES``:
-its images have no labels, and the sub-folder is their source group. Sizes: see
-:mod:`study.data.decode`, rule ``RESIZE``.
-"""
+"""Pictures in files of their own: found under a folder, read and brought to size."""
 
 from __future__ import annotations
 
@@ -15,53 +9,55 @@ from pathlib import Path
 
 from study.data.decode import DecodeRule, codec_of, decode_cached
 from study.data.images import NO_LABEL, ImageSet
+from study.data.sources import Source
 from study.errors import BadInput, Fault
 
 SOURCES_MARKER = "SUBFOLDERS_ARE_SOURCES"
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"})
 
 
-def read_image_folder(folder: Path, name: str, size: int, *, grey: bool = False) -> ImageSet:
-    """Read a folder of pictures, each brought to ``size`` x ``size``.
+def read_folder(source: Source, folder: Path | None = None, *, grey: bool = False) -> ImageSet:
+    """Read all pictures under a folder; a sub-folder is a class, numbered by the names' order.
+
+    A folder whose sub-folders are source pictures instead (each holding crops of one) says so
+    with an empty file `SOURCES_MARKER`: its images have no labels, and the sub-folder is their
+    source group. Sizes: see `study.data.decode`, rule ``RESIZE``.
 
     Args:
-        folder: see the module's text.
-        name: the set's name.
-        size: edge in pixels.
+        source: the set; its location is the folder where none is given.
+        folder: the folder.
         grey: take grey-scale pictures too, as RGB with equal channels.
 
     Raises:
         BadInput: naming the folder, and the file where one is at fault.
     """
-    files = image_files(folder)
+    folder = folder or Path(source.location)
+    files = picture_files(folder)
     parts = [path.relative_to(folder).parts for path in files]
     subfolders = [part[0] if len(part) > 1 else "" for part in parts]
     ids = ["/".join(part) for part in parts]
+    rule = DecodeRule(source.image_size, resize=True, grey=grey)
     if (folder / SOURCES_MARKER).exists():
         groups = [sub or row for sub, row in zip(subfolders, ids, strict=True)]
-        return read_image_files(files, folder, name, size, ids=ids, groups=groups, grey=grey)
+        return read_pictures(files, folder, source.name, rule, ids=ids, groups=groups)
     classes = sorted(set(subfolders) - {""})
     number = {label: index for index, label in enumerate(classes)} | {"": NO_LABEL}
     labels = [number[sub] for sub in subfolders]
-    return read_image_files(
-        files, folder, name, size, ids=ids, labels=labels, classes=classes, grey=grey
-    )
+    return read_pictures(files, folder, source.name, rule, ids=ids, labels=labels, classes=classes)
 
 
-def read_image_files(
+def read_pictures(
     files: Sequence[Path],
     folder: Path,
     name: str,
-    size: int,
+    rule: DecodeRule,
     *,
     ids: Sequence[str],
     labels: Sequence[int] | None = None,
     groups: Sequence[str] | None = None,
     classes: Sequence[str] = (),
-    grey: bool = False,
-    rule: DecodeRule | None = None,
 ) -> ImageSet:
-    """Read listed pictures of ``folder``, by the folder rule where none is given.
+    """Read listed pictures of ``folder``.
 
     The other arguments are ImageSet.make's.
     """
@@ -72,7 +68,7 @@ def read_image_files(
     pixels = decode_cached(
         lambda: contents,
         digest.hexdigest(),
-        rule or DecodeRule(size, resize=True, grey=grey),
+        rule,
         str(folder),
         lambda row: ids[row],
     )
@@ -89,7 +85,7 @@ def read_image_files(
     )
 
 
-def image_files(folder: Path) -> list[Path]:
+def picture_files(folder: Path) -> list[Path]:
     """All pictures under ``folder``, in the order of their paths; hidden ones are passed over.
 
     Raises:

@@ -28,19 +28,22 @@ import pyarrow.parquet as pq
 
 from study.data.decode import DecodeRule, codec_of, decode_cached
 from study.data.images import NO_LABEL, ImageSet
+from study.data.sources import Source
 from study.errors import BadInput, Fault
 
+FORMAT = {"suffixes": [".parquet"]}
 _IMAGE_COLUMNS = ("img", "image")
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
 _CROP = re.compile(r"(?P<source>.+)/\d+")
 
 
-def read_parquet(path: Path, name: str, size: int) -> ImageSet:
-    """Read one Parquet file; every image must be RGB of ``size`` x ``size``.
+def read(source: Source) -> ImageSet:
+    """Read one Parquet file; every image must be RGB of the source's size.
 
     Raises:
         BadInput: naming the file, and the row where one is at fault.
     """
+    path = Path(source.location)
     content, table = _open(path)
     image_column = _column(table, _IMAGE_COLUMNS)
     if image_column is None or not _is_image_struct(table.schema.field(image_column).type):
@@ -55,7 +58,7 @@ def read_parquet(path: Path, name: str, size: int) -> ImageSet:
     pixels = decode_cached(
         lambda: encoded.to_pylist(),
         hashlib.sha256(content).hexdigest(),
-        DecodeRule(size),
+        DecodeRule(source.image_size),
         str(path),
         lambda row: f"row {row}" + (f" ({paths[row]})" if paths[row] else ""),
     )
@@ -64,7 +67,7 @@ def read_parquet(path: Path, name: str, size: int) -> ImageSet:
     groups = [row if group is None else group for row, group in named]
     codecs = {codec_of(encoded[row].as_py()) for row in _some_rows(table.num_rows)}
     return ImageSet.make(
-        name,
+        source.name,
         pixels,
         labels=labels,
         ids=ids,
@@ -75,8 +78,8 @@ def read_parquet(path: Path, name: str, size: int) -> ImageSet:
     )
 
 
-def source_of(path: str) -> str | None:
-    """The source picture that a row's path names (rule 2 above); None where the row is its own."""
+def picture_cut(path: str) -> str | None:
+    """The picture that a row's path says it was cut from (rule 2 above), if it does."""
     crop = _CROP.fullmatch(path)
     return crop["source"] if crop else None
 
@@ -124,7 +127,7 @@ def _text(images: pa.StructArray, field: str) -> list[str]:
 def _groups(table: pa.Table, paths: list[str]) -> list[str | None]:
     if "group" in table.schema.names:
         return [None if group is None else str(group) for group in table["group"].to_pylist()]
-    return [source_of(path) for path in paths]
+    return [picture_cut(path) for path in paths]
 
 
 def _labels(path: Path, table: pa.Table) -> npt.NDArray[np.int64]:

@@ -15,25 +15,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.data.decode import DecodeRule
-from study.data.folders import read_image_files
 from study.data.images import NO_LABEL, ImageSet
+from study.data.pictures import read_pictures
+from study.data.sources import Source
 from study.errors import BadInput, Fault
 
+FORMAT = {"suffixes": [".txt"], "by_name_only": True}  # a text in a folder may be anything
 IMAGE_FOLDERS = ("images_classic", "images_largescale", ".")
 _MOST_TOLD = 5
 
 
-def read_imglist(path: Path, name: str, size: int) -> ImageSet:
-    """Read the pictures of a list, each brought to ``size`` x ``size`` as OpenOOD does.
-
-    Args:
-        path: the list.
-        name: the set's name.
-        size: edge in pixels.
+def read(source: Source) -> ImageSet:
+    """Read the pictures of a list, each brought to the source's size as OpenOOD does.
 
     Raises:
         BadInput: naming the list, its line, or each picture that is missing or cannot be used.
     """
+    path = Path(source.location)
     ids, numbers = _rows(path)
     folder = _folder_of(path, ids[0])
     files = [folder / row for row in ids]
@@ -44,10 +42,8 @@ def read_imglist(path: Path, name: str, size: int) -> ImageSet:
         rule = f"{more} further pictures of the list are missing too"
         raise BadInput([*told, *([Fault(str(path), "", rule)] if more else [])])
     labels, classes = _classes(ids, numbers)
-    decode = DecodeRule(size, resize=True, grey=True, shorter_side=True)
-    return read_image_files(
-        files, folder, name, size, ids=ids, labels=labels, classes=classes, rule=decode
-    )
+    rule = DecodeRule(source.image_size, resize=True, grey=True, shorter_side=True)
+    return read_pictures(files, folder, source.name, rule, ids=ids, labels=labels, classes=classes)
 
 
 def _rows(path: Path) -> tuple[list[str], list[int]]:

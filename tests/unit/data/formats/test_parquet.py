@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from study.data import decode, parquet
-from study.data.parquet import read_parquet, row_ids, source_of
+from study.data import decode
+from study.data.formats.parquet import picture_cut, read, row_ids
+from study.data.sources import Source
 from study.errors import BadInput
 from tests.fake_data import encode, noise, write_parquet, write_set
 
@@ -20,7 +21,7 @@ def _cache(tmp_path, monkeypatch):
 
 
 def _read(path: Path):
-    return read_parquet(path, "toy", 32)
+    return read(Source("toy", "parquet", str(path)))
 
 
 @pytest.mark.parametrize("column", ["img", "image"])
@@ -50,7 +51,7 @@ def test_read_returns_pixels_labels_names_and_classes(tmp_path, column):
     ],
 )
 def test_source_of_a_bare_number_is_what_stands_before_it(path, source):
-    assert source_of(path) == source
+    assert picture_cut(path) == source
 
 
 def test_group_column_wins_over_the_path(tmp_path):
@@ -160,7 +161,7 @@ def test_shared_sets_have_the_source_groups_of_their_readme(shared_data):
         ("ood_test/scenes", 1200, 50),
         ("ood_test/textures", 840, 840),
     ]:
-        images = read_parquet(shared_data / f"{name}.parquet", name, 32)
+        images = _read(shared_data / f"{name}.parquet")
         assert (len(images), images.num_groups) == (num_images, num_groups)
         assert images.codec == "jpeg"
 
@@ -169,8 +170,8 @@ def test_shared_sets_have_the_source_groups_of_their_readme(shared_data):
 def test_decoding_cifar10_is_quick(shared_data):
     path = shared_data / "cifar10" / "train.parquet"
     started = time.perf_counter()
-    parquet.read_parquet(path, "train", 32)
+    _read(path)
     assert time.perf_counter() - started < 15
     started = time.perf_counter()
-    parquet.read_parquet(path, "train", 32)
+    _read(path)
     assert time.perf_counter() - started < 1.5

@@ -1,0 +1,1 @@
+"""Every form that images come in: one file a form (`study.data.file_formats`)."""
