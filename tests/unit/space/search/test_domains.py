@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from study.space.search.domains import Choice, Domain, IntUniform, LogUniform, Uniform
+from study.space.search.domains import (
+    Choice,
+    Domain,
+    IntUniform,
+    LogUniform,
+    Uniform,
+    read_domain,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +62,40 @@ def test_contains_of_many_steps_lists_none() -> None:
 def test_contains_knows_steps_and_types() -> None:
     assert 1 in Choice((1, "a"))
     assert True not in Choice((1, "a"))
+
+
+@pytest.mark.parametrize(
+    ("domain", "values"),
+    [
+        (IntUniform(2, 8, 3), [2, 5, 8]),
+        (Uniform(0.0, 0.3, 0.1), [0.0, 0.1, 0.2, 0.3]),
+        (Choice(("a", True)), ["a", True]),
+    ],
+)
+def test_points_are_every_value_in_its_type(domain: Domain, values: list[object]) -> None:
+    assert list(domain.points()) == values
+    assert [type(value) for value in domain.points()] == [type(value) for value in values]
+    assert domain.count() == len(values)
+    assert all(value in domain for value in values)
+
+
+@pytest.mark.parametrize("domain", [Uniform(0.0, 1.0), LogUniform(0.1, 1.0)])
+def test_points_of_a_continuous_domain_are_refused(domain: Domain) -> None:
+    assert domain.count() is None
+    with pytest.raises(ValueError, match="no countable values"):
+        domain.points()
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        Uniform(0.0, 6.0),
+        Uniform(0.0, 1.0, 0.25),
+        LogUniform(1e-4, 1e-2),
+        IntUniform(1, 9),
+        IntUniform(1, 9, 2),
+        Choice((1, "a", None)),
+    ],
+)
+def test_read_domain_of_its_plain_form_is_itself(domain: Domain) -> None:
+    assert read_domain(domain.plain()) == domain
