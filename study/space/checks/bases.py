@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from study.models.names import BACKBONES, PRETRAINED
 from study.space.checks.case import Case, Check, is_file
 from study.space.reading.places import Problem, nearest
+from study.space.reading.sections import OWN_FLOOR
 
 _INITS = ("random", "base", "imagenet")
 _BACKBONE = "model.backbone"
-_OWN_FLOOR = "Write {id_accuracy: {at_least: 0.9}}; at_least: 0 lets everything through."
 
 
 def backbone_of_the_base(case: Case) -> Iterator[Problem]:
@@ -47,7 +47,7 @@ def bases_of_arms(case: Case) -> Iterator[Problem]:
     floor = spec.select.floor
     if spec.trains_base and places and floor is not None and floor.kind == "below_base":
         rule = "below_base needs one base as its reference, and these arms start from several"
-        yield Problem(("select", "floor"), rule, _OWN_FLOOR, floor.plain())
+        yield Problem(("select", "floor"), rule, OWN_FLOOR, floor.plain())
 
 
 def init(case: Case) -> Iterator[Problem]:

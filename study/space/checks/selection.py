@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from study.scoring.measuring import OOD_METRICS
 from study.scoring.metrics import METRICS
+from study.scoring.objective import ID_ACCURACY
 from study.space.checks.case import Case, Check
 from study.space.reading.places import Problem, nearest
+from study.space.reading.sections import OWN_FLOOR
 
-ID_ACCURACY = "val/id_accuracy"
 SELECTABLE: tuple[str, ...] = (
     ID_ACCURACY,
     *(f"val/{name}" for name in OOD_METRICS if METRICS[name].fraction),
@@ -38,8 +39,7 @@ def _floor(case: Case) -> Iterator[Problem]:
     by_ood = case.spec.select.metric != ID_ACCURACY
     if floor is None and by_ood and not (case.faults.under(path) or case.init_faulty):
         rule = "selecting by an OOD metric needs a floor on ID accuracy"
-        way_out = "Write {id_accuracy: {at_least: 0.9}}; at_least: 0 lets everything through."
-        yield Problem(path, rule, way_out, case.given(case.spec.select, "floor"))
+        yield Problem(path, rule, OWN_FLOOR, case.given(case.spec.select, "floor"))
 
 
 def _kept(case: Case) -> Iterator[Problem]:

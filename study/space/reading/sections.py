@@ -18,6 +18,7 @@ from study.section import Section, broken_rule
 
 FloorKind = Literal["below_base", "at_least"]
 _FLOOR_FORM = "{id_accuracy: {below_base: 0.01}} or {id_accuracy: {at_least: 0.9}}"
+OWN_FLOOR = "Write {id_accuracy: {at_least: 0.9}}; at_least: 0 lets everything through."
 _CONFIRM_FORM = "{top: 3, seeds: 3}"
 _MOST_CONFIRMED = 1000
 
