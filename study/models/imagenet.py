@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from study.errors import BadInput
-from study.models.names import Declaration, declaration
+from study.models.names import BackboneDeclaration, declaration
 from study.models.ssl import Network, network_in
 from study.models.weights import StateDict, load_weights
 
@@ -167,7 +167,7 @@ def read_state_dict(path: Path) -> StateDict:
 
 
 def _matched(
-    expected: Mapping[str, Tensor], stored: Mapping[str, Tensor], declared: Declaration
+    expected: Mapping[str, Tensor], stored: Mapping[str, Tensor], declared: BackboneDeclaration
 ) -> tuple[StateDict, list[str], Reinitialised]:
     """(State dict for the backbone, what does not fit in sentences, what is not as stored)."""
     given = {_renamed(name, expected): tensor for name, tensor in stored.items()}

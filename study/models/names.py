@@ -1,7 +1,7 @@
 """Names and sizes of the backbones, torch-free: a YAML is checked without loading torch.
 
-Every file of this folder says in a literal ``BACKBONES`` what it builds (`Declaration` has the
-keys). They are read here, not imported, which would bring torch.
+Every file of this folder says in a literal ``BACKBONES`` what it builds (`BackboneDeclaration`
+has the keys). They are read here, not imported, which would bring torch.
 
 The rule of sizes: a backbone takes the largest of its strides that leaves maps of at least 4x4
 (transformers, whose tokens keep one resolution throughout: 8x8), and below that its smallest. So
@@ -11,13 +11,15 @@ has patches of 4 below 64 pixels, of 8 below 128, and its native 16 from there o
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import ClassVar, Final, Literal
+
+from pydantic import Field, PositiveInt
+
+from study.declared import Declaration, read_literals
 
 Stem = Literal["small", "imagenet"]
 Normalisation = Literal["imagenet", "cifar", "half"]
@@ -49,12 +51,10 @@ class Network:
 DEFAULT_NETWORK: Final = Network()
 
 
-@dataclass(frozen=True)
-class Declaration:
-    """What a file says of one of its backbones; every attribute but ``file`` is a key there.
+class BackboneDeclaration(Declaration):
+    """What a file says of one of its backbones; ``file`` is where its ``build`` is.
 
     Attributes:
-        file: where it stands, and where its ``build(name, *, dropout, image_size)`` is.
         strides: total strides that it can be built with; `stride_of` chooses by the image size.
         num_features: width of its penultimate features.
         dropout: whether it uses the ``dropout`` it is given; one that does not is refused a rate
@@ -71,123 +71,44 @@ class Declaration:
         fresh: tensors that may keep their fresh weights where such a file has them otherwise.
     """
 
-    file: Path
-    strides: tuple[int, ...]
-    num_features: int
-    dropout: bool
-    least_side: int = 4
-    any_size: bool = False
-    stems: bool = False
-    pretrained: str | None = None
-    head: tuple[str, ...] = ()
-    fresh: tuple[str, ...] = ()
+    noun: ClassVar[str] = "backbone"
+    defines: ClassVar[Mapping[str, str]] = {"build": "def build(name, *, dropout, image_size)"}
+
+    strides: tuple[PositiveInt, ...] = Field(
+        min_length=1, description="a tuple of whole numbers above 0"
+    )
+    num_features: PositiveInt = Field(description="a whole number above 0")
+    dropout: bool = Field(description="True or False")
+    least_side: PositiveInt = Field(default=4, description="a whole number above 0")
+    any_size: bool = Field(default=False, description="True or False")
+    stems: bool = Field(default=False, description="True or False")
+    pretrained: str | None = Field(
+        default=None, pattern="^(timm|torchvision)/.", description="timm/... or torchvision/..."
+    )
+    head: tuple[str, ...] = Field(default=(), description="a tuple of strings")
+    fresh: tuple[str, ...] = Field(default=(), description="a tuple of strings")
+
+    def must_define(self) -> Mapping[str, str]:
+        """The function that builds it, and one that gives it the stem of ImageNet."""
+        stem = {"with_native_stem": "def with_native_stem(network)"}
+        return {**self.defines, **(stem if self.stems else {})}
 
 
-def _is_number(value: object) -> bool:
-    return type(value) is int and value > 0
-
-
-def _is_flag(value: object) -> bool:
-    return type(value) is bool
-
-
-def _are_names(value: object) -> bool:
-    return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
-
-
-def _are_numbers(value: object) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(map(_is_number, value))
-
-
-def _are_weights(value: object) -> bool:
-    return isinstance(value, str) and bool(re.match(r"(timm|torchvision)/.", value))
-
-
-_KEYS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
-    "strides": (_are_numbers, "a tuple of whole numbers above 0"),
-    "num_features": (_is_number, "a whole number above 0"),
-    "dropout": (_is_flag, "True or False"),
-    "least_side": (_is_number, "a whole number above 0"),
-    "any_size": (_is_flag, "True or False"),
-    "stems": (_is_flag, "True or False"),
-    "pretrained": (_are_weights, "timm/... or torchvision/..."),
-    "head": (_are_names, "a tuple of strings"),
-    "fresh": (_are_names, "a tuple of strings"),
-}
-_REQUIRED: Final = ("strides", "num_features", "dropout")
-_DECLARES: Final = re.compile(r"^BACKBONES\b", re.MULTILINE)  # only such a file is parsed
-
-
-def gathered(folder: Path) -> Mapping[str, Declaration]:
-    """What the files of a folder declare, by backbone; this file is left out.
+def gathered(folder: Path) -> Mapping[str, BackboneDeclaration]:
+    """What the files of a folder declare, by backbone.
 
     Raises:
-        ValueError: naming file, backbone and rule, if a name is declared twice, a declaration is
-            no literal of the keys of `Declaration`, or its file lacks the function that builds.
+        BadInput: naming file, key and rule of everything that is wrong.
     """
-    found: dict[str, Declaration] = {}
-    for file in sorted(folder.glob("[!.]*.py")):
-        if file.name == Path(__file__).name:
-            continue
-        for name, one in _declared_in(file):
-            if name in found:
-                raise ValueError(f"{file}: {name} is declared already, in {found[name].file}")
-            found[name] = one
-    return MappingProxyType(found)
-
-
-def _declared_in(file: Path) -> Iterator[tuple[str, Declaration]]:
-    text = file.read_text(encoding="utf-8")
-    if not _DECLARES.search(text):
-        return
-    module = ast.parse(text, str(file))
-    functions = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
-    for node in module.body:
-        if not isinstance(node, ast.Assign | ast.AnnAssign):
-            continue
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if not any(isinstance(one, ast.Name) and one.id == "BACKBONES" for one in targets):
-            continue
-        if not isinstance(node.value, ast.Dict):
-            raise ValueError(f"{file}: BACKBONES must be a dict, written out")
-        # Entry by entry: of a dict's equal keys the last alone would be left.
-        for key, value in zip(node.value.keys, node.value.values, strict=True):
-            name = _literal(key, f"{file}: BACKBONES")
-            yield name, _declaration(file, name, _literal(value, f"{file}: {name}"), functions)
-
-
-def _literal(node: ast.expr | None, place: str) -> Any:
-    rule = "must be a literal: it is read, not run"
-    if node is None:
-        raise ValueError(f"{place}: {rule}. Write out what ** stands for")
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{place}: {rule}. Write out {ast.unparse(node)}") from error
-
-
-def _declaration(file: Path, name: object, given: object, functions: set[str]) -> Declaration:
-    place = f"{file}: {name}"
-    if not isinstance(name, str) or not isinstance(given, dict):
-        raise ValueError(f"{place}: BACKBONES must map names to dicts")
-    if unknown := [key for key in given if key not in _KEYS]:
-        raise ValueError(f"{place}: unknown key {unknown[0]!r}; there are {sorted(_KEYS)}")
-    if missing := [key for key in _REQUIRED if key not in given]:
-        raise ValueError(f"{place}: needs the key {missing[0]!r}")
-    for key, value in given.items():
-        holds, rule = _KEYS[key]
-        if not holds(value):
-            raise ValueError(f"{place}: {key}: {value!r} must be {rule}")
-    for function in ("build", "with_native_stem") if given.get("stems") else ("build",):
-        if function not in functions:
-            raise ValueError(f"{place}: its file needs a function {function}")
-    return Declaration(file, **given)
+    return MappingProxyType(
+        read_literals([folder], "BACKBONES", BackboneDeclaration, several=True)
+    )
 
 
 DECLARED: Final = gathered(Path(__file__).parent)
 """Every backbone's declaration."""
 
-BACKBONES: tuple[str, ...] = tuple(DECLARED)
+BACKBONE_NAMES: tuple[str, ...] = tuple(DECLARED)
 """Every backbone."""
 
 WITHOUT_DROPOUT: tuple[str, ...] = tuple(n for n, one in DECLARED.items() if not one.dropout)
@@ -211,14 +132,14 @@ MIN_IMAGE_SIZE: Final = 8
 _SMALLEST_MAPS: Final = 2  # below, no 3x3 convolution and no up-sampling has anything to work on
 
 
-def declaration(name: str) -> Declaration:
+def declaration(name: str) -> BackboneDeclaration:
     """What is declared of a backbone.
 
     Raises:
         ValueError: for an unknown name, listing those there are.
     """
     if name not in DECLARED:
-        raise ValueError(f"unknown backbone {name!r}; there are {sorted(BACKBONES)}")
+        raise ValueError(f"unknown backbone {name!r}; there are {sorted(DECLARED)}")
     return DECLARED[name]
 
 

@@ -1,7 +1,7 @@
 """Backbones by name.
 
 To add one, write a file in this folder, and nothing else: a literal ``BACKBONES`` that declares it
-(`study.models.names.Declaration` has the keys; it is read without running the file), and a
+(`study.models.names.BackboneDeclaration` has the keys; it is read without running the file), and a
 function ``build`` that returns a `study.models.classifier.Backbone`: maps of a total stride, and
 their mean as features. Fresh weights come from torch's global generator, which is seeded around
 ``build``. A library that it needs is imported where it is used, so that only those pay for it who
@@ -72,7 +72,7 @@ def build_classifier(
     Dropout itself, in training, draws from torch's global generator: seed it for each epoch.
 
     Args:
-        backbone: one of `study.models.names.BACKBONES`.
+        backbone: one of `study.models.names.BACKBONE_NAMES`.
         num_classes: K >= 2.
         dropout: probability of dropping a unit, in [0, 1).
         image_size: height and width of the images in pixels, >= 8; a multiple of the backbone's
@@ -115,7 +115,7 @@ def build_backbone(
     """A backbone alone, with the fresh weights that `build_classifier` gives it for that seed.
 
     Args:
-        name: one of `study.models.names.BACKBONES`.
+        name: one of `study.models.names.BACKBONE_NAMES`.
         dropout: as for `build_classifier`.
         image_size: pixels, a multiple of the backbone's stride: its maps are to divide the image.
         seed: of the initialisation.

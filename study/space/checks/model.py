@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from study.models.names import (
-    BACKBONES,
+    BACKBONE_NAMES,
     NUM_FEATURES,
     PRETRAINED,
     WITH_STEMS,
@@ -35,8 +35,8 @@ def _known(case: Case) -> Iterator[Problem]:
         choices = enumerate(searched.ends())
         each = [(("search", _BACKBONE, "choice", i), name) for i, name in choices]
     for path, name in each:
-        if name not in BACKBONES:
-            yield Problem(path, "no backbone has this name", nearest(str(name), BACKBONES), name)
+        if name not in BACKBONE_NAMES:
+            yield Problem(path, "no backbone has this name", nearest(str(name), BACKBONE_NAMES), name)
 
 
 def _dropout(case: Case) -> Iterator[Problem]:
@@ -44,7 +44,7 @@ def _dropout(case: Case) -> Iterator[Problem]:
     without = [name for name in _backbones(case.spec) if name in WITHOUT_DROPOUT]
     if without and (case.spec.model.dropout or searched):
         rule = f"{', '.join(without)} has no dropout, so this would go unused"
-        able = [name for name in BACKBONES if name not in WITHOUT_DROPOUT]
+        able = [name for name in BACKBONE_NAMES if name not in WITHOUT_DROPOUT]
         way_out = f"Take it out, or choose one of {', '.join(able)}."
         path, shown = case.spec.path_of("model.dropout"), case.given(case.spec.model, "dropout")
         yield Problem(path, rule, way_out, shown, (_BACKBONE,))
@@ -61,7 +61,7 @@ def _imagenet(case: Case) -> Iterator[Problem]:
         yield Problem(path, rule, need.way_out, given, (need.field,))
     elif given == "imagenet":
         names = _backbones(spec)
-        without = [one for one in names if one in BACKBONES and one not in PRETRAINED]
+        without = [one for one in names if one in BACKBONE_NAMES and one not in PRETRAINED]
         if without:
             rule, way_out = no_imagenet_weights(", ".join(without))
             yield Problem(path, rule, way_out, given, (_BACKBONE,))
@@ -104,7 +104,7 @@ def _image_size(case: Case) -> Iterator[Problem]:
             rule = f"recipe {params.name} needs the maps of the images as they are"
         yield Problem(path, rule, "Take it out, or change data.image_size.", size)
     for name in _backbones(case.spec):
-        told = size_fault(name, size, maps=params.needs_maps) if name in BACKBONES else ""
+        told = size_fault(name, size, maps=params.needs_maps) if name in BACKBONE_NAMES else ""
         if told:
             yield Problem(path, told, "Or choose another backbone.", size, (_BACKBONE,))
     for field, kinds in params.least_image_size.items():

@@ -142,7 +142,7 @@ class ModelSection(Section):
     """The network and what it starts from.
 
     Attributes:
-        backbone: a name of ``study.models.names.BACKBONES``.
+        backbone: a name of ``study.models.names.BACKBONE_NAMES``.
         dropout: share of units dropped; where it is searched, the trial's value counts.
         init: ``random``, ``base`` (the one that the section ``base`` trains), ``imagenet``
             (the backbone's own library has the weights) or the path of a weights file; by default

@@ -2,7 +2,7 @@ import pytest
 
 from study.models.names import (
     ANY_SIZE,
-    BACKBONES,
+    BACKBONE_NAMES,
     MIN_IMAGE_SIZE,
     check_image_size,
     size_fault,
@@ -26,7 +26,7 @@ def test_stride_of_follows_the_stated_rule(name):
     assert tuple(stride_of(name, size) for size in sizes) == STRIDES[name]
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
 @pytest.mark.parametrize("image_size", [32, 64, 96, 128, 224])
 def test_size_fault_common_sizes_have_none_and_maps_of_four_at_least(name, image_size):
     assert size_fault(name, image_size) == ""
@@ -51,7 +51,7 @@ def test_check_image_size_that_the_stride_does_not_divide_raises_with_the_way_ou
         check_image_size(name, image_size)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", BACKBONE_NAMES)
 def test_size_fault_without_maps_is_lenient_for_those_of_any_size(name):
     assert bool(size_fault(name, 33, maps=False)) == (name not in ANY_SIZE)
     assert size_fault(name, MIN_IMAGE_SIZE - 1, maps=False)

@@ -53,7 +53,7 @@ NUM_FEATURES = {
 
 
 def test_backbone_names_are_all_those_promised():
-    assert set(names.BACKBONES) == set(NUM_PARAMETERS) | set(NATIVE_PARAMETERS)
+    assert set(names.BACKBONE_NAMES) == set(NUM_PARAMETERS) | set(NATIVE_PARAMETERS)
 
 
 def test_names_with_imagenet_weights_are_all_those_promised():
