@@ -291,6 +291,38 @@ def read_literals(
     return found
 
 
+def unlike_parameters(declarations: Mapping[str, Any]) -> Iterator[Fault]:
+    """Parameters that two declarations have in two ways, and names that none can have.
+
+    Args:
+        declarations: by name, each with its ``parameters``.
+    """
+    first: dict[str, Any] = {}
+    for declared in declarations.values():
+        for name, parameter in declared.parameters.items():
+            other = first.setdefault(name, declared)
+            if not NAME.fullmatch(name):
+                rule = "a parameter is named by small letters, digits and _"
+                yield declared.fault(("parameters", name), rule, "Rename it.")
+            elif not other.parameters[name].same(parameter):
+                rule = f"{other.file} declares this parameter otherwise"
+                way_out = "Declare it alike in both, or give it another name."
+                yield declared.fault(("parameters", name), rule, way_out, parameter.told())
+
+
+def by_parameter(declarations: Mapping[str, Any]) -> dict[str, tuple[Parameter, list[str]]]:
+    """Every parameter of some declarations, and the names of those that have it.
+
+    Args:
+        declarations: by name, each with its ``parameters``; none unlike (`unlike_parameters`).
+    """
+    found: dict[str, tuple[Parameter, list[str]]] = {}
+    for name, declared in declarations.items():
+        for key, parameter in declared.parameters.items():
+            found.setdefault(key, (parameter, []))[1].append(name)
+    return found
+
+
 class _NotPlain(Exception):
     """A part of a literal that would have to be run, as a fault's key, line, rule and way out."""
 

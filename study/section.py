@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from study.declared import when_of
+from study.errors import Fault
 
 FIELDS_ALONE: Final[dict[str, Any]] = {}
 """As the context of ``model_validate``: each field by itself, the rules over several later."""
@@ -95,3 +96,39 @@ class Section(BaseModel):
             if not rule.has_effect and not rule.holds(*values):
                 raise broken_rule(rule.text, rule.way_out)
         return self
+
+
+def taken_names(section: type[Section], module: str) -> set[str]:
+    """Names of all that a section has, but for what it has from the classes of a module."""
+    found: set[str] = set()
+    for base in section.__mro__:
+        if base.__module__ != module:
+            found |= {*vars(base), *vars(base).get("__annotations__", ())}
+    return found
+
+
+def unfit_parameters(
+    section: type[Section],
+    declarations: Mapping[str, Any],
+    taken: set[str],
+    rule: str,
+    way_out: str = "Choose another name.",
+) -> Iterator[Fault]:
+    """Parameters of files that cannot be fields of a section.
+
+    Args:
+        section: the section.
+        declarations: what the files declare, by name, each with its ``parameters``.
+        taken: names that are something else there.
+        rule: what is told of such a parameter, with its ``{name}``.
+        way_out: the same.
+    """
+    known = {*section.model_fields, *(n for one in declarations.values() for n in one.parameters)}
+    for declared in declarations.values():
+        for name, parameter in declared.parameters.items():
+            place = ("parameters", name)
+            if name in taken:
+                yield declared.fault(place, rule.format(name=name), way_out)
+            for other in {*parameter.when} - known:
+                told = f"there is no key {other} in `train`"
+                yield declared.fault((*place, "when"), told, "Mend the name.")

@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
-RECONSTRUCTION_NAMES: Final = (
+from pydantic import Field
+
+from study.declared import Declaration, Parameter, read_literals, unlike_parameters
+from study.losses import reconstructions
+
+
+class ReconstructionDeclaration(Declaration):
+    """What a reconstruction loss's file declares; every key may be left out.
+
+    Attributes:
+        source: paper.
+        called: its name in a sentence, where that is not the file's.
+        least_image_size: height and width in pixels that it needs at least.
+        perceptual: whether it takes the distance of the perceptual network.
+        parameters: name -> default, bounds and meaning, as in a YAML. Losses may share one.
+    """
+
+    noun: ClassVar[str] = "reconstruction loss"
+    defines: ClassVar[Mapping[str, str]] = {"Loss": "class Loss(ReconstructionLoss)"}
+
+    source: str = ""
+    called: str = ""
+    least_image_size: int = Field(default=1, ge=1)
+    perceptual: bool = False
+    parameters: dict[str, Parameter] = Field(default={})
+
+
+SHIPPED: Final = (
     "l1",
     "mse",
     "huber",
@@ -14,7 +42,16 @@ RECONSTRUCTION_NAMES: Final = (
     "l1_ssim",
     "perceptual",
 )
-"""Every reconstruction loss that `study.losses.reconstruction` makes."""
+"""Losses in this order, whose parameters every resolved spec has; other files come after."""
+
+RECONSTRUCTIONS: Final[Mapping[str, ReconstructionDeclaration]] = read_literals(
+    reconstructions.__path__,
+    "RECONSTRUCTION",
+    ReconstructionDeclaration,
+    first=SHIPPED,
+    together=unlike_parameters,
+)
+"""Every reconstruction loss by name."""
 
 PERCEPTUAL_INNER: Final = ("l1", "mse", "huber")
 """Distances between feature maps inside the perceptual loss."""
@@ -25,5 +62,7 @@ PERCEPTUAL_NETWORKS: Final = ("base", "vgg16", "resnet50", "efficientnet_b0", "c
 COLLAPSED_COSINE: Final = 0.99
 """From this mean cosine of the upper features of different pairs on, they are called collapsed."""
 
-SMALLEST_IMAGE: Final = {"ssim": 6, "l1_ssim": 6, "ms_ssim": 16}
+SMALLEST_IMAGE: Final = {
+    name: one.least_image_size for name, one in RECONSTRUCTIONS.items() if one.least_image_size > 1
+}
 """Least height and width in pixels, of the losses that have one."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from study.losses.names import PERCEPTUAL_INNER
-from study.losses.reconstruction import ReconstructionLoss, absolute, huber
+from study.losses.reconstruction import ReconstructionLoss
+from study.losses.reconstructions.huber import huber
 
 Inner = Literal["l1", "mse", "huber"]
 FEATURE_DELTA: Final = 1.0
@@ -112,7 +113,7 @@ def _inner(name: str, delta: float) -> Callable[[Tensor], Tensor]:
         raise ValueError(f"delta: {delta} must be above 0")
     if name == "huber":
         return partial(huber, delta=delta)
-    return absolute if name == "l1" else torch.square
+    return torch.abs if name == "l1" else torch.square
 
 
 def _weights(weights: Sequence[float] | None, layers: tuple[str, ...]) -> list[float]:

@@ -6,14 +6,13 @@ is made into the parameters of the recipe ``outliers``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from study.declared import NAME, Declaration, Parameter, read_literals
-from study.errors import Fault
+from study.declared import Declaration, Parameter, read_literals, unlike_parameters
 from study.recipes import outlier_losses
 
 SHIPPED = (
@@ -56,26 +55,8 @@ def declared_losses() -> Mapping[str, LossDeclaration]:
     return _read(tuple(outlier_losses.__path__))
 
 
-def declaring(name: str) -> tuple[str, ...]:
-    """The losses that have a parameter."""
-    return tuple(loss for loss, one in declared_losses().items() if name in one.parameters)
-
-
 @cache
 def _read(folders: tuple[str, ...]) -> Mapping[str, LossDeclaration]:
-    return read_literals(folders, "DECLARED", LossDeclaration, first=SHIPPED, together=_unlike)
-
-
-def _unlike(losses: Mapping[str, LossDeclaration]) -> Iterator[Fault]:
-    """Parameters that two files declare in two ways, and names that none can have."""
-    first: dict[str, LossDeclaration] = {}
-    for declared in losses.values():
-        for name, parameter in declared.parameters.items():
-            other = first.setdefault(name, declared)
-            if not NAME.fullmatch(name):
-                rule = "a parameter is named by small letters, digits and _"
-                yield declared.fault(("parameters", name), rule, "Rename it.")
-            elif not other.parameters[name].same(parameter):
-                rule = f"{other.file} declares this parameter otherwise"
-                way_out = "Declare it alike in both, or give it another name."
-                yield declared.fault(("parameters", name), rule, way_out, parameter.told())
+    return read_literals(
+        folders, "DECLARED", LossDeclaration, first=SHIPPED, together=unlike_parameters
+    )

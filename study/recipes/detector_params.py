@@ -15,7 +15,7 @@ from pydantic import create_model
 from study.detectors.catalog import CATALOG, SHIPPED, DetectorParameter, Need
 from study.errors import BadInput
 from study.recipes.params import TrialParams
-from study.section import Rule, effect_rule
+from study.section import Rule, effect_rule, taken_names
 
 DETECTOR_IMAGES = 10_000
 _ANYWAY = ("msp", "energy")  # scores of every trial, which no list of detectors has
@@ -77,15 +77,12 @@ def refuse_taken(section: type[_Settings]) -> None:
     Raises:
         BadInput: naming the files.
     """
-    own: set[str] = set()
-    for base in section.__mro__:
-        if base.__module__ != __name__:
-            own |= {*vars(base), *vars(base).get("__annotations__", ())}
+    taken = taken_names(section, __name__)
     rule, way_out = "`train` has something of this name already", "Choose another name."
     faults = [
         CATALOG[detector].fault(("parameters", name), rule, way_out, field)
         for field, (detector, name) in FIELDS.items()
-        if field in own
+        if field in taken
     ]
     if faults:
         raise BadInput(faults)

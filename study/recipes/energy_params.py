@@ -7,15 +7,16 @@ its parameters mean, their units, and where the defaults come from.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, create_model
 
-from study.declared import Parameter
+from study.declared import Parameter, by_parameter
 from study.errors import BadInput
 from study.losses.margins import Margin, MeasuredMargin
 from study.recipes.classifier_params import ClassifierParams
-from study.recipes.declared_losses import SHIPPED, declared_losses, declaring
+from study.recipes.declared_losses import SHIPPED, declared_losses
 from study.recipes.detector_params import (
     OF_DETECTORS,
     DetectorName,
@@ -23,7 +24,7 @@ from study.recipes.detector_params import (
     refuse_taken,
 )
 from study.recipes.params import HeadNeed
-from study.section import Rule, effect_rule
+from study.section import Rule, effect_rule, effect_rules, unfit_parameters
 
 ENERGY_LOSS = "energy_margins"
 OUTLIERS_SCORES = ("msp", "max_logit", "energy")
@@ -146,11 +147,11 @@ class _SharedParams(EnergyParams):
         return HeadNeed("fine_tune", why, way_out)
 
 
-def _only(name: str, parameter: Parameter) -> Rule:
+def _only(name: str, parameter: Parameter, losses: list[str]) -> Iterator[Rule]:
     """A parameter other than its default has an effect under the losses that declare it."""
-    losses = declaring(name)
     without = f"with another loss than {' or '.join(losses)}"
-    return effect_rule(name, parameter.default, "loss", losses, without)
+    yield effect_rule(name, parameter.default, "loss", losses, without)
+    yield from effect_rules({name: parameter.field()[1]})
 
 
 def _not_linear(name: str, why: str) -> Rule:
@@ -163,47 +164,32 @@ def _not_linear(name: str, why: str) -> Rule:
     )
 
 
-def _parameters() -> dict[str, Parameter]:
-    """Every declared parameter, in the losses' order, none in the way of the recipe's own.
-
-    Raises:
-        BadInput: naming the file whose parameter has a name that is taken.
-    """
-    taken = {*dir(_SharedParams), *_SharedParams.model_fields} - {"energy_weight"}
-    found: dict[str, Parameter] = {}
-    faults = []
-    for declared in declared_losses().values():
-        found |= {name: one for name, one in declared.parameters.items() if name not in found}
-        for name in sorted(taken & declared.parameters.keys()):
-            rule = f"every loss has this already, as params.{name}"
-            way_out = "Use it without declaring it, or choose another name."
-            faults.append(declared.fault(("parameters", name), rule, way_out))
-    if faults:
-        raise BadInput(faults)
-    return found
-
-
 def make_outlier_params() -> type[EnergyParams]:
     """The recipe's parameters with those of every loss that there is.
 
     Raises:
         BadInput: where a loss's file declares what cannot be.
     """
-    losses, parameters = declared_losses(), _parameters()
-    fields: dict[str, Any] = {name: one.field() for name, one in parameters.items()}
+    losses, parameters = declared_losses(), by_parameter(declared_losses())
+    taken = {*dir(_SharedParams), *_SharedParams.model_fields} - {"energy_weight"}
+    rule = "every loss has this already, as params.{name}"
+    way_out = "Use it without declaring it, or choose another name."
+    if faults := [*unfit_parameters(_SharedParams, losses, taken, rule, way_out)]:
+        raise BadInput(faults)
+    fields: dict[str, Any] = {name: one.field() for name, (one, _) in parameters.items()}
     fields["loss"] = (Literal[tuple(losses)], Field(default=ENERGY_LOSS))
     made: type[EnergyParams] = create_model(
         "OutlierParams", __base__=_SharedParams, __module__=__name__, **fields
     )
     # A file that is put beside the shipped ones, or taken away, leaves the recorded spec of a
     # study of another loss as it is: the study can be resumed.
-    added = {name for name in parameters if not {*declaring(name)} & {*SHIPPED}}
+    added = {name for name, (_, owners) in parameters.items() if not {*owners} & {*SHIPPED}}
     made.unwritten = _SharedParams.unwritten | added
     made.rules = (
         *(rule for rule in EnergyParams.rules if not OF_DETECTORS & {*rule.fields}),
         *detector_rules(OUTLIERS_SCORES),
         *(_not_linear(name, one.linear) for name, one in losses.items() if one.linear is not True),
-        *(_only(name, parameter) for name, parameter in parameters.items()),
+        *(only for name, (one, owners) in parameters.items() for only in _only(name, one, owners)),
     )
     return made
 

@@ -24,6 +24,7 @@ from study.data.pairs import check_same_share, image_weights
 from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.losses.classification import cross_entropy_per_image
+from study.losses.names import RECONSTRUCTIONS
 from study.losses.perceptual import PerceptualDistance
 from study.losses.reconstruction import ReconstructionLoss, make_reconstruction
 from study.losses.similarity import Similarity
@@ -178,13 +179,11 @@ class NordfRecipe(TrainingRecipe[NordfParams]):
     def loss(self) -> TrainingLoss:
         """The three losses."""
         params = self.params
-        distance = self.perceptual() if params.reconstruction == "perceptual" else None
+        declared = RECONSTRUCTIONS[params.reconstruction]
         reconstruction = make_reconstruction(
             params.reconstruction,
-            delta=params.huber_delta,
-            charbonnier_eps=params.charbonnier_eps,
-            ssim_weight=params.ssim_weight,
-            perceptual=distance,
+            perceptual=self.perceptual() if declared.perceptual else None,
+            **{name: getattr(params, name) for name in declared.parameters},
         )
         return NordfLoss(params, reconstruction)
 

@@ -9,6 +9,13 @@ from pydantic import Field
 
 from study.losses.names import COLLAPSED_COSINE, SMALLEST_IMAGE
 from study.recipes.params import Remark, TrainParams
+from study.recipes.reconstruction_params import (
+    ADDED,
+    ReconstructionName,
+    ReconstructionSettings,
+    reconstruction_rules,
+    refuse_taken,
+)
 from study.section import Rule
 
 BASE = "base"  # the study's own base model as the perceptual network
@@ -25,14 +32,11 @@ OwnScore = Literal[
     "class_prototype",
     "knn",
 ]
-Reconstruction = Literal[
-    "l1", "mse", "huber", "charbonnier", "ssim", "ms_ssim", "l1_ssim", "perceptual"
-]
 Reversal = Literal["none", "constant", "linear", "staircase", "dann"]
 PerceptualNetwork = Literal["base", "vgg16", "resnet50", "efficientnet_b0", "convnext_tiny"]
 
 
-class NordfParams(TrainParams):
+class NordfParams(ReconstructionSettings):
     """NORD-F: classification, similarity behind gradient reversal, and reconstruction.
 
     Attributes:
@@ -47,10 +51,8 @@ class NordfParams(TrainParams):
             gradient of the similarity pass as it is.
         reversal_weight: the weight, or where it ends; the staircase has its own.
         reversal_step: whether it moves once an epoch or at every batch.
-        reconstruction: the reconstruction loss.
-        huber_delta: where Huber turns from quadratic to linear, in [0, 1] of brightness.
-        charbonnier_eps: smoothing of Charbonnier's, the same unit.
-        ssim_weight: share of SSIM in l1_ssim.
+        reconstruction: the reconstruction loss, a file of ``study/losses/reconstructions``; its
+            parameters are fields too.
         perceptual_network: network of the perceptual loss and score: the study's own base model,
             or one of ImageNet's; null for neither.
         perceptual_weights: file of its weights; null lets torchvision download them.
@@ -99,10 +101,7 @@ class NordfParams(TrainParams):
     reversal: Reversal = "dann"
     reversal_weight: float = Field(default=1.0, gt=0)
     reversal_step: Literal["epoch", "batch"] = "batch"
-    reconstruction: Reconstruction = "l1"
-    huber_delta: float = Field(default=0.1, gt=0)
-    charbonnier_eps: float = Field(default=1e-3, gt=0)
-    ssim_weight: float = Field(default=0.84, gt=0, lt=1)
+    reconstruction: ReconstructionName = "l1"
     perceptual_network: PerceptualNetwork | None = "base"
     perceptual_weights: str | None = None
     perceptual_layers: Annotated[list[str], Field(min_length=1)] | None = None
@@ -121,14 +120,10 @@ class NordfParams(TrainParams):
     unsearchable: ClassVar[frozenset[str]] = frozenset(
         {"own_score", "perceptual_layers", "perceptual_layer_weights", "panel_epochs"}
     )
+    unwritten: ClassVar[frozenset[str]] = ADDED
     rules: ClassVar[tuple[Rule, ...]] = (
         *TrainParams.rules,
-        Rule(
-            ("reconstruction", "perceptual_network"),
-            lambda reconstruction, network: reconstruction != "perceptual" or network is not None,
-            "the perceptual loss needs a perceptual_network",
-            "Write perceptual_network: base, or choose another reconstruction.",
-        ),
+        *reconstruction_rules(),
         Rule(
             ("own_score", "perceptual_network"),
             lambda own_score, network: own_score != "perceptual" or network is not None,
@@ -172,27 +167,6 @@ class NordfParams(TrainParams):
             "Take reversal_weight out, or choose another reversal.",
             has_effect=True,
         ),
-        Rule(
-            ("huber_delta", "reconstruction"),
-            lambda delta, loss: delta == 0.1 or loss == "huber",
-            "huber_delta has no effect without Huber's loss",
-            "Take huber_delta out, or choose reconstruction: huber.",
-            has_effect=True,
-        ),
-        Rule(
-            ("charbonnier_eps", "reconstruction"),
-            lambda eps, loss: eps == 1e-3 or loss == "charbonnier",
-            "charbonnier_eps has no effect without Charbonnier's loss",
-            "Take charbonnier_eps out, or choose reconstruction: charbonnier.",
-            has_effect=True,
-        ),
-        Rule(
-            ("ssim_weight", "reconstruction"),
-            lambda weight, loss: weight == 0.84 or loss == "l1_ssim",
-            "ssim_weight has no effect without reconstruction: l1_ssim",
-            "Take ssim_weight out, or choose reconstruction: l1_ssim.",
-            has_effect=True,
-        ),
     )
 
     @property
@@ -209,3 +183,6 @@ class NordfParams(TrainParams):
     def selected_score(self) -> str:
         """As the YAML says."""
         return self.own_score
+
+
+refuse_taken(NordfParams)

@@ -45,7 +45,7 @@ def test_reconstruction_is_symmetric(name, pair):
 @given(pair=pairs, delta=st.floats(0.01, 2))
 def test_huber_lies_between_nothing_and_its_two_parents(pair, delta):
     first, second = (torch.from_numpy(one.copy()).double() for one in pair)
-    huber = make_reconstruction("huber", delta=delta)(first, second)
+    huber = make_reconstruction("huber", huber_delta=delta)(first, second)
     l1, mse = (make_reconstruction(name)(first, second) for name in ("l1", "mse"))
     assert (huber <= delta * l1 + 1e-12).all()
     assert (huber <= mse / 2 + 1e-12).all()

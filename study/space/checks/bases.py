@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from study.models.names import BACKBONES, PRETRAINED
+from study.models.names import BACKBONE_NAMES, PRETRAINED
 from study.space.checks.case import Case, Check, is_file
 from study.space.reading.places import Problem, nearest
 from study.space.reading.sections import OWN_FLOOR
@@ -77,7 +77,7 @@ def init_of_the_base(case: Case) -> Iterator[Problem]:
     if not case.own_base or given == "random":
         return
     if given == "imagenet":
-        if backbone in BACKBONES and backbone not in PRETRAINED:
+        if backbone in BACKBONE_NAMES and backbone not in PRETRAINED:
             rule, way_out = no_imagenet_weights(backbone)
             yield Problem(path, rule, way_out, given, (_BACKBONE,))
     elif case.check_paths and not is_file(given):
@@ -88,8 +88,8 @@ def init_of_the_base(case: Case) -> Iterator[Problem]:
 def network_of_the_base(case: Case) -> Iterator[Problem]:
     """A backbone that there is, and a dropout of its own where that is searched."""
     own = case.spec.own_base
-    if own.backbone not in (None, *BACKBONES):
-        hint = nearest(str(own.backbone), BACKBONES)
+    if own.backbone not in (None, *BACKBONE_NAMES):
+        hint = nearest(str(own.backbone), BACKBONE_NAMES)
         yield Problem(("base", "backbone"), "no backbone has this name", hint, own.backbone)
     if case.own_base and "model.dropout" in case.spec.search and own.dropout is None:
         rule = "one base serves all trials, so with model.dropout searched it needs its own"

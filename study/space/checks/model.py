@@ -36,7 +36,9 @@ def _known(case: Case) -> Iterator[Problem]:
         each = [(("search", _BACKBONE, "choice", i), name) for i, name in choices]
     for path, name in each:
         if name not in BACKBONE_NAMES:
-            yield Problem(path, "no backbone has this name", nearest(str(name), BACKBONE_NAMES), name)
+            yield Problem(
+                path, "no backbone has this name", nearest(str(name), BACKBONE_NAMES), name
+            )
 
 
 def _dropout(case: Case) -> Iterator[Problem]:

@@ -1,0 +1,41 @@
+"""README's examples of what is one file, and copies of the project to put them into."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def example(title: str) -> str:
+    """The code below the bullet of README's "Add to it" that begins with ``title`` in bold."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    bullet = readme.split(f"- **{title}**", 1)[1].split("\n- **", 1)[0]
+    code = re.search(r"```python\n(.*?)```", bullet, re.DOTALL)
+    assert code is not None, f"README shows no code for {title}"
+    return textwrap.dedent(code[1])
+
+
+def copied_project(folder: Path) -> Path:
+    """A copy of the project's code, without its tests but for the toys."""
+    for room in ("study", "analysis", "search_spaces"):
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "tests").mkdir()
+    for file in ("run_study.py", "tests/toys.py"):
+        shutil.copy(ROOT / file, folder / file)
+    return folder
+
+
+def run_in(project: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """Code in a fresh process that has a copy of the project."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project, env={**os.environ, "PYTHONPATH": str(project)}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
