@@ -130,6 +130,11 @@ class FaultList:
         for path, rule, way_out, value, _ in problems:
             self.add((*under, *path), rule, way_out, value)
 
+    def knows(self, problem: Problem) -> bool:
+        """Whether this is told already, at the same path."""
+        key = dotted(problem.path)
+        return any((one.key, one.rule) == (key, problem.rule) for one in self.faults)
+
     def stop(self) -> None:
         """Stop where there is a fault: `BadInput` with all of them, in the order of lines."""
         if self.faults:

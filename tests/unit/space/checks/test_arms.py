@@ -47,3 +47,13 @@ def test_same_problem_in_many_arms_is_told_once(tmp_path: Path) -> None:
         "  seeds: [0]\n  factors: {momentum: [0.5], lr: [0.1], epochs: [2]}\n",
     )
     assert [fault.key for fault in faults] == ["ablate.factors.epochs[0]"]
+
+
+def test_what_the_baseline_breaks_too_is_told_there_alone(tmp_path: Path) -> None:
+    faults = faults_of(
+        tmp_path,
+        "recipe: nordf\nmodel: {init: random}\nbase: {backbone: resnet20, init: imagenet}\n"
+        "ablate: {design: add_one, seeds: [0], factors: {reconstruction: [huber]}}\n"
+        "select: {floor: {id_accuracy: {at_least: 0}}}\n",
+    )
+    assert [fault.key for fault in faults] == ["base.init"]
