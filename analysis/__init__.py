@@ -6,7 +6,7 @@
     study.trials, study.epochs          # tidy DataFrames
     study.select()                      # the stated rule, with an interval
     study.importance()                  # which parameters mattered
-    study.plot_trade()                  # matplotlib figures
+    study.plots.trade()                 # matplotlib figures
 
     analysis.load("runs/energy", "runs/nordf").trials    # several, with a column "study"
 
@@ -17,6 +17,8 @@ Reads what a study left on disk and imports neither torch nor Ray.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -33,9 +35,7 @@ def __getattr__(name: str) -> Any:
     """The classes behind ``load``, imported only where somebody asks: they need pandas."""
     if name not in ("Joined", "Study"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from analysis import joined
-
-    return getattr(joined, name)
+    return getattr(import_module(f"{__name__}.{name.lower()}"), name)
 
 
 @overload
@@ -58,10 +58,7 @@ def load(directory: str | Path, /, *more: str | Path) -> Study | Joined:
     Raises:
         BadInput: naming the folder or the file that is missing or cannot be read.
     """
-    from analysis.study import Study  # pandas and matplotlib only once they are needed
-
-    if not more:
-        return Study.open(Path(directory))
-    from analysis.joined import join
-
-    return join([Study.open(Path(one)) for one in (directory, *more)])
+    study: type[Study] = __getattr__("Study")
+    studies = [study.read(Path(one)) for one in (directory, *more)]
+    joined: Callable[[list[Study]], Joined] = import_module("analysis.joined").join
+    return joined(studies) if more else studies[0]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from analysis import load
-from analysis.commands import COMMANDS, Result
+from analysis.commands import COMMANDS, Result, answer
+from analysis.numbers import plain
+from analysis.tables import Records
 from study.errors import BadInput, Interrupted, StudyFailed
 
 
@@ -28,10 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     options = _parser().parse_args(argv)
     try:
-        study = load(options.directory)
+        study = Records.read(options.directory)
         for fault in study.faults:
             print(f"warning: {fault}", file=sys.stderr)
-        result = COMMANDS[options.command](study, options)
+        result = answer(options.command, study, options)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -45,51 +45,57 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis",
-        description="Tables, selection, report and the one-shot final test of a study.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, run in COMMANDS.items():
-        told = (run.__doc__ or "").splitlines()[0]
-        command = commands.add_parser(name, help=told, description=told)
-        command.add_argument("directory", metavar="DIR", type=Path, help="the run's folder")
-        command.add_argument("--json", action="store_true", help="print JSON in place of tables")
-        if name == "test":
-            command.add_argument(
-                "--again", metavar="WHY", type=_reason, help="the reason to open the test again"
-            )
-        if name == "select":
-            command.add_argument(
-                "--alternatives",
-                action="store_true",
-                help="other ways to choose, each judged on halves of validation held back",
-            )
-        if name == "report":
-            command.add_argument(
-                "--latex", action="store_true", help="print the main results as LaTeX tables"
-            )
-        if name == "importance":
-            command.add_argument(
-                "--metric", metavar="METRIC", help="to explain; val/objective if not given"
-            )
-        if name == "ablation":
-            command.add_argument(
-                "--metric", metavar="METRIC", action="append", help="such as val/auroc; may repeat"
-            )
-    return parser
-
-
 def _reason(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("give a reason; the ledger keeps it")
     return text.strip()
 
 
+_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "test": {
+        "--again": {
+            "metavar": "WHY", "type": _reason, "help": "the reason to open the test again",
+        },
+    },
+    "select": {
+        "--alternatives": {
+            "action": "store_true",
+            "help": "other ways to choose, each judged on halves of validation held back",
+        },
+    },
+    "report": {
+        "--latex": {"action": "store_true", "help": "print the main results as LaTeX tables"},
+    },
+    "importance": {
+        "--metric": {"metavar": "METRIC", "help": "to explain; val/objective if not given"},
+    },
+    "ablation": {
+        "--metric": {
+            "metavar": "METRIC", "action": "append", "help": "such as val/auroc; may repeat",
+        },
+    },
+}  # fmt: skip
+"""Command -> its options beside --json, as argparse takes them."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis",
+        description="Tables, selection, report and the one-shot final test of a study.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, told in COMMANDS.items():
+        command = commands.add_parser(name, help=told, description=told)
+        command.add_argument("directory", metavar="DIR", type=Path, help="the run's folder")
+        command.add_argument("--json", action="store_true", help="print JSON in place of tables")
+        for option, settings in _OPTIONS.get(name, {}).items():
+            command.add_argument(option, **settings)
+    return parser
+
+
 def _print(result: Result, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(_plain(result.content), indent=2, allow_nan=False))
+        print(json.dumps(plain(result.content), indent=2, allow_nan=False))
         return
     # A pipe has no width of its own, and a table cut at 80 columns loses numbers.
     console = Console() if sys.stdout.isatty() else Console(width=400, no_color=True)
@@ -112,24 +118,6 @@ def _rich(title: str, frame: pd.DataFrame) -> Table:
 
 def _looks_numeric(text: str) -> bool:
     return not text or text[0] in "0123456789+−-–."
-
-
-def _plain(value: Any) -> Any:
-    """JSON's own types: a DataFrame is a list of rows, what is missing is null."""
-    if isinstance(value, pd.DataFrame):
-        return [_plain(row) for row in value.to_dict("records")]
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if value is None or isinstance(value, str | bool):
-        return value
-    if pd.isna(value):
-        return None
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
 
 
 if __name__ == "__main__":

@@ -32,44 +32,51 @@ def base_name(study: Records, trial_id: str) -> str:
     return next((name for name, one in found.items() if arm in one.get("arms", ())), BASE)
 
 
-def base_of(study: Records, trial_id: str) -> Mapping[str, Any]:
+def base_of_trial(study: Records, trial_id: str) -> Mapping[str, Any]:
     """What was measured of the base that a trial started from; empty where there is none."""
     return bases(study).get(base_name(study, trial_id), {})
 
 
-def seen(study: Records) -> dict[str, str]:
+def seen(study: Records) -> dict[str, dict[str, list[str]]]:
     """Trials whose initialisation had seen images of a set of this study.
 
     Returns:
-        Trial id -> the roles, each with the sources that it is from, as declared in
-        ``model.pretrained_on``; trials with none are left out.
+        Trial id -> role -> the sources that it is from, as declared in ``model.pretrained_on``;
+        trials with none are left out.
     """
-    overlaps = _overlaps(study)
-    if not overlaps or not len(study.trials):
+    overlaps, rows = _overlaps(study), study.trials
+    if not overlaps or not len(rows):
         return {}
-    rows = study.trials
     told = rows[_COLUMN] if _COLUMN in rows.columns else pd.Series("", index=rows.index)
     found = {}
     for trial_id, text in zip(rows["trial_id"], told.fillna("").astype(str), strict=True):
-        sources = [one.strip() for one in text.split(",")]
-        roles = [
-            f"{role} ({', '.join(ours)})"
-            for role, known in overlaps.items()
-            if (ours := [one for one in known if one in sources])
-        ]
-        if roles:
-            found[str(trial_id)] = "; ".join(roles)
+        sources = {one.strip() for one in text.split(",")}
+        shared = {
+            role: [one for one in known if one in sources] for role, known in overlaps.items()
+        }
+        if any(shared.values()):
+            found[str(trial_id)] = {role: ours for role, ours in shared.items() if ours}
     return found
 
 
-def seen_lines(study: Records) -> list[str]:
-    """One sentence a role: which sources it shares with initialisations, and how many trials."""
+def seen_text(roles: Mapping[str, list[str]]) -> str:
+    """Of one trial, for a table."""
+    return "; ".join(f"{role} ({', '.join(sources)})" for role, sources in roles.items())
+
+
+def seen_by_role(study: Records) -> dict[str, str]:
+    """Role -> which sources it shares with initialisations, and how many trials that touches."""
     marked = seen(study)
-    return [
-        f"{role}: initialisations were trained on {', '.join(sources)}, which it is from; "
-        f"{sum(role in text for text in marked.values())} of {len(study.trials)} trials."
+    return {
+        role: f"initialisations were trained on {', '.join(sources)}, which it is from; "
+        f"{sum(role in roles for roles in marked.values())} of {len(study.trials)} trials."
         for role, sources in _overlaps(study).items()
-    ]
+    }
+
+
+def seen_lines(study: Records) -> list[str]:
+    """``seen_by_role`` as sentences."""
+    return [f"{role}: {what}" for role, what in seen_by_role(study).items()]
 
 
 def _overlaps(study: Records) -> Mapping[str, list[str]]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.bases import base_of
-from analysis.choice.confirmation import confirmation_lines
+from analysis.bases import base_of_trial
+from analysis.choice.confirmation import confirmation, confirmed_metric, kept_rule
 from analysis.choice.frozen import corrected_of, corrected_text, freeze_choice
-from analysis.choice.selection import ID_ACCURACY, Selection
+from analysis.choice.selection import Selection, select
 from analysis.numbers import fraction
 from analysis.report.page import write_report
-from analysis.study import Study
+from analysis.tables import Records
 from study.errors import StudyFailed
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
+from study.scoring.intervals import Interval
+from study.scoring.objective import ID_ACCURACY
 
 
 def conclude(run: RunFolder, ledger: Ledger) -> str:
@@ -25,26 +27,25 @@ def conclude(run: RunFolder, ledger: Ledger) -> str:
     Raises:
         StudyFailed: where no trial may be selected; the report is written all the same.
     """
-    study = Study.open(run.path)
+    study = Records.read(run.path)
     try:
-        selection = study.select()
+        selection = select(study)
         told = freeze_choice(study, selection, ledger)
     except StudyFailed as error:
         write_report(study)
         raise StudyFailed(f"{error} The report says more: {run.report}") from error
-    write_report(Study.open(run.path))
+    write_report(Records.read(run.path))
     return _text(study, selection, told)
 
 
-def _text(study: Study, selection: Selection, frozen: str) -> str:
+def _text(study: Records, selection: Selection, frozen: str) -> str:
     """The choice beside the base, its parameters, and the next commands."""
     row = study.trials.set_index("trial_id").loc[selection.trial_id]
-    interval = selection.interval
-    sure = f" [{interval.low:.3f}, {interval.high:.3f}], 95 % interval" if interval else ""
+    sure = f" {_ends(selection.interval)}, 95 % interval" if selection.interval else ""
     lines = []
     if study.is_demo:
         lines.append("EMBEDDED DEMO, not CIFAR-10: these numbers show that the study works.")
-    counts = ", ".join(f"{count} {status}" for status, count in study.status_counts().items())
+    counts = ", ".join(study.counts_told())
     lines.append(f"Selected trial {selection.trial_id}, epoch {selection.epoch} ({counts})")
     names = {c: c.removeprefix("param/").removeprefix("train.") for c in study.searched}
     wide = max(len(name) for name in (selection.metric, ID_ACCURACY, *names.values()))
@@ -53,24 +54,47 @@ def _text(study: Study, selection: Selection, frozen: str) -> str:
     if selection.metric != ID_ACCURACY:
         accuracy = selection.candidates[ID_ACCURACY].iloc[0]
         lines.append(f"  {ID_ACCURACY:<{wide}} {accuracy:.3f}{over}")
-    base = base_of(study, selection.trial_id).get("metrics") or {}
+    base = base_of_trial(study, selection.trial_id).get("metrics") or {}
     if selection.metric in base:
         value, accuracy = base[selection.metric], base[ID_ACCURACY]
         lines.append(f"  {'base model':<{wide}} {value:.3f} at ID accuracy {accuracy:.3f}")
     for column, name in names.items():
-        if pd.notna(row[column]):  # a parameter that exists under another's value alone
-            lines.append(f"  {name:<{wide}} {_short(row[column])}")
+        if pd.notna(value := row[column]):  # a parameter that exists under another's value alone
+            told = f"{value:.4g}" if isinstance(value, float) else str(value)
+            lines.append(f"  {name:<{wide}} {told}")
     folder = study.folder
-    lines.append(corrected_text(corrected_of(study, selection), selection.metric, fraction))
-    lines += confirmation_lines(study)
-    lines += [
-        frozen,
-        f"Report       {folder.report}",
-        f"TensorBoard  tensorboard --logdir {folder.tensorboard}",
-        f"Final test   python -m analysis test {folder.path}   (once)",
-    ]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            *lines,
+            corrected_text(corrected_of(study, selection), fraction),
+            *confirmation_lines(study),
+            frozen,
+            f"Report       {folder.report}",
+            f"TensorBoard  tensorboard --logdir {folder.tensorboard}",
+            f"Final test   python -m analysis test {folder.path}   (once)",
+        ]
+    )
 
 
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def confirmation_lines(study: Records) -> list[str]:
+    """The candidates beside their runs, one line each, for a terminal; none without them."""
+    found = confirmation(study)
+    if found is None:
+        return []
+    lines = [f"Confirmed on {found.num_seeds} fresh seeds each ({confirmed_metric(study)}):"]
+    lines += [f" {kept}"] if (kept := kept_rule(study)) else []
+    for one in found.candidates:
+        interval = f" {_ends(one.interval)}" if one.interval else ""
+        each = ", ".join(fraction(value) for value in one.runs[one.metric])
+        mark = " <- winner" if one is found.winner else f"   {one.why}" if one.why else ""
+        lines.append(
+            f"  {one.trial_id}: found {fraction(one.discovery)}, mean {fraction(one.mean)}"
+            f"{interval} ({each}){mark}"
+        )
+    if found.exported is not None:
+        lines.append(f"  exported: trial {found.exported['trial_id']}, its median seed")
+    return lines
+
+
+def _ends(interval: Interval) -> str:
+    return f"[{fraction(interval.low)}, {fraction(interval.high)}]"

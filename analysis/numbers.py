@@ -6,8 +6,9 @@ Percent with one decimal, intervals in brackets; metrics, scores and parameters 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -22,9 +23,9 @@ def percent(fraction: Any) -> str:
     return MISSING if pd.isna(fraction) else f"{100 * fraction:.1f}"
 
 
-def with_percent(fraction: Any) -> str:
-    """A fraction as percent with the sign: .2642 is ``26.4 %``."""
-    return MISSING if pd.isna(fraction) else f"{percent(fraction)} %"
+def with_unit(fraction: Any, form: Callable[[Any], str] = percent) -> str:
+    """A fraction as a text that says its unit: .2642 is ``26.4 %``, or .264 as stored."""
+    return form(fraction) if form is not percent or pd.isna(fraction) else f"{form(fraction)} %"
 
 
 def fraction(value: Any) -> str:
@@ -45,16 +46,11 @@ def number(value: Any) -> str:
 
 
 def with_interval(
-    row: Mapping[str, Any] | pd.Series, metric: str, form: Callable[[Any], str] = percent
+    row: Mapping[Any, Any] | pd.Series, metric: str, form: Callable[[Any], str] = percent
 ) -> dict[str, str]:
     """A metric of a table with ``_low`` and ``_high`` columns: value and interval."""
     low, high = form(row[f"{metric}_low"]), form(row[f"{metric}_high"])
     return {"value": form(row[metric]), "interval": f"[{low}, {high}]"}
-
-
-def form_of(metric: str) -> Callable[[Any], str]:
-    """How values of a selection's metric are written: percent, the objective as a number."""
-    return number if metric.endswith("objective") else percent
 
 
 def value_text(value: Any) -> str:
@@ -99,10 +95,17 @@ SCORE_LABELS = {
 }
 
 
-def metric_label(metric: str, unit: str = " (%)") -> str:
-    """What an axis or a heading calls a metric."""
+def metric_label(metric: str, unit: str = " (%)", *, short: bool = False) -> str:
+    """What an axis or a heading calls a metric.
+
+    Args:
+        metric: such as ``val/fpr95``; of one set and score with these.
+        unit: after it; the objective has none.
+        short: without the class that counts as positive, where that is ID.
+    """
     parts = metric.removeprefix("val/").split("/")
-    label = METRICS[parts[-1]].label if parts[-1] in METRICS else parts[-1]
+    known = METRICS.get(parts[-1])
+    label = parts[-1] if known is None else known.short_label if short else known.label
     where = f", {parts[0]}, {score_label(parts[1])}" if len(parts) == 3 else ""
     return f"{label}{where}{'' if parts[-1] == 'objective' else unit}"
 
@@ -123,5 +126,38 @@ def parameter_label(column: str) -> str:
 
 def is_fraction(metric: str) -> bool:
     """Whether a metric is told in percent, and its differences in points."""
-    name = metric.rsplit("/", 1)[-1]
-    return name in METRICS and METRICS[name].fraction
+    known = METRICS.get(metric.rsplit("/", 1)[-1])
+    return known is not None and known.fraction
+
+
+def shortened(name: str, longest: int) -> str:
+    """A name that fits beside an axis."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a list in a sentence."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
+
+
+def epochs_text(count: Any) -> str:
+    """A number of epochs."""
+    return "1 epoch" if count == 1 else f"{count} epochs"
+
+
+def plain(value: Any) -> Any:
+    """JSON's own types: a DataFrame is a list of rows, what is missing is null."""
+    if isinstance(value, pd.DataFrame):
+        return [plain(row) for row in value.to_dict("records")]
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if value is None or isinstance(value, str | bool):
+        return value
+    if pd.isna(value):
+        return None
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

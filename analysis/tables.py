@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -44,7 +44,7 @@ def direction_of(metric: str) -> Direction:
 
 
 @dataclass(frozen=True)
-class Floor:
+class ResolvedFloor:
     """The ID accuracy that a candidate must reach.
 
     Attributes:
@@ -85,6 +85,43 @@ class Records:
     confirming: pd.DataFrame = field(default_factory=pd.DataFrame)
     tuning: pd.DataFrame = field(default_factory=pd.DataFrame)
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a run's folder.
+
+        Raises:
+            BadInput: if the folder or its trial table is missing or cannot be read.
+        """
+        folder = RunFolder(path)
+        _check_folder(folder)
+        faults: list[str] = []
+        trials = read_table(folder.trials)
+        epochs = _read_epochs(folder.epochs, faults) if len(trials) else _nothing()
+        trials = _without_broken(trials, folder.trials, faults)
+        trials, confirming = _apart(trials)
+        tunes = trials["tunes"].fillna(False).astype(bool) if "tunes" in trials.columns else None
+        tuning = trials.iloc[:0] if tunes is None else trials[tunes]
+        trials = trials[~trials["trial_id"].isin(tuning["trial_id"])]
+        epochs = epochs[~epochs["trial_id"].isin([*confirming["trial_id"], *tuning["trial_id"]])]
+        events, good = read_ledger(folder.ledger)
+        if folder.ledger.exists() and good < folder.ledger.stat().st_size:
+            faults.append(f"{folder.ledger.name}: the last line is half-written; left out.")
+        return cls(
+            folder,
+            trials.sort_values("trial_id", ignore_index=True),
+            epochs.sort_values(["trial_id", "epoch"], ignore_index=True),
+            spec=todays_words(_read_mapping(folder.spec, "YAML", yaml.safe_load)),
+            manifest=_read_mapping(folder.manifest, "JSON", json.loads),
+            ledger=events,
+            faults=tuple(faults),
+            confirming=confirming.sort_values("trial_id", ignore_index=True),
+            tuning=tuning.sort_values("trial_id", ignore_index=True),
+        )
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """A section of the spec; empty where it has none."""
+        return self.spec.get(name) or {}
+
     @property
     def name(self) -> str:
         """The name of the run's folder."""
@@ -93,7 +130,7 @@ class Records:
     @property
     def metric(self) -> str:
         """The metric that selection ranks by, such as ``val/fpr95``."""
-        return str(self.spec.get("select", {}).get("metric", "val/fpr95"))
+        return str(self.section("select").get("metric", "val/fpr95"))
 
     @property
     def detection_metric(self) -> str:
@@ -103,7 +140,17 @@ class Records:
     @property
     def checkpoint_rule(self) -> str:
         """Which epoch of a trial counts: ``best`` (lowest val/objective) or ``last``."""
-        return str(self.spec.get("select", {}).get("checkpoint", "best"))
+        return str(self.section("select").get("checkpoint", "best"))
+
+    @property
+    def seed(self) -> int:
+        """The seed of the study, 0 where the spec has none."""
+        return int(self.section("tune").get("seed") or 0)
+
+    @property
+    def design(self) -> str:
+        """The ablation's design, as the space has it; empty for a search."""
+        return str(self.section("ablate").get("design", ""))
 
     @property
     def base(self) -> Mapping[str, Any]:
@@ -111,13 +158,13 @@ class Records:
         return self.manifest.get("base") or {}
 
     @property
-    def floor(self) -> Floor | None:
+    def floor(self) -> ResolvedFloor | None:
         """The floor on ID accuracy, None where the study has none."""
         told = self.manifest.get("floor") or {}
         if told.get("value") is None:
             return None
         words = (str(told.get(key) or "") for key in ("reference", "how"))
-        return Floor(float(told["value"]), *words)
+        return ResolvedFloor(float(told["value"]), *words)
 
     @property
     def is_demo(self) -> bool:
@@ -160,20 +207,41 @@ class Records:
     @cached_property
     def searched(self) -> tuple[str, ...]:
         """Columns ``param/...`` of the searched parameters, in the order of the spec."""
-        keys = self.spec.get("search") or {}
-        names = [k if "." in k else f"train.{k}" for k in keys]
         columns = set(self.trials.columns)
-        found = (_search_column(f"param/{name}", columns) for name in names)
+        found = (_search_column(f"param/{_full(key)}", columns) for key in self.section("search"))
         return tuple(dict.fromkeys(column for column in found if column))
+
+    def domain(self, column: str) -> Mapping[str, Any]:
+        """How the space declares a parameter, a column ``param/...``; empty where it does not."""
+        name = column.removeprefix("param/")
+        for key, domain in self.section("search").items():
+            if name == _full(key) or name.startswith(f"{_full(key)}."):
+                return domain if isinstance(domain, Mapping) else {}
+        return {}
+
+    def has_domain(self, column: str, kind: str) -> bool:
+        """Whether a parameter's domain, or the one of its distance, is of a kind."""
+        domain = self.domain(column)
+        return kind in {
+            *domain,
+            *(key for one in domain.values() if isinstance(one, Mapping) for key in one),
+        }
 
     def is_log(self, column: str) -> bool:
         """Whether the parameter of a column ``param/...`` was searched on a log scale."""
-        name = column.removeprefix("param/")
-        for key, domain in (self.spec.get("search") or {}).items():
-            stem = key if "." in key else f"train.{key}"
-            if name == stem or name.startswith(f"{stem}."):
-                return "loguniform" in str(domain)
-        return False
+        return self.has_domain(column, "loguniform")
+
+    @property
+    def told_metrics(self) -> list[str]:
+        """Columns that stand beside every trial: the metric, AUROC, ID accuracy; as recorded."""
+        names = dict.fromkeys([self.metric, "val/auroc", ID_ACCURACY])
+        return [name for name in names if name in self.trials.columns]
+
+    @property
+    def arm_columns(self) -> list[str]:
+        """Columns that tell an ablation's trials apart; empty for a search."""
+        names = ("arm", "seed") if self.section("ablate") else ()
+        return [name for name in names if name in self.trials.columns]
 
     def scores(self, trial_id: str) -> ValidationScores:
         """Per-image validation scores of a trial, or of the base under the name ``base``.
@@ -202,6 +270,10 @@ class Records:
         counts = {name: int((self.trials["status"] == name).sum()) for name in STATUSES}
         return {name: count for name, count in counts.items() if count}
 
+    def counts_told(self) -> list[str]:
+        """``status_counts`` as words: ``6 finished``."""
+        return [f"{count} {status}" for status, count in self.status_counts().items()]
+
 
 def require_metrics(
     study: Records, columns: Sequence[str], way_out: str = ANY_METRIC, prefix: str = ""
@@ -226,43 +298,15 @@ def require_metrics(
         raise BadInput([Fault(place, column, rule, way_out) for column in missing])
 
 
+def _full(key: str) -> str:
+    """A key of ``search`` with its section: what names none is of ``train``."""
+    return key if "." in key else f"train.{key}"
+
+
 def _search_column(name: str, columns: set[str]) -> str | None:
     """A margin is searched in standard deviations or as such; the record keeps both forms."""
     forms = (name, f"{name}.sd", f"{name}.absolute", f"{name}.value")
     return next((form for form in forms if form in columns), None)
-
-
-def read_records(path: Path) -> Records:
-    """Read a run's folder.
-
-    Raises:
-        BadInput: if the folder or its trial table is missing or cannot be read.
-    """
-    folder = RunFolder(path)
-    _check_folder(folder)
-    faults: list[str] = []
-    trials = read_table(folder.trials)
-    epochs = _read_epochs(folder.epochs, faults) if len(trials) else _nothing()
-    trials = _without_broken(trials, folder.trials, faults)
-    trials, confirming = _apart(trials)
-    tunes = trials["tunes"].fillna(False).astype(bool) if "tunes" in trials.columns else None
-    tuning = trials.iloc[:0] if tunes is None else trials[tunes]
-    trials = trials[~trials["trial_id"].isin(tuning["trial_id"])]
-    epochs = epochs[~epochs["trial_id"].isin([*confirming["trial_id"], *tuning["trial_id"]])]
-    events, good = read_ledger(folder.ledger)
-    if folder.ledger.exists() and good < folder.ledger.stat().st_size:
-        faults.append(f"{folder.ledger.name}: the last line is half-written; left out.")
-    return Records(
-        folder,
-        trials.sort_values("trial_id", ignore_index=True),
-        epochs.sort_values(["trial_id", "epoch"], ignore_index=True),
-        spec=todays_words(_read_yaml(folder.spec)),
-        manifest=_read_json(folder.manifest),
-        ledger=events,
-        faults=tuple(faults),
-        confirming=confirming.sort_values("trial_id", ignore_index=True),
-        tuning=tuning.sort_values("trial_id", ignore_index=True),
-    )
 
 
 def _apart(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -365,21 +409,11 @@ def _without_broken(trials: pd.DataFrame, path: Path, faults: list[str]) -> pd.D
     return trials.drop(index=list(broken))
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
+def _read_mapping(path: Path, kind: str, parse: Callable[[str], Any]) -> Mapping[str, Any]:
     if not path.exists():
         return {}
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(Fault(str(path), "", f"not readable as YAML ({error})")) from error
-    return content if isinstance(content, Mapping) else {}
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(Fault(str(path), "", f"not readable as JSON ({error})")) from error
+        content = parse(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise BadInput(Fault(str(path), "", f"not readable as {kind} ({error})")) from error
     return content if isinstance(content, Mapping) else {}

@@ -333,7 +333,7 @@ def _more_trials(values: _Values, way: str) -> int:
 
 def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
     # Here and not above: --help and bad input should not wait for torch and Ray.
-    from analysis.choice.confirmation import choose
+    from analysis.choice.confirmation import candidates_to_confirm
     from analysis.conclusion import conclude
     from study import replay, run
     from study.watch.progress import Progress
@@ -343,9 +343,9 @@ def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
     with Progress(stream, live=live, quiet=options.quiet) as progress:
         code = DONE
         if isinstance(options, RunOptions):
-            result = run.run_study(options, progress, conclude, choose)
+            result = run.run_study(options, progress, conclude, candidates_to_confirm)
         elif isinstance(options, ResumeOptions):
-            result = run.resume_study(options, progress, conclude, choose)
+            result = run.resume_study(options, progress, conclude, candidates_to_confirm)
         else:
             agreement = replay.replay(options, progress)
             result, code = agreement.text(), DONE if agreement.same else FAILED

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import norm
 
-from analysis.choice.cells import Cells, evaluate
+from analysis.choice.cells import Cells, weighed
 from analysis.choice.corrected import resamples
 from study.records.files import VAL_ID
 
@@ -82,6 +82,6 @@ def true_fpr95(separation: float) -> float:
 def plain_interval(cells: Cells, cell: int, num: int, seed: int) -> tuple[float, float]:
     """90 % percentile interval of one cell's FPR95, as if it had not been chosen."""
     one = cells.only(np.arange(len(cells.trial)) == cell)
-    cost = evaluate(one, resamples(one, num, seed)).cost[0]
+    cost = weighed(one, resamples(one, num, seed)).cost[0]
     low, high = np.quantile(cost, [0.05, 0.95])
     return float(low), float(high)

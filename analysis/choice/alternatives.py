@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,20 +15,22 @@ from analysis.choice.cells import (
     NoScores,
     Picks,
     Values,
-    evaluate,
     mean_over_trials,
     pick,
     set_costs,
     taken,
+    weighed,
 )
 from analysis.choice.corrected import all_images, as_metric, pick_on_all, resamples
 from analysis.choice.pareto import efficient
+from analysis.choice.selection import compared_cells
 from analysis.statistics.bootstrap import NUM_RESAMPLES
+from analysis.tables import Records
 from study.records.files import VAL_ID
+from study.scoring.intervals import Interval, percentile_interval
 from study.scoring.ranking import Weights
 from study.seeding import numpy_generator
 
-Rows = NDArray[np.intp]
 STATED = "stated rule"
 HALF = "a random half"
 RULES = {
@@ -40,6 +43,18 @@ RULES = {
 }
 """Ways to choose -> what each does."""
 NUM_SPLITS = 100
+
+
+def alternatives_of(study: Records, num_splits: int = NUM_SPLITS) -> pd.DataFrame:
+    """``alternatives`` for the candidates of a study."""
+    cells, seed = compared_cells(study)
+    return alternatives(cells, num_splits=num_splits, seed=seed)
+
+
+def stability_of(study: Records) -> pd.DataFrame:
+    """``stability`` for the candidates of a study."""
+    cells, seed = compared_cells(study)
+    return stability(cells, seed=seed)
 
 
 def alternatives(cells: Cells, *, num_splits: int = NUM_SPLITS, seed: int = 0) -> pd.DataFrame:
@@ -66,10 +81,10 @@ def alternatives(cells: Cells, *, num_splits: int = NUM_SPLITS, seed: int = 0) -
     Raises:
         NoScores: where a set has a single source and cannot be split.
     """
-    whole = evaluate(cells, iter([all_images(cells)]))
+    whole = weighed(cells, iter([all_images(cells)]))
     on_all = _picks(cells, whole, all_images(cells))
     blocks = list(halves(cells, num_splits, seed))
-    seen = evaluate(cells, iter(blocks))
+    seen = weighed(cells, iter(blocks))
     hidden = _swapped(seen)
     chosen = _picks(cells, seen, blocks[0])
     judged = {rule: worth(cells, hidden.cost, one) for rule, one in chosen.items()}
@@ -95,12 +110,13 @@ def alternatives(cells: Cells, *, num_splits: int = NUM_SPLITS, seed: int = 0) -
 def _regrets(judged: Mapping[str, Floats], rule: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for other, cost in judged.items():
-        regret = judged[rule] - cost
-        low, high = np.quantile(regret, [0.025, 0.975])
-        name = f"regret/{other}"
-        found |= {name: float(regret.mean()), f"{name}_low": float(low)}
-        found[f"{name}_high"] = float(high)
+        found |= _mean_and_ends(f"regret/{other}", judged[rule] - cost)
     return found
+
+
+def _mean_and_ends(name: str, values: Floats) -> dict[str, float]:
+    low, high = percentile_interval(values)
+    return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
 
 
 def _picks(cells: Cells, values: Values, weights: Mapping[str, Weights]) -> dict[str, Picks]:
@@ -122,11 +138,8 @@ def _picks(cells: Cells, values: Values, weights: Mapping[str, Weights]) -> dict
 
 def _knee(picks: Picks) -> Picks:
     """The same trials and epochs; the winner is the knee of each weighting's front."""
-    num = picks.cost.shape[1]
-    winner = np.array(
-        [knee(picks.cost[:, b], picks.accuracy[:, b]) for b in range(num)], dtype=np.intp
-    )
-    return Picks(picks.cell, picks.cost, picks.accuracy, picks.eligible, winner)
+    each = zip(picks.cost.T, picks.accuracy.T, strict=True)
+    return replace(picks, winner=np.array([knee(*one) for one in each], dtype=np.intp))
 
 
 def knee(cost: Floats, accuracy: Floats) -> int:
@@ -224,8 +237,8 @@ def stability(
     for name in cells.ood_sets:
         rest = cells.without(name)
         other = pick_on_all(rest)
-        low, high = _interval(cells, name, other, chosen, num_resamples, seed)
-        values = evaluate(rest, iter([all_images(cells)]))
+        low, high = _fixed_interval(cells, name, other, chosen, num_resamples, seed)
+        values = weighed(rest, iter([all_images(cells)]))
         trial, cell = representative(rest, values, other)
         whole = set_costs(cells, name, all_images(cells))
         rows.append(
@@ -247,45 +260,37 @@ def _cells_of(cells: Cells, picks: Picks) -> list[int]:
     return [int(cell) for cell in picks.cell[cells.trials_of(int(picks.winner[0])), 0]]
 
 
-def _interval(
+def _fixed_interval(
     cells: Cells, name: str, other: Picks, chosen: Picks, num: int, seed: int
-) -> tuple[float, float]:
-    """Percentile interval of the regret on one set, both choices held fixed."""
+) -> Interval:
+    """Of the regret on one set, both choices held fixed."""
     sides: list[list[Floats]] = [[], []]
     for weights in resamples(cells, num, seed):
         for side, picks in zip(sides, (other, chosen), strict=True):
             costs = set_costs(cells, name, weights, which=_cells_of(cells, picks))
             side.append(costs.mean(axis=0))
-    low, high = np.quantile(np.concatenate(sides[0]) - np.concatenate(sides[1]), [0.025, 0.975])
-    return float(low), float(high)
+    return percentile_interval(np.concatenate(sides[0]) - np.concatenate(sides[1]))
 
 
 def _by_halves(cells: Cells, chosen: Picks, num_splits: int, seed: int) -> dict[str, object]:
     blocks = list(halves(cells, num_splits, seed))
-    values = evaluate(cells, iter(blocks))
+    values = weighed(cells, iter(blocks))
     picks = pick(cells, values)
-    # The other half of split i is half i + num_splits.
-    cost = np.roll(values.cost, num_splits, axis=1)
-    fixed = Picks(
-        np.broadcast_to(chosen.cell, picks.cell.shape),
-        picks.cost,
-        picks.accuracy,
-        picks.eligible,
-        np.broadcast_to(chosen.winner, picks.winner.shape),
+    fixed = replace(
+        picks,
+        cell=np.broadcast_to(chosen.cell, picks.cell.shape),
+        winner=np.broadcast_to(chosen.winner, picks.winner.shape),
     )
-    regret = worth(cells, cost, picks) - worth(cells, cost, fixed)
+    cost = _swapped(values).cost
     most = int(np.bincount(picks.winner).argmax())
     trial = int(cells.trials_of(most)[0])
     epochs = cells.epoch[picks.cell[trial, picks.winner == most]]
-    low, high = np.quantile(regret, [0.025, 0.975])
     return {
         "left_out": HALF,
         "trial_id": cells.trial_ids[trial],
         "epoch": int(np.bincount(epochs).argmax()),
         "same": float(_same(cells, picks, chosen).mean()),
-        "regret": float(regret.mean()),
-        "regret_low": float(low),
-        "regret_high": float(high),
+        **_mean_and_ends("regret", worth(cells, cost, picks) - worth(cells, cost, fixed)),
     }
 
 

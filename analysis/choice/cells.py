@@ -70,10 +70,6 @@ class Cells:
         """Number of configurations, K."""
         return int(self.config.max()) + 1
 
-    def cells_of(self, trial: int) -> Rows:
-        """Numbers of the cells of a trial."""
-        return np.flatnonzero(self.trial == trial)
-
     def trials_of(self, config: int) -> Rows:
         """Numbers of the trials of a configuration."""
         return np.flatnonzero(self.config == config)
@@ -118,7 +114,7 @@ class Values:
         return np.where(missed, 1.0 + self.floor - self.accuracy, self.cost)
 
 
-def evaluate(cells: Cells, draws: Iterator[Mapping[str, Weights]]) -> Values:
+def weighed(cells: Cells, draws: Iterator[Mapping[str, Weights]]) -> Values:
     """Worth of every cell under all weightings of ``draws`` (set name -> weights, in blocks)."""
     blocks = [_block(cells, weights) for weights in draws]
     return Values(
@@ -129,23 +125,16 @@ def evaluate(cells: Cells, draws: Iterator[Mapping[str, Weights]]) -> Values:
 
 
 def _block(cells: Cells, weights: Mapping[str, Weights]) -> Values:
-    accuracy = accuracies(cells.correct, weights[VAL_ID])
+    ours = weights[VAL_ID]
+    accuracy = accuracies(cells.correct, ours)
     if cells.metric == "id_accuracy":
         cost = 1.0 - accuracy
     else:
-        per_set = [set_costs(cells, name, weights) for name in cells.ood_sets]
-        cost = np.mean(per_set, axis=0)
-    return Values(cost, accuracy, floors(cells, weights))
-
-
-def floors(cells: Cells, weights: Mapping[str, Weights]) -> Floats:
-    """The floor under each weighting, (B,): it moves with the base where it hangs on it."""
-    if cells.floor is None:
-        return np.full(weights[VAL_ID].num, -np.inf)
-    if cells.base_correct is None:
-        return np.full(weights[VAL_ID].num, cells.floor)
-    base = accuracies(cells.base_correct[None], weights[VAL_ID])[0]
-    return np.asarray(base - cells.below_base, dtype=np.float64)
+        cost = np.mean([set_costs(cells, name, weights) for name in cells.ood_sets], axis=0)
+    floor = np.full(ours.num, -np.inf if cells.floor is None else cells.floor)
+    if cells.base_correct is not None:  # it hangs on the base and moves with it
+        floor = accuracies(cells.base_correct[None], ours)[0] - cells.below_base
+    return Values(cost, accuracy, floor)
 
 
 def accuracies(correct: NDArray[np.bool_], weights: Weights) -> Floats:
@@ -164,13 +153,9 @@ def set_costs(
     metric = metric or cells.metric
     which = range(len(cells.trial)) if which is None else which
     id_scores, scores = cells.scores[VAL_ID], cells.scores[name]
+    pair = weights[VAL_ID], weights[name]
     values = np.stack(
-        [
-            weighted_metrics(
-                id_scores[cell], scores[cell], weights[VAL_ID], weights[name], [metric]
-            )[metric]
-            for cell in which
-        ]
+        [weighted_metrics(id_scores[c], scores[c], *pair, [metric])[metric] for c in which]
     )
     return np.asarray(values if cells.sign(metric) > 0 else 1.0 - values, dtype=np.float64)
 
@@ -180,7 +165,7 @@ def configurations(study: Records, trials: pd.DataFrame) -> list[Hashable]:
 
     Trials without parameters on record are each their own.
     """
-    if study.spec.get("ablate") and "arm" in trials.columns:
+    if study.section("ablate") and "arm" in trials.columns:
         return [str(arm) for arm in trials["arm"]]
     columns = [name for name in trials.columns if name.startswith("param/")]
     if not columns:
@@ -210,8 +195,6 @@ def cells_of_study(study: Records, trial_ids: Sequence[str]) -> Cells:
     sets = loaded[0].sets
     score = study.own_score
     counts = [len(one.epochs) for one in loaded]
-    label = sets[VAL_ID].label
-    floor = study.floor
     base, below = _moving_floor(study, sets)
     return Cells(
         tuple(str(name) for name in rows["trial_id"]),
@@ -219,9 +202,9 @@ def cells_of_study(study: Records, trial_ids: Sequence[str]) -> Cells:
         np.repeat(np.arange(len(loaded)), counts),
         np.concatenate([one.epochs for one in loaded]).astype(np.intp),
         {name: np.concatenate([one.sets[name].scores[score] for one in loaded]) for name in sets},
-        np.concatenate([one.sets[VAL_ID].prediction for one in loaded]) == label,
+        np.concatenate([one.sets[VAL_ID].prediction for one in loaded]) == sets[VAL_ID].label,
         {name: one.group for name, one in sets.items()},
-        None if floor is None else floor.value,
+        None if study.floor is None else study.floor.value,
         base,
         below,
         study.metric.removeprefix("val/"),
@@ -267,14 +250,14 @@ def _moving_floor(
 ) -> tuple[NDArray[np.bool_] | None, float]:
     """The base's right predictions and the distance below; none where the floor stands still."""
     floor = study.floor
-    told = (study.spec.get("select", {}).get("floor") or {}).get("id_accuracy")
+    told = (study.section("select").get("floor") or {}).get("id_accuracy")
     if floor is None or not isinstance(told, Mapping) or not study.has_scores(BASE):
         return None, 0.0
     try:
-        one = study.scores(BASE).sets.get(VAL_ID)
-    except BadInput:
+        one = study.scores(BASE).sets[VAL_ID]
+    except (BadInput, KeyError):
         return None, 0.0
-    if one is None or not np.array_equal(one.image, sets[VAL_ID].image):
+    if not np.array_equal(one.image, sets[VAL_ID].image):
         return None, 0.0
     correct = one.prediction[-1] == one.label
     return correct, float(correct.mean()) - floor.value
@@ -323,7 +306,7 @@ def pick(
     Returns:
         The picks. Where no configuration holds the floor, the nearest to it wins.
     """
-    cell = epochs(cells, values.objective, checkpoint or cells.checkpoint)
+    cell = _epochs(cells, values.objective, checkpoint or cells.checkpoint)
     cost = mean_over_trials(cells, taken(values.cost, cell), seed_weights)
     accuracy = mean_over_trials(cells, taken(values.accuracy, cell), seed_weights)
     eligible = accuracy >= values.floor
@@ -349,13 +332,12 @@ def _break_ties(
     winner[several] = np.argmin(mean_over_trials(cells, second), axis=0)
 
 
-def epochs(cells: Cells, objective: Floats, checkpoint: str) -> Rows:
+def _epochs(cells: Cells, objective: Floats, checkpoint: str) -> Rows:
     """The cell that stands for each trial, (T, B): lowest objective, the earliest of equals."""
     picked = np.empty((len(cells.trial_ids), objective.shape[1]), dtype=np.intp)
     for trial in range(len(cells.trial_ids)):
-        own = cells.cells_of(trial)
-        last = checkpoint == "last"
-        picked[trial] = own[-1] if last else own[np.argmin(objective[own], axis=0)]
+        own = np.flatnonzero(cells.trial == trial)
+        picked[trial] = own[-1 if checkpoint == "last" else np.argmin(objective[own], axis=0)]
     return picked
 
 

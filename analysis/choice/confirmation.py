@@ -13,24 +13,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from analysis.choice.selection import (
-    ID_ACCURACY,
-    NoSelection,
-    Selection,
-    rank_candidates,
-    scores_at,
-)
-from analysis.numbers import fraction
-from analysis.tables import Records, direction_of, read_records
+from analysis.choice.selection import NoSelection, Selection, rank_candidates, scores_at
+from analysis.numbers import plain
+from analysis.statistics.paired import t_interval
+from analysis.tables import Records, direction_of
 from study.records.files import CONFIRM, KEPT, VAL_ID, WEIGHTS, RunFolder
 from study.records.frozen import file_hash
 from study.records.ledger import Record
+from study.scoring.intervals import Interval
 from study.scoring.measuring import threshold_at_recall
+from study.scoring.objective import ID_ACCURACY
 from study.scoring.ranking import RECALL
-
-_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -54,14 +48,14 @@ class Confirmed:
     runs: pd.DataFrame
     metric: str
     mean: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
     id_accuracy: float
     passes: bool
     why: str
 
 
 @dataclass(frozen=True)
-class Confirmation:
+class ConfirmedChoice:
     """What a study's own re-runs say.
 
     Attributes:
@@ -79,19 +73,19 @@ class Confirmation:
     exported: pd.Series | None
 
 
-def choose(run: RunFolder, top: int) -> list[int]:
+def candidates_to_confirm(run: RunFolder, top: int) -> list[int]:
     """Numbers of the best candidates above the floor, at most ``top``, best first.
 
     None where no trial may be selected: there is nothing to confirm then.
     """
     try:
-        ranked = rank_candidates(read_records(run.path))
+        ranked = rank_candidates(Records.read(run.path))
     except NoSelection:
         return []
     return [int(name) for name in ranked.loc[ranked["passes_floor"], "trial_id"].head(top)]
 
 
-def confirmation(study: Records) -> Confirmation | None:
+def confirmation(study: Records) -> ConfirmedChoice | None:
     """The newest choice whose runs have all ended; None where there is none.
 
     Rule: the best mean of the metric over the fresh seeds, among candidates whose runs all
@@ -112,7 +106,7 @@ def _ended(study: Records, event: Record) -> bool:
     return all(counts.get(f"{one:05d}", 0) >= event["seeds"] for one in event["candidates"])
 
 
-def _judged(study: Records, event: Record) -> Confirmation:
+def _judged(study: Records, event: Record) -> ConfirmedChoice:
     candidates = tuple(_confirmed(study, f"{one:05d}") for one in event["candidates"])
     sign = 1.0 if direction_of(study.metric) == "min" else -1.0
     passing = [one for one in candidates if one.passes]
@@ -121,7 +115,7 @@ def _judged(study: Records, event: Record) -> Confirmation:
     if winner is not None:
         order = (sign * winner.runs[winner.metric]).argsort(kind="stable")
         exported = winner.runs.iloc[order.iloc[len(order) // 2]]
-    return Confirmation(event["num_searched"], event["seeds"], candidates, winner, exported)
+    return ConfirmedChoice(event["num_searched"], event["seeds"], candidates, winner, exported)
 
 
 def confirmed_metric(study: Records) -> str:
@@ -145,17 +139,16 @@ def _confirmed(study: Records, trial_id: str) -> Confirmed:
     metric = confirmed_metric(study)
     values = finished[metric].to_numpy(dtype=np.float64)
     accuracy = float(finished[ID_ACCURACY].mean())
-    floor = study.floor
     failed, why = len(runs) - len(finished), ""
     if failed:
         why = f"{failed} of {len(runs)} runs failed"
-    elif floor is not None and accuracy < floor.value:
-        why = f"mean ID accuracy {accuracy:.4f} is below the floor, {floor.value:.4f}"
+    elif study.floor and accuracy < study.floor.value:
+        why = f"mean ID accuracy {accuracy:.4f} is below the floor, {study.floor.value:.4f}"
     found = study.trials.loc[study.trials["trial_id"] == trial_id, study.metric]
-    discovery = found.iloc[0] if len(found) else float("nan")  # its row may have been left out
     return Confirmed(
         trial_id=trial_id,
-        discovery=float(discovery),
+        # its row may have been left out
+        discovery=float(found.iloc[0]) if len(found) else float("nan"),
         runs=runs,
         metric=metric,
         mean=float(values.mean()) if len(values) else float("nan"),
@@ -166,13 +159,12 @@ def _confirmed(study: Records, trial_id: str) -> Confirmed:
     )
 
 
-def seed_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float] | None:
+def seed_interval(values: Sequence[float] | np.ndarray) -> Interval | None:
     """95 % t-interval of the mean of values in [0, 1], one a seed; None below two."""
-    values = np.asarray(values, dtype=np.float64)
     if len(values) < 2:
         return None
-    half = stats.t.ppf((1 + _LEVEL) / 2, len(values) - 1) * stats.sem(values)
-    return max(0.0, float(values.mean() - half)), min(1.0, float(values.mean() + half))
+    low, high = t_interval(np.asarray(values, dtype=np.float64))
+    return Interval(max(0.0, low), min(1.0, high))
 
 
 def frozen_part(study: Records, selection: Selection) -> dict[str, Any]:
@@ -187,19 +179,21 @@ def frozen_part(study: Records, selection: Selection) -> dict[str, Any]:
     """
     found = confirmation(study)
     if found is None:
-        asked = (study.spec.get("select") or {}).get("confirm")
+        asked = study.section("select").get("confirm")
         note = "not finished; resume the study" if asked else "not re-run on fresh seeds"
         winner, epoch, threshold = selection.trial_id, selection.epoch, selection.threshold
-        plain = None
+        confirmed = None
     else:
-        if found.winner is None or found.exported is None:
-            raise NoSelection(_nobody(study, found))
+        if found.winner is None:
+            raise NoSelection(study, _nobody(found))
         note = confirmation_rule(study, found)
-        winner, epoch = found.exported["trial_id"], int(found.exported["checkpoint_epoch"])
+        exported = found.exported
+        assert exported is not None, "a winner has a median"
+        winner, epoch = exported["trial_id"], int(exported["checkpoint_epoch"])
         threshold = _threshold(study, winner, epoch)
-        plain = _plain(study, found)
+        confirmed = _plain(study, found)
     return {
-        "confirmation": plain,
+        "confirmation": confirmed,
         "confirmation_note": note,
         "winner": winner,
         "winner_epoch": epoch,
@@ -219,19 +213,19 @@ def _threshold(study: Records, trial_id: str, epoch: int) -> float | None:
     return float(threshold_at_recall(scores, RECALL))
 
 
-def confirmation_rule(study: Records, found: Confirmation) -> str:
+def confirmation_rule(study: Records, found: ConfirmedChoice) -> str:
     """The rule of the winner as a sentence."""
     extreme = "lowest" if direction_of(study.metric) == "min" else "highest"
     floor = " whose mean accuracy reaches the floor" if study.floor else ""
     return (
         f"The {len(found.candidates)} best candidates of {found.num_searched} trials were trained "
         f"anew on {found.num_seeds} fresh seeds each; the winner has the {extreme} mean "
-        f"{study.metric} over them{floor}, the seed of the search left out.{_kept_rule(study)} "
+        f"{study.metric} over them{floor}, the seed of the search left out.{kept_rule(study)} "
         "All its seeds go to the final test; the trial of the median value is exported."
     )
 
 
-def _kept_rule(study: Records) -> str:
+def kept_rule(study: Records) -> str:
     """The sentence that says which images the confirmed score is of, where some are kept."""
     if confirmed_metric(study) == study.metric:
         return ""
@@ -245,20 +239,34 @@ def _kept_rule(study: Records) -> str:
     )
 
 
-def _nobody(study: Records, found: Confirmation) -> str:
+def waiting_text(study: Records) -> str:
+    """How far a confirmation is that has not ended; empty where none was asked for."""
+    asked = study.section("select").get("confirm")
+    if not asked:
+        return ""
+    ended = sum(status in ("finished", "failed") for status in study.confirming.get("status", ()))
+    wanted = int(asked["top"]) * int(asked["seeds"])
+    return (
+        f"The {asked['top']} best candidates are to be trained anew on {asked['seeds']} fresh "
+        f"seeds each; {ended} of at most {wanted} runs have ended. Until then the search's own "
+        "numbers decide."
+    )
+
+
+def _nobody(found: ConfirmedChoice) -> str:
     told = "; ".join(f"{one.trial_id}: {one.why}" for one in found.candidates)
     return (
-        f"{study.folder.path}: none of the {len(found.candidates)} candidates was confirmed on "
+        f"none of the {len(found.candidates)} candidates was confirmed on "
         f"{found.num_seeds} fresh seeds ({told}). Extend the study by --extend, start one with a "
         "larger select.confirm.top, or lower the floor on purpose."
     )
 
 
-def _plain(study: Records, found: Confirmation) -> dict[str, Any]:
+def _plain(study: Records, found: ConfirmedChoice) -> dict[str, Any]:
     winner, exported = found.winner, found.exported
     assert winner is not None, "nobody is told before"
     assert exported is not None, "a winner has a median"
-    others = [name for name in winner.runs["trial_id"] if name != exported["trial_id"]]
+    names = [exported["trial_id"], *winner.runs["trial_id"]]
     return {
         "num_searched": found.num_searched,
         "num_seeds": found.num_seeds,
@@ -266,60 +274,32 @@ def _plain(study: Records, found: Confirmation) -> dict[str, Any]:
         "kept_images": kept_images(study) or None,
         "candidate": winner.trial_id,
         "mean": winner.mean,
-        "interval": list(winner.interval) if winner.interval else None,
+        "interval": _plain_interval(winner),
         "interval_of": "t-interval of the mean over the fresh seeds, 95 %",
-        "tested": {name: _weights_hash(study, name) for name in [exported["trial_id"], *others]},
+        "tested": {name: _weights_hash(study, name) for name in dict.fromkeys(names)},
         "candidates": [_plain_candidate(study, one) for one in found.candidates],
     }
 
 
+def _plain_interval(one: Confirmed) -> list[float] | None:
+    return list(one.interval) if one.interval else None
+
+
 def _plain_candidate(study: Records, one: Confirmed) -> dict[str, Any]:
-    runs = [
+    runs = pd.DataFrame(
         {
-            "trial_id": row["trial_id"],
-            "seed": int(row["seed"]),
-            "status": row["status"],
-            "value": _number(row[one.metric]),
-            "other_part": _number(row[study.metric]) if one.metric != study.metric else None,
-            "id_accuracy": _number(row[ID_ACCURACY]),
+            "trial_id": one.runs["trial_id"],
+            "seed": one.runs["seed"],
+            "status": one.runs["status"],
+            "value": one.runs[one.metric],
+            "other_part": one.runs[study.metric] if one.metric != study.metric else None,
+            "id_accuracy": one.runs[ID_ACCURACY],
         }
-        for _, row in one.runs.iterrows()
-    ]
-    return {
-        "trial_id": one.trial_id,
-        "discovery": one.discovery,
-        "runs": runs,
-        "mean": _number(one.mean),
-        "interval": list(one.interval) if one.interval else None,
-        "id_accuracy": _number(one.id_accuracy),
-        "passes": one.passes,
-        "why": one.why,
-    }
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def confirmation_lines(study: Records) -> list[str]:
-    """The candidates beside their runs, one line each, for a terminal; none without them."""
-    found = confirmation(study)
-    if found is None:
-        return []
-    lines = [f"Confirmed on {found.num_seeds} fresh seeds each ({confirmed_metric(study)}):"]
-    lines += [f" {kept}"] if (kept := _kept_rule(study)) else []
-    for one in found.candidates:
-        low, high = one.interval or (float("nan"), float("nan"))
-        interval = f" [{fraction(low)}, {fraction(high)}]" if one.interval else ""
-        each = ", ".join(fraction(value) for value in one.runs[one.metric])
-        mark = " <- winner" if one is found.winner else f"   {one.why}" if one.why else ""
-        lines.append(
-            f"  {one.trial_id}: found {fraction(one.discovery)}, mean {fraction(one.mean)}"
-            f"{interval} ({each}){mark}"
-        )
-    if found.exported is not None:
-        lines.append(f"  exported: trial {found.exported['trial_id']}, its median seed")
-    return lines
+    )
+    told = vars(one) | {"runs": runs, "interval": _plain_interval(one)}
+    names = ("trial_id", "discovery", "runs", "mean", "interval", "id_accuracy", "passes", "why")
+    found: dict[str, Any] = plain({name: told[name] for name in names})
+    return found
 
 
 def confirmed_table(study: Records) -> pd.DataFrame:
@@ -332,26 +312,22 @@ def confirmed_table(study: Records) -> pd.DataFrame:
         confirmation has ended.
     """
     found = confirmation(study)
-    rows = [] if found is None else [_row(found, one) for one in found.candidates]
     columns = ["trial_id", "discovery", "mean", "low", "high", "id_accuracy", "values"]
     columns += ["num_finished", "num_seeds", "passes", "why", "winner"]
+    rows: list[tuple[Any, ...]] = []
+    if found is not None:
+        for one in found.candidates:
+            ends = tuple(one.interval or (float("nan"), float("nan")))
+            values = [float(value) for value in one.runs[one.metric]]
+            finished = int((one.runs["status"] == "finished").sum())
+            told: tuple[Any, ...] = (
+                one.trial_id,
+                one.discovery,
+                one.mean,
+                *ends,
+                one.id_accuracy,
+                values,
+            )
+            told += (finished, found.num_seeds, one.passes, one.why, one is found.winner)
+            rows.append(told)
     return pd.DataFrame(rows, columns=columns)
-
-
-def _row(found: Confirmation, one: Confirmed) -> dict[str, Any]:
-    low, high = one.interval or (float("nan"), float("nan"))
-    values = [float(value) for value in one.runs[one.metric]]
-    return {
-        "trial_id": one.trial_id,
-        "discovery": one.discovery,
-        "mean": one.mean,
-        "low": low,
-        "high": high,
-        "id_accuracy": one.id_accuracy,
-        "values": values,
-        "num_finished": int((one.runs["status"] == "finished").sum()),
-        "num_seeds": found.num_seeds,
-        "passes": one.passes,
-        "why": one.why,
-        "winner": one is found.winner,
-    }

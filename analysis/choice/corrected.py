@@ -53,29 +53,28 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from analysis.choice.cells import (
     Cells,
     CostAt,
+    Floats,
     Picks,
+    Rows,
     Values,
-    cells_of_study,
-    evaluate,
     mean_over_trials,
     pick,
     set_costs,
     taken,
+    weighed,
 )
-from analysis.statistics.bootstrap import NUM_RESAMPLES, Interval, Resampler
-from analysis.tables import Records
+from analysis.statistics.bootstrap import NUM_RESAMPLES, Resampler
+from analysis.statistics.paired import student
 from study.records.files import VAL_ID
+from study.scoring.intervals import Interval
 from study.scoring.metrics import METRICS
 from study.scoring.ranking import Weights
 from study.seeding import numpy_generator
 
-Floats = NDArray[np.float64]
-Rows = NDArray[np.intp]
 LEVEL = 0.90
 # AUROC and average precision take many times longer; means and deviations need no more.
 SLOW_RESAMPLES = 250
@@ -171,13 +170,10 @@ def correct(
     winner = int(chosen.winner[0])
     optimism = _optimism(cells, again)
     spread, freedom = _spread(cells, again, chosen, winner)
-    reach = _quantile(1 - 0.3 * (1 - level), freedom) * spread
+    reach = student(1 - 0.3 * (1 - level), freedom) * spread
     value = float(chosen.cost[winner, 0])
-    start = float(_even(np.array(value)))
-    low, middle, high = (
-        as_metric(cells, float(_fraction(np.array(start + step))))
-        for step in (_SHARE_BELOW * optimism - reach, optimism, optimism + reach)
-    )
+    steps = (_SHARE_BELOW * optimism - reach, optimism, optimism + reach)
+    low, middle, high = _moved(cells, value, steps)
     return Correction(
         as_metric(cells, value),
         middle,
@@ -190,6 +186,13 @@ def correct(
     )
 
 
+def _moved(cells: Cells, cost: float, steps: Sequence[float]) -> list[float]:
+    """A cost moved by steps on the even scale, as values of the metric."""
+    start = _even(np.array(cost))
+    even = [np.clip(start + step, 0.0, np.pi / 2) for step in steps]
+    return [as_metric(cells, float(np.sin(one) ** 2)) for one in even]
+
+
 def as_metric(cells: Cells, cost: float) -> float:
     """A cost as a value of the metric to select by."""
     return cost if cells.sign() > 0 else 1.0 - cost
@@ -199,7 +202,7 @@ def pick_on_all(cells: Cells) -> Picks:
     """What the rule takes on all images, each once."""
     whole = all_images(cells)
     ties = tie_costs(cells, lambda: iter([whole])) if cells.ood_sets else None
-    return pick(cells, evaluate(cells, iter([whole])), tie_cost=ties)
+    return pick(cells, weighed(cells, iter([whole])), tie_cost=ties)
 
 
 def mean_interval(
@@ -219,32 +222,14 @@ def mean_interval(
     if not METRICS[cells.metric].quick:
         num_resamples = min(num_resamples, SLOW_RESAMPLES)
     chosen = pick_on_all(cells)
-    inside = evaluate(cells, resamples(cells, num_resamples, seed))
+    inside = weighed(cells, resamples(cells, num_resamples, seed))
     seeds = _draw_seeds(cells, num_resamples, seed)
     picks = pick(cells, inside, seed_weights=seeds)
     again = _Resampled(inside, inside, seeds, picks)
     spread, freedom = _spread(cells, again, chosen, 0)
-    start = float(_even(chosen.cost[0])[0])
-    reach = _quantile((1 + level) / 2, freedom) * spread
-    ends = [as_metric(cells, float(_fraction(np.array(start + e)))) for e in (-reach, reach)]
-    return Interval(min(ends), max(ends), level)
-
-
-def correct_study(
-    study: Records, trial_ids: Sequence[str], *, num_resamples: int | None = None, seed: int = 0
-) -> Correction:
-    """``correct`` for candidates of a study.
-
-    Args:
-        study: its records.
-        trial_ids: every trial that had a part in the selection.
-        num_resamples: of the selection; see ``correct``.
-        seed: of the draws.
-
-    Raises:
-        NoScores: where the per-image scores of a candidate do not allow it.
-    """
-    return correct(cells_of_study(study, trial_ids), num_resamples=num_resamples, seed=seed)
+    reach = student((1 + level) / 2, freedom) * spread
+    low, high = sorted(_moved(cells, float(chosen.cost[0, 0]), (-reach, reach)))
+    return Interval(low, high, level)
 
 
 def all_images(cells: Cells) -> dict[str, Weights]:
@@ -287,8 +272,8 @@ def tie_costs(cells: Cells, draws: Callable[[], Iterator[Mapping[str, Weights]]]
 
 
 def _resample(cells: Cells, num: int, seed: int) -> _Resampled:
-    inside = evaluate(cells, resamples(cells, num, seed))
-    outside = evaluate(cells, resamples(cells, num, seed, outside=True))
+    inside = weighed(cells, resamples(cells, num, seed))
+    outside = weighed(cells, resamples(cells, num, seed, outside=True))
     seeds = _draw_seeds(cells, num, seed)
     ties = tie_costs(cells, lambda: resamples(cells, num, seed)) if cells.ood_sets else None
     return _Resampled(
@@ -354,23 +339,9 @@ def _spread(cells: Cells, again: _Resampled, chosen: Picks, winner: int) -> tupl
     return variance**0.5, freedom
 
 
-def _quantile(level: float, freedom: float) -> float:
-    from scipy import stats
-
-    return (
-        float(stats.t.ppf(level, freedom))
-        if np.isfinite(freedom)
-        else float(stats.norm.ppf(level))
-    )
-
-
 def _even(cost: Floats) -> Floats:
     """asin(sqrt(cost)): a fraction's errors are about as large everywhere on this scale."""
     return np.asarray(np.arcsin(np.sqrt(np.clip(cost, 0.0, 1.0))), dtype=np.float64)
-
-
-def _fraction(even: Floats) -> Floats:
-    return np.asarray(np.sin(np.clip(even, 0.0, np.pi / 2)) ** 2, dtype=np.float64)
 
 
 def _wins(cells: Cells, picks: Picks) -> pd.DataFrame:

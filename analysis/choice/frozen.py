@@ -6,20 +6,20 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pandas as pd
-
-from analysis.choice.cells import NoScores
+from analysis.choice.cells import NoScores, cells_of_study
 from analysis.choice.confirmation import frozen_part
-from analysis.choice.corrected import LEVEL, Correction, correct_study
-from analysis.choice.selection import NoSelection, Selection, summary_row
-from analysis.numbers import number, percent, with_percent
+from analysis.choice.corrected import LEVEL, Correction, correct
+from analysis.choice.selection import NoSelection, Selection, select, summary_row
+from analysis.numbers import percent, plain, with_unit
 from analysis.tables import Records
+from study.errors import BadInput
 from study.records.files import TEST_OPENED, write_json
 from study.records.frozen import SELECTED, read_frozen, seal
 from study.records.ledger import Ledger
 
 SCHEMA = 1
 _CHOSEN = ("trial_id", "epoch", "winner")
+_CORRECTED = ("corrected_value", "corrected_interval", "corrected_of", "corrected_note")
 
 
 def freeze_choice(study: Records, selection: Selection, ledger: Ledger) -> str:
@@ -77,10 +77,6 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
     of ``frozen_part``: confirmation, and winner (the trial that goes to the final test) with
     its epoch, weights and threshold.
     """
-    candidates = [
-        {key: _plain(value) for key, value in row.items()}
-        for row in selection.candidates.to_dict("records")
-    ]
     return {
         "schema": SCHEMA,
         **summary_row(selection),
@@ -93,7 +89,7 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
         },
         **corrected_part(study, selection),
         "threshold_recall": 0.95,
-        "candidates": candidates,
+        "candidates": plain(selection.candidates),
     }
 
 
@@ -116,30 +112,54 @@ def corrected_part(study: Records, selection: Selection) -> dict[str, Any]:
         corrected_note: how it was obtained, or why not.
     """
     try:
-        found = correct_study(study, selection.compared, seed=selection.seed)
+        found = correct_choice(study, selection=selection)
+        same = set(found.trial_ids) == set(selection.seed_trials)
+        if not (same and math.isclose(found.value, selection.value, abs_tol=1e-9)):
+            raise NoScores("the tables and the per-image scores disagree")
     except NoScores as error:
-        return _not_corrected(selection, str(error))
-    if set(found.trial_ids) != set(selection.seed_trials) or not math.isclose(
-        found.value, selection.value, abs_tol=1e-9
-    ):
-        return _not_corrected(selection, "the tables and the per-image scores disagree")
-    return {
-        "corrected_value": found.corrected,
-        "corrected_interval": list(found.interval),
-        "corrected_of": _told(found, selection),
-        "corrected_note": found.how,
-    }
+        note = (
+            f"not corrected for being the best of {len(selection.candidates)} candidates, so the "
+            f"value is optimistic (the final test is not): {error}"
+        )
+        return dict(zip(_CORRECTED, (None, None, None, note), strict=True))
+    values = (found.corrected, list(found.interval), _told(found, selection), found.how)
+    return dict(zip(_CORRECTED, values, strict=True))
+
+
+def correct_choice(
+    study: Records, num_resamples: int | None = None, *, selection: Selection | None = None
+) -> Correction:
+    """The value that the study's rule chose, corrected for its being the best.
+
+    Args:
+        study: its records.
+        num_resamples: of the selection; see ``correct``.
+        selection: what was chosen; asked of the study where None.
+
+    Raises:
+        NoSelection: where nothing may be chosen.
+        NoScores: where the per-image scores of a candidate do not allow it.
+    """
+    selection = selection or select(study, 1)
+    cells = cells_of_study(study, selection.compared)
+    return correct(cells, num_resamples=num_resamples, seed=selection.seed)
 
 
 def corrected_of(study: Records, selection: Selection) -> dict[str, Any]:
     """``corrected_part``, from selection.json where it holds this very choice."""
-    path = study.folder.selection
-    frozen = read_frozen(study.folder.path) if path.exists() else {}
-    names = ("corrected_value", "corrected_interval", "corrected_of", "corrected_note")
+    frozen = read_frozen(study.folder.path) if study.folder.selection.exists() else {}
     same = (frozen.get("trial_id"), frozen.get("epoch")) == (selection.trial_id, selection.epoch)
-    if same and frozen.get("corrected_value") is not None and names[2] in frozen:
-        return {name: frozen[name] for name in names}
+    if same and frozen.get("corrected_value") is not None and "corrected_of" in frozen:
+        return {name: frozen[name] for name in _CORRECTED}
     return corrected_part(study, selection)
+
+
+def frozen_or_nothing(study: Records) -> Mapping[str, Any]:
+    """What selection.json holds; empty where there is none, or none that is intact."""
+    try:
+        return read_frozen(study.folder.path)
+    except BadInput:
+        return {}
 
 
 def _told(found: Correction, selection: Selection) -> dict[str, Any]:
@@ -157,42 +177,23 @@ def _told(found: Correction, selection: Selection) -> dict[str, Any]:
     }
 
 
-def _not_corrected(selection: Selection, why: str) -> dict[str, Any]:
-    note = (
-        f"not corrected for being the best of {len(selection.candidates)} candidates, so the "
-        f"value is optimistic (the final test is not): {why}"
-    )
-    return {
-        "corrected_value": None,
-        "corrected_interval": None,
-        "corrected_of": None,
-        "corrected_note": note,
-    }
-
-
-def corrected_text(
-    part: Mapping[str, Any], metric: str, form: Callable[[Any], str] = with_percent
-) -> str:
+def corrected_text(part: Mapping[str, Any], form: Callable[[Any], str] = percent) -> str:
     """``corrected_part`` (or a frozen choice) as a sentence for readers.
 
     Args:
         part: what is told.
-        metric: that the value is of.
-        form: how its fractions are written beside it, with the unit.
+        form: how its fractions are written; in percent the unit stands beside them.
     """
     if part.get("corrected_value") is None:
         note = str(part.get("corrected_note") or "not corrected for having been the best")
         return f"{note[:1].upper()}{note[1:]}"
-    form = number if metric.endswith("objective") else form
-    low, high = (form(end) for end in part["corrected_interval"])
     of = part["corrected_of"]
     level = f"{100 * of.get('level', LEVEL):.0f} % interval"
     count = of["num_candidates"]
     best = f"the best of {count} candidates" if count > 1 else "the best epoch of one candidate"
-    return (
-        f"Corrected for being {best}: {form(part['corrected_value'])}, "
-        f"{level} {low.removesuffix(' %')} to {high}"
-    )
+    low, high = part["corrected_interval"]
+    value, end = (with_unit(one, form) for one in (part["corrected_value"], high))
+    return f"Corrected for being {best}: {value}, {level} {form(low)} to {end}"
 
 
 def corrected_how(part: Mapping[str, Any]) -> str:
@@ -208,11 +209,3 @@ def wins_text(part: Mapping[str, Any]) -> str:
     told = [f"{name} {percent(share)} %" for name, share in list(wins.items())[:5]]
     more = f", {len(wins) - 5} more" if len(wins) > 5 else ""
     return f"Chosen in the resamples of the selection: {', '.join(told)}{more}" if told else ""
-
-
-def _plain(value: Any) -> Any:
-    """JSON's own types; what is missing becomes null."""
-    if isinstance(value, tuple):
-        return list(value)
-    value = value.item() if hasattr(value, "item") else value
-    return None if pd.isna(value) or value in (math.inf, -math.inf) else value

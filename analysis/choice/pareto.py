@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.choice.selection import ID_ACCURACY, scores_at, study_seed
-from analysis.statistics.bootstrap import Resampler, percentile_interval, resampled_accuracy
-from analysis.statistics.bootstrap import resampled_metrics as resampled_ood
+from analysis.choice.selection import best_trial, scores_at
+from analysis.statistics.bootstrap import Resampler, metrics_of_models, resampled_accuracy
 from analysis.tables import Records, direction_of, require_metrics
 from study.errors import BadInput
 from study.records.files import VAL_ID
+from study.scoring.intervals import percentile_interval
 from study.scoring.measuring import OOD_METRICS
+from study.scoring.objective import ID_ACCURACY
 
 Floats = NDArray[np.float64]
 TIME = "time_s"
@@ -158,11 +159,7 @@ class Front:
 
 
 def front_of(
-    study: Records,
-    *,
-    with_time: bool = False,
-    num_resamples: int = BAND_RESAMPLES,
-    chosen: str | None = None,
+    study: Records, *, with_time: bool = False, num_resamples: int = BAND_RESAMPLES
 ) -> Front:
     """The front with its bootstrap band and its hypervolume.
 
@@ -175,7 +172,6 @@ def front_of(
         study: its records.
         with_time: whether training time is a third axis (a trial's own, not resampled).
         num_resamples: of the bootstrap.
-        chosen: the trial that the study's rule picks, to be marked.
 
     Raises:
         BadInput: where a metric was not recorded.
@@ -184,25 +180,26 @@ def front_of(
     finished = _finished(study, metrics)
     table = pareto(study, (metrics[0], *metrics[2:], ID_ACCURACY))
     table = table[["trial_id", "epoch", *metrics]]
-    table["chosen"] = table["trial_id"] == chosen
+    table["chosen"] = table["trial_id"] == best_trial(study)
     reference = _reference(finished, metrics)
-    volume = _share(_costs(finished, metrics), metrics, reference)
-    rows = finished[_near(_costs(finished, metrics))].head(_MOST)
+    costs = _costs(finished, metrics)
+    rows = finished[_near(costs)].head(_MOST)
     values, note = _resampled(study, rows, metrics, num_resamples)
-    empty = np.empty(0)
+    low = high = np.nan
+    grid, band = np.empty(0), (np.empty(0), np.empty(0))
     if values is None:
-        return Front(
-            table.assign(on_front=np.nan), metrics, reference, volume, np.nan, np.nan,
-            empty, empty, empty, 0, note,
-        )  # fmt: skip
-    signs = _signs(metrics)
-    volumes = np.array([_share(one * signs, metrics, reference) for one in values])
-    low, high = percentile_interval(volumes)
-    table = _with_intervals(table, rows["trial_id"].tolist(), values, metrics)
-    grid = _grid(table, study)
-    band = _band(values, grid, signs)
+        table["on_front"] = np.nan
+    else:
+        signs = _signs(metrics)
+        volumes = [_share(one * signs, metrics, reference) for one in values]
+        low, high = percentile_interval(np.array(volumes))
+        table = _with_intervals(table, rows["trial_id"].tolist(), values, metrics)
+        grid = _grid(table, study)
+        band = _band(values, grid, signs)
+    num_resampled = 0 if values is None else len(rows)
+    volume = _share(costs, metrics, reference)
     return Front(
-        table, metrics, reference, volume, low, high, grid, *band, len(rows), note
+        table, metrics, reference, volume, low, high, grid, *band, num_resampled, note
     )  # fmt: skip
 
 
@@ -248,8 +245,8 @@ def _resampled(
             right[trial_id] = sets[VAL_ID].prediction[0] == sets[VAL_ID].label
     except (BadInput, KeyError) as error:
         return None, f"No band: {error}"
-    resampler = Resampler.of(sets, num, study_seed(study))
-    drawn = resampled_ood(models, resampler, metrics=[name])
+    resampler = Resampler.of(sets, num, study.seed)
+    drawn = metrics_of_models(models, resampler, metrics=[name])
     accuracy = resampled_accuracy(right, resampler)
     parts = []
     for trial_id, time_s in zip(rows["trial_id"], rows.get(TIME, rows.index), strict=True):

@@ -9,28 +9,35 @@ import numpy as np
 import pandas as pd
 
 from analysis.bases import base_name
-from analysis.choice.cells import NoScores, cells_of_study, configurations, numbered
+from analysis.choice.cells import Cells, NoScores, cells_of_study, configurations, numbered
 from analysis.choice.corrected import mean_interval
 from analysis.statistics.bootstrap import (
     NUM_RESAMPLES,
-    Interval,
     Resampler,
-    percentile_interval,
+    metrics_of_models,
     resampled_accuracy,
-    resampled_metrics,
 )
 from analysis.tables import Records, direction_of, require_metrics
 from study.errors import BadInput, Fault, StudyFailed
-from study.records.files import VAL_ID, SetScores, ValidationScores
+from study.records.files import VAL_ID, SetScores
+from study.scoring.intervals import Interval, percentile_interval
 from study.scoring.measuring import OOD_METRICS, threshold_at_recall
+from study.scoring.objective import ID_ACCURACY
 from study.scoring.ranking import RECALL
 
-ID_ACCURACY = "val/id_accuracy"
 TIE_BREAK = "val/auroc"
 
 
 class NoSelection(StudyFailed):
-    """No trial may be chosen; the message says why. Exit code 1."""
+    """No trial may be chosen. Exit code 1.
+
+    Attributes:
+        why: as sentences; the message has the run's folder before them.
+    """
+
+    def __init__(self, study: Records, why: str) -> None:
+        super().__init__(f"{study.folder.path}: {why}")
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Selection:
 
 
 def select(
-    study: Records, *, num_resamples: int = NUM_RESAMPLES, seed: int | None = None
+    study: Records, num_resamples: int = NUM_RESAMPLES, *, seed: int | None = None
 ) -> Selection:
     """Choose a trial by the study's own rule.
 
@@ -93,15 +100,14 @@ def select(
     candidates = rank_candidates(study)
     best = candidates.iloc[0]
     if not best["passes_floor"]:
-        raise NoSelection(_shortfall(study, candidates))
-    seed = study_seed(study) if seed is None else seed
+        raise NoSelection(study, _shortfall(study, candidates))
+    seed = study.seed if seed is None else seed
     trial_id, epoch = str(best["trial_id"]), int(best["epoch"])
     interval = threshold = None
-    seed_trials = tuple(best["seed_trials"])
     if study.has_scores(trial_id):
         scores = scores_at(study, trial_id, epoch)
-        if len(seed_trials) > 1:
-            interval = _mean_interval(study, seed_trials, num_resamples, seed)
+        if len(best["seed_trials"]) > 1:
+            interval = _mean_interval(study, best["seed_trials"], num_resamples, seed)
         else:
             interval = metric_interval(study, scores, study.metric, num_resamples, seed)
         threshold = float(threshold_at_recall(scores[VAL_ID].scores[study.own_score][0], RECALL))
@@ -117,8 +123,47 @@ def select(
         candidates=candidates,
         num_resamples=num_resamples,
         seed=seed,
-        seed_trials=seed_trials,
+        seed_trials=best["seed_trials"],
     )
+
+
+def best_trial(study: Records) -> str | None:
+    """The trial that ranks first above the floor, None where there is none."""
+    try:
+        first = rank_candidates(study).iloc[0]
+    except NoSelection:
+        return None
+    return str(first["trial_id"]) if first["passes_floor"] else None
+
+
+def compared_cells(study: Records) -> tuple[Cells, int]:
+    """The cells of every trial that had a part in the selection, and the seed of its draws.
+
+    Raises:
+        NoSelection: as ``select``.
+        NoScores: where the per-image scores of a candidate do not allow it.
+    """
+    chosen = select(study, 1)
+    return cells_of_study(study, chosen.compared), chosen.seed
+
+
+def place_of(study: Records, trial_id: str | None, epoch: int | None = None) -> tuple[str, int]:
+    """A trial and an epoch of it: those named, else the chosen ones.
+
+    Raises:
+        NoSelection: where none is named, and none chosen.
+        BadInput: where the trial named has no checkpoint, and no epoch is named.
+    """
+    if trial_id is None:
+        chosen = select(study, 1)
+        return chosen.trial_id, chosen.epoch if epoch is None else epoch
+    if epoch is not None:
+        return trial_id, epoch
+    row = study.trials[study.trials["trial_id"] == trial_id]["checkpoint_epoch"].dropna()
+    if row.empty:
+        rule = f"trial {trial_id} has no checkpoint"
+        raise BadInput(Fault(str(study.folder.trials), "trial_id", rule, "Name an epoch."))
+    return trial_id, int(row.iloc[0])
 
 
 def _mean_interval(
@@ -135,16 +180,10 @@ def _mean_interval(
     return mean_interval(one, num_resamples=num_resamples, seed=seed)
 
 
-def study_seed(study: Records) -> int:
-    """The seed of the study, 0 where the spec has none."""
-    return int(study.spec.get("tune", {}).get("seed") or 0)
-
-
 def describe_rule(study: Records) -> str:
     """The selection rule as one sentence that a paper could print."""
     extreme = "lowest" if direction_of(study.metric) == "min" else "highest"
-    floor = study.floor
-    where = ""
+    floor, where = study.floor, ""
     if floor:
         name = f" ({floor.how})" if floor.how else ""
         where = f" with {ID_ACCURACY} >= {floor.value:.4f}{name}"
@@ -153,16 +192,14 @@ def describe_rule(study: Records) -> str:
         if study.checkpoint_rule == "last"
         else "the epoch with the lowest val/objective, the earliest of equals"
     )
-    who = "among finished trials"
-    if study.spec.get("ablate"):
+    who, exported = "among finished trials", ""
+    if study.section("ablate"):
         who = "of the means over seeds, among arms that finished at more than half of their seeds"
-    told = (
+        exported = " The arm's median seed is exported, among its seeds that hold the floor."
+    return (
         f"The {extreme} {study.metric} {who}{where}, each taken at {epoch}; "
-        f"ties go to the higher {TIE_BREAK}, then to the smaller trial id."
+        f"ties go to the higher {TIE_BREAK}, then to the smaller trial id.{exported}"
     )
-    if study.spec.get("ablate"):
-        told += " The arm's median seed is exported, among its seeds that hold the floor."
-    return told
 
 
 def rank_candidates(study: Records) -> pd.DataFrame:
@@ -183,23 +220,16 @@ def rank_candidates(study: Records) -> pd.DataFrame:
     columns = list(dict.fromkeys([study.metric, TIE_BREAK, ID_ACCURACY]))
     way_out = "Name one of these as select.metric."
     require_metrics(study, [*columns, "checkpoint_epoch"], way_out)
-    floor = study.floor
     table = _by_configuration(study, _with_numbers(study, finished, columns), columns, sign)
-    table["passes_floor"] = table[ID_ACCURACY] >= (floor.value if floor else -np.inf)
-    keys = pd.DataFrame(
-        {
-            "out": ~table["passes_floor"],
-            # Under the floor the nearest miss comes first.
-            "miss": np.where(table["passes_floor"], 0.0, -table[ID_ACCURACY]),
-            "metric": sign * table[study.metric],
-            "tie": -table[TIE_BREAK],
-            "trial_id": table["trial_id"],
-        }
-    )
-    table = table.loc[keys.sort_values(list(keys.columns), kind="stable").index]
-    table = table.reset_index(drop=True)
-    table["rank"] = pd.Series(range(1, len(table) + 1), dtype="Int64")
-    table.loc[~table["passes_floor"], "rank"] = pd.NA
+    passes = table[ID_ACCURACY] >= (study.floor.value if study.floor else -np.inf)
+    table["passes_floor"] = passes
+    # Under the floor the nearest miss comes first.
+    miss = np.where(passes, 0.0, -table[ID_ACCURACY])
+    keys = [~passes, miss, sign * table[study.metric], -table[TIE_BREAK], table["trial_id"]]
+    order = pd.DataFrame(dict(enumerate(keys))).sort_values([*range(len(keys))], kind="stable")
+    table = table.loc[order.index].reset_index(drop=True)
+    ranks = pd.Series(range(1, len(table) + 1), dtype="Int64")
+    table["rank"] = ranks.where(table["passes_floor"])
     last = ["passes_floor", "rank", "num_seeds", "seed_trials", "arm"]
     return table[["trial_id", "epoch", *columns, *last]]
 
@@ -210,8 +240,9 @@ def _with_numbers(study: Records, finished: pd.DataFrame, columns: list[str]) ->
     whole &= finished["checkpoint_epoch"].notna().to_numpy(dtype=bool)
     if not whole.any():
         raise NoSelection(
-            f"{study.folder.path}: none of the {len(finished)} finished trials has numbers for "
-            f"{', '.join(columns)}, so nothing to choose."
+            study,
+            f"none of the {len(finished)} finished trials has numbers for "
+            f"{', '.join(columns)}, so nothing to choose.",
         )
     kept: pd.DataFrame = finished.loc[whole]
     return kept
@@ -221,22 +252,21 @@ def _by_configuration(
     study: Records, finished: pd.DataFrame, columns: list[str], sign: float
 ) -> pd.DataFrame:
     """One row for all trials that differ in their seed alone."""
-    planned = len((study.spec.get("ablate") or {}).get("seeds") or ())
-    rows = []
+    planned = len(study.section("ablate").get("seeds") or ())
+    rows: list[dict[str, Any]] = []
     for _, group in finished.groupby(numbered(configurations(study, finished)), sort=True):
         if 2 * len(group) <= planned:
             continue  # the mean of few seeds is lucky more easily than that of many
         one = _median_seed(study, group, sign)
-        arm = one["arm"] if planned and "arm" in group.columns else None
-        means = {name: float(group[name].mean()) for name in columns}
-        kept = {"num_seeds": len(group), "seed_trials": tuple(group["trial_id"]), "arm": arm}
-        rows.append(
-            {"trial_id": one["trial_id"], "epoch": int(one["checkpoint_epoch"]), **means, **kept}
-        )
+        row = {"trial_id": one["trial_id"], "epoch": int(one["checkpoint_epoch"])}
+        row |= {name: float(group[name].mean()) for name in columns}
+        row |= {"num_seeds": len(group), "seed_trials": tuple(group["trial_id"])}
+        rows.append(row | {"arm": one.get("arm") if planned else None})
     if not rows:
         raise NoSelection(
-            f"{study.folder.path}: no arm finished at more than half of its {planned} seeds, so "
-            "nothing to choose. Go on with it: run_study.py --resume."
+            study,
+            f"no arm finished at more than half of its {planned} seeds, so "
+            "nothing to choose. Go on with it: run_study.py --resume.",
         )
     return pd.DataFrame(rows)
 
@@ -255,13 +285,14 @@ def _median_seed(study: Records, group: pd.DataFrame, sign: float) -> pd.Series:
 
 def _finished(study: Records) -> pd.DataFrame:
     if not len(study.trials):
-        raise NoSelection(f"{study.folder.path}: the study has no trials, so nothing to choose.")
+        raise NoSelection(study, "the study has no trials, so nothing to choose.")
     finished = study.trials[study.trials["status"] == "finished"]
     if finished.empty:
-        counts = ", ".join(f"{n} {name}" for name, n in study.status_counts().items())
+        counts = ", ".join(study.counts_told())
         raise NoSelection(
-            f"{study.folder.path}: no trial finished ({counts}), so nothing to choose. "
-            "Only finished trials are candidates."
+            study,
+            f"no trial finished ({counts}), so nothing to choose. "
+            "Only finished trials are candidates.",
         )
     return finished
 
@@ -270,9 +301,9 @@ def _shortfall(study: Records, candidates: pd.DataFrame) -> str:
     best, floor = candidates.iloc[0], study.floor
     assert floor is not None, "only a floor can fail a candidate"
     points = 100 * (floor.value - best[ID_ACCURACY])
-    what = "arms" if study.spec.get("ablate") else "finished trials"
+    what = "arms" if study.section("ablate") else "finished trials"
     return (
-        f"{study.folder.path}: none of the {len(candidates)} {what} reaches the floor on "
+        f"none of the {len(candidates)} {what} reaches the floor on "
         f"ID accuracy, {floor.value:.4f}{f' ({floor.how})' if floor.how else ''}. "
         f"The nearest is trial {best['trial_id']} with {best[ID_ACCURACY]:.4f}, {points:.2f} "
         "points short. Run more trials, search gentler margins, or lower the floor on purpose."
@@ -285,34 +316,18 @@ def scores_at(study: Records, trial_id: str, epoch: int) -> dict[str, SetScores]
     Raises:
         BadInput: if the file is missing, broken, or lacks the epoch.
     """
-    scores = study.scores(trial_id)
+    scores, place = study.scores(trial_id), str(study.folder.trial_scores(trial_id))
     try:
         row = scores.at(epoch)
     except KeyError as error:
-        place = str(study.folder.trial_scores(trial_id))
         raise BadInput(Fault(place, "epochs", str(error.args[0]))) from error
-    cut = one_epoch(scores, row)
+    cut = {name: one.cut(slice(row, row + 1)) for name, one in scores.sets.items()}
     for name, one in cut.items():
         for score, values in one.scores.items():
             if bad := int((~np.isfinite(values)).sum()):
                 rule = f"epoch {epoch}: {bad} of {values.size} scores of {name} are no numbers"
-                place = str(study.folder.trial_scores(trial_id))
                 raise BadInput(Fault(place, score, rule, "Restore the file."))
     return cut
-
-
-def one_epoch(scores: ValidationScores, row: int) -> dict[str, SetScores]:
-    """Keep one row of every (E, N) array."""
-    return {
-        name: SetScores(
-            {key: values[row : row + 1] for key, values in one.scores.items()},
-            one.prediction[row : row + 1],
-            one.label,
-            one.image,
-            one.group,
-        )
-        for name, one in scores.sets.items()
-    }
 
 
 def base_scores(study: Records, trial_id: str) -> dict[str, SetScores] | None:
@@ -320,8 +335,7 @@ def base_scores(study: Records, trial_id: str) -> dict[str, SetScores] | None:
     name = base_name(study, trial_id)
     if not study.has_scores(name):
         return None
-    scores = study.scores(name)
-    return one_epoch(scores, len(scores.epochs) - 1)
+    return {key: one.cut(slice(-1, None)) for key, one in study.scores(name).sets.items()}
 
 
 def metric_interval(
@@ -339,34 +353,27 @@ def metric_interval(
     Returns:
         None where the metric does not follow from the per-image scores (``val/objective``).
     """
-    name = metric.removeprefix("val/")
+    *place, name = metric.removeprefix("val/").split("/")
     resampler = Resampler.of(scores, num_resamples, seed)
     if name == "id_accuracy":
         one = scores[VAL_ID]
         correct = {"model": one.prediction[0] == one.label}
         return percentile_interval(resampled_accuracy(correct, resampler)["model"])
-    parts = name.split("/")
-    set_name, score = (parts[0], parts[1]) if len(parts) == 3 else (None, study.own_score)
-    if parts[-1] not in OOD_METRICS:
+    if name not in OOD_METRICS:
         return None
-    values = {s: one.scores[score][0] for s, one in scores.items() if s in (VAL_ID, set_name)}
-    if set_name is None:
-        values = {s: one.scores[score][0] for s, one in scores.items()}
-    drawn = resampled_metrics({"model": values}, resampler, metrics=[parts[-1]])["model"]
-    return percentile_interval(np.mean([one[parts[-1]] for one in drawn.values()], axis=0))
+    set_name, score = place or (None, study.own_score)
+    values = {
+        key: one.scores[score][0]
+        for key, one in scores.items()
+        if set_name is None or key in (VAL_ID, set_name)
+    }
+    drawn = metrics_of_models({"model": values}, resampler, metrics=[name])["model"]
+    return percentile_interval(np.mean([one[name] for one in drawn.values()], axis=0))
 
 
 def summary_row(selection: Selection) -> dict[str, Any]:
     """The choice as plain values, as ``--json`` prints it."""
-    low_high = list(selection.interval) if selection.interval else None
-    return {
-        "trial_id": selection.trial_id,
-        "epoch": selection.epoch,
-        "rule": selection.rule,
-        "metric": selection.metric,
-        "value": selection.value,
-        "interval": low_high,
-        "score": selection.score,
-        "threshold": selection.threshold,
-        "seed_trials": list(selection.seed_trials),
-    }
+    names = ("trial_id", "epoch", "rule", "metric", "value", "interval", "score", "threshold")
+    row = {name: getattr(selection, name) for name in names}
+    row["interval"] = list(selection.interval) if selection.interval else None
+    return row | {"seed_trials": list(selection.seed_trials)}

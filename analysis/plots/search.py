@@ -9,40 +9,28 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.numbers import metric_label, parameter_label
-from analysis.plots.style import (
-    BLACK,
-    BLUE,
-    COLUMN_IN,
-    GREEN,
-    GREY,
-    ORANGE,
-    PALE,
-    VERMILION,
-    log_axis,
-    new_figure,
-    percent_axis,
-    styled,
-)
-from analysis.plots.trials import best_trial, measured_trials
-from analysis.results.importance import METHOD_LABELS
-from analysis.statistics.surrogate import encode, fit_forest, is_category, space_of
+from analysis.choice.selection import best_trial
+from analysis.numbers import parameter_label, shortened
+from analysis.plots import style
+from analysis.plots.trials import measured_trials
+from analysis.results.importance import METHOD_LABELS, importance
+from analysis.statistics.surrogate import as_codes, fit_forest, is_category, space_of
 from analysis.tables import Records
 from study.errors import BadInput, Fault
 from study.scoring.objective import OBJECTIVE
 
 _GRID = 48
-_METHOD_COLOURS = (BLUE, ORANGE, GREEN)
-_MARKERS = ("o", "s", "^")
+_METHOD_LOOKS = ((style.BLUE, "o"), (style.ORANGE, "s"), (style.GREEN, "^"))
 _MANY = 2000  # epochs of all trials: from there on curves have no marks and become pixels
 _LABEL = 26  # characters of a parameter's name beside an axis
 
 
 def scheduler_of(study: Records) -> str:
     """Who stopped trials early: asha, hyperband, median or none."""
-    tune = study.spec.get("tune") or {}
+    tune = study.section("tune")
     return "none" if tune.get("objectives") else str(tune.get("scheduler") or "none")
 
 
@@ -52,8 +40,7 @@ def rungs_of(study: Records) -> tuple[int, ...]:
     ASHA's rungs, and Hyperband's: its brackets begin at different ones of them. The median rule
     compares after every epoch from the grace on.
     """
-    tune = study.spec.get("tune") or {}
-    scheduler = scheduler_of(study)
+    tune, scheduler = study.section("tune"), scheduler_of(study)
     rung, factor = int(tune.get("grace_epochs") or 1), int(tune.get("reduction_factor") or 3)
     last = int(study.epochs["epoch"].max()) if len(study.epochs) else 0
     if scheduler == "median":
@@ -99,26 +86,23 @@ def rungs(study: Records, metric: str | None = None) -> Figure:
     epochs = study.epochs
     if metric not in epochs.columns or not len(epochs) or epochs[metric].notna().sum() == 0:
         raise BadInput(Fault(str(study.folder.epochs), metric, "no epoch has this metric"))
-    with styled():
-        figure, axes = new_figure(COLUMN_IN, 3.4)
-        axes.remove()
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    with style.stacked(3.4, 2, height_ratios=[2, 1]) as (figure, (above, below)):
         _curves(above, study, metric)
         reached = epochs.groupby("trial_id")["epoch"].max()
         last = int(reached.max())
         alive = [int((reached >= epoch).sum()) for epoch in range(1, last + 1)]
-        below.stairs(alive, np.arange(0.5, last + 1), color=BLUE, fill=True, alpha=0.25)
-        below.stairs(alive, np.arange(0.5, last + 1), color=BLUE, lw=1.4)
+        edges = np.arange(0.5, last + 1)
+        below.stairs(alive, edges, color=style.BLUE, fill=True, alpha=0.25)
+        below.stairs(alive, edges, color=style.BLUE, lw=1.4)
         _tell_alive(below, alive, rungs_of(study))
         for one in (above, below):
             _mark_rungs(one, study, last)
-        below.set_ylim(0, 1.28 * max(alive))
-        below.set_xlim(0.5, last + 0.5)
+        below.set(ylim=(0, 1.28 * max(alive)), xlim=(0.5, last + 0.5))
         below.set_ylabel("Trials")
         below.set_xlabel("Epoch")
         for axis in (below.xaxis, below.yaxis):
             axis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-        _legend(figure, above)
+        style.legend(figure, above, ncols=4)
     return figure
 
 
@@ -132,56 +116,40 @@ def _tell_alive(axes: Axes, alive: list[int], compared: tuple[int, ...]) -> None
         shown = alive[epoch - 1]
         axes.annotate(
             f"{shown}", (epoch, shown), xytext=(0, 2), textcoords="offset points", ha="center",
-            fontsize=7.5,
+            fontsize=style.SMALL,
         )  # fmt: skip
 
 
 def _mark_rungs(axes: Axes, study: Records, last: int) -> None:
     found = rungs_of(study)
     if scheduler_of(study) == "median" and found:
-        axes.axvspan(found[0] + 0.5, last + 0.5, color=GREY, alpha=0.09, lw=0, zorder=0)
+        axes.axvspan(found[0] + 0.5, last + 0.5, color=style.GREY, alpha=0.09, lw=0, zorder=0)
         return
     for rung in found:
-        axes.axvline(rung + 0.5, color=GREY, lw=0.9, ls=":", zorder=1)
+        axes.axvline(rung + 0.5, color=style.GREY, lw=0.9, ls=":", zorder=1)
 
 
 def _curves(axes: Axes, study: Records, metric: str) -> None:
     best = best_trial(study)
     status = study.trials.set_index("trial_id")["status"].astype(str).to_dict()
     many = len(study.epochs) > _MANY
-    marks: dict[str, Any] = {} if many else {"marker": "o", "ms": 2.6}
+    marks: style.Look = {} if many else {"marker": "o", "ms": 2.6}
     for trial_id, rows in study.epochs.groupby("trial_id"):
         kind = status.get(str(trial_id), "failed")
-        chosen = trial_id == best
-        style: dict[str, Any] = {"color": BLUE if kind == "finished" else PALE, "lw": 0.9}
-        style["zorder"] = 3 if kind == "finished" else 2
+        chosen, done = trial_id == best, kind == "finished"
+        look: style.Look = {"color": style.BLUE if done else style.PALE, "lw": 0.9}
+        look["zorder"] = 3 if done else 2
         if chosen:
-            style = {"color": VERMILION, "lw": 2.0, "zorder": 4}
-        label = "chosen" if chosen else kind
-        style |= {"rasterized": many and not chosen, **marks}
-        axes.plot(rows["epoch"], rows[metric], label=label, **style)
+            look = {"color": style.VERMILION, "lw": 2.0, "zorder": 4}
+        look |= {"rasterized": many and not chosen, **marks}
+        axes.plot(rows["epoch"], rows[metric], label="chosen" if chosen else kind, **look)
         if kind in ("pruned", "failed"):
             end = rows.iloc[-1]
-            colour = VERMILION if kind == "failed" else GREY
             axes.scatter(
-                end["epoch"],
-                end[metric],
-                marker="x",
-                s=16,
-                lw=0.9,
-                c=colour,
-                zorder=5,
-                rasterized=many,
-            )
-    axes.set_ylabel(metric_label(metric).replace(", ID positive", ""))
-    percent_axis(axes, y=metric != OBJECTIVE)
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    """Each label once."""
-    found = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    if found:
-        figure.legend(found.values(), found.keys(), loc="outside upper left", ncols=4)
+                end["epoch"], end[metric], marker="x", s=16, lw=0.9, zorder=5, rasterized=many,
+                c=style.VERMILION if kind == "failed" else style.GREY,
+            )  # fmt: skip
+    style.metric_axis(axes.yaxis, metric)
 
 
 def contour(study: Records, x: str, y: str, metric: str = OBJECTIVE) -> Figure:
@@ -208,19 +176,19 @@ def contour(study: Records, x: str, y: str, metric: str = OBJECTIVE) -> Figure:
     forest = fit_forest(space.codes, space.cost, seed=0, num_trees=128)
     xs, ys = (np.linspace(space.codes[:, k].min(), space.codes[:, k].max(), _GRID) for k in (i, j))
     surface = _averaged(forest, space.codes, i, j, xs, ys)
-    with styled():
-        figure, axes = new_figure(COLUMN_IN, 2.8)
+    with style.drawing(2.8) as (figure, axes):
         drawn = axes.contourf(
             _back(xs, study, x), _back(ys, study, y), surface, levels=9, cmap="cividis", alpha=0.9
         )
         best = best_trial(study)
         px, py = _back(space.codes[:, i], study, x), _back(space.codes[:, j], study, y)
-        dots: dict[str, Any] = {"c": "white", "edgecolors": BLACK, "linewidths": 0.6}
+        dots: style.Look = {"c": "white", "edgecolors": style.BLACK, "linewidths": 0.6}
         axes.scatter(px, py, s=14, zorder=3, clip_on=False, **dots)
         if best in space.trial_id:
             k = space.trial_id.index(best)
-            axes.scatter(px[k], py[k], s=90, marker="*", c=VERMILION, ec="white", lw=0.7, zorder=4)
-        log_axis(axes, x=study.is_log(x), y=study.is_log(y))
+            star: style.Look = {"marker": "*", "c": style.VERMILION, "ec": "white", "lw": 0.7}
+            axes.scatter(px[k], py[k], s=90, zorder=4, **star)
+        style.log_axis(axes, x=study.is_log(x), y=study.is_log(y))
         axes.grid(visible=False)
         axes.set_xlabel(parameter_label(x))
         axes.set_ylabel(parameter_label(y))
@@ -245,58 +213,41 @@ def _back(codes: Any, study: Records, column: str) -> Any:
     return 10**codes if study.is_log(column) else codes
 
 
-def importance_bars(table: pd.DataFrame) -> Figure:
+def importance_bars(study: Records, table: pd.DataFrame | None = None) -> Figure:
     """Importance of each parameter by each method, with its spread and the noise.
 
     Filled: beyond noise; open: not told from a random parameter. The grey tick is the noise.
 
     Args:
-        table: from ``analysis.results.importance.importance``.
+        study: its records.
+        table: what ``analysis.results.importance.importance`` gave, where it is in hand.
     """
-    names = list(dict.fromkeys(table["parameter"]))
-    methods = list(dict.fromkeys(table["method"]))
+    table = importance(study) if table is None else table
+    names, methods = list(table["parameter"].unique()), list(table["method"].unique())
     index = table.set_index(["parameter", "method"])
-    with styled():
-        figure, axes = new_figure(COLUMN_IN, 1.0 + 0.36 * len(names))
-        for m, method in enumerate(methods):
+    looks = dict(zip(methods, _METHOD_LOOKS, strict=False))
+    with style.drawing(1.0 + 0.36 * len(names)) as (figure, axes):
+        for m, (method, (colour, marker)) in enumerate(looks.items()):
             for place, name in enumerate(names):
                 row = index.loc[(name, method)]
                 at = place + 0.22 * (m - (len(methods) - 1) / 2)
-                colour, marker = _METHOD_COLOURS[m % 3], _MARKERS[m % 3]
+                tick = [at - 0.1, at + 0.1]
                 axes.plot([row["low"], row["high"]], [at, at], color=colour, lw=1.2, zorder=2)
-                axes.plot([row["noise"]] * 2, [at - 0.1, at + 0.1], color=GREY, lw=1.4, zorder=1)
+                axes.plot([row["noise"]] * 2, tick, color=style.GREY, lw=1.4, zorder=1)
                 face = colour if row["important"] else "white"
                 axes.scatter(
                     row["importance"], at, s=18, marker=marker, facecolors=face,
                     edgecolors=colour, linewidths=1.0, zorder=3,
-                    label=METHOD_LABELS[method] if place == 0 else None,
                 )  # fmt: skip
-        axes.set_yticks(range(len(names)), [short_name(name) for name in names])
-        axes.set_ylim(len(names) - 0.5, -0.5)
+        style.row_axis(axes, [shortened(parameter_label(name), _LABEL) for name in names])
         axes.set_xlim(left=0)
-        percent_axis(axes, x=True)
-        axes.grid(visible=False, axis="y")
+        style.percent_axis(axes.xaxis)
         axes.set_xlabel("Share of importance (%)")
-        handles = axes.get_legend_handles_labels()
-        figure.legend(*_filled(handles), loc="outside upper right", ncols=3, handletextpad=0.2)
+        # Filled, whatever the first parameter's marks are.
+        marks = [Line2D([], [], marker=m, color=c, ls="", ms=4.5) for c, m in looks.values()]
+        told = [METHOD_LABELS[method] for method in methods]
+        figure.legend(marks, told, loc="outside upper right", ncols=3, handletextpad=0.2)
     return figure
-
-
-def _filled(handles: tuple[list[Any], list[Any]]) -> tuple[list[Any], list[Any]]:
-    """Legend marks are filled, whatever the first parameter's were."""
-    from matplotlib.lines import Line2D
-
-    marks = [
-        Line2D([], [], marker=m, color=c, ls="", ms=4.5)
-        for m, c, _ in zip(_MARKERS, _METHOD_COLOURS, handles[1], strict=False)
-    ]
-    return marks, handles[1]
-
-
-def short_name(column: str) -> str:
-    """A parameter's name that fits beside an axis."""
-    name = parameter_label(column)
-    return name if len(name) <= _LABEL else f"{name[: _LABEL - 1]}…"
 
 
 def numeric_pairs(study: Records, table: pd.DataFrame, most: int = 2) -> list[tuple[str, str]]:
@@ -304,7 +255,8 @@ def numeric_pairs(study: Records, table: pd.DataFrame, most: int = 2) -> list[tu
     names = [
         name
         for name in dict.fromkeys(table["parameter"])
-        if not is_category(study.trials[name].dropna()) and np.ptp(encode(study.trials[name])) > 0
+        if not is_category(study.trials[name].dropna())
+        and np.ptp(as_codes(study.trials[name])) > 0
     ]
     return list(pairwise(names[: most + 1]))
 
@@ -319,20 +271,18 @@ def times(study: Records) -> Figure:
     rows = measured_trials(study, metric)
     if "time_s" not in rows.columns or rows["time_s"].notna().sum() == 0:
         raise BadInput(Fault(str(study.folder.trials), "time_s", "no trial has a time"))
-    with styled():
-        figure, axes = new_figure(COLUMN_IN, 2.6)
+    with style.drawing(2.6) as (figure, axes):
         unit, name = (3600.0, "h") if rows["time_s"].max() > 7200 else (60.0, "min")
-        for status, face in (("finished", BLUE), ("pruned", "white")):
+        for status, face, edge in (
+            ("finished", style.BLUE, style.BLUE), ("pruned", "white", style.GREY),
+        ):  # fmt: skip
             some = rows[rows["status"] == status]
-            if some.empty:
-                continue
-            edge = BLUE if status == "finished" else GREY
-            axes.scatter(
-                some["time_s"] / unit, some[metric], s=20, facecolors=face, edgecolors=edge,
-                label=status, zorder=3,
-            )  # fmt: skip
+            if len(some):
+                look: style.Look = {"facecolors": face, "edgecolors": edge}
+                axes.scatter(
+                    some["time_s"] / unit, some[metric], s=20, label=status, zorder=3, **look
+                )
         axes.set_xlabel(f"Training time ({name})")
-        axes.set_ylabel(metric_label(metric).replace(", ID positive", ""))
-        percent_axis(axes, y=metric != OBJECTIVE)
-        figure.legend(loc="outside upper left", ncols=2, handletextpad=0.2)
+        style.metric_axis(axes.yaxis, metric)
+        style.legend(figure, axes, ncols=2, handletextpad=0.2)
     return figure

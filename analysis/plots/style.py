@@ -7,10 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from analysis.numbers import metric_label
+from study.scoring.objective import OBJECTIVE
 
 # Okabe and Ito's palette, https://jfly.uni-koeln.de/color/
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -25,6 +30,11 @@ STATUS_COLOURS = {
     "running": SKY,
 }
 
+Look = dict[str, Any]  # of matplotlib's marks
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
+SMALL = 7.5  # points, of words among the marks
+DARK = "#333333"  # of such words
+DASHED = (0, (4, 3))
 COLUMN_IN = 3.3  # width of a journal's column
 PAGE_IN = 7.2
 
@@ -59,35 +69,85 @@ _SETTINGS: dict[str, Any] = {
 
 
 @contextmanager
-def styled() -> Iterator[None]:
-    """Draw within this project's style, whatever the user's own settings are."""
+def drawing(height_in: float, width_in: float = COLUMN_IN) -> Iterator[tuple[Figure, Axes]]:
+    """An empty figure with one axis, in this project's style whatever the user's settings are."""
+    with stacked(height_in, 1, width_in) as (figure, (axes,)):
+        yield figure, axes
+
+
+@contextmanager
+def stacked(
+    height_in: float, rows: int, width_in: float = COLUMN_IN, **layout: Any
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """The same with several axes above each other that share x."""
     with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]
-        yield
+        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        FigureCanvasAgg(figure)  # and so kept out of pyplot's global list
+        axes = figure.subplots(rows, 1, sharex=True, squeeze=False, **layout)
+        yield figure, list(axes[:, 0])
 
 
-def new_figure(width_in: float = COLUMN_IN, height_in: float = 2.6) -> tuple[Figure, Axes]:
-    """An empty figure with one axis, kept out of pyplot's global list."""
-    figure = Figure(figsize=(width_in, height_in), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+def percent_axis(*axes: Axis) -> None:
+    """Show fractions as percent; the label says so."""
+    for axis in axes:
+        axis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g}"))
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
 
-def percent_axis(axes: Axes, *, x: bool = False, y: bool = False) -> None:
-    """Show fractions as percent on the chosen axes; the label says so."""
-    for axis, wanted in ((axes.xaxis, x), (axes.yaxis, y)):
-        if wanted:
-            axis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g}"))
-            axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+def metric_axis(axis: Axis, metric: str, *, short: bool = True) -> None:
+    """Name an axis after a metric, and show fractions as percent."""
+    axis.set_label_text(metric_label(metric, short=short))
+    if metric != OBJECTIVE:
+        percent_axis(axis)
+
+
+def row_axis(axes: Axes, names: list[str], above: float = 0.5, below: float = 0.5) -> None:
+    """Rows from the top down, each with its name; room above the first and below the last."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 1 + below, -above)
+    axes.grid(visible=False, axis="y")
+
+
+def legend(figure: Figure, axes: Axes, side: str = "left", **look: Any) -> None:
+    """What the marks of an axis mean, above it, each label once."""
+    found = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    if found:
+        place: Any = f"outside upper {side}"
+        figure.legend(found.values(), found.keys(), loc=place, **look)
+
+
+def beside(axes: Axes, place: float, text: str, colour: str = DARK) -> None:
+    """Words at the right of a row."""
+    where: Any = ("axes fraction", "data")
+    axes.annotate(
+        text, (1.01, place), xycoords=where, va="center", fontsize=SMALL, color=colour
+    )  # fmt: skip
+
+
+def ring(axes: Axes, x: Any, y: Any, size: float = 95, **look: Any) -> None:
+    """Mark the chosen ones."""
+    look = {"facecolors": "none", "edgecolors": BLACK, "lw": 1.3, "zorder": 4} | look
+    axes.scatter(x, y, s=size, **look)
+
+
+def histogram(axes: Axes, values: Any, edges: Any, colour: str, label: str) -> None:
+    """Shares of images as an area with its outline; what lies outside is in the last bars."""
+    share = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
+    axes.stairs(share, edges, fill=True, color=colour, alpha=0.3)
+    axes.stairs(share, edges, color=colour, lw=1.2, label=label)
+
+
+def better_side(direction: object) -> str:
+    """Where on an axis the better values lie, to follow its label."""
+    arrows = {"min": "   (\u2190 better)", "max": "   (better \u2192)"}
+    return arrows.get(str(direction), "")
 
 
 def log_axis(axes: Axes, *, x: bool = False, y: bool = False) -> None:
     """Logarithmic axes with few plain labels: a short range would label every minor tick."""
-    for axis, set_scale, wanted in (
-        (axes.xaxis, axes.set_xscale, x),
-        (axes.yaxis, axes.set_yscale, y),
-    ):
+    for axis, name, wanted in ((axes.xaxis, "x", x), (axes.yaxis, "y", y)):
         if wanted:
-            set_scale("log")
+            axes.set(**{f"{name}scale": "log"})
             axis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=8))
             axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.3g}"))
             axis.set_minor_formatter(NullFormatter())

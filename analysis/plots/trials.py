@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -11,43 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.bases import base_of, bases
-from analysis.choice.pareto import Front, pareto
-from analysis.choice.selection import ID_ACCURACY, NoSelection, rank_candidates
+from analysis.bases import base_of_trial, bases
+from analysis.choice.pareto import Front, front_of, pareto
+from analysis.choice.selection import best_trial, place_of
 from analysis.numbers import metric_label, parameter_label
-from analysis.plots.style import (
-    BLACK,
-    BLUE,
-    COLUMN_IN,
-    GREY,
-    ORANGE,
-    PAGE_IN,
-    PALE,
-    SKY,
-    STATUS_COLOURS,
-    VERMILION,
-    log_axis,
-    new_figure,
-    percent_axis,
-    styled,
-)
+from analysis.plots import style
 from analysis.tables import Records, direction_of
 from study.errors import BadInput, Fault
-from study.scoring.objective import OBJECTIVE
+from study.scoring.objective import ID_ACCURACY, OBJECTIVE
 
 _SHOWN_UNDER_FLOOR = 0.08  # accuracy, a fraction: trials below it are drawn at the edge
-
-
 _LONG = 12  # characters that a name above one of several axes may have
-
-
-def best_trial(study: Records) -> str | None:
-    """The trial that ranks first above the floor, None where there is none."""
-    try:
-        first = rank_candidates(study).iloc[0]
-    except NoSelection:
-        return None
-    return str(first["trial_id"]) if first["passes_floor"] else None
 
 
 def drawn_floor(study: Records) -> float | None:
@@ -69,7 +43,7 @@ def base_metric(study: Records, metric: str, trial_id: str = "") -> float | None
     None where it was not measured, and without a trial where arms start from several.
     """
     several = len(bases(study)) > 1
-    base = base_of(study, trial_id) if trial_id or not several else {}
+    base = base_of_trial(study, trial_id) if trial_id or not several else {}
     if metric == ID_ACCURACY and base.get("val_id_accuracy") is not None:
         return float(base["val_id_accuracy"])
     told = base.get("metrics") or {}
@@ -82,41 +56,46 @@ def trade(study: Records, front: Front | None = None) -> Figure:
 
     Args:
         study: its records.
-        front: with a bootstrap band to draw behind the points; from `front_of`.
+        front: the front with its bootstrap band, where it is in hand.
     """
     metric = study.detection_metric
     rows = measured_trials(study, metric)
+    front = front or front_of(study)
     least = _least_accuracy(study, rows)
     far, rows = rows[rows[ID_ACCURACY] < least], rows[rows[ID_ACCURACY] >= least]
-    with styled():
-        figure, axes = new_figure(COLUMN_IN, 3.0)
+    with style.drawing(3.0) as (figure, axes):
         if len(far):  # at the edge: one collapsed trial must not squeeze all others together
-            places = ([least] * len(far), far[metric])
-            axes.scatter(*places, marker="<", s=22, color=GREY, label="further left", zorder=3)
-        for status, colour in STATUS_COLOURS.items():
+            look: style.Look = {"marker": "<", "s": 22, "color": style.GREY, "zorder": 3}
+            axes.scatter([least] * len(far), far[metric], label="further left", **look)
+        for status, colour in style.STATUS_COLOURS.items():
             some = rows[rows["status"] == status]
             if len(some):
-                hollow = status != "finished"
                 axes.scatter(
-                    some[ID_ACCURACY],
-                    some[metric],
-                    s=22,
-                    facecolors="white" if hollow else colour,
-                    edgecolors=GREY if status == "pruned" else colour,
-                    linewidths=0.9,
-                    label=status,
-                    zorder=3,
-                )
-        if front is not None and len(front.accuracy):
-            _draw_band(axes, front, _least_accuracy(study, rows))
-        _draw_front(axes, study)
-        _draw_references(axes, study)
-        axes.set_xlabel(metric_label(ID_ACCURACY))
-        axes.set_ylabel(metric_label(metric))
-        fraction = metric != OBJECTIVE
-        percent_axis(axes, x=True, y=fraction)
+                    some[ID_ACCURACY], some[metric], s=22, linewidths=0.9, label=status, zorder=3,
+                    facecolors=colour if status == "finished" else "white",
+                    edgecolors=style.GREY if status == "pruned" else colour,
+                )  # fmt: skip
+        if len(front.accuracy):
+            shown = front.accuracy >= _least_accuracy(study, rows)
+            ends = front.band_low[shown], front.band_high[shown]
+            band: style.Look = {"color": style.SKY, "alpha": 0.25, "lw": 0, "zorder": 1}
+            axes.fill_between(front.accuracy[shown], *ends, label="95 % band", **band)
+        best = pareto(study)
+        best = best[best[ID_ACCURACY] >= _least_accuracy(study, best)]
+        if len(best) > 1:
+            line: style.Look = {"color": style.BLUE, "lw": 1, "alpha": 0.6, "zorder": 2}
+            axes.plot(best[ID_ACCURACY], best[metric], **line)
+        chosen = study.trials[study.trials["trial_id"] == best_trial(study)]
+        if len(chosen):
+            style.ring(axes, chosen[ID_ACCURACY], chosen[metric], label="chosen")
+        at, value = base_metric(study, ID_ACCURACY), base_metric(study, metric)
+        if at is not None and value is not None:
+            axes.scatter(at, value, marker="D", s=34, color=style.ORANGE, zorder=4, label="base")
+        _draw_floor(study, axes.axvline)
+        style.metric_axis(axes.xaxis, ID_ACCURACY)
+        style.metric_axis(axes.yaxis, metric, short=False)
         axes.margins(0.08)
-        figure.legend(loc="outside upper left", ncols=3, columnspacing=1.2, handletextpad=0.4)
+        style.legend(figure, axes, ncols=3, columnspacing=1.2, handletextpad=0.4)
     return figure
 
 
@@ -128,47 +107,14 @@ def _least_accuracy(study: Records, rows: pd.DataFrame) -> float:
     return wanted - _SHOWN_UNDER_FLOOR
 
 
-def _draw_band(axes: Axes, front: Front, least: float) -> None:
-    shown = front.accuracy >= least
-    ends = front.band_low[shown], front.band_high[shown]
-    axes.fill_between(
-        front.accuracy[shown], *ends, color=SKY, alpha=0.25, lw=0, zorder=1, label="95 % band"
-    )
+def _draw_floor(study: Records, draw: Callable[..., object]) -> None:
+    if floor := drawn_floor(study):
+        draw(floor, color=style.VERMILION, lw=1, ls=style.DASHED, label="floor")
 
 
-def _draw_front(axes: Axes, study: Records) -> None:
-    front = pareto(study)
-    front = front[front[ID_ACCURACY] >= _least_accuracy(study, front)]
-    if len(front) > 1:
-        axes.plot(
-            front[ID_ACCURACY],
-            front[study.detection_metric],
-            color=BLUE,
-            lw=1,
-            alpha=0.6,
-            zorder=2,
-        )
-    best = best_trial(study)
-    if best is not None:
-        row = study.trials.set_index("trial_id").loc[best]
-        place = (row[ID_ACCURACY], row[study.detection_metric])
-        axes.scatter(
-            *place, s=95, facecolors="none", edgecolors=BLACK, lw=1.3, zorder=4, label="chosen"
-        )
-
-
-def _draw_references(axes: Axes, study: Records) -> None:
-    accuracy, value = base_metric(study, ID_ACCURACY), base_metric(study, study.detection_metric)
-    if accuracy is not None and value is not None:
-        axes.scatter(accuracy, value, marker="D", s=34, color=ORANGE, zorder=4, label="base")
-    floor = drawn_floor(study)
-    if floor:
-        _draw_floor(axes, floor, vertical=True)
-
-
-def _draw_floor(axes: Axes, value: float, *, vertical: bool) -> None:
-    draw = axes.axvline if vertical else axes.axhline
-    draw(value, color=VERMILION, lw=1, ls=(0, (4, 3)), label="floor")
+def slices(study: Records) -> dict[str, Figure]:
+    """The objective over each searched parameter: column -> figure."""
+    return {column: slice_of(study, column) for column in study.searched}
 
 
 def slice_of(study: Records, column: str, metric: str = OBJECTIVE) -> Figure:
@@ -185,30 +131,30 @@ def slice_of(study: Records, column: str, metric: str = OBJECTIVE) -> Figure:
     rows = measured_trials(study, metric)
     if column not in rows.columns:
         raise BadInput(Fault(str(study.folder.trials), column, "no such parameter"))
-    best = best_trial(study)
-    with styled():
-        figure, axes = new_figure(COLUMN_IN, 2.3)
+    with style.drawing(2.3) as (figure, axes):
         places, ticks = _places(rows[column])
         if ticks is not None:
             axes.set_xticks(range(len(ticks)), ticks)
             axes.set_xlim(-0.5, len(ticks) - 0.5)
             places = places + _spread(rows[metric], places)
         elif study.is_log(column):
-            log_axis(axes, x=True)
+            style.log_axis(axes, x=True)
         heights, under = _capped(rows[metric], metric)
-        colours = np.where(rows["status"] == "finished", BLUE, PALE)
-        draw: dict[str, Any] = {"s": 20, "linewidths": 0.4, "edgecolors": GREY}
+        colours = np.where(rows["status"] == "finished", style.BLUE, style.PALE)
+        draw: style.Look = {"s": 20, "linewidths": 0.4, "edgecolors": style.GREY}
         axes.scatter(places[~under], heights[~under], c=colours[~under], **draw)
         if under.any():
-            axes.scatter(places[under], heights[under], marker="x", s=18, lw=1, c=VERMILION)
-            _tell_under(axes, heights[under][0])
-        chosen = (rows["trial_id"] == best).to_numpy()
-        axes.scatter(
-            places[chosen], heights[chosen], s=85, facecolors="none", edgecolors=BLACK, lw=1.3
-        )
+            cross: style.Look = {"marker": "x", "s": 18, "lw": 1, "c": style.VERMILION}
+            axes.scatter(places[under], heights[under], **cross)
+            axes.annotate(
+                "× under the floor", (1.0, heights[under][0]), xytext=(0, 7),
+                xycoords=("axes fraction", "data"), textcoords="offset points", ha="right",
+                fontsize=style.SMALL, color=style.VERMILION,
+            )  # fmt: skip
+        chosen = (rows["trial_id"] == best_trial(study)).to_numpy()
+        style.ring(axes, places[chosen], heights[chosen], size=85, zorder=1)
         axes.set_xlabel(parameter_label(column))
-        axes.set_ylabel(metric_label(metric))
-        percent_axis(axes, y=metric != OBJECTIVE)
+        style.metric_axis(axes.yaxis, metric, short=False)
     return figure
 
 
@@ -249,19 +195,6 @@ def _capped(values: pd.Series, metric: str) -> tuple[NDArray[np.float64], NDArra
     return heights, under
 
 
-def _tell_under(axes: Axes, height: float) -> None:
-    axes.annotate(
-        "× under the floor",
-        (1.0, height),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 7),
-        textcoords="offset points",
-        ha="right",
-        fontsize=7.5,
-        color=VERMILION,
-    )
-
-
 def parallel(study: Records, metric: str = OBJECTIVE) -> Figure:
     """All finished and pruned trials as lines over the searched parameters.
 
@@ -273,25 +206,25 @@ def parallel(study: Records, metric: str = OBJECTIVE) -> Figure:
         raise BadInput(Fault(str(study.folder.spec), "search", "no parameter was searched"))
     goodness = _goodness(rows[metric], direction_of(metric))
     best = best_trial(study)
-    with styled():
-        figure, axes = new_figure(PAGE_IN, 3.0)
+    with style.drawing(3.0, style.PAGE_IN) as (figure, axes):
         drawn = [_axis(axes, i, rows[c], log=study.is_log(c)) for i, c in enumerate(columns)]
         last = pd.Series(_capped(rows[metric], metric)[0])
         heights = np.column_stack([*drawn, _axis(axes, len(columns), last)])
         xs = np.arange(len(columns) + 1)
         for i in np.argsort(goodness):
-            is_best = rows["trial_id"].iloc[i] == best
-            axes.plot(
-                xs,
-                heights[i],
-                color=VERMILION if is_best else _shade(goodness[i]),
-                lw=2.2 if is_best else 1.0,
-                zorder=3 if is_best else 2,
-            )
+            look: style.Look = {"color": _shade(goodness[i]), "lw": 1.0, "zorder": 2}
+            if rows["trial_id"].iloc[i] == best:
+                look = {"color": style.VERMILION, "lw": 2.2, "zorder": 3}
+            axes.plot(xs, heights[i], **look)
         names = [_wrapped(parameter_label(c)) for c in columns] + [metric_label(metric, "")]
         axes.set_xticks(xs, names)
         axes.xaxis.set_ticks_position("top")
-        _strip(axes, len(columns))
+        axes.grid(visible=False)
+        axes.set_yticks([])
+        axes.set(ylim=(-0.06, 1.06), xlim=(-0.4, len(columns) + 0.15))
+        axes.tick_params(length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
     return figure
 
 
@@ -328,64 +261,45 @@ def _axis(axes: Axes, x: int, values: pd.Series, *, log: bool = False) -> NDArra
         ticks = (inside - low) / width if high > low else np.array([0.5])
         digits = 2 if log or width > 0.2 * max(abs(low), abs(high)) else 4
         names = [f"{10**v if log else v:.{digits}g}" for v in inside]
-    axes.axvline(x, color=GREY, lw=0.8, zorder=1)
+    axes.axvline(x, color=style.GREY, lw=0.8, zorder=1)
     for tick, name in zip(ticks, names, strict=True):
         axes.annotate(
-            name,
-            (x, tick),
-            xytext=(-3, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontsize=7.5,
-            color="#333333",
-            zorder=5,
+            name, (x, tick), xytext=(-3, 0), textcoords="offset points", ha="right", va="center",
+            fontsize=style.SMALL, color=style.DARK, zorder=5,
             bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
-        )
+        )  # fmt: skip
     return heights
 
 
-def _strip(axes: Axes, last: int) -> None:
-    axes.grid(visible=False)
-    axes.set_yticks([])
-    axes.set_ylim(-0.06, 1.06)
-    axes.set_xlim(-0.4, last + 0.15)
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def learning(study: Records, trial_id: str) -> Figure:
+def learning(study: Records, trial_id: str | None = None) -> Figure:
     """The study's metric (above) and ID accuracy (below) of a trial over its epochs.
+
+    Args:
+        study: its records.
+        trial_id: whose; the chosen trial's where None.
 
     Raises:
         BadInput: if the trial left no epochs.
     """
+    trial_id = trial_id or place_of(study, None)[0]
     rows = study.epochs[study.epochs["trial_id"] == trial_id]
     if rows.empty:
         rule = f"no epoch of trial {trial_id} is on record"
         raise BadInput(Fault(str(study.folder.epochs), "trial_id", rule))
     chosen = study.trials.loc[study.trials["trial_id"] == trial_id, "checkpoint_epoch"].dropna()
-    metrics = (study.detection_metric, ID_ACCURACY)
-    with styled():
-        figure, axes = new_figure(COLUMN_IN, 3.2)
-        axes.remove()
-        pair = figure.subplots(2, 1, sharex=True)
-        for one, metric, colour in zip(pair, metrics, (BLUE, BLACK), strict=True):
-            one.plot(rows["epoch"], rows[metric], marker="o", ms=3.5, color=colour)
+    metrics = {study.detection_metric: style.BLUE, ID_ACCURACY: style.BLACK}
+    with style.stacked(3.2, 2) as (figure, pair):
+        for axes, (metric, colour) in zip(pair, metrics.items(), strict=True):
+            axes.plot(rows["epoch"], rows[metric], marker="o", ms=3.5, color=colour)
             value = base_metric(study, metric, trial_id)
             if value is not None:
-                one.axhline(value, color=ORANGE, lw=1, label="base")
-            floor = drawn_floor(study)
-            if metric == ID_ACCURACY and floor:
-                _draw_floor(one, floor, vertical=False)
+                axes.axhline(value, color=style.ORANGE, lw=1, label="base")
+            if metric == ID_ACCURACY:
+                _draw_floor(study, axes.axhline)
             for epoch in chosen:
-                one.axvline(epoch, color=GREY, lw=1, ls=":", label="chosen epoch")
-            one.set_ylabel(metric_label(metric).replace(", ID positive", ""))
-            percent_axis(one, y=metric != OBJECTIVE)
+                axes.axvline(epoch, color=style.GREY, lw=1, ls=":", label="chosen epoch")
+            style.metric_axis(axes.yaxis, metric)
         pair[1].set_xlabel("Epoch")
         pair[1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        lines, labels = pair[1].get_legend_handles_labels()
-        if labels:
-            figure.legend(lines, labels, loc="outside upper left", ncols=3)
+        style.legend(figure, pair[1], ncols=3)
     return figure

@@ -17,12 +17,7 @@ from matplotlib.figure import Figure
 from analysis.choice.pareto import Front
 from analysis.choice.selection import Selection
 from analysis.numbers import metric_label, parameter_label, score_label
-from analysis.plots import margins as margin_plots
-from analysis.plots import scores as score_plots
-from analysis.plots import search as search_plots
-from analysis.plots import trials as trial_plots
-from analysis.plots.ablation import forest, path
-from analysis.plots.confirmation import confirmed
+from analysis.plots import ablation, confirmation, margins, scores, search, trials
 from analysis.tables import Records
 from study.errors import BadInput
 
@@ -74,25 +69,22 @@ def all_figures(
     metric = metric_label(study.detection_metric, "")
     slices = [
         _drawn(
-            lambda column=column: trial_plots.slice_of(study, column),  # type: ignore[misc]
-            f"Objective over {parameter_label(column)}",
+            partial(trials.slice_of, study, column), f"Objective over {parameter_label(column)}"
         )
         for column in study.searched
         if study.trials[column].astype(str).nunique() > 1
     ]
     return {
-        "trade": _drawn(lambda: trial_plots.trade(study, front), f"{metric} against ID accuracy"),
-        "rungs": _drawn(lambda: search_plots.rungs(study), "Curves of all trials, and survivors"),
-        "rungs_told": search_plots.rungs_told(study),
-        "confirmed": _drawn(lambda: confirmed(study), "Candidates on fresh seeds"),
+        "trade": _drawn(partial(trials.trade, study, front), f"{metric} against ID accuracy"),
+        "rungs": _drawn(partial(search.rungs, study), "Curves of all trials, and survivors"),
+        "rungs_told": search.rungs_told(study),
+        "confirmed": _drawn(partial(confirmation.confirmed, study), "Candidates on fresh seeds"),
         "panels": _panels(study, selection),
-        "times": _drawn(lambda: search_plots.times(study), f"{metric} over training time"),
-        "parallel": _drawn(
-            lambda: trial_plots.parallel(study), "Parallel coordinates of all trials"
-        ),
-        "slices": [one for one in slices if one],
+        "times": _drawn(partial(search.times, study), f"{metric} over training time"),
+        "parallel": _drawn(partial(trials.parallel, study), "Parallel coordinates of all trials"),
+        "slices": _those(slices),
         "calibration": _drawn(
-            lambda: margin_plots.calibration(study), "Energies reached over margins given"
+            partial(margins.calibration, study), "Energies reached over margins given"
         ),
         **_of_importance(study, importance),
         **_of_arms(study, effects),
@@ -100,54 +92,55 @@ def all_figures(
     }
 
 
+def _those(pictures: list[Picture | None]) -> list[Picture]:
+    return [one for one in pictures if one]
+
+
 def _of_importance(study: Records, table: pd.DataFrame | None) -> dict[str, Any]:
     if table is None:
         return {"importance_bars": None, "contours": []}
-    bars = _drawn(lambda: search_plots.importance_bars(table), "Importance of the parameters")
+    bars = partial(search.importance_bars, study, table)
     contours = [
         _drawn(
-            lambda x=x, y=y: search_plots.contour(study, x, y),  # type: ignore[misc]
-            f"Rank of the objective over {parameter_label(x)} and {parameter_label(y)}",
+            partial(search.contour, study, *pair),
+            f"Rank of the objective over {' and '.join(map(parameter_label, pair))}",
         )
-        for x, y in search_plots.numeric_pairs(study, table)
+        for pair in search.numeric_pairs(study, table)
     ]
-    return {"importance_bars": bars, "contours": [one for one in contours if one]}
+    return {
+        "importance_bars": _drawn(bars, "Importance of the parameters"),
+        "contours": _those(contours),
+    }
 
 
 def _of_arms(study: Records, effects: pd.DataFrame | None) -> dict[str, Any]:
     """For each metric the path, where the design is one, and a forest."""
-    if effects is None:
-        return {"paths": [], "forests": []}
     paths, forests = [], []
-    for metric in map(str, effects["metric"].unique()):
-        label = metric_label(metric, "")
-        paths.append(_drawn(partial(path, study, metric), f"Steps of the path, {label}"))
-        forests.append(_drawn(partial(forest, effects, metric), f"Effects, {label}"))
-    return {"paths": [one for one in paths if one], "forests": [one for one in forests if one]}
+    for metric in map(str, [] if effects is None else effects["metric"].unique()):
+        label, forest = metric_label(metric, ""), partial(ablation.forest, study, metric)
+        paths.append(_drawn(partial(ablation.path, study, metric), f"Steps of the path, {label}"))
+        forests.append(_drawn(partial(forest, table=effects), f"Effects, {label}"))
+    return {"paths": _those(paths), "forests": _those(forests)}
 
 
 def _of_choice(study: Records, selection: Selection | None) -> dict[str, Any]:
     if selection is None:
         return {"learning": None, "histograms": [], "roc": None, "energies": None}
-    trial_id, epoch = selection.trial_id, selection.epoch
-    learning = _drawn(
-        lambda: trial_plots.learning(study, trial_id), f"Learning curves of trial {trial_id}"
-    )
+    trial_id, label = selection.trial_id, score_label(selection.score)
+    place = (study, trial_id, selection.epoch)
     try:
-        drawn = score_plots.histograms(study, trial_id, epoch)
+        drawn = scores.histograms(*place)
     except BadInput:
         drawn = {}
-    label = score_label(selection.score)
-    histograms = [
-        picture(figure, f"{label} scores, ID against {n}") for n, figure in drawn.items()
-    ]
     return {
-        "learning": learning,
-        "histograms": histograms,
-        "roc": _drawn(lambda: score_plots.roc(study, trial_id, epoch), f"ROC, {label} score"),
-        "energies": _drawn(
-            lambda: margin_plots.energies(study, trial_id, epoch), "Energies and margins"
+        "learning": _drawn(
+            partial(trials.learning, study, trial_id), f"Learning curves of trial {trial_id}"
         ),
+        "histograms": [
+            picture(figure, f"{label} scores, ID against {name}") for name, figure in drawn.items()
+        ],
+        "roc": _drawn(partial(scores.roc, *place), f"ROC, {label} score"),
+        "energies": _drawn(partial(margins.energies, *place), "Energies and margins"),
     }
 
 
@@ -158,13 +151,13 @@ def _panels(study: Records, selection: Selection | None) -> list[Picture]:
     """
     found = (_panel(study, trial_id, told) for trial_id, told in _panel_trials(study, selection))
     # One by one: a panel that is not shown is not read.
-    return list(islice(filter(None, found), _MOST_PANELS if study.spec.get("ablate") else 1))
+    return list(islice(filter(None, found), _MOST_PANELS if study.section("ablate") else 1))
 
 
 def _panel_trials(study: Records, selection: Selection | None) -> list[tuple[str, str]]:
     """Trials in the order in which their panels are wanted, and what the panel is called."""
     first = [(selection.trial_id, "the chosen trial, ")] if selection else []
-    if not study.spec.get("ablate"):
+    if not study.section("ablate"):
         rest = list(selection.candidates["trial_id"]) if selection else []
         return first + [(name, "") for name in [*rest, *study.trials["trial_id"]]]
     arms = study.trials.drop_duplicates("arm") if "arm" in study.trials.columns else study.trials

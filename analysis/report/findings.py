@@ -1,42 +1,40 @@
-"""What the report says beyond the choice: importance, the front, scores, arms, failures."""
+"""What the report says beyond the choice: confirmation, importance, front, scores, failures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
 
-from analysis.choice.pareto import Front, dominators, front_of
-from analysis.choice.selection import ID_ACCURACY, Selection, scores_at
-from analysis.numbers import (
-    metric_label,
-    parameter_label,
-    percent,
-    plain_time,
-    score_label,
-    value_text,
-    with_interval,
+from analysis.choice.confirmation import (
+    confirmation,
+    confirmation_rule,
+    confirmed_table,
+    kept_images,
+    waiting_text,
 )
-from analysis.report.views import effect_notes, effect_tables
-from analysis.results.effects import effects
-from analysis.results.final_test import earlier_openings, openings
+from analysis.choice.pareto import Front, dominators, front_of
+from analysis.choice.selection import Selection, scores_at
+from analysis.numbers import plain_time
+from analysis.results.final_test import earlier_openings, load_seeds, openings
 from analysis.results.importance import METHOD_LABELS, importance, importance_notes
 from analysis.statistics.compare import MEAN, WINNER, compare
 from analysis.tables import Records
 from study.errors import BadInput
 from study.records.failures import FailedTrial, group_failures
+from study.records.files import ALL_EPOCHS
 
 Row = dict[str, Any]
 _RESAMPLES = 20  # of importance in a report: seconds, not minutes
 _WIDE = 3  # scores that fit beside each other; more become rows
 _OF_MEANS = "Dots are single trials; the choice went by means over seeds."
-_USUAL = "all epochs trained"  # why a trial normally ends
 
 
 def importance_of(study: Records) -> tuple[pd.DataFrame | None, str]:
     """The table of importance, or None and the sentence that says why there is none."""
-    if study.spec.get("ablate"):
+    if study.section("ablate"):
         return None, ""  # arms are compared by their effects
     try:
         return importance(study, num_resamples=_RESAMPLES), ""
@@ -48,63 +46,41 @@ def importance_rows(table: pd.DataFrame | None) -> Row | None:
     """One row a parameter, a cell for each method."""
     if table is None:
         return None
-    methods = list(dict.fromkeys(table["method"]))
-    index = {(r["parameter"], r["method"]): r for r in table.to_dict("records")}
-    rows = []
-    for name in dict.fromkeys(table["parameter"]):
-        cells = [_importance_cell(index[name, method]) for method in methods]
-        sure = sum(bool(index[name, method]["important"]) for method in methods)
-        rows.append({"name": parameter_label(name), "cells": cells, "sure": sure >= 2})
+    methods = list(table["method"].unique())
     return {
         "methods": [METHOD_LABELS[method] for method in methods],
-        "rows": rows,
+        "rows": [
+            own.set_index("method").loc[methods].to_dict("records")
+            for _, own in table.groupby("parameter", sort=False)
+        ],
         "notes": importance_notes(table),
+        "enough": bool(table["enough"].iloc[0]),
     }
 
 
-def _importance_cell(row: Mapping[Any, Any]) -> Row:
-    return {
-        "value": percent(row["importance"]),
-        "interval": f"[{percent(row['low'])}, {percent(row['high'])}]",
-        "sure": bool(row["important"]),
-    }
-
-
-def front_and_rows(study: Records, selection: Selection | None) -> tuple[Front | None, Row | None]:
-    """The front with its band, and what the report says of it."""
-    chosen = selection.trial_id if selection else None
+def front(study: Records) -> Front | None:
+    """The front with its band; None where there is none."""
     try:
-        front = front_of(study, chosen=chosen)
+        found = front_of(study)
     except BadInput:
-        return None, None
-    if front.table.empty:
-        return None, None
-    metric = front.metrics[0]
-    rows = [
-        {
-            "trial_id": row["trial_id"],
-            "epoch": value_text(row["epoch"]),
-            "detection": _cell(row, metric),
-            "accuracy": _cell(row, ID_ACCURACY),
-            "on_front": percent(row["on_front"]),
-            "chosen": bool(row["chosen"]),
-            "under": bool(study.floor and row[ID_ACCURACY] < study.floor.value),
-        }
-        for row in front.table.to_dict("records")
-    ]
+        return None
+    return None if found.table.empty else found
+
+
+def front_facts(
+    study: Records, selection: Selection | None, found: Front | None
+) -> Mapping[str, Any] | None:
+    """What the report says of the front: its attributes, rows, chosen, dominated_by, note."""
+    if found is None:
+        return None
     # An arm, or a configuration of several seeds, is chosen by a mean that no dot here shows.
-    alone = chosen if selection and len(selection.seed_trials) <= 1 else None
-    better = dominators(study, alone) if alone else []
-    return front, {
-        "metric": metric_label(metric, "").replace(", ID positive", ""),
-        "rows": rows,
-        "volume": percent(front.hypervolume),
-        "volume_interval": _ends(front.low, front.high),
-        "reference": f"{metric_label(metric, '')} {percent(front.reference[0])} %, accuracy 0 %",
-        "dominated_by": ", ".join(better),
+    by_mean = selection is not None and len(selection.seed_trials) > 1
+    alone = selection.trial_id if selection and not by_mean else None
+    return vars(found) | {
+        "rows": found.table.to_dict("records"),
+        "dominated_by": ", ".join(dominators(study, alone) if alone else ()),
         "chosen": alone,
-        "note": front.note if alone == chosen else f"{front.note} {_OF_MEANS}".strip(),
-        "num_resampled": front.num_resampled,
+        "note": f"{found.note} {_OF_MEANS}".strip() if by_mean else found.note,
     }
 
 
@@ -113,15 +89,6 @@ def volume(front: Front) -> Row:
     reference = dict(zip(front.metrics, front.reference, strict=True))
     ends = {"low": front.low, "high": front.high}
     return {"value": front.hypervolume, **ends, "reference": reference, "note": front.note}
-
-
-def _cell(row: Mapping[Any, Any], metric: str) -> Row:
-    low, high = row.get(f"{metric}_low", float("nan")), row.get(f"{metric}_high", float("nan"))
-    return {"value": percent(row[metric]), "interval": _ends(low, high)}
-
-
-def _ends(low: float, high: float) -> str:
-    return "" if pd.isna(low) else f"[{percent(low)}, {percent(high)}]"
 
 
 def score_rows(study: Records, selection: Selection | None) -> Row | None:
@@ -138,44 +105,36 @@ def score_rows(study: Records, selection: Selection | None) -> Row | None:
     if len(next(iter(sets.values())).scores) <= _WIDE:
         return None
     table = compare({WINNER: sets}, seed=selection.seed)
-    index = {(r["score"], r["dataset"]): r for _, r in table.iterrows()}
-    names = list(dict.fromkeys(table["dataset"]))
-    rows = []
-    for score in dict.fromkeys(table["score"]):
-        found = [index[score, name] for name in names]
-        rows.append(
-            {
-                "score": score_label(str(score)),
-                "own": score == selection.score,
-                "cells": [
-                    {**with_interval(one, metric), "chance": _is_chance(one)}
-                    for one in found
-                    for metric in ("auroc", "fpr95")
-                ],
-            }
-        )
-    shown = ["mean over sets" if name == MEAN else name for name in names]
-    return {"sets": shown, "rows": rows}
-
-
-def _is_chance(row: pd.Series) -> bool:
-    return bool(row["auroc_low"] <= 0.5 <= row["auroc_high"])
-
-
-def arms(study: Records) -> Row | None:
-    """The effects of an ablation's arms as tables of texts, None for other studies."""
-    if not study.spec.get("ablate"):
-        return None
-    try:
-        table = effects(study)
-    except BadInput as error:
-        return {"tables": [], "notes": [fault.rule for fault in error.faults], "effects": None}
-    told = effect_tables(study, table)
-    tables = [
-        {"title": title, "columns": list(one.columns), "rows": one.to_numpy().tolist()}
-        for title, one in told.items()
+    rows = [
+        (score, found.to_dict("records")) for score, found in table.groupby("score", sort=False)
     ]
-    return {"tables": tables, "notes": effect_notes(study, table), "effects": table}
+    return {"sets": list(table["dataset"].unique()), "rows": rows}
+
+
+def confirmation_rows(study: Records) -> Row | None:
+    """What the report says of the confirmation; None where none was asked for.
+
+    Keys: waiting (a sentence where it has not ended, else empty), rule, kept (whether it is of a
+    kept part of validation), rows (of ``confirmed_table``), exported (trial id of the median
+    seed), nobody (whether none passes), seeds (the final test of each seed of the winner, mean
+    over the OOD sets, by the own score; empty before the final test).
+    """
+    found = confirmation(study)
+    if found is None:
+        waiting = waiting_text(study)
+        return {"waiting": waiting, "seeds": []} if waiting else None
+    seeds = load_seeds(study.folder)
+    if seeds is not None:
+        seeds = seeds[(seeds["dataset"] == MEAN) & (seeds["score"] == study.own_score)]
+    return {
+        "waiting": "",
+        "rule": confirmation_rule(study, found),
+        "kept": bool(kept_images(study)),
+        "rows": confirmed_table(study).to_dict("records"),
+        "exported": "" if found.exported is None else str(found.exported["trial_id"]),
+        "nobody": found.winner is None,
+        "seeds": [] if seeds is None else seeds.to_dict("records"),
+    }
 
 
 def remarks(study: Records) -> list[Row]:
@@ -184,9 +143,9 @@ def remarks(study: Records) -> list[Row]:
         return []
     ended = study.trials[study.trials["status"] == "finished"]
     return [
-        {"trial_id": trial_id, "text": text.removeprefix(_USUAL).strip(" ;,:.") or text}
+        {"trial_id": trial_id, "text": text.removeprefix(ALL_EPOCHS).strip(" ;,:.") or text}
         for trial_id, text in zip(ended["trial_id"], ended["reason"], strict=True)
-        if isinstance(text, str) and text.strip() not in ("", _USUAL)
+        if isinstance(text, str) and text.strip() not in ("", ALL_EPOCHS)
     ]
 
 
@@ -208,7 +167,7 @@ def accesses(study: Records) -> list[Row]:
     theirs = [
         {
             "time": plain_time(one.get("time")),
-            "who": str(one.get("run", "")).rstrip("/").rsplit("/", 1)[-1],
+            "who": PurePath(str(one.get("run", ""))).name,
             "reason": one.get("reason") or "not told",
             "choice": "",
         }

@@ -6,19 +6,54 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.bases import bases
-from analysis.choice.confirmation import confirmation, confirmation_rule
-from analysis.choice.frozen import corrected_how, corrected_text
-from analysis.choice.selection import ID_ACCURACY, TIE_BREAK
-from analysis.numbers import metric_label, number, score_label, with_percent
+from analysis.choice.confirmation import confirmation, confirmation_rule, waiting_text
+from analysis.choice.frozen import corrected_how, corrected_text, frozen_or_nothing
+from analysis.choice.selection import TIE_BREAK
+from analysis.numbers import (
+    epochs_text,
+    listed,
+    metric_label,
+    parameter_label,
+    percent,
+    score_label,
+    value_text,
+    with_unit,
+)
 from analysis.plots.search import scheduler_of
-from analysis.report.methods_search import epochs_text, joined, search_text, stopping_text
-from analysis.report.retuned import retuned_text
-from analysis.report.views import waiting_text
+from analysis.report.arms import retuned_text
 from analysis.results.final_test import load_results, load_seeds, openings
 from analysis.statistics.bootstrap import NUM_RESAMPLES
+from analysis.statistics.compare import MEAN
 from analysis.tables import Records, direction_of
 from study.errors import BadInput
-from study.records.frozen import read_frozen
+from study.scoring.objective import ID_ACCURACY
+
+STARTUP = 8  # ended trials before TPE or GP model anything
+LEAST_JUDGED = 4  # finished trials before their median stops anyone
+_LEARNING = ("gp", "cmaes", "nsga2")
+_SEARCHERS = {
+    "tpe": "a tree-structured Parzen estimator (TPE; Bergstra et al., 2011)",
+    "random": "random search",
+    "grid": "grid search",
+    "gp": "Bayesian optimisation with a Gaussian process",
+    "cmaes": "the covariance matrix adaptation evolution strategy (CMA-ES; Hansen, 2016)",
+    "nsga2": "the genetic algorithm NSGA-II (Deb et al., 2002; population {population})",
+}
+_RANDOM_FIRST = {
+    "tpe": f", random until {STARTUP} trials had ended",
+    "gp": f", random until {STARTUP} trials had finished",
+}
+_STOPPING = {
+    "asha": "Trials were stopped early by asynchronous successive halving (ASHA; Li et al., 2020; "
+    "{grace} before the first comparison, one in {factor} going on).",
+    "hyperband": "Trials were stopped early by Hyperband (Li et al., 2018): asynchronous "
+    "successive halving in brackets of several first rungs, the earliest after {grace}, one in "
+    "{factor} going on.",
+    "median": "From {grace} on, a trial was stopped where its best objective so far was worse "
+    "than the median, at that epoch, of the trials that had finished, once there were "
+    f"{LEAST_JUDGED} of them (median rule; Golovin et al., 2017).",
+    "none": "No trial was stopped early.",
+}
 
 
 def methods_text(study: Records) -> str:
@@ -32,11 +67,11 @@ def methods_text(study: Records) -> str:
 
 
 def _model(study: Records) -> str:
-    model = study.spec.get("model") or {}
-    backbone, recipe = model.get("backbone"), study.spec.get("recipe")
+    backbone, recipe = study.section("model").get("backbone"), study.spec.get("recipe")
     if not recipe:
         return ""
-    text = f"We trained {_network(backbone)} with the {recipe} recipe"
+    network = f"a {backbone}" if isinstance(backbone, str) else "a network"
+    text = f"We trained {network} with the {recipe} recipe"
     base = study.base.get("spec") or {}
     several = len(bases(study))
     if several > 1:
@@ -48,7 +83,7 @@ def _model(study: Records) -> str:
         accuracy = study.base.get("val_id_accuracy")
         if accuracy is not None:
             text += f" (validation accuracy {100 * accuracy:.1f} %)"
-    train = study.spec.get("train") or {}
+    train = study.section("train")
     if train.get("epochs"):
         text += f"; each trial ran for up to {epochs_text(train['epochs'])}"
         if train.get("epoch_images"):
@@ -56,49 +91,44 @@ def _model(study: Records) -> str:
     return f"{text}."
 
 
-def _network(backbone: Any) -> str:
-    return f"a {backbone}" if isinstance(backbone, str) else "a network"
-
-
 def _data(study: Records) -> str:
     data = study.manifest.get("data") or {}
     roles: Mapping[str, Any] = data.get("roles") or {}
     if not roles:
         return ""
+    used = ""
     train = roles.get("train") or roles.get("train_id") or {}
-    split = study.spec.get("data") or {}
-    text = ""
-    if study.is_demo:
-        text = "The data were the embedded demo set, not CIFAR-10. "
     if train.get("num_images") is not None:
-        text += f"Training used {train['num_images']:,} ID images"
-        outliers = [r for name, r in roles.items() if name.split("/")[0] == "outliers"]
+        used = f"Training used {train['num_images']:,} ID images"
+        outliers = [role for name, role in roles.items() if name.split("/")[0] == "outliers"]
         if outliers and _takes_outliers(study):
-            text += f" and {_size(outliers)} of auxiliary outliers"
-        text += "; "
-    val_id = roles.get("val_id") or {}
-    fraction = split.get("val_fraction")
-    cut = f"a stratified {100 * fraction:.3g} % of the training set, " if fraction else ""
-    seed = split.get("split_seed")
-    drawn = f", split seed {seed}" if seed is not None else ""
-    text += f"validation used {val_id.get('num_images', 0):,} held-out ID images ({cut}"
-    text = f"{(text + drawn.removeprefix(', ')).rstrip(', ')})" if cut or drawn else text[:-2]
+            used += f" and {_size(outliers)} of auxiliary outliers"
+        used += "; "
+    val_id, split = roles.get("val_id") or {}, study.section("data")
+    fraction, seed = split.get("val_fraction"), split.get("split_seed")
+    cut = [f"a stratified {100 * fraction:.3g} % of the training set"] if fraction else []
+    cut += [] if seed is None else [f"split seed {seed}"]
+    how = f" ({', '.join(cut)})" if cut else ""
     sets = [
         f"{name.removeprefix('ood_val/')} (n = {_size([role])})"
         for name, role in roles.items()
         if name.startswith("ood_val/")
     ]
-    text += f" and the OOD set{'s' * (len(sets) > 1)} {joined(sets)}" if sets else ""
+    ood = f" and the OOD set{'s' * (len(sets) > 1)} {listed(sets)}" if sets else ""
+    demo = "The data were the embedded demo set, not CIFAR-10. " if study.is_demo else ""
+    leaks = ""
     if data.get("leak_check"):
-        text += (
+        leaks = (
             ". Exact and near-duplicates between all roles, test sets included, were searched for"
         )
-    return f"{text[0].upper()}{text[1:]}."
+    held_out = f"validation used {val_id.get('num_images', 0):,} held-out ID images{how}"
+    text = f"{demo}{used}{held_out}{ood}{leaks}."
+    return text[0].upper() + text[1:]
 
 
 def _takes_outliers(study: Records) -> bool:
     """Whether the recipe trains on the outliers that the study has."""
-    return any("outlier_batch_size" in (study.spec.get(key) or {}) for key in ("train", "search"))
+    return any("outlier_batch_size" in study.section(key) for key in ("train", "search"))
 
 
 def _size(roles: list[Any]) -> str:
@@ -108,26 +138,25 @@ def _size(roles: list[Any]) -> str:
 
 
 def _search(study: Records) -> str:
-    ablate = study.spec.get("ablate")
+    ablate = study.section("ablate")
     if not ablate:
         return search_text(study)
-    counts = study.status_counts()
-    ended = joined([f"{count} {status}" for status, count in counts.items()]) or "none"
-    design = str(ablate.get("design", "")).replace("_", "-")
-    seeds = joined([str(one) for one in ablate.get("seeds") or ["?"]])
+    ended = listed(study.counts_told()) or "none"
+    seeds = listed([str(one) for one in ablate.get("seeds") or ["?"]])
     arms = study.trials["arm"].nunique() if "arm" in study.trials.columns else 0
     stopped = stopping_text(study) if scheduler_of(study) != "none" else ""
     said = (retuned_text(study), stopped, _early_stop(study))
     return (
-        f"The ablation ({design}) had {arms} arms, each at the seeds {seeds} "
-        f"({len(study.trials)} trials: {ended}); failed trials were counted, not replaced. "
+        f"The ablation ({study.design.replace('_', '-')}) had {arms} arms, each at the seeds "
+        f"{seeds} ({len(study.trials)} trials: {ended}); failed trials were counted, not "
+        "replaced. "
         f"{' '.join(text for text in said if text)}"
     ).rstrip()
 
 
 def _early_stop(study: Records) -> str:
     """The sequential rule of the ablation, where it has one."""
-    rule = (study.spec.get("ablate") or {}).get("stop")
+    rule = study.section("ablate").get("stop")
     if not rule:
         return ""
     num = study.status_counts().get("stopped", 0)
@@ -140,79 +169,57 @@ def _early_stop(study: Records) -> str:
 
 
 def _selection(study: Records) -> str:
-    metric = metric_label(study.metric, "").replace(", ID positive", "")
+    metric = metric_label(study.metric, "", short=True)
     extreme = "lowest" if direction_of(study.metric) == "min" else "highest"
-    over = ""
+    over = floor = each = ""
     if study.metric.count("/") == 1 and study.metric != ID_ACCURACY and len(study.trials):
-        over = (
-            f" ({_lower(score_label(study.own_score))} score, mean over the OOD validation sets)"
-        )
-    floor = ""
+        label = score_label(study.own_score)
+        label = label if label.isupper() else label.lower()  # MSP stays as it is
+        over = f" ({label} score, mean over the OOD validation sets)"
     if study.floor and study.floor.value > 0:
         how = f" ({study.floor.how})" if study.floor.how else ""
         least = f"{study.floor.value:.4f}{how}"
         floor = f" among those with a validation ID accuracy of at least {least}"
-    epoch = (
-        "each at its last epoch"
-        if study.checkpoint_rule == "last"
-        else "each at its best epoch by the same rule"
-    )
     what = f"finished trial with the {extreme} validation {metric}"
-    if study.spec.get("ablate"):
-        what = f"arm with the {extreme} mean validation {metric} over its seeds"
-        epoch = epoch.replace("each", "each trial")
+    if study.section("ablate"):
+        what, each = f"arm with the {extreme} mean validation {metric} over its seeds", " trial"
+    last = study.checkpoint_rule == "last"
+    epoch = "its last epoch" if last else "its best epoch by the same rule"
     return (
-        f"We selected the {what}{over}{floor}, "
-        f"{epoch}, ties by {metric_label(TIE_BREAK, '')}; test sets played no part."
+        f"We selected the {what}{over}{floor}, each{each} at {epoch}, "
+        f"ties by {metric_label(TIE_BREAK, '')}; test sets played no part."
     )
 
 
 def _correction(study: Records) -> str:
     """Of the frozen choice; without one there is no number to correct."""
-    frozen = _frozen(study)
-    if not corrected_how(frozen):
-        return ""
-    return f"{corrected_text(frozen, str(frozen.get('metric') or study.metric))}. " + (
-        corrected_how(frozen)
-    )
-
-
-def _frozen(study: Records) -> Mapping[str, Any]:
-    try:
-        return read_frozen(study.folder.path)
-    except BadInput:
-        return {}
+    frozen = frozen_or_nothing(study)
+    how = corrected_how(frozen)
+    return f"{corrected_text(frozen)}. {how}" if how else ""
 
 
 def _confirmation(study: Records) -> str:
     found = confirmation(study)
     if found is None:
         return waiting_text(study)
-    text = confirmation_rule(study, found)
-    winner = found.winner
+    text, winner = confirmation_rule(study, found), found.winner
     if winner is None:
         return f"{text} None of the candidates passed."
-    form = number if study.metric.endswith("objective") else with_percent
     interval = ""
     if winner.interval:
-        low, high = (form(end) for end in winner.interval)
-        interval = f" (95 % t-interval over seeds {low.removesuffix(' %')} to {high})"
+        low, high = winner.interval
+        interval = f" (95 % t-interval over seeds {percent(low)} to {with_unit(high)})"
     return (
         f"{text} Over its fresh seeds the winner had a mean {metric_label(study.metric, '')} of "
-        f"{form(winner.mean)}{interval}, against {form(winner.discovery)} in the search."
+        f"{with_unit(winner.mean)}{interval}, against {with_unit(winner.discovery)} in the search."
     )
-
-
-def _lower(label: str) -> str:
-    """A label inside a sentence; abbreviations such as MSP stay as they are."""
-    return label if label.isupper() else label.lower()
 
 
 def _test(study: Records) -> str:
     table = load_results(study.folder)
     if table is None or table.empty:
         return "The test sets have not been opened."
-    sets = table[table["dataset"] != "mean"].drop_duplicates("dataset")
+    sets = table[table["dataset"] != MEAN].drop_duplicates("dataset")
     names = [
         f"{row['dataset']} (n = "
         + _size([{"num_images": row["n_ood"], "num_groups": row["num_ood_groups"]}])
@@ -223,7 +230,7 @@ def _test(study: Records) -> str:
     told = {0: "at a time that the ledger lacks", 1: "once"}.get(times, f"{times} times")
     return (
         f"The frozen choice was tested {told} on {table['n_id'].iloc[0]:,} ID test images and the "
-        f"OOD set{'s' * (len(names) > 1)} {joined(names)}{_over_seeds(study)}."
+        f"OOD set{'s' * (len(names) > 1)} {listed(names)}{_over_seeds(study)}."
     )
 
 
@@ -238,7 +245,7 @@ def _over_seeds(study: Records) -> str:
 
 
 def _intervals(study: Records) -> str:
-    if study.spec.get("ablate"):
+    if study.section("ablate"):
         return (
             "Effects are paired differences over the shared seeds with 95 % t-intervals below 10 "
             "seeds and bootstrap intervals from 10 on, exact sign-flip p values, and Holm's "
@@ -252,10 +259,112 @@ def _intervals(study: Records) -> str:
 
 
 def _software(study: Records) -> str:
-    found = study.manifest.get("versions") or {}
+    found, git = study.manifest.get("versions") or {}, study.manifest.get("git") or {}
     known = {"torch": "PyTorch", "ray": "Ray", "optuna": "Optuna"}
     names = [f"{label} {found[key]}" for key, label in known.items() if found.get(key)]
-    commit = (study.manifest.get("git") or {}).get("commit")
-    at = f"; code at commit {str(commit)[:10]}" if commit else ""
-    dirty = " with local changes" if (study.manifest.get("git") or {}).get("dirty") else ""
-    return f"Software: {joined(names)}{at}{dirty}." if names else ""
+    at = f"; code at commit {str(git['commit'])[:10]}" if git.get("commit") else ""
+    dirty = " with local changes" if git.get("dirty") else ""
+    return f"Software: {listed(names)}{at}{dirty}." if names else ""
+
+
+def search_text(study: Records) -> str:
+    """How parameters were searched, or empty where none were."""
+    if not study.searched:
+        return ""
+    tune = study.section("tune")
+    searcher, warm = str(tune.get("searcher")), _warm(study)
+    how = _SEARCHERS.get(searcher, f"the searcher {searcher}")
+    how = how.format(population=tune.get("population", 16))
+    how += "" if warm else _RANDOM_FIRST.get(searcher, "")  # another study's trials have ended
+    seeded = "" if tune.get("seed") is None else f", seed {tune['seed']}"
+    by = "" if searcher == "grid" else f" (Optuna{seeded})"
+    trials = f"{len(study.trials)} trials" if len(study.trials) != 1 else "one trial"
+    names, ended = listed(_searched_names(study)), listed(study.counts_told()) or "none"
+    first = f"We searched {names} in {trials} ({ended}) by {how}{by}."
+    parts = (first, _randomly(study, searcher), _objective(study), stopping_text(study))
+    return " ".join(part for part in (*parts, warm, _seeds(study)) if part)
+
+
+def _searched_names(study: Records) -> list[str]:
+    """Each parameter, with the condition under which it exists."""
+    names = []
+    for column in study.searched:
+        name = parameter_label(column)
+        when = study.domain(column).get("when")
+        if isinstance(when, Mapping):
+            of = listed([f"{key} is {' or '.join(_values(value))}" for key, value in when.items()])
+            name += f" (where {of})"
+        names.append(name)
+    return names
+
+
+def _values(value: Any) -> list[str]:
+    return [value_text(one) for one in (value if isinstance(value, list) else [value])]
+
+
+def _randomly(study: Records, searcher: str) -> str:
+    """What a searcher leaves to chance."""
+    if searcher not in _LEARNING:
+        return ""
+    left = [
+        parameter_label(column)
+        for column in study.searched
+        if "when" in study.domain(column)
+        or (searcher == "cmaes" and study.has_domain(column, "choice"))
+    ]
+    return f"It does not model {listed(left)}, drawn at random." if left else ""
+
+
+def _objective(study: Records) -> str:
+    tune = study.section("tune")
+    if several := tune.get("objectives"):
+        told = [f"{_named(one)} ({_aim(one)})" for one in several]
+        return f"The searcher followed {len(told)} objectives at once: {listed(told)}."
+    if tune.get("searcher") in ("random", "grid"):
+        return ""
+    under = "; a trial under the floor counted as one plus its shortfall" if study.floor else ""
+    return f"The searcher {_aim(study.metric)} {_named(study.metric)}{under}."
+
+
+def _named(metric: str) -> str:
+    return f"validation {metric_label(metric, '', short=True)}"
+
+
+def _aim(metric: str) -> str:
+    try:
+        return "minimised" if direction_of(metric) == "min" else "maximised"
+    except BadInput:
+        return "followed"
+
+
+def stopping_text(study: Records) -> str:
+    """Who stopped trials early, by which rule."""
+    tune = study.section("tune")
+    scheduler = scheduler_of(study)
+    text = _STOPPING.get(scheduler, f"Trials were stopped early by {scheduler}.")
+    grace = epochs_text(int(tune.get("grace_epochs") or 1))
+    if scheduler == "median":
+        grace = f"epoch {int(tune.get('grace_epochs') or 1)}"
+    return text.format(grace=grace, factor=tune.get("reduction_factor", 3))
+
+
+def _warm(study: Records) -> str:
+    told = study.manifest.get("warm_start") or {}
+    if not told:
+        return ""
+    name = str(told.get("source", "")).rstrip("/").rsplit("/", 1)[-1] or "another study"
+    text = f"The searcher was told {told.get('num_trials', 0)} finished trials of the study {name}"
+    if told.get("left_out"):
+        text += f" ({told['left_out']} more lay outside this space)"
+    if told.get("fixed_otherwise"):
+        text += f", which differed in {'; '.join(map(str, told['fixed_otherwise']))}"
+    return f"{text}; they are not among the trials here."
+
+
+def _seeds(study: Records) -> str:
+    if "seed" not in study.trials.columns or len(study.trials) < 2:
+        return ""
+    seeds = study.trials["seed"].dropna().unique()
+    if len(seeds) != 1:
+        return ""
+    return f"All trials shared the training seed {seeds[0]}, so they differ by their parameters."

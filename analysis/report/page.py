@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,23 @@ import jinja2
 import pandas as pd
 
 from analysis.choice.confirmation import confirmed_table
-from analysis.choice.pareto import Front
 from analysis.choice.selection import NoSelection, Selection, select, summary_row
+from analysis.numbers import (
+    metric_label,
+    number,
+    parameter_label,
+    plain_time,
+    score_label,
+    value_text,
+    with_unit,
+)
 from analysis.report import figures, findings, sections
-from analysis.report.findings import failures
+from analysis.report.arms import arms
 from analysis.report.methods import methods_text
-from analysis.report.views import confirmation_rows
 from analysis.results.final_test import load_results
 from analysis.results.importance import importance_notes
-from analysis.tables import Records
+from analysis.statistics.compare import form_for, set_label
+from analysis.tables import SUMMARY, Records
 from study.records.files import write_bytes
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -59,11 +68,6 @@ def write_made(study: Records, report: Report) -> Path:
     return study.folder.report
 
 
-def render(study: Records, now: datetime) -> str:
-    """The report as one HTML text that needs no network and no other file."""
-    return make_report(study, now).html
-
-
 def make_report(study: Records, now: datetime | None = None) -> Report:
     """Ask the study everything once: the page and the numbers behind it."""
     environment = jinja2.Environment(
@@ -73,40 +77,80 @@ def make_report(study: Records, now: datetime | None = None) -> Report:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters |= _FILTERS
     shown, content = _answers(study, now or datetime.now(UTC))
     return Report(environment.get_template("report.html.j2").render(shown), content)
+
+
+def _percent(value: Any, model: str = "") -> str:
+    return form_for(model)(value)
+
+
+def _ends(interval: tuple[Any, Any], model: str = "") -> str:
+    """An interval in brackets; empty where there is none."""
+    low, high = interval
+    return "" if pd.isna(low) else f"[{_percent(low, model)}, {_percent(high, model)}]"
+
+
+# How the template writes what the study answers.
+_FILTERS: dict[str, Callable[..., str]] = {
+    "percent": _percent,
+    "ends": _ends,
+    "unit": with_unit,
+    "number": number,
+    "text": value_text,
+    "time": plain_time,
+    "label": partial(metric_label, unit=""),
+    "short": partial(metric_label, unit="", short=True),
+    "score": score_label,
+    "parameter": parameter_label,
+    "set": set_label,
+}
 
 
 def _answers(study: Records, now: datetime) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Everything that the template shows, as plain values, and the tables behind it."""
     selection, problem = _selected(study)
     compared = sections.comparison(study, selection) if selection else None
-    front, front_rows = findings.front_and_rows(study, selection)
+    front = findings.front(study)
     importance, why_none = findings.importance_of(study)
-    arms = findings.arms(study)
-    effects = arms["effects"] if arms else None
+    of_arms = arms(study)
+    effects = of_arms["effects"] if of_arms else None
     shown = {
+        "metric": study.metric,
+        "floor": study.floor,
+        "summary": SUMMARY,
         "made": f"{now:%d %B %Y, %H:%M} UTC",
         "problem": problem,
         "faults": study.faults,
         "methods": methods_text(study),
-        "front": front_rows,
+        "front": findings.front_facts(study, selection, front),
         "importance": findings.importance_rows(importance),
         "no_importance": why_none,
-        "arms": arms,
+        "arms": of_arms,
         "detects": findings.score_rows(study, selection),
         "remarks": findings.remarks(study),
         "accesses": findings.accesses(study),
         **sections.header(study),
         **sections.choice(study, selection, compared),
-        "confirmation": confirmation_rows(study),
+        "confirmation": findings.confirmation_rows(study),
         "final": sections.final(study),
         "trials": sections.trials(study, selection),
-        "failures": failures(study),
+        "failures": findings.failures(study),
         **sections.provenance(study),
         **figures.all_figures(study, selection, front, importance, effects),
     }
-    content = _numbers(study, shown, front, importance) | {
+    told = ("name", "recipe", "demo", "counts", "faults", "methods", "problem", "remarks")
+    notes = [why_none] if why_none else []
+    content = {
+        **{key: shown[key] for key in told},
+        "front": front.table if front else None,
+        "hypervolume": findings.volume(front) if front else None,
+        "importance": importance,
+        "importance_notes": notes if importance is None else importance_notes(importance),
+        "final_test": load_results(study.folder),
+        "test_accesses": shown["accesses"],
+        "provenance": dict([*shown["facts"], *shown["base_facts"]]),
         "selection": summary_row(selection) if selection else None,
         "confirmation": confirmed_table(study),
         "validation": compared,
@@ -120,24 +164,4 @@ def _selected(study: Records) -> tuple[Selection | None, str]:
     try:
         return select(study), ""
     except NoSelection as error:
-        return None, str(error).removeprefix(f"{study.folder.path}: ")
-
-
-def _numbers(
-    study: Records,
-    shown: Mapping[str, Any],
-    front: Front | None,
-    importance: pd.DataFrame | None,
-) -> dict[str, Any]:
-    told = ("name", "recipe", "demo", "counts", "faults", "methods", "problem", "remarks")
-    why_none = [shown["no_importance"]] if shown["no_importance"] else []
-    return {
-        **{key: shown[key] for key in told},
-        "front": front.table if front else None,
-        "hypervolume": findings.volume(front) if front else None,
-        "importance": importance,
-        "importance_notes": importance_notes(importance) if importance is not None else why_none,
-        "final_test": load_results(study.folder),
-        "test_accesses": shown["accesses"],
-        "provenance": dict([*shown["facts"], *shown["base_facts"]]),
-    }
+        return None, error.why

@@ -13,14 +13,13 @@ from typing import Any
 import pandas as pd
 
 from analysis.numbers import MISSING, is_fraction, metric_label, score_label
-from analysis.report.views import HEADINGS, shown_effects
+from analysis.report.arms import HEADINGS, shown_effects
 from analysis.results.final_test import load_results, load_seeds
-from analysis.statistics.compare import DIFFERENCE, MEAN, WINNER
-from analysis.tables import BASE, Records
+from analysis.statistics.compare import DIFFERENCE, MEAN, MODEL_LABELS, set_label
+from analysis.tables import Records
 from study.errors import BadInput, Fault
-from study.records.files import RunFolder, replacing
+from study.records.files import replacing
 
-_MODELS = {BASE: "base", WINNER: "chosen", DIFFERENCE: "difference"}
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -78,17 +77,16 @@ def _over_seeds(study: Records) -> str:
 
 def _set_rows(rows: pd.DataFrame, dataset: str) -> list[str]:
     lines = []
-    models = [model for model in _MODELS if model in set(rows["model"])]
+    models = [model for model in MODEL_LABELS if model in set(rows["model"])]
     first = rows.iloc[0]
     sizes = f"{first['n_ood']:,}"
     if first["num_ood_groups"] != first["n_ood"]:
         sizes += f" ({first['num_ood_groups']:,})"
     for i, model in enumerate(models):
         row = rows[rows["model"] == model].iloc[0]
-        name = "mean over sets" if dataset == MEAN else dataset
-        start = f"{escape(name)} & {sizes}" if i == 0 else " & "
+        start = f"{escape(set_label(dataset))} & {sizes}" if i == 0 else " & "
         cells = [_cell(row, metric, signed=model == DIFFERENCE) for metric in _COLUMNS]
-        lines.append(f"{start} & {_MODELS[model]} & {' & '.join(cells)} \\\\")
+        lines.append(f"{start} & {MODEL_LABELS[model]} & {' & '.join(cells)} \\\\")
     return [*lines, r"\addlinespace"]
 
 
@@ -207,13 +205,9 @@ def export_openood(study: Records) -> dict[Path, pd.DataFrame]:
     rows = results[results["model"] != DIFFERENCE]
     for (model, score), part in rows.groupby(["model", "score"], sort=False):
         table = openood_table(part, NEAR, FAR)
-        path = _path(study.folder, str(model), str(score))
+        path = study.folder.final_test / "openood" / f"{model}_{score}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             table.to_csv(file, index=False, float_format="%.2f")
         written[path] = table
     return written
-
-
-def _path(folder: RunFolder, model: str, score: str) -> Path:
-    return folder.final_test / "openood" / f"{model}_{score}.csv"

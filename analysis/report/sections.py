@@ -2,76 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis.bases import bases, seen_lines
-from analysis.choice.frozen import corrected_how, corrected_of, corrected_text, wins_text
-from analysis.choice.selection import ID_ACCURACY, Selection, base_scores, scores_at
-from analysis.numbers import (
-    metric_label,
-    number,
-    parameter_label,
-    percent,
-    plain_time,
-    points,
-    score_label,
-    value_text,
-    with_interval,
+from analysis.bases import bases, seen_by_role
+from analysis.choice.frozen import (
+    corrected_how,
+    corrected_of,
+    corrected_text,
+    frozen_or_nothing,
+    wins_text,
 )
-from analysis.results.final_test import earlier_openings, load_results, openings
-from analysis.statistics.compare import DIFFERENCE, MEAN, WINNER, compare
-from analysis.tables import BASE, SUMMARY, Records
+from analysis.choice.selection import Selection, base_scores, scores_at
+from analysis.numbers import metric_label, parameter_label, percent, plain_time, value_text
+from analysis.results.final_test import earlier_openings, load_results, main_scores, openings
+from analysis.statistics.compare import MEAN, MODEL_LABELS, WINNER, compare
+from analysis.tables import BASE, Records
 from study.errors import BadInput
-from study.records.frozen import read_frozen
 
 Row = dict[str, Any]
-MODEL_LABELS = {WINNER: "chosen", BASE: "base", DIFFERENCE: "difference"}
+# How those of the ledger's events begin that are for readers; the others are for resuming.
+_TOLD_EVENTS = ("start", "resum", "extend", "select", "test", "finish", "interrupt", "stop", "end")
 
 
 def header(study: Records) -> Row:
     """What ran, on which data."""
-    data = study.manifest.get("data", {})
-    spec = study.spec
+    data, ablate, tune = study.manifest.get("data", {}), *map(study.section, ("ablate", "tune"))
     tables = (study.trials, study.tuning, study.confirming)
     time_s = sum(one["time_s"].sum() for one in tables if "time_s" in one.columns)
-    more = [f"{len(study.tuning)} tuning trials"] if len(study.tuning) else []
-    more += [f"{len(study.confirming)} confirming runs"] if len(study.confirming) else []
+    beside = {"tuning trials": len(study.tuning), "confirming runs": len(study.confirming)}
+    seed = "" if tune.get("seed") is None else f"seed {tune['seed']}"
     return {
         "name": study.name,
-        "recipe": spec.get("recipe", "unknown recipe"),
-        "backbone": spec.get("model", {}).get("backbone", "unknown network"),
+        "recipe": study.spec.get("recipe", "unknown recipe"),
+        "backbone": study.section("model").get("backbone", "unknown network"),
         "created": plain_time(study.manifest.get("created")),
         "command": study.manifest.get("command", ""),
         "demo": study.is_demo,
         "notes": data.get("notes", []),
         "counts": study.status_counts(),
         "num_trials": len(study.trials),
-        "beside": "".join(f" and {one}" for one in more),
+        "beside": "".join(f" and {count} {what}" for what, count in beside.items() if count),
         "hours": f"{time_s / 3600:.1f} h" if time_s >= 3600 else f"{time_s / 60:.1f} min",
-        "searcher": _how(spec),
-        "scheduler": "" if spec.get("ablate") else spec.get("tune", {}).get("scheduler", ""),
-        "seed": _seeds(spec),
+        "searcher": f"{study.design} ablation".replace("_", "-")
+        if study.design
+        else tune.get("searcher", ""),
+        "scheduler": "" if ablate else tune.get("scheduler", ""),
+        "seed": f"seeds {', '.join(map(str, ablate.get('seeds') or ()))}" if ablate else seed,
     }
-
-
-def _seeds(spec: Mapping[str, Any]) -> str:
-    if spec.get("ablate"):
-        return f"seeds {', '.join(str(one) for one in spec['ablate'].get('seeds') or ())}"
-    seed = (spec.get("tune") or {}).get("seed")
-    return "" if seed is None else f"seed {seed}"
-
-
-def _how(spec: Mapping[str, Any]) -> str:
-    design = (spec.get("ablate") or {}).get("design")
-    return (
-        f"{design} ablation".replace("_", "-")
-        if design
-        else str(spec.get("tune", {}).get("searcher", ""))
-    )
 
 
 def choice(study: Records, selection: Selection | None, compared: pd.DataFrame | None) -> Row:
@@ -79,35 +60,21 @@ def choice(study: Records, selection: Selection | None, compared: pd.DataFrame |
     if selection is None:
         return {"choice": None, "comparison": None, "per_set": None}
     row = study.trials.loc[study.trials["trial_id"] == selection.trial_id].iloc[0]
-    interval = list(selection.interval) if selection.interval else None
     part = corrected_of(study, selection)
-    first = selection.candidates.iloc[0]
+    arm = selection.candidates["arm"].iloc[0]
     return {
-        "choice": {
-            "trial_id": selection.trial_id,
-            "arm": first["arm"] if isinstance(first["arm"], str) else "",
-            "num_seeds": len(selection.seed_trials),
-            "candidate": "arm" if study.spec.get("ablate") else "finished trial",
-            "epoch": selection.epoch,
-            "metric": metric_label(selection.metric, ""),
-            "value": _value(selection.metric, selection.value),
-            "interval": [_value(selection.metric, end) for end in interval] if interval else None,
-            "accuracy": percent(first[ID_ACCURACY]),
-            "rule": selection.rule,
-            "score": score_label(selection.score),
-            "threshold": number(selection.threshold),
+        "choice": vars(selection)
+        | {
+            "arm": arm if isinstance(arm, str) else "",
+            "candidate": "arm" if study.section("ablate") else "finished trial",
             "parameters": _parameters(study, row),
-            "seal": _seal(study),
-            "has_floor": study.floor is not None,
-            "num_candidates": len(selection.candidates),
-            "corrected": corrected_text(part, selection.metric),
+            "seal": frozen_or_nothing(study).get("sha256", ""),
+            "corrected": corrected_text(part),
             "corrected_how": corrected_how(part),
             "wins": wins_text(part),
-            "num_eligible": int(selection.candidates["passes_floor"].sum()),
-            "num_resamples": selection.num_resamples,
         },
-        "comparison": _summary_rows(_with_own_score(study, selection, compared), selection.score),
-        "per_set": _set_rows(compared),
+        "comparison": _own_means(study, selection, compared),
+        "per_set": None if compared is None else side_by_side(compared),
     }
 
 
@@ -120,17 +87,6 @@ def _parameters(study: Records, row: pd.Series) -> list[tuple[str, str]]:
         if c.endswith(".value") and c not in study.searched and pd.notna(row[c])
     ]
     return searched + resolved
-
-
-def _value(metric: str, value: float) -> str:
-    return number(value) if metric.endswith("objective") else f"{percent(value)} %"
-
-
-def _seal(study: Records) -> str:
-    try:
-        return str(read_frozen(study.folder.path)["sha256"])
-    except BadInput:
-        return ""
 
 
 def comparison(study: Records, selection: Selection) -> pd.DataFrame | None:
@@ -148,89 +104,45 @@ def comparison(study: Records, selection: Selection) -> pd.DataFrame | None:
         return compare({WINNER: chosen}, seed=selection.seed)  # the base saw other images
 
 
-def _with_own_score(
-    study: Records, selection: Selection, compared: pd.DataFrame | None
-) -> pd.DataFrame | None:
-    """The comparison; of a recipe whose own score the base lacks, the chosen trial alone."""
-    if compared is None or selection.score in set(compared["score"]):
-        return compared
-    chosen = scores_at(study, selection.trial_id, selection.epoch)
-    return compare({WINNER: chosen}, seed=selection.seed)
+def _own_means(
+    study: Records, selection: Selection, table: pd.DataFrame | None
+) -> dict[str, Row | None] | None:
+    """Chosen, base and difference by the study's own score, means over the sets; by their label.
 
-
-def _summary_rows(table: pd.DataFrame | None, score: str) -> list[Row] | None:
-    """One row a metric: chosen, base, difference."""
-    if table is None or score not in set(table["score"]):
-        return None
-    means = {model: row for (model, *key), row in _by_key(table).items() if key == [MEAN, score]}
-    return [
-        {
-            "label": metric_label(metric, ""),
-            **{
-                MODEL_LABELS[model]: with_interval(
-                    means[model], metric, points if model == DIFFERENCE else percent
-                )
-                if model in means
-                else None
-                for model in MODEL_LABELS
-            },
-        }
-        for metric in SUMMARY
-    ]
-
-
-def _by_key(table: pd.DataFrame) -> dict[tuple[str, str, str], Row]:
-    """(model, dataset, score) -> the row."""
-    rows = table.to_dict("records")
-    return {
-        (row["model"], row["dataset"], row["score"]): {
-            str(key): value for key, value in row.items()
-        }
-        for row in rows
-    }
-
-
-def _set_rows(table: pd.DataFrame | None) -> Row | None:
-    """FPR95 and AUROC of every score on every set, base and chosen side by side."""
+    Of a recipe whose own score the base lacks, the chosen trial alone.
+    """
     if table is None:
         return None
-    return side_by_side(table)
+    if selection.score not in set(table["score"]):
+        chosen = scores_at(study, selection.trial_id, selection.epoch)
+        table = compare({WINNER: chosen}, seed=selection.seed)
+    rows = table[(table["score"] == selection.score) & (table["dataset"] == MEAN)]
+    means = {row["model"]: row for row in _records(rows)}
+    return {label: means.get(model) for model, label in MODEL_LABELS.items()} if means else None
 
 
-def side_by_side(table: pd.DataFrame, scores: tuple[str, ...] | None = None) -> Row:
-    """A table of models by score: one row a set and model, columns FPR95 and AUROC per score.
+def _records(table: pd.DataFrame) -> list[Row]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def side_by_side(table: pd.DataFrame, scores: Sequence[str] = ()) -> Row:
+    """A table of models by score, for the template.
 
     Args:
         table: from ``analysis.statistics.compare.compare``.
-        scores: which, where they are there; all where None.
+        scores: of it, that are shown; all where none is named.
+
+    Returns:
+        scores, and sets: (dataset, [(label of a model, its rows, one a score)]).
     """
-    names = [s for s in table["score"].unique() if scores is None or s in scores]
-    names = names or list(table["score"].unique())
-    models = [m for m in (BASE, WINNER, DIFFERENCE) if m in set(table["model"])]
-    index = _by_key(table)
-    rows = []
-    for dataset in table["dataset"].unique():
-        for model in models:
-            form = points if model == DIFFERENCE else percent
-            cells = [
-                with_interval(index[model, dataset, score], metric, form)
-                for score in names
-                for metric in ("fpr95", "auroc")
-            ]
-            first = index[model, dataset, names[0]]
-            rows.append(
-                {
-                    "dataset": "mean over sets" if dataset == MEAN else dataset,
-                    "images": f"{first['n_ood']:,.0f}",
-                    "sources": f"{first['num_ood_groups']:,.0f}",
-                    "first": model == models[0],
-                    "span": len(models),
-                    "model": MODEL_LABELS[model],
-                    "cells": cells,
-                    "is_mean": dataset == MEAN,
-                }
-            )
-    return {"scores": [score_label(name) for name in names], "rows": rows}
+    scores = scores or list(table["score"].unique())
+    models = [m for m in MODEL_LABELS if m in set(table["model"])]
+    index = {(row["model"], row["dataset"], row["score"]): row for row in _records(table)}
+    sets = [
+        (name, [(MODEL_LABELS[m], [index[m, name, score] for score in scores]) for m in models])
+        for name in table["dataset"].unique()
+    ]
+    return {"scores": scores, "sets": sets}
 
 
 def final(study: Records) -> Row | None:
@@ -238,22 +150,17 @@ def final(study: Records) -> Row | None:
     table = load_results(study.folder)
     if table is None or table.empty:
         return None
-    first = {row["model"]: row for row in reversed(_by_key(table).values())}
-    accuracy = [
-        (MODEL_LABELS[m], with_interval(first[m], "id_accuracy", form))
-        for m, form in ((BASE, percent), (WINNER, percent), (DIFFERENCE, points))
-        if m in first
-    ]
-    opened = openings(study)
+    first = {row["model"]: row for row in _records(table.drop_duplicates("model"))}
+    opened, sealed = openings(study), frozen_or_nothing(study).get("sha256", "")
     return {
-        **side_by_side(table, ("msp", "energy")),
-        "accuracy": accuracy,
-        "n_id": f"{table['n_id'].iloc[0]:,}",
+        **side_by_side(table, main_scores(table)),
+        "first": [(label, first[m]) for m, label in MODEL_LABELS.items() if m in first],
+        "n_id": table["n_id"].iloc[0],
         "times": len(opened),
-        "stale": bool(opened) and opened[-1].get("selection") != _seal(study),
+        "stale": bool(opened) and opened[-1].get("selection") != sealed,
         "earlier": [
             {
-                "time": plain_time(one.get("time")),
+                "time": one.get("time"),
                 "run": Path(str(one.get("run", ""))).name,
                 "reason": one.get("reason", ""),
             }
@@ -266,26 +173,23 @@ def trials(study: Records, selection: Selection | None) -> Row:
     """All trials, the ranked ones first."""
     ranks: Mapping[str, Any] = {}
     if selection is not None:
-        ranks = dict(
-            zip(selection.candidates["trial_id"], selection.candidates["rank"], strict=True)
-        )
-    metrics = [m for m in dict.fromkeys([study.metric, "val/auroc", ID_ACCURACY])]
-    metrics = [metric for metric in metrics if metric in study.trials.columns]
-    order = study.trials["trial_id"].map(lambda t: _or_last(ranks.get(t)))
+        ranked = selection.candidates.dropna(subset="rank")
+        ranks = dict(zip(ranked["trial_id"], ranked["rank"], strict=True))
+    metrics, arms = study.told_metrics, study.arm_columns
+    order = study.trials["trial_id"].map(lambda name: ranks.get(name, 10**9))
     rows = study.trials.loc[order.sort_values(kind="stable").index]  # trial id among equals
-    arms = [name for name in ("arm", "seed") if study.spec.get("ablate") and name in rows.columns]
     return {
         "columns": [name.capitalize() for name in arms]
-        + [f"{metric_label(m, '').replace(', ID positive', '')}, %" for m in metrics]
+        + [f"{metric_label(metric, '', short=True)}, %" for metric in metrics]
         + [parameter_label(column) for column in study.searched],
         "rows": [
             {
                 "trial_id": row["trial_id"],
-                "rank": "" if pd.isna(ranks.get(row["trial_id"])) else ranks[row["trial_id"]],
+                "rank": ranks.get(row["trial_id"], ""),
                 "status": row["status"],
                 "epochs": value_text(row.get("epochs")),
                 "cells": [value_text(row[name]) for name in arms]
-                + [_value(m, row[m]).removesuffix(" %") for m in metrics]
+                + [percent(row[metric]) for metric in metrics]
                 + [value_text(row[column]) for column in study.searched],
                 "chosen": selection is not None and row["trial_id"] == selection.trial_id,
             }
@@ -294,16 +198,11 @@ def trials(study: Records, selection: Selection | None) -> Row:
     }
 
 
-def _or_last(rank: Any) -> int:
-    return 10**9 if rank is None or pd.isna(rank) else int(rank)
-
-
 def provenance(study: Records) -> Row:
     """Data roles, leak check, versions, machine, base, events."""
     manifest = study.manifest
-    data = manifest.get("data", {})
+    data, git = manifest.get("data", {}), manifest.get("git") or {}
     leaks = data.get("leak_check") or {}
-    git = manifest.get("git") or {}
     changed = ", with local changes" if git.get("dirty") else ""
     facts = {
         "command": manifest.get("command"),
@@ -331,7 +230,7 @@ def provenance(study: Records) -> Row:
                 "details": _details(event),
             }
             for event in study.ledger
-            if _is_told(event["event"])
+            if event["event"].startswith(_TOLD_EVENTS)
         ],
     }
 
@@ -357,8 +256,7 @@ def _seen_facts(study: Records) -> Iterator[tuple[str, str]]:
     told = (study.manifest.get("pretrained_on") or {}).get("declared") or []
     if told:
         yield "initialisations were trained on", ", ".join(told)
-    for line in seen_lines(study):
-        role, _, what = line.partition(": ")
+    for role, what in seen_by_role(study).items():
         yield f"seen before, {role}", what
 
 
@@ -375,12 +273,6 @@ def _collisions(leaks: Mapping[str, Any]) -> list[Row]:
         }
         for one in leaks.get("collisions", [])
     ]
-
-
-def _is_told(event: str) -> bool:
-    """The ledger's inner steps (ask, result ...) are for resuming, not for readers."""
-    told = ("start", "resum", "extend", "select", "test", "finish", "interrupt", "stop", "end")
-    return event.startswith(told)
 
 
 def _details(event: Mapping[str, Any]) -> str:

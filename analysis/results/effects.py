@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.choice.selection import ID_ACCURACY
 from analysis.statistics.paired import NUM_RESAMPLES, holm, paired
 from analysis.tables import Records, direction_of, require_metrics
 from study.errors import BadInput, Fault
+from study.scoring.objective import ID_ACCURACY
 
 BASELINE = "baseline"
 ARM, MAIN, STEP = "arm", "main effect", "step"  # kinds of effects
@@ -96,18 +96,22 @@ def effects(
         values = _by_arm_and_seed(study, metric)
         for contrast in contrasts:
             found, reference = _differences(values, contrast, seeds)
+            told = asdict(paired(found, level=level, num_resamples=num_resamples))
             row: dict[str, Any] = {"metric": metric, "kind": contrast.kind}
             row |= {"effect": contrast.effect, "reference": contrast.reference}
-            row["num_seeds"] = len(seeds)
-            told = asdict(paired(found, level=level, num_resamples=num_resamples))
-            row |= {"n": told.pop("n"), **_counts(study, contrast, seeds, values)}
+            row |= {"num_seeds": len(seeds), "n": told.pop("n")}
+            row |= _counts(study, contrast, seeds, values)
             row |= {"reference_mean": reference, **told, "direction": _direction(metric)}
             rows.append(row)
     return _corrected(pd.DataFrame(rows))
 
 
-def arm_means(study: Records, metric: str) -> pd.DataFrame:
+def arm_means(study: Records, metric: str | None = None) -> pd.DataFrame:
     """Every arm over its seeds.
+
+    Args:
+        study: records of an ablation.
+        metric: of the chosen checkpoints; the one that the study detects by where None.
 
     Returns:
         arm, n (finished trials with the metric), num_failed, mean and sd (ddof 1) of the metric.
@@ -115,23 +119,17 @@ def arm_means(study: Records, metric: str) -> pd.DataFrame:
     Raises:
         BadInput: as ``effects``.
     """
-    arms = arm_names(study)
+    arms, metric = arm_names(study), metric or study.detection_metric
     require_metrics(study, [metric], prefix="val/")
-    values = _by_arm_and_seed(study, metric)
-    seeds = _seeds(study)
-    each = {arm: [values[arm, s] for s in seeds if (arm, s) in values] for arm in arms}
+    values, seeds = _by_arm_and_seed(study, metric), _seeds(study)
     failed = _with_status(study, "failed")
-    return pd.DataFrame(
-        {
-            "arm": arms,
-            "n": [len(each[arm]) for arm in arms],
-            "num_failed": [sum((arm, s) in failed for s in seeds) for arm in arms],
-            "mean": [float(np.mean(each[arm])) if each[arm] else np.nan for arm in arms],
-            "sd": [
-                float(np.std(each[arm], ddof=1)) if len(each[arm]) > 1 else np.nan for arm in arms
-            ],
-        }
-    )
+    rows = []
+    for arm in arms:
+        own = [values[arm, seed] for seed in seeds if (arm, seed) in values]
+        mean = float(np.mean(own)) if own else np.nan
+        sd = float(np.std(own, ddof=1)) if len(own) > 1 else np.nan
+        rows.append((arm, len(own), sum((arm, seed) in failed for seed in seeds), mean, sd))
+    return pd.DataFrame(rows, columns=["arm", "n", "num_failed", "mean", "sd"])
 
 
 def arm_names(study: Records) -> list[str]:
@@ -141,7 +139,7 @@ def arm_names(study: Records) -> list[str]:
         BadInput: where the study is no ablation or has no trials.
     """
     place = str(study.folder.path)
-    if not study.spec.get("ablate"):
+    if not study.section("ablate"):
         rule = "this study searched parameters and has no arms, so there are no effects to tell"
         way = "Give the folder of a study whose space has `ablate:` in place of `search:`."
         raise BadInput(Fault(place, "", rule, way))
@@ -151,7 +149,7 @@ def arm_names(study: Records) -> list[str]:
     return list(dict.fromkeys(study.trials["arm"].astype(str)))
 
 
-def levels_of(arm: str) -> dict[str, str]:
+def arm_levels(arm: str) -> dict[str, str]:
     """``a=x + b=y`` as {a: x, b: y}; the baseline has none."""
     if arm == BASELINE:
         return {}
@@ -159,18 +157,13 @@ def levels_of(arm: str) -> dict[str, str]:
     return {factor: level for factor, _, level in pairs}
 
 
-def design_of(study: Records) -> str:
-    """The design's name, as the space has it."""
-    return str((study.spec.get("ablate") or {}).get("design", ""))
-
-
 def _contrasts(study: Records) -> list[Contrast]:
     arms = arm_names(study)
     others = [arm for arm in arms if arm != BASELINE]
     found = [Contrast(ARM, arm, BASELINE, (arm,), (BASELINE,)) for arm in others]
-    if design_of(study) in _FACTORIAL:
-        found += _main_effects(arms, list(study.spec["ablate"].get("factors") or ()))
-    if design_of(study) == "path":
+    if study.design in _FACTORIAL:
+        found += _main_effects(arms, list(study.section("ablate").get("factors") or ()))
+    if study.design == "path":
         pairs = zip([BASELINE, *others], others, strict=False)
         found += [Contrast(STEP, arm, former, (arm,), (former,)) for former, arm in pairs]
     return found
@@ -178,7 +171,7 @@ def _contrasts(study: Records) -> list[Contrast]:
 
 def _main_effects(arms: Iterable[str], factors: Sequence[str]) -> list[Contrast]:
     """Each level against the baseline's level of its factor, all else balanced by the design."""
-    levels = {arm: levels_of(arm) for arm in arms}
+    levels = {arm: arm_levels(arm) for arm in arms}
     found = []
     for factor in factors:
         own = dict.fromkeys(one[factor] for one in levels.values() if factor in one)
@@ -203,7 +196,7 @@ def _shares(
 
 
 def _seeds(study: Records) -> list[int]:
-    told = study.spec.get("ablate", {}).get("seeds")
+    told = study.section("ablate").get("seeds")
     return [int(seed) for seed in told or study.trials["seed"].dropna().unique()]
 
 
@@ -237,19 +230,17 @@ def _counts(
     study: Records,
     contrast: Contrast,
     seeds: Sequence[int],
-    values: dict[tuple[str, int], float],
+    values: Mapping[tuple[str, int], float],
 ) -> dict[str, int]:
     failed, stopped = _with_status(study, "failed"), _with_status(study, "stopped")
-    plus, minus = (
-        [(arm, seed) for seed in seeds for arm in side] for side in (contrast.plus, contrast.minus)
-    )
+    plus = [(arm, seed) for seed in seeds for arm in contrast.plus]
+    minus = [(arm, seed) for seed in seeds for arm in contrast.minus]
+    ended = failed | stopped | values.keys()
     return {
         "num_failed": sum(key in failed for key in plus),
         "num_failed_reference": sum(key in failed for key in minus),
         "num_stopped": sum(key in stopped for key in plus + minus),
-        "num_missing": sum(
-            key not in failed | stopped and key not in values for key in plus + minus
-        ),
+        "num_missing": sum(key not in ended for key in plus + minus),
     }
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.choice.selection import one_epoch, study_seed
 from analysis.statistics.compare import WINNER, Sets, compare
 from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
@@ -68,8 +67,7 @@ def _table(study: Records, tested: list[str]) -> pd.DataFrame:
     """Winner, base and difference; of a confirmed winner also a row for each of its seeds."""
     models = _load_models(study.folder, tested)
     several = tested if len(tested) > 1 else []
-    resampling_seed = study_seed(study)
-    table = compare(models, id_name=TEST_ID, seed=resampling_seed, seeds=several)
+    table = compare(models, id_name=TEST_ID, seed=study.seed, seeds=several)
     per_seed = table["model"].isin(several)
     trial_ids = table["model"].where(per_seed)
     if not several:
@@ -155,7 +153,7 @@ def _load_models(folder: RunFolder, tested: list[str]) -> dict[str, Sets]:
             rule = f"not a readable scores file ({error})"
             way = 'Restore it, or open the test again with --again "why".'
             raise BadInput(Fault(str(path), "", rule, way)) from error
-        models[model] = one_epoch(scores, len(scores.epochs) - 1)
+        models[model] = {name: one.cut(slice(-1, None)) for name, one in scores.sets.items()}
     return models
 
 
@@ -172,3 +170,9 @@ def load_seeds(folder: RunFolder) -> pd.DataFrame | None:
     if "per_seed" not in table.columns or not table["per_seed"].any():
         return None
     return table[table["per_seed"]].reset_index(drop=True)
+
+
+def main_scores(table: pd.DataFrame) -> list[str]:
+    """Scores of a table that readers are shown: MSP and energy, all where neither is there."""
+    names = list(table["score"].unique())
+    return [name for name in names if name in ("msp", "energy")] or names

@@ -11,18 +11,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 from numpy.typing import NDArray
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 
-from analysis.choice.selection import study_seed
 from analysis.numbers import parameter_label
 from analysis.statistics.surrogate import (
     Floats,
     Space,
+    as_levels,
     enough_trials,
     fit_forest,
     is_category,
-    levels_of,
     space_of,
 )
 from analysis.tables import Records
@@ -84,18 +86,18 @@ def importance(
         rule = f"methods are {', '.join(METHODS)}; at least 2 resamples"
         raise BadInput(Fault("importance", "", rule, value=unknown or num_resamples))
     space = space_of(study, metric)
-    seed = study_seed(study) if seed is None else seed
+    seed = study.seed if seed is None else seed
     drawn: dict[str, list[Floats]] = {method: [] for method in methods}
     for draw in range(num_resamples):
         for method, shares in _one_draw(study, space, methods, seed, draw).items():
             drawn[method].append(shares)
     rows = [row for m in methods for row in _rows(space, m, np.array(drawn[m]))]
-    table = pd.DataFrame(rows)
-    table["metric"] = metric
-    order = table.groupby("parameter")["importance"].mean().sort_values(ascending=False).index
-    rank = {name: i for i, name in enumerate(order)}
-    by = [table["parameter"].map(rank), table["method"].map({m: i for i, m in enumerate(METHODS)})]
-    return table.iloc[np.lexsort([by[1], by[0]])].reset_index(drop=True)
+    table = pd.DataFrame(rows).assign(metric=metric)
+    means = table.groupby("parameter")["importance"].transform("mean")
+    place = table["method"].map(METHODS.index)
+    return table.iloc[
+        np.lexsort([place, table["parameter"].map(space.columns.index), -means])
+    ].reset_index(drop=True)
 
 
 def _one_draw(
@@ -149,8 +151,6 @@ def _optuna_study(
     study: Records, space: Space, shuffles: list[NDArray[np.int64]], sample: NDArray[np.int64]
 ) -> Any:
     """The sampled trials as an Optuna study; parameters and random ones under their index."""
-    import optuna
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     columns = [_for_optuna(space.values[c], log=study.is_log(c)) for c in space.columns]
     d, cost = len(columns), space.cost
@@ -170,18 +170,14 @@ def _optuna_study(
 
 
 def _for_optuna(values: pd.Series, *, log: bool) -> tuple[list[Any], Any]:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
     if is_category(values) or values.isna().any():
-        levels = levels_of(values)
+        levels = as_levels(values)
         return levels, CategoricalDistribution(sorted(set(levels)))
     numbers = pd.to_numeric(values).astype("float64")
     return numbers.tolist(), FloatDistribution(float(numbers.min()), float(numbers.max()), log=log)
 
 
 def _by_optuna(trials: Any, method: str, n: int, seed: int) -> dict[str, float]:
-    from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
-
     if method == FANOVA:
         evaluator: Any = FanovaImportanceEvaluator(n_trees=_TREES, seed=seed)
     else:

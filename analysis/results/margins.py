@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import pandas as pd
 
 from analysis.bases import bases
-from analysis.choice.selection import ID_ACCURACY
+from analysis.choice.selection import scores_at
 from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault
+from study.records.files import VAL_ID, SetScores
+from study.scoring.objective import ID_ACCURACY
+
+ENERGY = "energy"  # the score
 
 _ENERGIES = ("id_energy_mean", "id_energy_sd", "outlier_energy_mean", "outlier_energy_sd")
 
@@ -29,14 +36,12 @@ def measured_energies(study: Records) -> pd.DataFrame:
         way = "Margins are told for studies of the energy recipe over a base."
         raise BadInput(Fault(str(study.folder.manifest), "base", rule, way))
     rows = [
-        {"base": name, "images": images, "mean": float(base[mean]), "sd": float(base[sd])}
+        (name, images, float(base[mean]), float(base[sd]))
         for name, base in told.items()
-        for images, mean, sd in (
-            ("validation ID", *_ENERGIES[:2]),
-            ("outliers", *_ENERGIES[2:]),
-        )
+        for images, mean, sd in (("validation ID", *_ENERGIES[:2]), ("outliers", *_ENERGIES[2:]))
     ]
-    return pd.DataFrame(rows).drop(columns=[] if len(told) > 1 else ["base"])
+    table = pd.DataFrame(rows, columns=["base", "images", "mean", "sd"])
+    return table.drop(columns=[] if len(told) > 1 else ["base"])
 
 
 def margin_table(study: Records) -> pd.DataFrame:
@@ -66,3 +71,49 @@ def margin_table(study: Records) -> pd.DataFrame:
         if metric in trials.columns:
             columns[metric] = trials[metric]
     return pd.DataFrame(columns)
+
+
+def reached_energies(study: Records) -> pd.DataFrame:
+    """What each finished trial's margins asked for, and the energies that it reached.
+
+    Returns:
+        trial_id; m_in and m_out (nats); id_energy and ood_energy, means over the validation ID
+        images and over the images of all OOD validation sets at the checkpoint (nats; lower =
+        more ID); id_above, the share of ID images above m_in; ood_below, the share of OOD images
+        below m_out (both are what the loss still punishes, up to the outliers being others than
+        the OOD validation images).
+
+    Raises:
+        BadInput: if the trials have no margins, or no finished trial kept its energies.
+    """
+    rows = []
+    table = margin_table(study).set_index("trial_id")[["m_in", "m_out"]]
+    finished = study.trials[study.trials["status"] == "finished"]
+    for trial_id, epoch in zip(finished["trial_id"], finished["checkpoint_epoch"], strict=True):
+        if not study.has_scores(trial_id):
+            continue
+        sets = scores_at(study, trial_id, int(epoch))
+        if ENERGY not in sets[VAL_ID].scores:
+            continue
+        inside, outside = energies_of(sets)
+        wanted = table.loc[trial_id]
+        rows.append(
+            {
+                "trial_id": trial_id,
+                **wanted,
+                "id_energy": float(inside.mean()),
+                "ood_energy": float(outside.mean()),
+                "id_above": float((inside > wanted["m_in"]).mean()),
+                "ood_below": float((outside < wanted["m_out"]).mean()),
+            }
+        )
+    if not rows:
+        rule = "no finished trial kept the energies of its validation images"
+        raise BadInput(Fault(str(study.folder.scores), ENERGY, rule))
+    return pd.DataFrame(rows)
+
+
+def energies_of(sets: Mapping[str, SetScores]) -> tuple[np.ndarray, np.ndarray]:
+    """Energies of validation ID and of all OOD validation images, of one epoch."""
+    outside = [one.scores[ENERGY][0] for name, one in sets.items() if name != VAL_ID]
+    return sets[VAL_ID].scores[ENERGY][0], np.concatenate(outside)

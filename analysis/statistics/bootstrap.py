@@ -8,14 +8,12 @@ over sources).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from study.records.files import VAL_ID, SetScores
-from study.scoring.measuring import OOD_METRICS
-from study.scoring.measuring import resampled_metrics as resampled_pair
+from study.scoring.measuring import OOD_METRICS, resampled_metrics
 from study.scoring.ranking import bootstrap_counts
 from study.seeding import numpy_generator
 
@@ -24,33 +22,6 @@ Counts = NDArray[np.int32]
 NUM_RESAMPLES = 1000
 # Resamples in memory at once: 250 x 36,000 images in int32 are 36 MB.
 _CHUNK = 250
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A percentile interval.
-
-    Attributes:
-        low: lower end.
-        high: upper end.
-        level: nominal coverage, such as 0.95.
-    """
-
-    low: float
-    high: float
-    level: float = 0.95
-
-    def __iter__(self) -> Iterator[float]:
-        """``low, high``."""
-        yield self.low
-        yield self.high
-
-
-def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
-    """Percentile interval of bootstrap values, shape (B,)."""
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(values, [tail, 1.0 - tail])
-    return Interval(float(low), float(high), level)
 
 
 class Resampler:
@@ -96,7 +67,7 @@ class Resampler:
             }
 
 
-def resampled_metrics(
+def metrics_of_models(
     models: Mapping[str, Mapping[str, Floats]],
     resampler: Resampler,
     *,
@@ -120,7 +91,7 @@ def resampled_metrics(
     for counts in resampler.chunks(names):
         for model, sets in models.items():
             for name in ood:
-                values = resampled_pair(
+                values = resampled_metrics(
                     sets[id_name], sets[name], counts[id_name], counts[name], metrics
                 )
                 for metric, value in values.items():

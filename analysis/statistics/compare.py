@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.numbers import percent, points
 from analysis.statistics.bootstrap import (
     NUM_RESAMPLES,
     Floats,
-    Interval,
     Resampler,
-    percentile_interval,
+    metrics_of_models,
     resampled_accuracy,
-    resampled_metrics,
 )
+from analysis.statistics.paired import student
 from analysis.tables import BASE
 from study.errors import BadInput, Fault
 from study.records.files import VAL_ID, SetScores
+from study.scoring.intervals import Interval, percentile_interval
 from study.scoring.measuring import OOD_METRICS, ood_metrics
 from study.seeding import numpy_generator
 
@@ -27,10 +28,10 @@ WINNER = "winner"
 DIFFERENCE = "winner - base"
 MEAN = "mean"
 RESULT_METRICS = ("id_accuracy", *OOD_METRICS)
+MODEL_LABELS = {BASE: "base", WINNER: "chosen", DIFFERENCE: "difference"}
 
 Sets = Mapping[str, SetScores]
-Numbers = dict[str, dict[str, dict[str, float]]]  # model -> set -> metric -> point
-Draws = dict[str, dict[str, dict[str, Floats]]]  # the same -> values of the resamples
+Drawn = dict[str, dict[str, Floats]]  # set -> metric -> values of the resamples
 
 
 def compare(
@@ -66,26 +67,64 @@ def compare(
     accuracy = resampled_accuracy(correct, resampler, id_name)
     rows: list[dict[str, Any]] = []
     for score in _shared_scores(models, id_name):
-        values = _values(models, score)
+        values = {
+            m: {name: one.scores[score][0] for name, one in sets.items()}
+            for m, sets in models.items()
+        }
         point = {m: _points(v, id_name) for m, v in values.items()}
         drawn = _drawn(values, resampler, id_name)
         for model, right in correct.items():
             for dataset in point[model]:
                 point[model][dataset]["id_accuracy"] = float(right.mean())
                 drawn[model][dataset]["id_accuracy"] = accuracy[model]
-        of_seeds = None
+        added: Drawn | None = None
         if seeds:
-            of_seeds = _pooled(drawn, seeds, lambda values: seed_deviations(values, seed))
-            point = {WINNER: _pooled(point, seeds, _mean), **point}
+            added = _pooled(drawn, seeds, lambda values: seed_deviations(values, seed))
+            point = {WINNER: _pooled(point, seeds, lambda v: float(np.mean(v))), **point}
             drawn = {WINNER: _pooled(drawn, seeds, lambda v: over_seeds(v, seed)), **drawn}
-        rows += _rows(score, point, drawn, of_seeds, len(seeds))
-    sizes = [_sizes(models, resampler, id_name, row["dataset"]) for row in rows]
-    return _with_sizes(pd.DataFrame(rows), pd.DataFrame(sizes))
+        if WINNER in point and BASE in point:
+            point[DIFFERENCE] = _difference(point[WINNER], point[BASE])
+            drawn[DIFFERENCE] = _difference(drawn[WINNER], drawn[BASE])
+        for model, by_set in point.items():
+            # The base is one model: what the seeds add to the winner they add to the difference.
+            pooled = added if model in (WINNER, DIFFERENCE) else None
+            least = -1.0 if model == DIFFERENCE else 0.0
+            for dataset, one in by_set.items():
+                row: dict[str, Any] = {"model": model, "dataset": dataset, "score": score}
+                row |= _sizes(models, resampler, id_name, dataset)
+                added_here = None if pooled is None else pooled[dataset]
+                row |= _numbers(one, drawn[model][dataset], added_here, len(seeds), least)
+                rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def _with_sizes(table: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
-    keys = ["model", "dataset", "score"]
-    return pd.concat([table[keys], sizes, table.drop(columns=keys)], axis=1)
+def _numbers(
+    point: Mapping[str, float],
+    drawn: Mapping[str, Floats],
+    added: Mapping[str, Floats] | None,
+    num_seeds: int,
+    least: float,
+) -> dict[str, float]:
+    """Each metric with the ends of its interval."""
+    row: dict[str, float] = {}
+    for metric in RESULT_METRICS:
+        low, high = (
+            percentile_interval(drawn[metric])
+            if added is None
+            else seeds_interval(drawn[metric], added[metric], num_seeds, least)
+        )
+        row |= {metric: point[metric], f"{metric}_low": low, f"{metric}_high": high}
+    return row
+
+
+def set_label(dataset: str) -> str:
+    """What readers call an OOD set, and the mean over them."""
+    return "mean over sets" if dataset == MEAN else dataset
+
+
+def form_for(model: str) -> Callable[[Any], str]:
+    """How a model's fractions are written: percent, differences in points."""
+    return points if model == DIFFERENCE else percent
 
 
 def _check_same_images(models: Mapping[str, Sets]) -> None:
@@ -103,39 +142,10 @@ def _check_same_images(models: Mapping[str, Sets]) -> None:
             raise BadInput(Fault("scores", "", rule, "Compare models of one study only."))
 
 
-def _rows(
-    score: str, point: Numbers, drawn: Draws, of_seeds: Any, num_seeds: int
-) -> list[dict[str, Any]]:
-    if WINNER in point and BASE in point:
-        point = {**point, DIFFERENCE: _difference(point)}
-        drawn = {**drawn, DIFFERENCE: _difference(drawn)}
-    rows: list[dict[str, Any]] = []
-    for model, by_set in point.items():
-        # The base is one model: what the seeds add to the winner they add to the difference.
-        pooled = of_seeds is not None and model in (WINNER, DIFFERENCE)
-        for name, one in by_set.items():
-            values = drawn[model][name]
-            ends = {x: percentile_interval(values[x]) for x in RESULT_METRICS}
-            if pooled:
-                least = -1.0 if model == DIFFERENCE else 0.0
-                ends = {
-                    x: seeds_interval(values[x], of_seeds[name][x], num_seeds, least)
-                    for x in RESULT_METRICS
-                }
-            rows.append({"model": model, "dataset": name, "score": score} | _numbers(one, ends))
-    return rows
-
-
 def _shared_scores(models: Mapping[str, Sets], id_name: str) -> list[str]:
     first, *rest = models.values()
     names = first[id_name].scores
     return [name for name in names if all(name in other[id_name].scores for other in rest)]
-
-
-def _values(models: Mapping[str, Sets], score: str) -> dict[str, dict[str, Floats]]:
-    return {
-        m: {name: one.scores[score][0] for name, one in sets.items()} for m, sets in models.items()
-    }
 
 
 def _points(values: Mapping[str, Floats], id_name: str) -> dict[str, dict[str, float]]:
@@ -146,17 +156,16 @@ def _points(values: Mapping[str, Floats], id_name: str) -> dict[str, dict[str, f
 
 def _drawn(
     values: Mapping[str, Mapping[str, Floats]], resampler: Resampler, id_name: str
-) -> Draws:
-    drawn = resampled_metrics(values, resampler, id_name=id_name)
+) -> dict[str, Drawn]:
+    drawn = metrics_of_models(values, resampler, id_name=id_name)
     for by_set in drawn.values():
         sets = list(by_set.values())
         by_set[MEAN] = {x: np.mean([one[x] for one in sets], axis=0) for x in OOD_METRICS}
     return drawn
 
 
-def _difference(models: Any) -> Any:
+def _difference(ours: Any, theirs: Any) -> Any:
     """Metric by metric, for points and for arrays of resamples alike."""
-    ours, theirs = models[WINNER], models[BASE]
     return {s: {x: one[x] - theirs[s][x] for x in RESULT_METRICS} for s, one in ours.items()}
 
 
@@ -166,10 +175,6 @@ def _pooled(models: Any, names: Sequence[str], combine: Callable[[Any], Any]) ->
         dataset: {x: combine([models[name][dataset][x] for name in names]) for x in by_metric}
         for dataset, by_metric in models[names[0]].items()
     }
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
 
 
 def over_seeds(drawn: Sequence[Floats], seed: int) -> Floats:
@@ -223,14 +228,12 @@ def seeds_interval(
         num_seeds: how many.
         least: that a value can be, 0 for a fraction, -1 for a difference of them; the most is 1.
     """
-    from scipy import stats  # half a second that only a confirmed winner spends
-
     low, high = percentile_interval(values)
     share = float(deviations.var()) / max(float(values.var()), 1e-300)
     if num_seeds < 2 or share <= 0:
         return Interval(low, high)
     freedom = (num_seeds - 1) / min(share, 1.0) ** 2
-    wider = float(stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975))
+    wider = student(0.975, freedom) / student(0.975, np.inf)
     middle = float(values.mean())
     low, high = (middle + wider * (end - middle) for end in (low, high))
     return Interval(max(least, low), min(1.0, high))
@@ -247,11 +250,3 @@ def _sizes(
         "num_id_groups": resampler.num_groups(id_name),
         "num_ood_groups": sum(resampler.num_groups(name) for name in names),
     }
-
-
-def _numbers(point: Mapping[str, float], ends: Mapping[str, Interval]) -> dict[str, float]:
-    row: dict[str, float] = {}
-    for metric in RESULT_METRICS:
-        low, high = ends[metric]
-        row |= {metric: point[metric], f"{metric}_low": low, f"{metric}_high": high}
-    return row

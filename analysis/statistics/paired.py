@@ -11,7 +11,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtrit
 
+from study.scoring.intervals import Interval, percentile_interval
 from study.seeding import numpy_generator
 
 Floats = NDArray[np.float64]
@@ -51,11 +53,7 @@ class Paired:
 
 
 def paired(
-    differences: Floats,
-    *,
-    level: float = 0.95,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
+    differences: Floats, *, level: float = 0.95, num_resamples: int = NUM_RESAMPLES, seed: int = 0
 ) -> Paired:
     """Summarise paired differences.
 
@@ -65,8 +63,7 @@ def paired(
         num_resamples: of the bootstrap.
         seed: of its draws.
     """
-    n = len(differences)
-    nan = float("nan")
+    n, nan = len(differences), float("nan")
     if n == 0:
         return Paired(0, nan, nan, nan, nan, None, nan, nan, nan)
     mean = float(np.mean(differences))
@@ -75,25 +72,30 @@ def paired(
         return Paired(1, mean, nan, nan, nan, None, nan, p, floor)
     sd = float(np.std(differences, ddof=1))
     same = bool(np.ptp(differences) <= _ROUNDING * np.max(np.abs(differences)))
-    if n < BOOTSTRAP_FROM:
-        low, high = t_interval(mean, sd, n, level)
-    else:
-        low, high = bootstrap_interval(differences, level, num_resamples, seed)
     method: Method = "t" if n < BOOTSTRAP_FROM else "bootstrap"
+    low, high = (
+        t_interval(differences, level)
+        if method == "t"
+        else bootstrap_interval(differences, level, num_resamples, seed)
+    )
     return Paired(n, mean, sd, low, high, method, nan if same else mean / sd, p, floor)
 
 
-def t_interval(mean: float, sd: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Student's interval of the mean of n >= 2 differences."""
-    from scipy import stats  # half a second that only an ablation spends
+def student(level: float, freedom: float) -> float:
+    """Quantile of Student's t; of the normal distribution where ``freedom`` is infinite."""
+    return float(stdtrit(freedom, level) if np.isfinite(freedom) else ndtri(level))
 
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * sd / n**0.5
-    return mean - half, mean + half
+
+def t_interval(values: Floats, level: float = 0.95) -> Interval:
+    """Student's interval of the mean of n >= 2 values, one a seed."""
+    n, mean = len(values), float(np.mean(values))
+    half = student((1 + level) / 2, n - 1) * float(np.std(values, ddof=1)) / n**0.5
+    return Interval(mean - half, mean + half, level)
 
 
 def bootstrap_interval(
     differences: Floats, level: float = 0.95, num_resamples: int = NUM_RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
+) -> Interval:
     """Percentile bootstrap of the mean, expanded for small n.
 
     A plain percentile interval is too narrow by sqrt((n - 1) / n) and by what parts the normal
@@ -101,20 +103,12 @@ def bootstrap_interval(
     The American Statistician 69, section 4.3, "expanded percentile interval"). In 2,000
     simulations at n = 10 it covered 94 % of normal and 90 % of exponential differences.
     """
-    from scipy import stats
-
     n = len(differences)
-    t = float(stats.t.ppf((1 + level) / 2, n - 1))
-    expanded = 1 - 2 * float(stats.norm.sf(t * (n / (n - 1)) ** 0.5))
-    result = stats.bootstrap(
-        (differences,),
-        np.mean,
-        confidence_level=expanded,
-        n_resamples=num_resamples,
-        method="percentile",
-        rng=numpy_generator(seed, "paired-bootstrap", n),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    reach = student((1 + level) / 2, n - 1) * (n / (n - 1)) ** 0.5
+    rng = numpy_generator(seed, "paired-bootstrap", n)
+    means = differences[rng.integers(0, n, (num_resamples, n))].mean(axis=1)
+    low, high = percentile_interval(means, 1 - 2 * float(ndtr(-reach)))
+    return Interval(low, high, level)
 
 
 def sign_flip_p(differences: Floats, seed: int = 0) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestRegressor
 
 from analysis.tables import Records, direction_of
 from study.errors import BadInput, Fault
@@ -88,14 +89,14 @@ def space_of(study: Records, metric: str = OBJECTIVE) -> Space:
     if rows["trial_id"].nunique() < FEWEST:
         told = f"only {rows['trial_id'].nunique()} trials can be compared, fewer than {FEWEST}"
         raise BadInput(Fault(place, "", told, "Run more trials; --extend adds them."))
-    by = ["trial_id", "epoch"] if study.checkpoint_rule == "last" else ["trial_id", rule]
-    falling = study.checkpoint_rule != "last" and direction_of(rule) == "max"
-    keep = "last" if study.checkpoint_rule == "last" or falling else "first"
-    one = rows.sort_values(by, kind="stable").drop_duplicates("trial_id", keep=keep)
+    last = study.checkpoint_rule == "last"
+    by = "epoch" if last else rule
+    keep = "last" if last or direction_of(rule) == "max" else "first"
+    one = rows.sort_values(["trial_id", by], kind="stable").drop_duplicates("trial_id", keep=keep)
     one = one.set_index("trial_id")
     trials = study.trials.set_index("trial_id").loc[one.index]
     values = trials[columns]
-    codes = np.column_stack([encode(values[c], log=study.is_log(c)) for c in columns])
+    codes = np.column_stack([as_codes(values[c], log=study.is_log(c)) for c in columns])
     target = one[metric].to_numpy(dtype=np.float64)
     names = tuple(str(name) for name in one.index)
     return Space(tuple(columns), values, codes, target, names, epoch, sign)
@@ -113,16 +114,19 @@ def _budget(rows: pd.DataFrame, wanted: int) -> int:
 def is_category(values: pd.Series) -> bool:
     """Whether a parameter's values are levels: texts, booleans, or a handful of numbers."""
     numeric = pd.to_numeric(values, errors="coerce")
+    return _has_texts(values, numeric) or numeric.nunique() <= _FEW_LEVELS
+
+
+def _has_texts(values: pd.Series, numeric: pd.Series) -> bool:
+    """Whether some values are truth values, or no numbers."""
     is_bool = values.dropna().map(lambda v: isinstance(v, bool | np.bool_)).any()
-    as_many = numeric.notna().sum() == values.notna().sum()
-    return bool(is_bool or not as_many or numeric.nunique() <= _FEW_LEVELS)
+    return bool(is_bool or numeric.notna().sum() != values.notna().sum())
 
 
-def encode(values: pd.Series, *, log: bool = False) -> Floats:
+def as_codes(values: pd.Series, *, log: bool = False) -> Floats:
     """One parameter as numbers, see ``Space.codes``."""
     numeric = pd.to_numeric(values, errors="coerce").astype("float64")
-    is_bool = values.dropna().map(lambda v: isinstance(v, bool | np.bool_)).any()
-    if is_bool or numeric.notna().sum() != values.notna().sum():
+    if _has_texts(values, numeric):
         levels = {level: float(i) for i, level in enumerate(sorted(set(map(_level, values))))}
         return np.array([levels[_level(value)] for value in values])
     codes = pd.Series(np.log10(numeric.to_numpy())) if log else numeric
@@ -130,11 +134,10 @@ def encode(values: pd.Series, *, log: bool = False) -> Floats:
 
 
 def _level(value: Any) -> str:
-    missing = value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA
-    return NOT_USED if missing else str(value)
+    return NOT_USED if pd.isna(value) else str(value)
 
 
-def levels_of(values: pd.Series) -> list[str]:
+def as_levels(values: pd.Series) -> list[str]:
     """A parameter as texts for Optuna: levels, or quarters where only some trials have it."""
     numeric = pd.to_numeric(values, errors="coerce")
     if is_category(values):
@@ -145,7 +148,5 @@ def levels_of(values: pd.Series) -> list[str]:
 
 def fit_forest(codes: Floats, target: Floats, seed: int, num_trees: int = 64) -> Any:
     """A random forest regression of ``target`` (N,) on ``codes`` (N, d)."""
-    from sklearn.ensemble import RandomForestRegressor
-
     forest = RandomForestRegressor(num_trees, min_samples_leaf=2, random_state=seed, n_jobs=1)
     return forest.fit(codes, target)

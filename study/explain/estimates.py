@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
+from study.scoring.intervals import percentile_interval
 from study.scoring.ranking import bootstrap_counts
 from study.seeding import numpy_generator
 
 Floats = NDArray[np.float64]
 NUM_RESAMPLES = 2000
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ def mean_with_interval(values: ArrayLike, groups: ArrayLike, seed: int, *names: 
     generator = numpy_generator(seed, "saliency", *names)
     counts = bootstrap_counts(of, NUM_RESAMPLES, generator)
     means = counts @ kept / counts.sum(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    interval = percentile_interval(means)
     return Estimate(
         float(kept.mean()),
-        float(low),
-        float(high),
+        interval.low,
+        interval.high,
         int(kept.size),
         len(np.unique(of)),
         int(all_values.size - kept.size),

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STATUSES = ("finished", "pruned", "stopped", "failed", "paused", "running")
+ALL_EPOCHS = "all epochs trained"  # why a trial normally ends; "; " and a remark may follow
 SCORES_SCHEMA = 1
 VAL_ID = "val_id"  # name of the ID set in validation scores
 TEST_ID = "test_id"  # and in the final test's
@@ -173,6 +174,11 @@ class SetScores:
     image: NDArray[np.bytes_]
     group: NDArray[np.bytes_]
 
+    def cut(self, rows: NDArray[np.bool_] | slice) -> SetScores:
+        """The same with some of the epochs."""
+        scores = {name: values[rows] for name, values in self.scores.items()}
+        return replace(self, scores=scores, prediction=self.prediction[rows])
+
 
 @dataclass(frozen=True)
 class ValidationScores:
@@ -196,16 +202,7 @@ class ValidationScores:
     def upto(self, epoch: int) -> ValidationScores:
         """The same without the epochs after ``epoch``."""
         keep = self.epochs <= epoch
-        sets = {
-            name: SetScores(
-                {score: values[keep] for score, values in one.scores.items()},
-                one.prediction[keep],
-                one.label,
-                one.image,
-                one.group,
-            )
-            for name, one in self.sets.items()
-        }
+        sets = {name: one.cut(keep) for name, one in self.sets.items()}
         return ValidationScores(self.epochs[keep], sets)
 
     def followed_by(self, later: ValidationScores) -> ValidationScores:

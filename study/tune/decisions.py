@@ -26,7 +26,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from study.errors import BadInput, Fault
-from study.records.files import CONFIRM, trial_id
+from study.records.files import ALL_EPOCHS, CONFIRM, trial_id
 from study.records.ledger import Ledger, Record
 from study.scoring.objective import OBJECTIVE
 from study.space.ablation.section import SEED
@@ -211,7 +211,7 @@ class Decisions:
             record.reason = f"pruned by {self.plan.scheduler} after epoch {len(record.epochs)}"
         else:
             remark = self.plan.remark(metrics)
-            record.reason = "all epochs trained" + (f"; {remark}" if remark else "")
+            record.reason = ALL_EPOCHS + (f"; {remark}" if remark else "")
         if trial is None:
             return
         if decision == PRUNED:

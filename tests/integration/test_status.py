@@ -149,7 +149,7 @@ def test_traceback_that_two_trials_share_stands_once_in_terminal_file_and_report
     run = RunFolder(tmp_path / "run")
     run.manifest.write_text("{}")
     run.spec.write_text("recipe: classifier\n")
-    report = failures(Study.open(run.path))
+    report = failures(Study.read(run.path))
     assert [cause["trials"] for cause in report["causes"]] == [[f"0000{n}" for n in range(4)]]
     for text in (terminal.getvalue(), run.failures.read_text(), report["text"]):
         assert text.count("in f\n") == 1

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from analysis.statistics.bootstrap import (
     OOD_METRICS,
     Resampler,
-    percentile_interval,
+    metrics_of_models,
     resampled_accuracy,
-    resampled_metrics,
 )
 from study.records.files import VAL_ID
+from study.scoring.intervals import percentile_interval
 from study.scoring.measuring import ood_metrics
 
 seeds = st.integers(0, 2**31)
@@ -34,7 +34,7 @@ def _sets(seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
 def test_resamples_equal_the_metrics_of_repeated_images(seed: int) -> None:
     scores, groups = _sets(seed)
     resampler = Resampler(groups, num=5, seed=seed)
-    fast = resampled_metrics({"m": scores}, resampler)["m"]
+    fast = metrics_of_models({"m": scores}, resampler)["m"]
     (counts,) = Resampler(groups, num=5, seed=seed).chunks(list(scores))
     for i in range(5):
         drawn = {name: np.repeat(scores[name], counts[name][i]) for name in scores}
@@ -59,10 +59,10 @@ def test_same_seed_gives_the_same_interval_and_leaving_a_set_out_changes_no_othe
     seed: int,
 ) -> None:
     scores, groups = _sets(seed)
-    one = resampled_metrics({"m": scores}, Resampler(groups, 20, seed))["m"]
-    again = resampled_metrics({"m": scores}, Resampler(groups, 20, seed))["m"]
+    one = metrics_of_models({"m": scores}, Resampler(groups, 20, seed))["m"]
+    again = metrics_of_models({"m": scores}, Resampler(groups, 20, seed))["m"]
     less = {name: scores[name] for name in (VAL_ID, "b")}
-    without = resampled_metrics({"m": less}, Resampler(groups, 20, seed))["m"]
+    without = metrics_of_models({"m": less}, Resampler(groups, 20, seed))["m"]
     for metric in OOD_METRICS:
         assert percentile_interval(one["a"][metric]) == percentile_interval(again["a"][metric])
         np.testing.assert_array_equal(one["b"][metric], without["b"][metric])
@@ -71,7 +71,7 @@ def test_same_seed_gives_the_same_interval_and_leaving_a_set_out_changes_no_othe
 @given(seeds)
 def test_two_equal_models_never_differ(seed: int) -> None:
     scores, groups = _sets(seed)
-    drawn = resampled_metrics({"x": scores, "y": scores}, Resampler(groups, 9, seed))
+    drawn = metrics_of_models({"x": scores, "y": scores}, Resampler(groups, 9, seed))
     for metric in OOD_METRICS:
         np.testing.assert_array_equal(drawn["x"]["a"][metric], drawn["y"]["a"][metric])
 

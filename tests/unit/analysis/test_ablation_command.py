@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 import analysis
 from analysis.__main__ import main
 from analysis.plots.ablation import forest
+from analysis.report.arms import p_text
 from analysis.report.papers import effects_table
-from analysis.report.views import p_text
 from study.errors import BadInput
 from tests.fake_ablation import make_ablation
 
@@ -111,7 +111,7 @@ def test_p_text(p: float, text: str) -> None:
 
 def test_forest_shows_every_arm_with_n_failures_and_units(folder: Path) -> None:
     study = analysis.load(folder)
-    texts = _texts(study.plot_effects())
+    texts = _texts(study.plots.effects())
     assert {"energy_weight=0", "energy_weight=0.3", "plain=sgd"} <= set(texts)
     assert "n = 2, 1 failed" in texts
     assert any("difference from baseline, points" in text and "better" in text for text in texts)
@@ -120,15 +120,17 @@ def test_forest_shows_every_arm_with_n_failures_and_units(folder: Path) -> None:
 def test_forest_colours_whole_intervals_by_their_side(folder: Path) -> None:
     study = analysis.load(folder)
     table = study.effects("val/fpr95")
-    lines = [line for line in forest(table).axes[0].lines if len(line.get_xdata()) == 2][1:]
+    lines = [
+        line for line in forest(study, table=table).axes[0].lines if len(line.get_xdata()) == 2
+    ][1:]
     assert [line.get_color() for line in lines] == ["#D55E00", "#0072B2", "#767676"]
 
 
 def test_forest_without_pairs_is_refused(tmp_path: Path) -> None:
     failed = [("baseline", seed) for seed in range(3)]
-    table = make_ablation(tmp_path, _value, failed=failed).effects("val/fpr95")
+    study = make_ablation(tmp_path, _value, failed=failed)
     with pytest.raises(BadInput, match="nothing to draw"):
-        forest(table)
+        forest(study, "val/fpr95")
 
 
 def test_latex_table_tells_what_each_effect_is_against(folder: Path) -> None:

@@ -3,11 +3,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from analysis.__main__ import main
+from analysis.commands import COMMANDS
+from analysis.joined import JoinedPlots
+from analysis.study import Lent, Plots, Study
 from study.records.files import RunFolder
 from study.records.frozen import read_frozen
 from study.records.ledger import Ledger, read_ledger
@@ -125,11 +129,40 @@ def test_small_studies_get_tables_not_tracebacks(
     assert capsys.readouterr().out.strip()
 
 
-def test_analysis_imports_neither_torch_nor_ray() -> None:
-    code = (
-        "import sys, analysis.__main__;"
-        "sys.exit(bool({'torch', 'ray', 'optuna'} & set(sys.modules)))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    light = "import sys, analysis; sys.exit(bool({'pandas', 'matplotlib'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", light], check=False).returncode == 0
+HEAVY = {"torch", "ray", "scipy", "matplotlib", "optuna", "sklearn", "jinja2"}
+
+
+def _loaded(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules, file=sys.stderr)"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return set(done.stderr.split())
+
+
+def test_import_of_analysis_loads_no_tables() -> None:
+    assert not _loaded("import analysis") & {"pandas", "numpy", *HEAVY}
+
+
+@pytest.mark.parametrize("json_", [[], ["--json"]])
+def test_trials_loads_no_more_than_a_table_needs(run: Path, json_: list[str]) -> None:
+    arguments = ["trials", str(run), *json_]
+    loaded = _loaded(f"from analysis.__main__ import main; main({arguments!r})")
+    assert "pandas" in loaded
+    assert not loaded & HEAVY
+
+
+def test_every_command_of_the_table_is_there() -> None:
+    for name in COMMANDS:
+        assert import_module(f"analysis.commands.{name}").run.__doc__
+
+
+def test_every_lent_method_is_a_function_that_says_what_it_does() -> None:
+    lent = [
+        (holder, name)
+        for holder in (Study, Plots, JoinedPlots)
+        for name, value in vars(holder).items()
+        if isinstance(value, Lent)
+    ]
+    assert len(lent) > 25
+    assert all(getattr(holder, name).__doc__ for holder, name in lent)

@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 import analysis
 from analysis.__main__ import main
 from analysis.plots import search as plots_search
-from analysis.plots.margins import reached_energies
 from analysis.plots.scores import roc_points
 from analysis.plots.search import rungs_of
 from analysis.report.methods import methods_text
 from analysis.report.page import Report, make_report
 from analysis.report.papers import escape, results_table
 from analysis.results.importance import FANOVA, importance
+from analysis.results.margins import reached_energies
 from analysis.study import Study
 from study.errors import BadInput
 from study.scoring.measuring import ood_metric
@@ -50,7 +50,7 @@ def _texts(figure: Figure) -> str:
 
 def test_rungs_count_the_trials_that_still_run(study: Study) -> None:
     assert rungs_of(study) == (1, 3)
-    text = _texts(study.plot_rungs())
+    text = _texts(study.plots.rungs())
     assert "10" in text.split()  # all ten reached the first epoch
     assert "Trials" in text
 
@@ -63,13 +63,13 @@ def test_roc_points_hold_the_auroc() -> None:
 
 
 def test_roc_names_each_set_with_units(study: Study) -> None:
-    text = _texts(study.plot_roc("00000", 1))
+    text = _texts(study.plots.roc("00000", 1))
     for word in ("objects_val, AUROC", "blobs, AUROC", "OOD images accepted (%)"):
         assert word in text
 
 
 def test_energies_show_both_margins_and_the_base(study: Study) -> None:
-    text = _texts(study.plot_energies("00000", 4))
+    text = _texts(study.plots.energies("00000", 4))
     for word in ("Base", "Trial 00000", "m_in", "m_out", "nats"):
         assert word in text
 
@@ -85,25 +85,26 @@ def test_reached_energies_are_means_over_the_validation_images(study: Study) -> 
 def test_contour_needs_two_parameters_with_numbers() -> None:
     draws = {**DRAWS, "word": lambda rng: str(rng.choice(["a", "b"]))}
     study = fake_search(lambda p: float(p["x"]), draws, 20)
-    figure = study.plot_contour("param/train.x", "param/train.y")
+    figure = study.plots.contour("param/train.x", "param/train.y")
     assert "Rank (0 = best)" in _texts(figure)
     with pytest.raises(BadInput, match="two searched parameters with numbers"):
-        study.plot_contour("param/train.x", "param/train.word")
+        study.plots.contour("param/train.x", "param/train.word")
 
 
 def test_importance_figure_has_a_row_for_each_parameter() -> None:
-    table = importance(fake_search(lambda p: float(p["x"]), DRAWS, 20), num_resamples=2)
-    labels = [t.get_text() for t in plots_search.importance_bars(table).axes[0].get_yticklabels()]
+    study = fake_search(lambda p: float(p["x"]), DRAWS, 20)
+    table = importance(study, num_resamples=2)
+    labels = [
+        t.get_text() for t in plots_search.importance_bars(study, table).axes[0].get_yticklabels()
+    ]
     assert sorted(labels) == ["x", "y"]
-    only = importance(
-        fake_search(lambda p: float(p["x"]), DRAWS, 20), methods=[FANOVA], num_resamples=2
-    )
-    assert plots_search.importance_bars(only).axes
+    only = importance(study, methods=[FANOVA], num_resamples=2)
+    assert plots_search.importance_bars(study, only).axes
 
 
-@pytest.mark.parametrize("draw", ["plot_trade", "plot_rungs", "plot_times", "plot_calibration"])
+@pytest.mark.parametrize("draw", ["trade", "rungs", "times", "calibration"])
 def test_figure_fits_a_column(study: Study, draw: str) -> None:
-    assert getattr(study, draw)().get_figwidth() <= 3.3
+    assert getattr(study.plots, draw)().get_figwidth() <= 3.3
 
 
 def test_methods_text_names_data_search_selection_and_intervals(study: Study) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.tables import direction_of, read_records
+from analysis.tables import Records, direction_of
 from study.errors import BadInput
 from tests.fake_run import Fake, make_run
 
@@ -31,7 +31,7 @@ def test_own_score_without_manifest_entry_is_found_in_the_numbers(tmp_path: Path
     run = make_run(tmp_path)
     text = run.manifest.read_text().replace('"own_score": "energy",', "")
     run.manifest.write_text(text)
-    assert read_records(tmp_path).own_score == "energy"
+    assert Records.read(tmp_path).own_score == "energy"
 
 
 @pytest.mark.parametrize(

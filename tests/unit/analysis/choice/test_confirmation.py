@@ -10,16 +10,17 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.choice.confirmation import choose, confirmation, confirmation_lines, seed_interval
+from analysis.choice.confirmation import candidates_to_confirm, confirmation, seed_interval
 from analysis.choice.frozen import freeze_choice
 from analysis.choice.selection import NoSelection
+from analysis.conclusion import confirmation_lines
 from analysis.results.final_test import load_results, load_seeds, run_final_test
-from analysis.statistics.bootstrap import percentile_interval
 from analysis.statistics.compare import over_seeds, seed_deviations, seeds_interval
 from analysis.study import Study
 from study.records.files import RunFolder
 from study.records.frozen import frozen_models, read_frozen
 from study.records.ledger import Ledger
+from study.scoring.intervals import percentile_interval
 from tests.fake_confirm import FAKE, confirm
 from tests.fake_run import Fake, make_run, make_scores
 
@@ -39,13 +40,13 @@ def _freeze(run: RunFolder) -> dict[str, Any]:
 
 def test_choice_takes_the_best_by_the_rule_above_the_floor(run: RunFolder) -> None:
     ranked = analysis.load(run.path).select().candidates["trial_id"]
-    assert choose(run, 2) == [int(name) for name in ranked[:2]]
-    assert len(choose(run, 99)) == 5
+    assert candidates_to_confirm(run, 2) == [int(name) for name in ranked[:2]]
+    assert len(candidates_to_confirm(run, 99)) == 5
 
 
 def test_choice_is_empty_where_no_trial_may_be_selected(tmp_path: Path) -> None:
     run = make_run(tmp_path, Fake(statuses=("pruned", "failed")))
-    assert choose(run, 3) == []
+    assert candidates_to_confirm(run, 3) == []
 
 
 def test_confirming_trials_are_no_candidates_and_join_no_table(run: RunFolder) -> None:
@@ -60,7 +61,7 @@ def test_confirming_trials_are_no_candidates_and_join_no_table(run: RunFolder) -
 def test_winner_has_the_best_mean_over_fresh_seeds_and_its_median_is_exported(
     run: RunFolder,
 ) -> None:
-    first, second = choose(run, 2)
+    first, second = candidates_to_confirm(run, 2)
     confirm(
         run,
         {first: [(0.80, 1.5), (0.80, 1.4), (0.80, 1.6)],
@@ -82,13 +83,13 @@ def test_winner_has_the_best_mean_over_fresh_seeds_and_its_median_is_exported(
 
 
 def test_of_an_even_number_of_seeds_the_worse_middle_one_is_exported(run: RunFolder) -> None:
-    (first,) = choose(run, 1)
+    (first,) = candidates_to_confirm(run, 1)
     confirm(run, {first: [(0.80, 2.6), (0.80, 1.5)]}, seeds=2)
     assert _freeze(run)["winner"] == "00006"
 
 
 def test_candidate_whose_mean_accuracy_misses_the_floor_does_not_win(run: RunFolder) -> None:
-    first, second = choose(run, 2)
+    first, second = candidates_to_confirm(run, 2)
     floor = analysis.load(run.path).floor
     low = [(0.05, 3.0), (0.05, 3.0), (0.10, 3.0)]
     confirm(run, {first: low, second: [(0.80, 1.2)] * 3})
@@ -100,7 +101,7 @@ def test_candidate_whose_mean_accuracy_misses_the_floor_does_not_win(run: RunFol
 
 
 def test_candidate_of_which_a_run_failed_does_not_win_and_is_told(run: RunFolder) -> None:
-    first, second = choose(run, 2)
+    first, second = candidates_to_confirm(run, 2)
     confirm(run, {first: [(0.80, 3.0), None, (0.80, 3.0)], second: [(0.80, 1.2)] * 3})
     frozen = _freeze(run)
     told = frozen["confirmation"]["candidates"][0]
@@ -113,7 +114,7 @@ def test_confirmation_that_lets_nobody_through_takes_an_unopened_choice_back(
     run: RunFolder,
 ) -> None:
     _freeze(run)
-    (first,) = choose(run, 1)
+    (first,) = candidates_to_confirm(run, 1)
     confirm(run, {first: [None] * 3})
     with pytest.raises(NoSelection, match="none of the 1 candidates was confirmed"):
         _freeze(run)
@@ -121,7 +122,7 @@ def test_confirmation_that_lets_nobody_through_takes_an_unopened_choice_back(
 
 
 def test_confirmation_that_is_not_finished_leaves_the_searchs_choice(run: RunFolder) -> None:
-    first, second = choose(run, 2)
+    first, second = candidates_to_confirm(run, 2)
     confirm(run, {first: [(0.80, 3.0)] * 3, second: [(0.80, 3.0)] * 2})
     frozen = _freeze(run)
     assert frozen["confirmation"] is None
@@ -131,7 +132,7 @@ def test_confirmation_that_is_not_finished_leaves_the_searchs_choice(run: RunFol
 
 def test_confirmation_that_ends_later_replaces_an_unopened_choice_once(run: RunFolder) -> None:
     early = _freeze(run)
-    (first,) = choose(run, 1)
+    (first,) = candidates_to_confirm(run, 1)
     confirm(run, {first: [(0.80, 2.0), (0.80, 2.1), (0.80, 2.2)]})
     late = _freeze(run)
     assert late["winner"] != early["winner"]
@@ -140,7 +141,7 @@ def test_confirmation_that_ends_later_replaces_an_unopened_choice_once(run: RunF
 
 
 def test_older_confirmation_stands_until_a_newer_one_has_ended(run: RunFolder) -> None:
-    (first,) = choose(run, 1)
+    (first,) = candidates_to_confirm(run, 1)
     confirm(run, {first: [(0.80, 2.0)] * 3})
     whole = _freeze(run)
     with Ledger(run.ledger) as ledger:
@@ -161,7 +162,7 @@ def _keep(run: RunFolder, values: Mapping[str, float]) -> None:
 
 
 def test_kept_part_decides_over_the_winner_and_the_median_and_is_told(run: RunFolder) -> None:
-    first, second = choose(run, 2)
+    first, second = candidates_to_confirm(run, 2)
     confirm(run, {first: [(0.80, 2.6)] * 3, second: [(0.80, 1.5)] * 3})
     before = _freeze(run)
     assert before["confirmation"]["candidate"] == f"{first:05d}"
@@ -187,7 +188,7 @@ def test_kept_part_decides_over_the_winner_and_the_median_and_is_told(run: RunFo
 
 
 def test_floor_is_held_to_the_images_that_it_was_measured_on(run: RunFolder) -> None:
-    (first,) = choose(run, 1)
+    (first,) = candidates_to_confirm(run, 1)
     confirm(run, {first: [(0.80, 2.0)] * 3})
     _keep(run, dict.fromkeys([f"{5 + number:05d}" for number in range(3)], 0.01))
     found = confirmation(analysis.load(run.path))
@@ -197,7 +198,7 @@ def test_floor_is_held_to_the_images_that_it_was_measured_on(run: RunFolder) -> 
 
 
 def test_metrics_of_the_kept_part_are_in_no_table_of_the_search(run: RunFolder) -> None:
-    (first,) = choose(run, 1)
+    (first,) = candidates_to_confirm(run, 1)
     confirm(run, {first: [(0.80, 2.0)]}, seeds=1)
     _keep(run, {"00005": 0.3})
     study = analysis.load(run.path)
@@ -207,7 +208,7 @@ def test_metrics_of_the_kept_part_are_in_no_table_of_the_search(run: RunFolder) 
 
 def test_lines_for_a_terminal_tell_each_run_and_the_winner(run: RunFolder) -> None:
     assert confirmation_lines(analysis.load(run.path)) == []
-    (first,) = choose(run, 1)
+    (first,) = candidates_to_confirm(run, 1)
     confirm(run, {first: [(0.80, 2.0)] * 3})
     title, line, exported = confirmation_lines(analysis.load(run.path))
     assert "3 fresh seeds" in title
@@ -258,7 +259,7 @@ def test_seeds_interval_of_a_difference_may_reach_below_zero_and_of_a_fraction_n
 
 
 def test_final_test_of_a_confirmed_winner_is_the_mean_over_its_seeds(run: RunFolder) -> None:
-    (first,) = choose(run, 1)
+    (first,) = candidates_to_confirm(run, 1)
     confirm(run, {first: [(0.80, 2.0), (0.80, 2.2), (0.80, 2.1)]})
     frozen = _freeze(run)
     exported, *others = frozen_models(frozen)

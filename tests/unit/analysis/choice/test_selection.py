@@ -16,7 +16,7 @@ from analysis.choice.selection import (
     scores_at,
     select,
 )
-from analysis.tables import Records, read_records
+from analysis.tables import Records
 from study.errors import BadInput
 from study.records.files import VAL_ID, RunFolder, ValidationScores
 from study.scoring.measuring import fpr_at_recall
@@ -101,7 +101,7 @@ def test_select_of_one_trial_works(tmp_path: Path) -> None:
 
 def test_selected_value_and_threshold_follow_from_the_stored_scores(tmp_path: Path) -> None:
     make_run(tmp_path)
-    study = read_records(tmp_path)
+    study = Records.read(tmp_path)
     chosen = select(study)
     scores = scores_at(study, chosen.trial_id, chosen.epoch)
     id_scores = scores[VAL_ID].scores["energy"][0]
@@ -115,7 +115,7 @@ def test_selected_value_and_threshold_follow_from_the_stored_scores(tmp_path: Pa
 
 def test_interval_by_source_group_is_wider_than_by_image(tmp_path: Path) -> None:
     make_run(tmp_path, Fake(statuses=("finished",), num_id=3000, ood_sets={"crops": (800, 20)}))
-    study = read_records(tmp_path)
+    study = Records.read(tmp_path)
     scores = scores_at(study, "00000", 1)
     by_group = metric_interval(study, scores, "val/fpr95")
     alone = {name: replace(one, group=one.image) for name, one in scores.items()}
@@ -127,7 +127,7 @@ def test_interval_by_source_group_is_wider_than_by_image(tmp_path: Path) -> None
 
 def test_interval_of_id_accuracy_matches_the_normal_approximation(tmp_path: Path) -> None:
     make_run(tmp_path, Fake(num_id=2000))
-    study = read_records(tmp_path)
+    study = Records.read(tmp_path)
     scores = scores_at(study, "00000", 1)
     interval = metric_interval(study, scores, "val/id_accuracy")
     accuracy = np.mean(scores[VAL_ID].prediction[0] == scores[VAL_ID].label)
@@ -139,20 +139,20 @@ def test_interval_of_id_accuracy_matches_the_normal_approximation(tmp_path: Path
 
 def test_interval_of_the_objective_is_none(tmp_path: Path) -> None:
     make_run(tmp_path)
-    study = read_records(tmp_path)
+    study = Records.read(tmp_path)
     assert metric_interval(study, scores_at(study, "00000", 1), "val/objective") is None
 
 
 def test_scores_at_an_epoch_that_was_not_reported_is_refused(tmp_path: Path) -> None:
     make_run(tmp_path)
     with pytest.raises(BadInput, match="epoch 99 was not reported"):
-        scores_at(read_records(tmp_path), "00000", 99)
+        scores_at(Records.read(tmp_path), "00000", 99)
 
 
 def test_interval_on_a_full_validation_takes_under_two_seconds(tmp_path: Path) -> None:
     sets = {"a": (2000, 20), "b": (2000, 1)}
     make_run(tmp_path, Fake(statuses=("finished",), epochs=1, num_id=5000, ood_sets=sets))
-    study = read_records(tmp_path)
+    study = Records.read(tmp_path)
     scores = scores_at(study, "00000", 1)
     start = time.process_time()
     metric_interval(study, scores, "val/fpr95")
@@ -223,4 +223,4 @@ def test_scores_that_are_no_numbers_are_named(tmp_path: Path) -> None:
     scores.sets["blobs"].scores["energy"][0, 2] = np.inf
     scores.save(run.trial_scores("00000"))
     with pytest.raises(BadInput, match="epoch 1: 1 of 150 scores of blobs are no numbers"):
-        scores_at(read_records(tmp_path), "00000", 1)
+        scores_at(Records.read(tmp_path), "00000", 1)

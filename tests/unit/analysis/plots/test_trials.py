@@ -28,13 +28,13 @@ def _texts(figure: Figure) -> str:
 
 
 def test_trade_shows_floor_base_and_choice_with_units(study: Study) -> None:
-    text = _texts(study.plot_trade())
+    text = _texts(study.plots.trade())
     for word in ("floor", "base", "chosen", "FPR95, ID positive (%)", "ID accuracy (%)"):
         assert word in text
 
 
 def test_slices_cover_every_searched_parameter(study: Study) -> None:
-    figures = study.plot_slices()
+    figures = study.plots.slices()
     assert tuple(figures) == study.searched
     assert figures["param/train.lr"].axes[0].get_xscale() == "log"
     assert figures["param/train.m_in.sd"].axes[0].get_xscale() == "linear"
@@ -53,19 +53,19 @@ def test_slice_caps_what_lies_under_the_floor(tmp_path: Path) -> None:
 
 
 def test_parallel_has_an_axis_for_each_parameter_and_the_objective(study: Study) -> None:
-    ticks = study.plot_parallel().axes[0].get_xticklabels()
+    ticks = study.plots.parallel().axes[0].get_xticklabels()
     labels = [one.get_text().replace("\n", "") for one in ticks]
     assert labels == ["lr", "m_in (sd)", "m_out (sd)", "batch_size", "scheduler_step", "Objective"]
 
 
 def test_learning_shows_every_epoch_of_the_trial(study: Study) -> None:
-    figure = study.plot_learning("00000")
+    figure = study.plots.learning("00000")
     assert [len(axes.lines[0].get_xdata()) for axes in figure.axes] == [4, 4]
 
 
 def test_learning_of_a_trial_without_epochs_is_refused(study: Study) -> None:
     with pytest.raises(BadInput, match="no epoch of trial 99999"):
-        study.plot_learning("99999")
+        study.plots.learning("99999")
 
 
 def test_histogram_states_the_share_of_ood_below_the_threshold() -> None:
@@ -76,16 +76,16 @@ def test_histogram_states_the_share_of_ood_below_the_threshold() -> None:
 
 
 def test_histograms_give_one_figure_a_set(study: Study) -> None:
-    assert set(study.plot_histograms("00000", 1)) == {"objects_val", "blobs"}
+    assert set(study.plots.histograms("00000", 1)) == {"objects_val", "blobs"}
 
 
 def test_plots_leave_the_users_own_style_alone(study: Study) -> None:
     before = dict(mpl.rcParams)
-    study.plot_trade()
+    study.plots.trade()
     assert dict(mpl.rcParams) == before
 
 
 def test_trade_of_a_study_without_numbers_is_refused(tmp_path: Path) -> None:
     make_run(tmp_path, Fake(statuses=("failed",)))
     with pytest.raises(BadInput, match="no trial has a value"):
-        analysis.load(tmp_path).plot_trade()
+        analysis.load(tmp_path).plots.trade()

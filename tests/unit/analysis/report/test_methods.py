@@ -9,8 +9,7 @@ import pytest
 
 import analysis
 from analysis.plots.search import rungs, rungs_of, rungs_told
-from analysis.report.methods import methods_text
-from analysis.report.methods_search import LEAST_JUDGED, STARTUP, search_text
+from analysis.report.methods import LEAST_JUDGED, STARTUP, methods_text, search_text
 from analysis.study import Study
 from study.tune import sampler
 from tests.fake_ablation import make_ablation

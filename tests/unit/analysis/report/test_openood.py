@@ -59,7 +59,7 @@ def test_export_writes_a_file_for_each_model_and_score(tmp_path: Path) -> None:
     results = pd.concat([_rows(sets, *pair) for pair in told])
     run.final_test.mkdir(exist_ok=True)
     results.to_parquet(results_path(run), index=False)
-    written = export_openood(Study.open(tmp_path))
+    written = export_openood(Study.read(tmp_path))
     names = {path.name for path in written}
     assert names == {f"{m}_{s}.csv" for m in ("winner", "base") for s in ("msp", "energy")}
     with (run.final_test / "openood" / "winner_msp.csv").open(newline="") as file:
@@ -71,4 +71,4 @@ def test_export_writes_a_file_for_each_model_and_score(tmp_path: Path) -> None:
 def test_export_before_the_final_test_is_refused_with_the_command(tmp_path: Path) -> None:
     make_run(tmp_path)
     with pytest.raises(BadInput, match=r"no final test to export.*python -m analysis test"):
-        export_openood(Study.open(tmp_path))
+        export_openood(Study.read(tmp_path))

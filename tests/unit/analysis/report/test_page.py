@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import analysis
-from analysis.report.page import render, write_report
+from analysis.report.page import make_report, write_report
 from analysis.study import Study
 from study.records.frozen import read_frozen
 from tests.fake_run import Fake, freeze, make_run
@@ -21,7 +21,7 @@ def _text(html: str) -> str:
 
 def _render(folder: Path, fake: Fake | None = None) -> str:
     make_run(folder, fake)
-    return render(analysis.load(folder), NOW)
+    return make_report(analysis.load(folder), NOW).html
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture(scope="module")
 def html(frozen: Study) -> str:
-    return render(frozen, NOW)
+    return make_report(frozen, NOW).html
 
 
 def test_report_needs_no_network_and_no_other_file(html: str) -> None:
@@ -74,13 +74,13 @@ def test_report_names_the_seal_of_the_frozen_choice(frozen: Study, html: str) ->
 
 
 def test_report_of_the_same_study_is_the_same_text(frozen: Study, html: str) -> None:
-    assert render(analysis.load(frozen.folder.path), NOW) == html
+    assert make_report(analysis.load(frozen.folder.path), NOW).html == html
 
 
 def test_report_escapes_what_a_record_holds(tmp_path: Path) -> None:
     run = make_run(tmp_path, Fake(statuses=("failed",)))
     run.failures.write_text("<script>alert(1)</script>")
-    assert "<script>" not in render(analysis.load(tmp_path), NOW)
+    assert "<script>" not in make_report(analysis.load(tmp_path), NOW).html
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_report_without_manifest_spec_and_scores_is_written(tmp_path: Path) -> N
     run = make_run(tmp_path)
     for path in (run.manifest, run.spec, run.ledger, run.failures, *run.scores.iterdir()):
         path.unlink()
-    assert "The manifest names no data" in render(analysis.load(tmp_path), NOW)
+    assert "The manifest names no data" in make_report(analysis.load(tmp_path), NOW).html
 
 
 def test_report_of_a_study_by_accuracy_trades_it_against_fpr95(tmp_path: Path) -> None:
@@ -115,5 +115,5 @@ def test_report_of_a_study_by_accuracy_trades_it_against_fpr95(tmp_path: Path) -
     make_run(tmp_path, Fake(below_base=None, spec={"select": select}))
     study = analysis.load(tmp_path)
     assert study.select().metric == "val/id_accuracy"
-    assert "ID accuracy" in render(study, NOW)
+    assert "ID accuracy" in make_report(study, NOW).html
     assert list(study.pareto().columns) == ["trial_id", "epoch", "val/fpr95", "val/id_accuracy"]

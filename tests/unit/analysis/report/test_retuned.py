@@ -9,14 +9,13 @@ import pandas as pd
 import yaml
 
 import analysis
+from analysis.report.arms import effect_notes, retuned_notes
 from analysis.report.findings import failures
 from analysis.report.methods import methods_text
-from analysis.report.retuned import retuned_notes
 from analysis.report.sections import header
-from analysis.report.views import effect_notes
 from analysis.results.effects import effects
 from analysis.study import Study
-from analysis.tables import read_records
+from analysis.tables import Records
 from study.records.files import TUNED
 from tests.fake_ablation import ARMS, make_ablation
 
@@ -62,21 +61,21 @@ def test_effects_and_means_leave_tuning_trials_out(tmp_path: Path) -> None:
 
 def test_records_keep_tuning_trials_apart_with_their_epochs(tmp_path: Path) -> None:
     retuned(tmp_path)
-    records = read_records(tmp_path)
+    records = Records.read(tmp_path)
     assert (len(records.trials), len(records.tuning)) == (12, 8)
     assert set(records.epochs["trial_id"]) <= set(records.trials["trial_id"])
 
 
 def test_selection_never_takes_a_tuning_trial(tmp_path: Path) -> None:
     retuned(tmp_path)
-    records = read_records(tmp_path)
+    records = Records.read(tmp_path)
     chosen = analysis.load(tmp_path).select().trial_id
     assert chosen in set(records.trials["trial_id"])
 
 
 def test_notes_and_methods_say_how_arms_were_retuned(tmp_path: Path) -> None:
     retuned(tmp_path, failed=ARMS[2])
-    records = read_records(tmp_path)
+    records = Records.read(tmp_path)
     notes = effect_notes(records, effects(records, "val/fpr95"))
     assert sum(SAID in note for note in notes) == 1
     assert f"{ARMS[2]}: 1 of 2 tuning trials failed; failed ones lose." in notes
@@ -87,14 +86,14 @@ def test_notes_name_the_best_point_of_each_arm_and_its_trial(tmp_path: Path) -> 
     retuned(tmp_path)
     chosen = {"event": TUNED, "point": 1, "objective": 0.2, "settings": {"lr": 0.00243291}}
     ledger = [{**chosen, "arm": arm, "trial": i} for i, arm in enumerate(ARMS[:2], start=4)]
-    notes = retuned_notes(replace(read_records(tmp_path), ledger=ledger))
+    notes = retuned_notes(replace(Records.read(tmp_path), ledger=ledger))
     told = "baseline lr 0.002433 (trial 00004); energy_weight=0 lr 0.002433 (trial 00005)"
     assert f"Best points: {told}." in notes
 
 
 def test_header_counts_tuning_trials_apart_and_their_time_with_the_rest(tmp_path: Path) -> None:
     retuned(tmp_path)
-    records = read_records(tmp_path)
+    records = Records.read(tmp_path)
     told = header(records)
     assert (told["num_trials"], told["beside"]) == (12, " and 8 tuning trials")
     seconds = records.trials["time_s"].sum() + records.tuning["time_s"].sum()
@@ -110,5 +109,5 @@ def test_failed_tuning_trial_stands_among_the_failures(tmp_path: Path) -> None:
 
 def test_ablation_without_retuning_says_nothing_of_it(tmp_path: Path) -> None:
     plain(tmp_path)
-    assert retuned_notes(read_records(tmp_path)) == []
-    assert "re-tuned" not in methods_text(read_records(tmp_path))
+    assert retuned_notes(Records.read(tmp_path)) == []
+    assert "re-tuned" not in methods_text(Records.read(tmp_path))

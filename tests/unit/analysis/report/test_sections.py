@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 import analysis
 from analysis.__main__ import main
-from analysis.choice.confirmation import choose
+from analysis.choice.confirmation import candidates_to_confirm
 from analysis.conclusion import conclude
+from analysis.report.findings import confirmation_rows
 from analysis.report.page import make_report
-from analysis.report.views import confirmation_rows
 from study.errors import BadInput
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
@@ -42,7 +42,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def test_report_sets_each_candidate_beside_its_fresh_seeds(run: RunFolder) -> None:
-    first, second = choose(run, 2)
+    first, second = candidates_to_confirm(run, 2)
     better = [(0.80, 2.6), (0.80, 2.0), (0.80, 2.3)]
     confirm(run, {first: [(0.80, 1.5), None, (0.80, 1.6)], second: better})
     study = analysis.load(run.path)
@@ -59,7 +59,7 @@ def test_report_sets_each_candidate_beside_its_fresh_seeds(run: RunFolder) -> No
     assert "the winner's median seed" in text
     assert not re.search(r"\bnan\b", text)
     assert report.content["confirmation"]["mean"].tolist() == table["mean"].tolist()
-    assert "fresh seeds" in _words(study.plot_confirmed())
+    assert "fresh seeds" in _words(study.plots.confirmed())
 
 
 def test_report_says_that_a_confirmation_has_not_ended(tmp_path: Path) -> None:
@@ -71,11 +71,11 @@ def test_report_says_that_a_confirmation_has_not_ended(tmp_path: Path) -> None:
     assert "0 of at most 6 runs have ended" in told["waiting"]
     assert told["waiting"] in _text(make_report(study).html)
     with pytest.raises(BadInput, match="no candidate was trained anew"):
-        study.plot_confirmed()
+        study.plots.confirmed()
 
 
 def test_report_says_that_nobody_was_confirmed(run: RunFolder) -> None:
-    (first,) = choose(run, 1)
+    (first,) = candidates_to_confirm(run, 1)
     confirm(run, {first: [None] * 3})
     text = _text(make_report(analysis.load(run.path)).html)
     assert "No candidate was confirmed" in text
@@ -94,7 +94,7 @@ def test_report_of_a_study_without_confirmation_has_no_such_section(tmp_path: Pa
 def test_trials_command_lists_the_confirming_ones(
     run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (first,) = choose(run, 1)
+    (first,) = candidates_to_confirm(run, 1)
     confirm(run, {first: [(0.80, 1.5), (0.80, 1.6), (0.80, 1.4)]})
     assert main(["trials", str(run.path)]) == 0
     out = capsys.readouterr().out
@@ -124,24 +124,24 @@ def _path(folder: Path, **more: Any) -> Any:
 
 
 def test_path_names_what_each_step_adds_and_its_difference(tmp_path: Path) -> None:
-    words = _words(_path(tmp_path).plot_path())
+    words = _words(_path(tmp_path).plots.path())
     for word in ("baseline", "+ energy_weight=0.3", "+ plain=sgd", "−9.0 [", "n = 3"):
         assert word in words
 
 
 def test_path_with_failures_counts_them_and_is_in_the_report(tmp_path: Path) -> None:
     study = _path(tmp_path, failed=[(PATH[2], 1)])
-    assert "n = 2, 1 failed" in _words(study.plot_path())
+    assert "n = 2, 1 failed" in _words(study.plots.path())
     assert "The path: each arm keeps" in make_report(study).html
 
 
 def test_path_of_another_design_or_without_a_finished_trial_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="do not follow from each other"):
-        make_ablation(tmp_path / "a", lambda arm, seed: 0.5).plot_path()
+        make_ablation(tmp_path / "a", lambda arm, seed: 0.5).plots.path()
     with pytest.raises(BadInput, match="no arm has a finished trial"):
         _path(
             tmp_path / "b", failed=[(arm, seed) for arm in PATH for seed in range(3)]
-        ).plot_path()
+        ).plots.path()
 
 
 def test_report_of_an_ablation_names_arms_seeds_and_their_panels(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_choices_and_differences_of_two_studies(tmp_path: Path) -> None:
     value = table["value"]
     assert energy["fpr95"] == pytest.approx(value[0] - value[1])
     assert energy["pair"] == "a − b"
-    assert {"a", "b", "chosen"} <= set(_words(both.plot_trade()).split())
+    assert {"a", "b", "chosen"} <= set(_words(both.plots.trade()).split())
 
 
 def test_studies_on_other_data_have_no_difference(tmp_path: Path) -> None:

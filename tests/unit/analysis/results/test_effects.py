@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.report.views import effect_notes
-from analysis.results.effects import arm_means, effects, levels_of
+from analysis.report.arms import effect_notes
+from analysis.results.effects import arm_levels, arm_means, effects
 from study.errors import BadInput
 from study.records.files import LOOK, RunFolder
 from study.records.ledger import Ledger
@@ -219,8 +219,8 @@ def test_interval_of_an_arm_covers_its_true_effect(tmp_path: Path) -> None:
         ("a=1e+20 + model.b=y", {"a": "1e+20", "model.b": "y"}),
     ],
 )
-def test_levels_of_an_arm_from_its_name(arm: str, levels: dict[str, str]) -> None:
-    assert levels_of(arm) == levels
+def test_arm_levels_an_arm_from_its_name(arm: str, levels: dict[str, str]) -> None:
+    assert arm_levels(arm) == levels
 
 
 def test_names_of_arms_that_the_study_makes_are_read_back() -> None:
@@ -229,7 +229,7 @@ def test_names_of_arms_that_the_study_makes_are_read_back() -> None:
         Factor("model.dropout", (Level("1e-05", {"model.dropout": 1e-5}),), named=False),
     ]
     for arm in make_arms("factorial", factors):
-        assert levels_of(arm.name) == dict(arm.levels)
+        assert arm_levels(arm.name) == dict(arm.levels)
 
 
 def test_study_that_searched_has_no_effects(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import analysis
 from analysis.results.importance import FANOVA, METHODS, PED_ANOVA, PERMUTATION, importance_notes
 from analysis.results.importance import importance as importance_of
-from analysis.statistics.surrogate import NOT_USED, encode, enough_trials, levels_of, space_of
+from analysis.statistics.surrogate import NOT_USED, as_codes, as_levels, enough_trials, space_of
 from study.errors import BadInput
 from tests.fake_run import make_run
 from tests.fake_search import fake_search
@@ -107,9 +107,9 @@ def test_parameter_that_some_trials_lack_is_a_level_of_its_own() -> None:
     import pandas as pd
 
     values = pd.Series([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, np.nan])
-    assert encode(values)[-1] == 0.0
-    assert levels_of(values)[-1] == NOT_USED
-    assert levels_of(pd.Series(["a", None])) == ["a", NOT_USED]
+    assert as_codes(values)[-1] == 0.0
+    assert as_levels(values)[-1] == NOT_USED
+    assert as_levels(pd.Series(["a", None])) == ["a", NOT_USED]
 
 
 def test_report_of_few_trials_says_why_there_is_no_importance(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.choice.selection import one_epoch
 from analysis.statistics.compare import DIFFERENCE, MEAN, WINNER, compare
 from analysis.tables import BASE
 from study.errors import BadInput
@@ -15,7 +14,7 @@ from tests.fake_run import Fake, make_scores
 def _models() -> dict[str, dict]:
     fake = Fake()
     course = {WINNER: (0.8, 2.3), BASE: (0.8, 1.3)}
-    return {m: one_epoch(make_scores(fake, m, [c], test=True), 0) for m, c in course.items()}
+    return {m: make_scores(fake, m, [c], test=True).sets for m, c in course.items()}
 
 
 def test_compare_gives_the_points_of_the_metrics_and_brackets_them() -> None:

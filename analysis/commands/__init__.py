@@ -1,0 +1,61 @@
+"""The commands of ``python -m analysis``: a module each, imported only when it is asked for."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.tables import Records
+
+COMMANDS = {
+    "trials": (
+        "All trials, the confirming ones too: status, metrics of the checkpoint, parameters."
+    ),
+    "margins": (
+        "The base's measured energies, and the margins of every trial beside their results."
+    ),
+    "select": (
+        "The trial that the stated rule chooses, with its interval; frozen in selection.json."
+    ),
+    "ablation": (
+        "The effect of every arm of an ablation: paired differences over the shared seeds."
+    ),
+    "importance": (
+        "Which searched parameters mattered, by three methods, beside what noise would give."
+    ),
+    "report": (
+        "Write report.html, one file that needs no network; print its numbers or LaTeX tables."
+    ),
+    "test": (
+        "The final test, once: the frozen winner and its base on sets that were never touched."
+    ),
+    "export": "The final test as CSV files in OpenOOD's columns, one a model and score.",
+}
+"""Name, also of the module here whose ``run`` answers -> what it answers."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command gives.
+
+    Attributes:
+        content: for ``--json``.
+        tables: title -> table of texts, for readers.
+        lines: sentences after the tables.
+    """
+
+    content: Any
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+
+def answer(command: str, study: Records, options: Namespace) -> Result:
+    """What a command says of a study."""
+    run: Callable[[Records, Namespace], Result] = import_module(f"{__name__}.{command}").run
+    return run(study, options)

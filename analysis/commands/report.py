@@ -1,0 +1,26 @@
+"""``python -m analysis report``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from analysis.commands import Result
+from analysis.report.page import make_report, write_made
+from analysis.report.papers import effects_table, results_table
+from analysis.tables import Records
+
+
+def run(study: Records, options: Namespace) -> Result:
+    """The page, written; its path, or the main results as LaTeX, on stdout."""
+    made = make_report(study)
+    path = write_made(study, made)
+    content = {"report": str(path), **made.content}
+    if not options.latex:
+        return Result(content, lines=[str(path)])
+    effects = content["effects"]
+    tables = [
+        "" if effects is None else effects_table(study, effects),
+        results_table(study, content["validation"]),
+    ]
+    told = "\n".join(table for table in tables if table)
+    return Result(content, lines=[told or f"% {study.name}: no results to tabulate yet"])
