@@ -232,17 +232,14 @@ def _check_alike(study: Records, names: Sequence[str], loaded: list[ValidationSc
     first = loaded[0].sets
     for trial_id, one in zip(names, loaded, strict=True):
         if set(one.sets) != set(first) or not all(
-            _same_images(one.sets[name], first[name]) for name in first
+            np.array_equal(getattr(one.sets[name], what), getattr(first[name], what))
+            for name in first
+            for what in ("image", "label", "group")
         ):
             rule = f"scores/{trial_id}.npz and scores/{names[0]}.npz are of other images"
             raise NoScores(f"{rule}, so the two trials cannot be compared image by image")
     if len(first) < 2 and study.metric != "val/id_accuracy":
         raise NoScores("no OOD validation set was scored")
-
-
-def _same_images(one: SetScores, other: SetScores) -> bool:
-    same = np.array_equal(one.image, other.image) and np.array_equal(one.label, other.label)
-    return same and np.array_equal(one.group, other.group)
 
 
 def _moving_floor(

@@ -166,14 +166,11 @@ def _places(values: pd.Series) -> tuple[NDArray[np.float64], list[str] | None]:
     few = numeric.nunique() <= 4 and (numeric == numeric.round()).all()
     if numeric.notna().all() and not is_bool and not few:
         return numeric.to_numpy(dtype=np.float64), None
-    levels = _in_order(values) if not is_bool and numeric.notna().all() else sorted(set(as_text))
+    levels = sorted(set(as_text))
+    if not is_bool and numeric.notna().all():
+        levels.sort(key=float)
     index = {level: float(i) for i, level in enumerate(levels)}
     return np.array([index[text] for text in as_text]), levels
-
-
-def _in_order(values: pd.Series) -> list[str]:
-    unique = {str(value): float(value) for value in values}
-    return sorted(unique, key=unique.__getitem__)
 
 
 def _spread(heights: pd.Series, places: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -204,7 +201,8 @@ def parallel(study: Records, metric: str = OBJECTIVE) -> Figure:
     columns = [c for c in study.searched if rows[c].notna().all()]
     if not columns:
         raise BadInput(Fault(str(study.folder.spec), "search", "no parameter was searched"))
-    goodness = _goodness(rows[metric], direction_of(metric))
+    # From nearly 0 (worst) to 1 (best).
+    goodness = rows[metric].rank(ascending=direction_of(metric) == "max", pct=True).to_numpy()
     best = best_trial(study)
     with style.drawing(3.0, style.PAGE_IN) as (figure, axes):
         drawn = [_axis(axes, i, rows[c], log=study.is_log(c)) for i, c in enumerate(columns)]
@@ -216,8 +214,10 @@ def parallel(study: Records, metric: str = OBJECTIVE) -> Figure:
             if rows["trial_id"].iloc[i] == best:
                 look = {"color": style.VERMILION, "lw": 2.2, "zorder": 3}
             axes.plot(xs, heights[i], **look)
-        names = [_wrapped(parameter_label(c)) for c in columns] + [metric_label(metric, "")]
-        axes.set_xticks(xs, names)
+        names = [parameter_label(column) for column in columns]
+        # A long name is broken after underscores: neighbours must not touch.
+        names = [one if len(one) <= _LONG else one.replace("_", "_\n") for one in names]
+        axes.set_xticks(xs, [*names, metric_label(metric, "")])
         axes.xaxis.set_ticks_position("top")
         axes.grid(visible=False)
         axes.set_yticks([])
@@ -226,16 +226,6 @@ def parallel(study: Records, metric: str = OBJECTIVE) -> Figure:
         for spine in axes.spines.values():
             spine.set_visible(False)
     return figure
-
-
-def _wrapped(name: str) -> str:
-    """A long name on several lines, broken after underscores: neighbours must not touch."""
-    return name if len(name) <= _LONG else name.replace("_", "_\n")
-
-
-def _goodness(values: pd.Series, direction: str) -> list[float]:
-    """Rank from 0 (worst) to 1 (best)."""
-    return [float(rank) for rank in values.rank(ascending=direction == "max", pct=True)]
 
 
 def _shade(goodness: float) -> tuple[float, ...]:

@@ -101,7 +101,8 @@ def _data(study: Records) -> str:
     if train.get("num_images") is not None:
         used = f"Training used {train['num_images']:,} ID images"
         outliers = [role for name, role in roles.items() if name.split("/")[0] == "outliers"]
-        if outliers and _takes_outliers(study):
+        taken = any("outlier_batch_size" in study.section(key) for key in ("train", "search"))
+        if outliers and taken:
             used += f" and {_size(outliers)} of auxiliary outliers"
         used += "; "
     val_id, split = roles.get("val_id") or {}, study.section("data")
@@ -124,11 +125,6 @@ def _data(study: Records) -> str:
     held_out = f"validation used {val_id.get('num_images', 0):,} held-out ID images{how}"
     text = f"{demo}{used}{held_out}{ood}{leaks}."
     return text[0].upper() + text[1:]
-
-
-def _takes_outliers(study: Records) -> bool:
-    """Whether the recipe trains on the outliers that the study has."""
-    return any("outlier_batch_size" in study.section(key) for key in ("train", "search"))
 
 
 def _size(roles: list[Any]) -> str:

@@ -61,18 +61,16 @@ def results_table(study: Records, validation: pd.DataFrame | None = None) -> str
     where = "Final test" if is_test else "Validation (selection was made on these sets)"
     demo = r" \textbf{Embedded demo data, not CIFAR-10.}" if study.is_demo else ""
     name = escape(score_label(str(score)))
+    several = is_test and load_seeds(study.folder) is not None
+    over_seeds = ", and over the winner's fresh seeds" if several else ""
     caption = (
         f"{where}, {escape(study.name)}, score: {name}. Percent, "
         f"differences in points. {n_id:,} ID images; $n$: OOD images (sources). FPR95: OOD "
         "accepted at 95\\,\\% ID recall. Brackets: 95\\,\\% bootstrap intervals over images, by "
-        f"source{_over_seeds(study) if is_test else ''}.{demo}"
+        f"source{over_seeds}.{demo}"
     )
     head = r"OOD set & $n$ & Model & FPR95 $\downarrow$ & AUROC $\uparrow$ \\"
     return _environment("lrlrr", head, body[:-1], caption, study.name)
-
-
-def _over_seeds(study: Records) -> str:
-    return "" if load_seeds(study.folder) is None else ", and over the winner's fresh seeds"
 
 
 def _set_rows(rows: pd.DataFrame, dataset: str) -> list[str]:

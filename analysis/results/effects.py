@@ -90,18 +90,21 @@ def effects(
     names = names or list(dict.fromkeys([study.detection_metric, ID_ACCURACY]))
     contrasts = _contrasts(study)
     require_metrics(study, names, prefix="val/")
-    seeds = _seeds(study)
+    statuses, seeds = _by_seed_and_arm(study, "status"), len(_seeds(study))
     rows: list[dict[str, Any]] = []
     for metric in names:
-        values = _by_arm_and_seed(study, metric)
+        values = _values(study, metric)
         for contrast in contrasts:
-            found, reference = _differences(values, contrast, seeds)
+            plus, minus = values[list(contrast.plus)], values[list(contrast.minus)]
+            whole = contrast.whole & plus.notna().all(axis=1) & minus.notna().all(axis=1)
+            reference = minus[whole].mean(axis=1)
+            found = (plus[whole].mean(axis=1) - reference).to_numpy(dtype=np.float64)
             told = asdict(paired(found, level=level, num_resamples=num_resamples))
             row: dict[str, Any] = {"metric": metric, "kind": contrast.kind}
             row |= {"effect": contrast.effect, "reference": contrast.reference}
-            row |= {"num_seeds": len(seeds), "n": told.pop("n")}
-            row |= _counts(study, contrast, seeds, values)
-            row |= {"reference_mean": reference, **told, "direction": _direction(metric)}
+            row |= {"num_seeds": seeds, "n": told.pop("n")}
+            row |= _counts(statuses, values, contrast)
+            row |= {"reference_mean": reference.mean(), **told, "direction": _direction(metric)}
             rows.append(row)
     return _corrected(pd.DataFrame(rows))
 
@@ -121,15 +124,11 @@ def arm_means(study: Records, metric: str | None = None) -> pd.DataFrame:
     """
     arms, metric = arm_names(study), metric or study.detection_metric
     require_metrics(study, [metric], prefix="val/")
-    values, seeds = _by_arm_and_seed(study, metric), _seeds(study)
-    failed = _with_status(study, "failed")
-    rows = []
-    for arm in arms:
-        own = [values[arm, seed] for seed in seeds if (arm, seed) in values]
-        mean = float(np.mean(own)) if own else np.nan
-        sd = float(np.std(own, ddof=1)) if len(own) > 1 else np.nan
-        rows.append((arm, len(own), sum((arm, seed) in failed for seed in seeds), mean, sd))
-    return pd.DataFrame(rows, columns=["arm", "n", "num_failed", "mean", "sd"])
+    values = _values(study, metric)
+    failed = (_by_seed_and_arm(study, "status") == "failed").sum()
+    table = pd.DataFrame({"n": values.notna().sum(), "num_failed": failed})
+    table = table.assign(mean=values.mean(), sd=values.std()).loc[arms]
+    return table.rename_axis("arm").reset_index()
 
 
 def arm_names(study: Records) -> list[str]:
@@ -200,47 +199,28 @@ def _seeds(study: Records) -> list[int]:
     return [int(seed) for seed in told or study.trials["seed"].dropna().unique()]
 
 
-def _by_arm_and_seed(study: Records, metric: str) -> dict[tuple[str, int], float]:
-    """Values of finished trials that have one."""
-    rows = study.trials[(study.trials["status"] == "finished") & study.trials[metric].notna()]
-    keys = zip(rows["arm"].astype(str), rows["seed"], strict=True)
-    return {(arm, int(s)): float(v) for (arm, s), v in zip(keys, rows[metric], strict=True)}
+def _by_seed_and_arm(study: Records, column: str) -> pd.DataFrame:
+    """A column of the trials, one row a seed of the design, one column an arm."""
+    trials = study.trials.astype({"arm": "str", column: "object"})
+    wide = trials.pivot(index="seed", columns="arm", values=column)
+    return wide.reindex(index=_seeds(study), columns=arm_names(study))
 
 
-def _with_status(study: Records, status: str) -> set[tuple[str, int]]:
-    rows = study.trials[study.trials["status"] == status]
-    return {(str(arm), int(s)) for arm, s in zip(rows["arm"], rows["seed"], strict=True)}
+def _values(study: Records, metric: str) -> pd.DataFrame:
+    """The same of a metric: of finished trials that have one, else NaN."""
+    values = _by_seed_and_arm(study, metric).astype("float64")
+    return values.where(_by_seed_and_arm(study, "status") == "finished")
 
 
-def _differences(
-    values: dict[tuple[str, int], float], contrast: Contrast, seeds: Sequence[int]
-) -> tuple[np.ndarray, float]:
-    """Differences of the seeds that are whole, and the reference's mean over them."""
-    sides = []
-    for seed in seeds if contrast.whole else ():
-        plus = [values.get((arm, seed), np.nan) for arm in contrast.plus]
-        minus = [values.get((arm, seed), np.nan) for arm in contrast.minus]
-        if np.isfinite([*plus, *minus]).all():
-            sides.append((float(np.mean(plus)), float(np.mean(minus))))
-    found = np.array([plus - minus for plus, minus in sides])
-    return found, float(np.mean([minus for _, minus in sides])) if sides else float("nan")
-
-
-def _counts(
-    study: Records,
-    contrast: Contrast,
-    seeds: Sequence[int],
-    values: Mapping[tuple[str, int], float],
-) -> dict[str, int]:
-    failed, stopped = _with_status(study, "failed"), _with_status(study, "stopped")
-    plus = [(arm, seed) for seed in seeds for arm in contrast.plus]
-    minus = [(arm, seed) for seed in seeds for arm in contrast.minus]
-    ended = failed | stopped | values.keys()
+def _counts(statuses: pd.DataFrame, values: pd.DataFrame, contrast: Contrast) -> dict[str, int]:
+    plus, minus = list(contrast.plus), list(contrast.minus)
+    failed, stopped = statuses == "failed", statuses == "stopped"
+    missing = ~(failed | stopped | values.notna())
     return {
-        "num_failed": sum(key in failed for key in plus),
-        "num_failed_reference": sum(key in failed for key in minus),
-        "num_stopped": sum(key in stopped for key in plus + minus),
-        "num_missing": sum(key not in ended for key in plus + minus),
+        "num_failed": int(failed[plus].to_numpy().sum()),
+        "num_failed_reference": int(failed[minus].to_numpy().sum()),
+        "num_stopped": int(stopped[plus + minus].to_numpy().sum()),
+        "num_missing": int(missing[plus + minus].to_numpy().sum()),
     }
 
 
