@@ -1,14 +1,28 @@
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
 
+import analysis
 from analysis.conclusion import conclude
 from study.errors import StudyFailed
+from study.records.files import RunFolder
 from study.records.frozen import read_frozen
 from study.records.ledger import Ledger
+from tests.fake_confirm import FAKE
 from tests.fake_run import Fake, make_run
+
+
+def _text(html: str) -> str:
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", html)))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return make_run(tmp_path / "energy", FAKE)
 
 
 def test_conclusion_freezes_the_choice_and_tells_it(tmp_path: Path) -> None:
@@ -55,3 +69,15 @@ def test_conclusion_without_a_candidate_gives_a_reason_a_report_and_no_choice(
         assert ledger.events("selected") == []
     assert run.report.exists()
     assert not run.selection.exists()
+
+
+def test_corrected_value_has_the_unit_of_what_stands_beside_it(run: RunFolder) -> None:
+    with Ledger(run.ledger) as ledger:
+        ended = conclude(run, ledger)
+    found = analysis.load(run.path).correct()
+    low, high = found.interval
+    assert f"{found.corrected:.3f}, 90 % interval {low:.3f} to {high:.3f}" in ended
+    text = _text(run.report.read_text())
+    assert f"{100 * found.corrected:.1f} %, 90 % interval {100 * low:.1f} to" in text
+    assert found.how in text
+    assert "Chosen in the resamples" in text

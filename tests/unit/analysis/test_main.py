@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import analysis
 from analysis.__main__ import main
 from analysis.commands import COMMANDS
 from analysis.joined import JoinedPlots
@@ -22,6 +24,24 @@ from tests.fake_run import Fake, make_final_scores, make_run
 def run(tmp_path: Path) -> Path:
     make_run(tmp_path / "run")
     return tmp_path / "run"
+
+
+HEAVY = {"torch", "ray", "scipy", "matplotlib", "optuna", "sklearn", "jinja2"}
+
+
+def _loaded(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules, file=sys.stderr)"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return set(done.stderr.split())
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("seeing")
+    make_run(folder, Fake(num_id=60))
+    return analysis.load(folder)
 
 
 def test_trials_prints_a_table(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,17 +149,6 @@ def test_small_studies_get_tables_not_tracebacks(
     assert capsys.readouterr().out.strip()
 
 
-HEAVY = {"torch", "ray", "scipy", "matplotlib", "optuna", "sklearn", "jinja2"}
-
-
-def _loaded(code: str) -> set[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules, file=sys.stderr)"],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    return set(done.stderr.split())
-
-
 def test_import_of_analysis_loads_no_tables() -> None:
     assert not _loaded("import analysis") & {"pandas", "numpy", *HEAVY}
 
@@ -166,3 +175,36 @@ def test_every_lent_method_is_a_function_that_says_what_it_does() -> None:
     ]
     assert len(lent) > 25
     assert all(getattr(holder, name).__doc__ for holder, name in lent)
+
+
+def test_report_command_prints_json_without_nan(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(study.folder.path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["methods"].startswith("We trained")
+    assert told["selection"]["trial_id"]
+    assert 0 < told["hypervolume"]["value"] < 1
+    assert told["front"]
+
+
+@pytest.mark.parametrize(
+    "fake",
+    [
+        Fake(statuses=()),
+        Fake(statuses=("failed", "failed"), num_id=30),
+        Fake(statuses=("finished",), num_id=30, epochs=1, below_base=None),
+    ],
+    ids=["empty", "all failed", "one trial"],
+)
+@pytest.mark.parametrize("command", ["trials", "margins", "select", "importance", "report"])
+def test_every_command_answers_poor_studies_with_a_sentence(
+    tmp_path: Path, fake: Fake, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path, fake)
+    code = main([command, str(tmp_path)])
+    out, err = capsys.readouterr()
+    assert code in (0, 1, 2)
+    assert "Traceback" not in out + err
+    assert not re.search(r"(?<!loss is )\b(nan|inf)\b", out + err)
+    assert code == 0 or err.strip()

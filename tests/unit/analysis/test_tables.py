@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,17 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis.study import Study
 from analysis.tables import Records, direction_of
 from study.errors import BadInput
 from tests.fake_run import Fake, make_run
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("seeing")
+    make_run(folder, Fake(num_id=60))
+    return analysis.load(folder)
 
 
 def test_load_of_a_run_gives_typed_tables(tmp_path: Path) -> None:
@@ -111,3 +120,30 @@ def test_thousand_trials_of_hundred_epochs_load_within_two_seconds(tmp_path: Pat
     study = analysis.load(tmp_path)
     assert len(study.epochs) == 100_000
     assert time.perf_counter() - start < 2.0
+
+
+def test_torn_epochs_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(num_id=30))
+    run.epochs.write_bytes(run.epochs.read_bytes()[:300])
+    study = analysis.load(tmp_path)
+    assert "epochs.parquet: not a readable Parquet file" in study.faults[0]
+    assert study.select(10).trial_id
+
+
+def test_epoch_with_nan_is_named_and_left_out(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(num_id=30))
+    frame = pd.read_parquet(run.epochs)
+    frame.loc[1, "val/auroc"] = math.nan
+    frame.to_parquet(run.epochs, index=False)
+    study = analysis.load(tmp_path)
+    assert study.faults == ("epochs.parquet: trial 00000, epoch 2 has no val/auroc; left out.",)
+    assert len(study.epochs) == len(frame) - 1
+
+
+def test_half_written_ledger_line_is_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(num_id=30))
+    with run.ledger.open("ab") as file:
+        file.write(b'{"event":"sel')
+    assert analysis.load(tmp_path).faults == (
+        "ledger.jsonl: the last line is half-written; left out.",
+    )

@@ -128,3 +128,14 @@ def test_early_stop_of_arms_is_told_with_its_rule_and_its_count(tmp_path: Path) 
     assert "ended early" not in methods_text(
         make_ablation(tmp_path / "plain", lambda arm, seed: 0.5)
     )
+
+
+def test_methods_text_names_data_search_selection_and_intervals(tmp_path: Path) -> None:
+    make_run(tmp_path, Fake(num_id=60))
+    text = methods_text(analysis.load(tmp_path))
+    for word in (
+        "resnet20", "45,000 ID images", "60 held-out ID images", "objects_val (n = 240 images",
+        "from 30 sources", "10 trials", "TPE", "ASHA", "seed 0", "lowest validation FPR95",
+        "at least 0.", "have not been opened", "1,000 resamples",
+    ):  # fmt: skip
+        assert word in text, word

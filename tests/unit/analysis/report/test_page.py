@@ -4,10 +4,11 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import analysis
-from analysis.report.page import make_report, write_report
+from analysis.report.page import Report, make_report, write_report
 from analysis.study import Study
 from study.records.frozen import read_frozen
 from tests.fake_run import Fake, freeze, make_run
@@ -36,6 +37,18 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Study:
 @pytest.fixture(scope="module")
 def html(frozen: Study) -> str:
     return make_report(frozen, NOW).html
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("seeing")
+    make_run(folder, Fake(num_id=60))
+    return analysis.load(folder)
+
+
+@pytest.fixture(scope="module")
+def report(study: Study) -> Report:
+    return make_report(study, NOW)
 
 
 def test_report_needs_no_network_and_no_other_file(html: str) -> None:
@@ -117,3 +130,23 @@ def test_report_of_a_study_by_accuracy_trades_it_against_fpr95(tmp_path: Path) -
     assert study.select().metric == "val/id_accuracy"
     assert "ID accuracy" in make_report(study, NOW).html
     assert list(study.pareto().columns) == ["trial_id", "epoch", "val/fpr95", "val/id_accuracy"]
+
+
+def test_report_shows_methods_accesses_and_front(report: Report) -> None:
+    html = report.html
+    for word in ("For the methods section", "Test accesses", "Hypervolume", "What can be had"):
+        assert word in html
+
+
+def test_report_names_collapsed_trials_and_shows_the_panel(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(num_id=40))
+    frame = pd.read_parquet(run.trials)
+    frame.loc[0, "reason"] = "all epochs trained; upper features collapsed (mean cosine 0.99)"
+    frame.to_parquet(run.trials, index=False)
+    study = analysis.load(tmp_path)
+    panel = run.panel(study.select(10).trial_id, 4)
+    panel.parent.mkdir(parents=True)
+    panel.write_bytes(b"\x89PNG")
+    html = make_report(study, NOW).html
+    assert "upper features collapsed" in html
+    assert "data:image/png;base64" in html

@@ -1,15 +1,14 @@
-"""Tuning trials of re-tuned arms: told, and counted in no effect, mean or selection."""
-
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import yaml
 
 import analysis
-from analysis.report.arms import effect_notes, retuned_notes
+from analysis.report.arms import effect_notes, p_text, retuned_notes
 from analysis.report.findings import failures
 from analysis.report.methods import methods_text
 from analysis.report.sections import header
@@ -20,6 +19,8 @@ from study.records.files import TUNED
 from tests.fake_ablation import ARMS, make_ablation
 
 RETUNE = {"num_trials": 2, "seed": 1000, "search": {"lr": {"loguniform": [1e-3, 1e-2]}}}
+
+
 SAID = "re-tuned with 2 trials over lr at seed 1000"
 
 
@@ -51,6 +52,13 @@ def retuned(folder: Path, *, failed: str = "") -> Study:
 
 def plain(folder: Path) -> Study:
     return make_ablation(folder, value, seeds=(0, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.25, "0.25"), (1.0, "1"), (0.00012, "0.00012"), (1e-9, "< 0.0001")]
+)
+def test_p_text(p: float, text: str) -> None:
+    assert p_text(p) == text
 
 
 def test_effects_and_means_leave_tuning_trials_out(tmp_path: Path) -> None:

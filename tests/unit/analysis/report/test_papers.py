@@ -1,17 +1,61 @@
 from __future__ import annotations
 
 import csv
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from analysis.report.papers import FAR, NEAR, export_openood, openood_table
+import analysis
+from analysis.report.page import Report, make_report
+from analysis.report.papers import (
+    FAR,
+    NEAR,
+    effects_table,
+    escape,
+    export_openood,
+    openood_table,
+    results_table,
+)
 from analysis.results.final_test import results_path
 from analysis.study import Study
 from study.data import openood
 from study.errors import BadInput
-from tests.fake_run import make_run
+from tests.fake_ablation import make_ablation
+from tests.fake_run import Fake, make_run
+
+NOW = datetime(2025, 1, 2, 3, 4, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("seeing")
+    make_run(folder, Fake(num_id=60))
+    return analysis.load(folder)
+
+
+@pytest.fixture(scope="module")
+def report(study: Study) -> Report:
+    return make_report(study, NOW)
+
+
+SHIFT = {"energy_weight=0": 0.1, "energy_weight=0.3": -0.1, "plain=sgd": 0.0}
+
+
+SEEDS = {0: 0.30, 1: 0.41, 2: 0.52}
+
+
+def _value(arm: str, seed: int) -> float:
+    return SEEDS[seed] + SHIFT.get(arm, 0.0) + 0.01 * seed * (arm != "baseline")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ablation")
+    make_ablation(path, _value, failed=[("plain=sgd", 2)])
+    return path
 
 
 def _rows(sets: dict[str, float], model: str = "winner", score: str = "energy") -> pd.DataFrame:
@@ -30,6 +74,25 @@ def _rows(sets: dict[str, float], model: str = "winner", score: str = "energy") 
         }
         for name, value in {**sets, "mean": 0.5}.items()
     )
+
+
+def test_latex_table_escapes_and_has_n_and_intervals(study: Study, report: Report) -> None:
+    table = results_table(study, report.content["validation"])
+    assert r"objects\_val & 240 (30) & base & $" in table
+    assert len(re.findall(r"\[[+-]?[\d.]+, [+-]?[\d.]+\]", table)) == 18
+    assert "Validation (selection was made on these sets)" in table
+    assert table.count("{") == table.count("}")
+    assert escape("a_b & 5 %") == r"a\_b \& 5 \%"
+
+
+def test_latex_table_tells_what_each_effect_is_against(folder: Path) -> None:
+    study = analysis.load(folder)
+    table = study.effects("val/fpr95")
+    steps = table.assign(kind="step")
+    text = effects_table(study, pd.concat([table, steps], ignore_index=True))
+    assert "FPR95, ID positive, points, against the baseline" in text
+    assert "FPR95, ID positive, points, steps of the path" in text
+    assert text.count("energy\\_weight=0.3 & $-9.00$") == 2
 
 
 def test_groups_are_those_of_the_data_profile() -> None:
