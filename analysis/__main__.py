@@ -51,31 +51,17 @@ def _reason(text: str) -> str:
     return text.strip()
 
 
-_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "test": {
-        "--again": {
-            "metavar": "WHY", "type": _reason, "help": "the reason to open the test again",
-        },
-    },
-    "select": {
-        "--alternatives": {
-            "action": "store_true",
-            "help": "other ways to choose, each judged on halves of validation held back",
-        },
-    },
-    "report": {
-        "--latex": {"action": "store_true", "help": "print the main results as LaTeX tables"},
-    },
-    "importance": {
-        "--metric": {"metavar": "METRIC", "help": "to explain; val/objective if not given"},
-    },
-    "ablation": {
-        "--metric": {
-            "metavar": "METRIC", "action": "append", "help": "such as val/auroc; may repeat",
-        },
-    },
-}  # fmt: skip
-"""Command -> its options beside --json, as argparse takes them."""
+_FLAG = {"action": "store_true"}
+_OPTIONS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    ("test", "--again", "the reason to open the test again", {"metavar": "WHY", "type": _reason}),
+    ("select", "--alternatives",
+     "other ways to choose, each judged on halves of validation held back", _FLAG),
+    ("report", "--latex", "print the main results as LaTeX tables", _FLAG),
+    ("importance", "--metric", "to explain; val/objective if not given", {"metavar": "METRIC"}),
+    ("ablation", "--metric", "such as val/auroc; may repeat",
+     {"metavar": "METRIC", "action": "append"}),
+)  # fmt: skip
+"""Command, an option of it beside --json, what that does, and how argparse takes it."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,8 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=told, description=told)
         command.add_argument("directory", metavar="DIR", type=Path, help="the run's folder")
         command.add_argument("--json", action="store_true", help="print JSON in place of tables")
-        for option, settings in _OPTIONS.get(name, {}).items():
-            command.add_argument(option, **settings)
+        for owner, option, what, settings in _OPTIONS:
+            if owner == name:
+                command.add_argument(option, help=what, **settings)
     return parser
 
 

@@ -126,8 +126,8 @@ def beside(axes: Axes, place: float, text: str, colour: str = DARK) -> None:
 
 def ring(axes: Axes, x: Any, y: Any, size: float = 95, **look: Any) -> None:
     """Mark the chosen ones."""
-    look = {"facecolors": "none", "edgecolors": BLACK, "lw": 1.3, "zorder": 4} | look
-    axes.scatter(x, y, s=size, **look)
+    marks: Look = {"facecolors": "none", "edgecolors": BLACK, "lw": 1.3, "zorder": 4} | look
+    axes.scatter(x, y, s=size, **marks)
 
 
 def histogram(axes: Axes, values: Any, edges: Any, colour: str, label: str) -> None:

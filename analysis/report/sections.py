@@ -179,6 +179,7 @@ def trials(study: Records, selection: Selection | None) -> Row:
     order = study.trials["trial_id"].map(lambda name: ranks.get(name, 10**9))
     rows = study.trials.loc[order.sort_values(kind="stable").index]  # trial id among equals
     return {
+        "has_arm": "arm" in arms,
         "columns": [name.capitalize() for name in arms]
         + [f"{metric_label(metric, '', short=True)}, %" for metric in metrics]
         + [parameter_label(column) for column in study.searched],

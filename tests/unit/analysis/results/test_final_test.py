@@ -9,6 +9,7 @@ import pytest
 
 import analysis
 from analysis.report import sections
+from analysis.report.page import make_report
 from analysis.results import final_test
 from analysis.study import Study
 from study.errors import BadInput, Interrupted, StudyFailed
@@ -105,9 +106,8 @@ def test_final_test_with_earlier_openings_on_this_machine_tells_them(
     write_json(study.folder.final_test / "access.json", {"earlier_on_this_machine": earlier})
     told = sections.final(study)
     assert told is not None
-    assert told["earlier"] == [
-        {"time": "01 January 2025, 00:00 UTC", "run": "other", "reason": ""}
-    ]
+    assert told["earlier"] == [{**earlier[0], "run": "other"}]
+    assert "01 January 2025, 00:00 UTC by other" in make_report(study).html
 
 
 def test_final_test_of_an_earlier_choice_is_marked(
