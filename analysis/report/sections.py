@@ -23,7 +23,7 @@ from analysis.statistics.compare import MEAN, MODEL_LABELS, WINNER, compare
 from analysis.tables import BASE, Records
 from study.errors import BadInput
 
-Row = dict[str, Any]
+Row = dict[Any, Any]
 # How those of the ledger's events begin that are for readers; the others are for resuming.
 _TOLD_EVENTS = ("start", "resum", "extend", "select", "test", "finish", "interrupt", "stop", "end")
 
@@ -117,12 +117,8 @@ def _own_means(
         chosen = scores_at(study, selection.trial_id, selection.epoch)
         table = compare({WINNER: chosen}, seed=selection.seed)
     rows = table[(table["score"] == selection.score) & (table["dataset"] == MEAN)]
-    means = {row["model"]: row for row in _records(rows)}
+    means = {row["model"]: row for row in rows.to_dict("records")}
     return {label: means.get(model) for model, label in MODEL_LABELS.items()} if means else None
-
-
-def _records(table: pd.DataFrame) -> list[Row]:
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
 def side_by_side(table: pd.DataFrame, scores: Sequence[str] = ()) -> Row:
@@ -137,7 +133,7 @@ def side_by_side(table: pd.DataFrame, scores: Sequence[str] = ()) -> Row:
     """
     scores = scores or list(table["score"].unique())
     models = [m for m in MODEL_LABELS if m in set(table["model"])]
-    index = {(row["model"], row["dataset"], row["score"]): row for row in _records(table)}
+    index = {(row["model"], row["dataset"], row["score"]): row for row in table.to_dict("records")}
     sets = [
         (name, [(MODEL_LABELS[m], [index[m, name, score] for score in scores]) for m in models])
         for name in table["dataset"].unique()
@@ -150,7 +146,7 @@ def final(study: Records) -> Row | None:
     table = load_results(study.folder)
     if table is None or table.empty:
         return None
-    first = {row["model"]: row for row in _records(table.drop_duplicates("model"))}
+    first = {row["model"]: row for row in table.drop_duplicates("model").to_dict("records")}
     opened, sealed = openings(study), frozen_or_nothing(study).get("sha256", "")
     return {
         **side_by_side(table, main_scores(table)),
