@@ -31,7 +31,7 @@ from study.tune.resources import Resources, plan_resources
 from study.tune.searching import machine_of, this_machine
 from study.watch.progress import Progress
 
-_PROBE_S = 3.0
+PROBE_S = 3.0  # how long a speed is measured
 _WARM_UP_STEPS = 2
 _PROBED_VALIDATION = 512
 _BYTES_PER_SCORED_IMAGE = 100  # id, group, label: once a trial
@@ -283,7 +283,7 @@ def _training_speed(
             begun, images = time.perf_counter(), 0
         loss(model, batch)["loss"].backward()
         images += len(batch.images)
-        if step > _WARM_UP_STEPS and time.perf_counter() - begun > _PROBE_S:
+        if step > _WARM_UP_STEPS and time.perf_counter() - begun > PROBE_S:
             break
     _wait_for(device)
     return images / (time.perf_counter() - begun)

@@ -27,11 +27,10 @@ from study.records.ledger import Record, RecordedLedger
 from study.records.manifest import changed_machine, manifest_entry, read_manifest
 from study.space.loading import load_resolved
 from study.space.study_spec import StudySpec
-from study.training.loop import Goal
 from study.training.trial import TrialSetting, run_trial
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord
-from study.tune.searching import search_plan
+from study.tune.searching import search_plan, trial_setting
 from study.tune.setup import Setup, prepare, prepare_data
 from study.watch.progress import Progress
 
@@ -105,7 +104,7 @@ def replay(options: ReplayOptions, progress: Progress) -> Agreement:
     with tempfile.TemporaryDirectory(prefix="replay-") as folder:
         copy = RunFolder(Path(folder))
         copy.manifest.touch()  # by which a trial knows its run's folder
-        setting = _setting(copy, setup, int(session["threads"]), device)
+        setting = trial_setting(copy, setup, int(session["threads"]), device)
         with progress.stage(f"Replay of trial {agreement.trial}", len(record.epochs)) as stage:
             for number in _compare_epochs(record, setup, setting, agreement):
                 stage.advance(1, f"epoch {number}")
@@ -160,20 +159,6 @@ def _setup(
 
 def _device(recorded: str) -> str:
     return "cuda" if recorded == "cuda" and torch.cuda.is_available() else "cpu"
-
-
-def _setting(copy: RunFolder, setup: Setup, threads: int, device: str) -> TrialSetting:
-    select = setup.spec.select
-    return TrialSetting(
-        recipe=setup.spec.recipe,
-        data=setup.data,
-        starting=setup.starting(),
-        run=copy.path,
-        goal=Goal(select.metric, setup.floor),
-        checkpoint_rule=select.checkpoint,
-        threads=threads,
-        device=device,
-    )
 
 
 def _compare_epochs(

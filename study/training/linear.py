@@ -18,7 +18,7 @@ from study.recipes.frozen_features import BATCH_SIZE, Features, Frozen
 from study.seeding import numpy_generator
 from study.training.evaluation import Evaluation, evaluate
 
-_MOST_ON_DEVICE = 2**31  # bytes of the views of one set that a GPU, which trials share, holds
+MOST_ON_DEVICE = 2**31  # bytes of the views of one set that a GPU, which trials share, holds
 
 
 class LinearTraining:
@@ -113,7 +113,7 @@ class _Views:
         self._array = features.reshape(-1, width)
         self._device = device
         self._tensor: Tensor | None = None
-        if device.type != "cpu" and self._array.nbytes <= _MOST_ON_DEVICE:
+        if device.type != "cpu" and self._array.nbytes <= MOST_ON_DEVICE:
             self._tensor = torch.from_numpy(np.array(self._array)).to(device)
 
     def drawn(self, rows: Rows, epoch: int) -> Take:

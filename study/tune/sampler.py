@@ -28,7 +28,7 @@ Point = dict[str, Any]
 Direction = Literal["minimize", "maximize"]
 Distributions = Mapping[str, BaseDistribution]
 STARTUP_TRIALS = 8  # random ones before TPE or GP model anything; Optuna's 10 is most of a study
-_LEAST_JUDGED = 4  # finished trials at an epoch before the median of them stops anyone
+LEAST_JUDGED = 4  # finished trials at an epoch before the median of them stops anyone
 # These keep what they know in the attributes of Optuna's trials, which a replay makes again.
 _STATEFUL = ("cmaes", "nsga2")
 
@@ -235,7 +235,7 @@ def make_pruner(
         )
     if scheduler == "median":
         return MedianPruner(
-            n_startup_trials=0, n_warmup_steps=grace_epochs, n_min_trials=_LEAST_JUDGED
+            n_startup_trials=0, n_warmup_steps=grace_epochs, n_min_trials=LEAST_JUDGED
         )
     return optuna.pruners.NopPruner()
 

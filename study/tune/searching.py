@@ -22,7 +22,7 @@ from study.tune.decisions import Decisions, SearchPlan
 from study.tune.observers import ProgressObserver, RecordsObserver, standing
 from study.tune.ray_tuner import ray_running, run_session
 from study.tune.record import TrialRecord
-from study.tune.resources import Resources, plan_resources
+from study.tune.resources import plan_resources
 from study.tune.retuning import Retuning
 from study.tune.session import Limits, Session
 from study.tune.setup import Setup
@@ -137,7 +137,7 @@ def search(
     _tell_start(progress, setup, decisions, machine)
     try:
         if not session.exhausted:
-            _run_on_ray(run, setup, session, machine)
+            run_on_ray(run, setup, session, machine)
     finally:
         with session.pausing_on_full_disk():
             board.close()
@@ -225,7 +225,8 @@ def _told(setup: Setup, record: TrialRecord) -> dict[str, Any]:
     return arm | {name: value for name, value in known if not is_under(name, gone)}
 
 
-def _run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
+def run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
+    """Run the session's trials on Ray, until it has no more to do or is stopped."""
     from study.tune.ray_trainable import (
         trainable,  # Ray comes with it, and not every command needs Ray
     )
@@ -241,14 +242,15 @@ def _run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine
             max_concurrent=machine.max_concurrent,
         )
         session.max_concurrent = resources.max_concurrent
-        setting = _setting(run, setup, resources)
+        setting = trial_setting(run, setup, resources.threads, resources.device)
         told = {"device": resources.device, "threads": resources.threads}
         session.decisions.note("session", max_concurrent=resources.max_concurrent, **told)
         scratch = run.path.resolve() / ".ray"
         run_session(session, trainable, {"setting": setting}, resources, scratch)
 
 
-def _setting(run: RunFolder, setup: Setup, resources: Resources) -> TrialSetting:
+def trial_setting(run: RunFolder, setup: Setup, threads: int, device: str) -> TrialSetting:
+    """What every trial of a study shares, in a session of it or a replay."""
     select = setup.spec.select
     return TrialSetting(
         recipe=setup.spec.recipe,
@@ -257,6 +259,6 @@ def _setting(run: RunFolder, setup: Setup, resources: Resources) -> TrialSetting
         run=run.path.resolve(),
         goal=Goal(select.metric, setup.floor),
         checkpoint_rule=select.checkpoint,
-        threads=resources.threads,
-        device=resources.device,
+        threads=threads,
+        device=device,
     )

@@ -29,8 +29,7 @@ from study.space.loading import load_space
 from study.training.trial import run_trial
 from study.tune import searching
 from study.tune.confirming import Choose
-from study.tune.resources import Resources
-from study.tune.searching import Machine, search
+from study.tune.searching import Machine, search, trial_setting
 from study.tune.session import Session
 from study.tune.setup import Setup
 from study.watch.progress import Progress
@@ -77,7 +76,7 @@ def search_here(
     """
 
     def loop(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
-        setting = searching._setting(run, setup, Resources(1.0, 0.0, 1))
+        setting = trial_setting(run, setup, 1, "cpu")
         session.decisions.note("session", max_concurrent=1, device="cpu", threads=1)
         while not session.exhausted:
             assignment = session.next_assignment()
@@ -90,8 +89,8 @@ def search_here(
                     break
             session.left(assignment.number)
 
-    whole = searching._run_on_ray
-    searching._run_on_ray = loop
+    whole = searching.run_on_ray
+    searching.run_on_ray = loop
     try:
         run = RunFolder(folder)
         folder.mkdir(exist_ok=True)
@@ -100,7 +99,7 @@ def search_here(
         with Ledger(run.ledger) as ledger, progress or _quiet() as telling:
             return search(run, setup, ledger, telling, machine, choose)
     finally:
-        searching._run_on_ray = whole
+        searching.run_on_ray = whole
 
 
 def _quiet() -> Progress:

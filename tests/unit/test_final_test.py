@@ -163,7 +163,7 @@ def test_opening_that_was_cut_off_goes_on_and_counts_once(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_score", cut)
+        patch.setattr(module, "evaluate_sets", cut)
         with pytest.raises(KeyboardInterrupt):
             final_test(run.path, None, "")
     final_test(run.path, None, "")

@@ -22,7 +22,7 @@ SMALL = ["train.epochs=3", "train.epoch_images=32", "search.batch_size={choice: 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "_PROBE_S", 0.0)
+    monkeypatch.setattr(module, "PROBE_S", 0.0)
     monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
 
 

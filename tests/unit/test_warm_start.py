@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import optuna
 import pytest
 
 from study.data.roles import StudyData
@@ -11,7 +12,9 @@ from study.errors import BadInput
 from study.records.ledger import Ledger
 from study.space.loading import load_space
 from study.space.study_spec import StudySpec
+from study.tune import decisions as decisions_module
 from study.tune.decisions import Decisions
+from study.tune.sampler import make_study
 from study.warm_start import WarmStart, read_warm_start
 from tests.toys import toy_plan
 
@@ -149,7 +152,15 @@ def test_folder_without_a_study_is_refused(tmp_path: Path) -> None:
         read_warm_start(tmp_path, space(tmp_path))
 
 
-def test_history_is_worth_what_this_studys_floor_makes_of_it(tmp_path: Path) -> None:
+def test_history_is_worth_what_this_studys_floor_makes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies: list[optuna.Study] = []
+
+    def noted(*given: Any) -> optuna.Study:
+        studies.append(make_study(*given))
+        return studies[-1]
+
     def objective(metrics: Any) -> float:
         return float(metrics["val/fpr95"]) + 1  # as under a floor that does not hold
 
@@ -157,6 +168,7 @@ def test_history_is_worth_what_this_studys_floor_makes_of_it(tmp_path: Path) -> 
     warm = WarmStart("run", "abc", (trial,), 0, ())
     with Ledger(tmp_path / "ledger") as ledger:
         ledger.append("started", warm_start=warm.event())
+        monkeypatch.setattr(decisions_module, "make_study", noted)
         decisions = Decisions(toy_plan(objective=objective), ledger)
-        assert [one.value for one in decisions._study.trials] == [1.5]
+        assert [[one.value for one in study.trials] for study in studies] == [[1.5]]
         assert decisions.trials == []

@@ -7,7 +7,6 @@ from PIL import Image
 from study.data.alignment import measure
 from study.data.near_duplicates import (
     Rule,
-    _positions,
     describe,
     find_near_duplicates,
 )
@@ -134,25 +133,30 @@ def test_measure_of_no_pairs_is_empty():
     assert measure(none, none).shape == (0, 3)
 
 
-def test_positions_equal_nonzero_for_any_shape():
-    generator = np.random.default_rng(0)
-    for shape in ((1, 1), (3, 5), (8, 16), (7, 13), (0, 4)):
-        for share in (0, 0.2, 1):
-            mask = generator.random(shape) < share
-            for ours, theirs in zip(_positions(mask), np.nonzero(mask), strict=True):
-                np.testing.assert_array_equal(ours, theirs)
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (8, 16), (7, 13)])
+@pytest.mark.parametrize("share", [0, 0.2, 1])
+def test_pairs_of_sets_of_any_size_are_all_found(shape, share):
+    generator, pictures = np.random.default_rng(0), photographs(sum(shape))
+    first, second = np.arange(shape[0]), np.arange(shape[0], sum(shape))  # which picture each is
+    if share == 1:
+        first, second = 0 * first, 0 * second
+    else:
+        again = generator.random(shape[1]) < share
+        second = np.where(again, generator.integers(shape[0], size=shape[1]), second)
+    pairs = find_near_duplicates(pictures[first], pictures[second], Rule())
+    expected = np.nonzero(first[:, None] == second)
+    found = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    assert found == set(zip(*(one.tolist() for one in expected), strict=True))
+    assert len(found) == len(pairs)
 
 
-def test_blocks_of_rows_and_columns_join_without_a_gap(monkeypatch):
-    first, second = photographs(90), photographs(90)[::-1].copy()
-    whole = find_near_duplicates(first, second, Rule())
-    monkeypatch.setattr("study.data.near_duplicates._BLOCK_ROWS", 16)
-    monkeypatch.setattr("study.data.near_duplicates._BLOCK_COLUMNS", 24)
-    monkeypatch.setattr("study.data.near_duplicates._CHUNK", 20)
-    parts = find_near_duplicates(first, second, Rule())
-    expected = set(zip(whole.first.tolist(), whole.second.tolist(), strict=True))
-    assert set(zip(parts.first.tolist(), parts.second.tolist(), strict=True)) == expected
-    assert len(expected) == 90
+def test_sets_beyond_a_block_of_rows_and_columns_are_compared_without_a_gap():
+    first = photographs(600)
+    # The same pictures 4, 8, ... pixels further are others.
+    second = np.concatenate([np.roll(first, 4 * step, axis=1) for step in range(7)])[::-1]
+    pairs = find_near_duplicates(first, second.copy(), Rule())
+    found = sorted(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    assert found == [(row, 4199 - row) for row in range(600)]
 
 
 def test_rule_says_its_thresholds():

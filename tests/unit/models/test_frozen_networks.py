@@ -4,13 +4,13 @@ import weakref
 import pytest
 import torch
 from torch import nn
+from torchvision import models
 
 from study.errors import BadInput
 from study.losses.names import PERCEPTUAL_NETWORKS
 from study.models.frozen_networks import (
     IMAGENET_NETWORKS,
     FrozenNetwork,
-    _empty,
     classifier_layers,
     frozen_classifier,
     imagenet_network,
@@ -184,19 +184,21 @@ def test_names_for_the_yaml_are_those_that_can_be_built():
     ],
 )
 def test_imagenet_network_default_layers_have_these_maps(monkeypatch, name, shapes):
-    def fill(network, tensors, head, source):
+    def fetched(*arguments, **options):
+        with torch.device("meta"):
+            return models.get_model(name).state_dict()
+
+    def fill(network, tensors, source):
         network.to("meta")
 
-    monkeypatch.setattr("study.models.frozen_networks._downloaded", lambda name: {})
-    monkeypatch.setattr("study.models.frozen_networks._fill", fill)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetched)
+    monkeypatch.setattr("study.models.frozen_networks.load_into", fill)
     maps = imagenet_network(name).to("meta")(torch.empty(1, 3, 32, 32, device="meta"))
     assert [(one.shape[1], one.shape[2]) for one in maps.values()] == shapes
 
 
 @pytest.fixture(scope="module")
 def efficientnet():
-    from torchvision import models
-
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         return models.efficientnet_b0(weights=None).eval()
@@ -272,12 +274,13 @@ def test_imagenet_network_unknown_name_raises_with_the_names():
 
 
 def test_imagenet_network_unknown_layer_raises_before_weights_are_sought(monkeypatch):
-    monkeypatch.setattr("study.models.frozen_networks._downloaded", pytest.fail)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", pytest.fail)
     with pytest.raises(ValueError, match=r"no \['layer1'\]; there are \['features'"):
         imagenet_network("efficientnet_b0", default_layers=("layer1",))
 
 
-def test_imagenet_network_is_built_without_a_draw():
+def test_imagenet_network_is_built_without_a_draw(tmp_path, efficientnet):
+    save_weights(efficientnet, tmp_path / "weights.safetensors")
     before = torch.random.get_rng_state()
-    _empty("efficientnet_b0")
+    imagenet_network("efficientnet_b0", tmp_path / "weights.safetensors")
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -9,7 +9,6 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from torchvision import models
 
-from study.models import imagenet
 from study.models.imagenet import Reinitialised, load_imagenet, read_state_dict
 from study.models.names import PRETRAINED, declaration
 from study.models.registry import build_backbone, build_classifier
@@ -264,11 +263,12 @@ def test_weights_that_cannot_be_fetched_raise_with_the_way_out(monkeypatch):
     def offline(*args, **kwargs):
         raise OSError("no route to host\nmore")
 
+    networks = {name: build_backbone(name, seed=0) for name in ("convnextv2_atto", "densenet121")}
     monkeypatch.setattr(timm, "create_model", offline)
     monkeypatch.setattr(models, "get_weight", offline)
-    for name in ("convnextv2_atto", "densenet121"):
+    for name, network in networks.items():
         with pytest.raises(ValueError, match=r"cannot be fetched \(OSError: no route .* give"):
-            imagenet._fetched(declaration(name).pretrained)
+            load_imagenet(name, network, None)
 
 
 def test_weights_that_the_library_fetches_go_in_like_a_file_s(monkeypatch):

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from study.bases.saved_models import load_model
 from study.data.roles import StudyData, TrainID
 from study.errors import BadInput, TrialFailed
-from study.models.nordf import NordF
+from study.models.nordf import NordF, NordFOutput
 from study.models.registry import build_classifier
 from study.models.weights import save_weights
 from study.recipes.base import Moment, Recipe
@@ -160,10 +160,35 @@ def _rare_class() -> StudyData:
     return replace(data, train=TrainID(data.train.images.take(kept)))
 
 
+class _Asked(nn.Module):
+    """Notes with which weights of the reversed gradient its branches are asked for."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.reversals: list[float | None] = []
+
+    def branches(
+        self, images: Tensor, *, reversal: float | None, reconstruct: bool
+    ) -> NordFOutput:
+        self.reversals.append(reversal)
+        assert isinstance(self.model, NordF)
+        return self.model.branches(images, reversal=reversal, reconstruct=reconstruct)
+
+
+def _reversals(recipe: Recipe, *moments: tuple[int, int]) -> list[float | None]:
+    """Weights at (epoch, step) of a run of two epochs, ten steps each."""
+    loss, asked = recipe.loss(), _Asked(_model(recipe))
+    batch = next(recipe.batches(toy_data(), seed=0, epoch=1, device=CPU))
+    for epoch, step in moments:
+        loss.at(Moment(epoch, step, steps_per_epoch=10, epochs=2))
+        loss(asked, batch)
+    return asked.reversals
+
+
 def test_staircase_of_the_reversal_has_a_weight_of_its_own() -> None:
-    loss = _recipe(reversal="staircase", reversal_weight=0.5).loss()
-    loss.at(Moment(1, 0, steps_per_epoch=10, epochs=2))
-    assert loss._reversal == 0.01  # type: ignore[attr-defined]
+    recipe = _recipe(reversal="staircase", reversal_weight=0.5)
+    assert _reversals(recipe, (1, 0)) == [0.01]
 
 
 @pytest.mark.parametrize("where", ["upper.0.weight", "output.bias"])
@@ -177,12 +202,8 @@ def test_model_that_has_diverged_fails_its_trial_and_is_no_bug(where: str) -> No
 
 
 def test_reversal_follows_its_schedule_over_the_run() -> None:
-    loss = _recipe(reversal="linear", reversal_step="batch").loss()
-    weights = []
-    for epoch, step in ((1, 0), (1, 5), (2, 0)):
-        loss.at(Moment(epoch, step, steps_per_epoch=10, epochs=2))
-        weights.append(loss._reversal)  # type: ignore[attr-defined]
-    assert weights == [0.0, 0.25, 0.5]
+    recipe = _recipe(reversal="linear", reversal_step="batch")
+    assert _reversals(recipe, (1, 0), (1, 5), (2, 0)) == [0.0, 0.25, 0.5]
 
 
 def test_reversal_turns_the_gradient_of_the_similarity_and_none_lets_it_pass() -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from datetime import datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -30,8 +30,14 @@ def test_versions_are_of_the_installed_packages() -> None:
 
 
 def test_version_of_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "_PACKAGES", ("no-such-package",))
-    assert versions()["no-such-package"] == "not installed"
+    def installed(name: str) -> str:
+        if name == "timm":
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(manifest, "version", installed)
+    found = versions()
+    assert (found["timm"], found["torch"]) == ("not installed", version("torch"))
 
 
 @pytest.fixture

@@ -10,18 +10,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
-from study.data import batches
+from study.data.batches import Augment, DeviceImages, draw
 from study.models.registry import build_classifier
 from study.recipes.declared_losses import declared_losses
 from study.recipes.registry import make_recipe
+from study.training import linear
+from study.training.linear import LinearTraining
 from study.training.loop import EpochResult, Goal, train
-from tests.toys import SIZE, toy_data, train_section
+from tests.toys import SIZE, toy_data, toy_images, train_section
 
 ELSEWHERE, CPU = torch.device("meta"), torch.device("cpu")
 _MOVES = ("_to_copy", "copy_")
@@ -66,7 +69,11 @@ class Away(Tensor):
 
 
 class Pretending(TorchDispatchMode):
-    """Makes what is asked for on the pretended device."""
+    """Makes what is asked for on the pretended device, and notes what is moved there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moved: list[tuple[int, ...]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if torch.is_inference_mode_enabled():  # nothing has taken it apart yet
@@ -74,7 +81,10 @@ class Pretending(TorchDispatchMode):
                 done = func.decompose(*args, **(kwargs or {}))
             if done is not NotImplemented:
                 return done
-        return _computed(func, args, kwargs or {})
+        found = _computed(func, args, kwargs or {})
+        if func is torch.ops.aten._to_copy.default and isinstance(found, Away):
+            self.moved.append(tuple(found.shape))
+        return found
 
 
 def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -116,7 +126,6 @@ class _Autocast(torch.autocast):
 def pretended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
     monkeypatch.setattr(torch, "autocast", _Autocast)
-    monkeypatch.setattr(batches, "_uploaded", {})
 
 
 def _base() -> nn.Module:
@@ -156,3 +165,38 @@ def test_pretended_device_refuses_what_a_gpu_refuses() -> None:
         with pytest.raises(RuntimeError, match="numpy"):
             values.numpy()
         assert (values * torch.tensor(2.0)).sum().item() == 12
+
+
+@pytest.mark.parametrize("augment", ["none", "crop_flip"])
+def test_images_gathered_on_a_device_are_those_that_the_cpu_gathers(augment: Augment) -> None:
+    images = toy_images("set", 40)
+    draws = draw(np.arange(40)[::-1].copy(), augment, np.random.default_rng(3))
+    with Pretending():
+        found = DeviceImages(images, ELSEWHERE).gather(draws)
+    assert isinstance(found, Away)
+    assert torch.equal(found.held, DeviceImages(images, CPU).gather(draws))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns of what meta tensors would lose
+def test_views_beyond_what_a_gpu_is_to_hold_travel_batch_by_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    section = train_section(fine_tune="linear", augment="crop_flip", feature_views=2)
+    recipe, data = make_recipe("classifier", section), toy_data()
+    moved, features = [], []
+    for most in (2 * 60 * 64 * 4, 2 * 60 * 64 * 4 - 1):  # bytes of two views of 60 images
+        monkeypatch.setattr(linear, "MOST_ON_DEVICE", most)
+        with Pretending() as pretending:
+            model = recipe.build_model("resnet20", 3, dropout=0.0, image_size=SIZE, seed=7)
+            model.to(ELSEWHERE)
+            pretending.moved.clear()
+            training = LinearTraining(recipe, model, data, 7, ELSEWHERE)
+            features.append([one.images for one in training.batches(1)])
+        moved.append([shape for shape in pretending.moved if shape[1:] == (64,)])
+    held, travelled = moved
+    assert held == [(120, 64)]
+    assert travelled == [(16, 64)] * 3 + [(12, 64)]
+    for one, other in zip(*features, strict=True):
+        assert isinstance(one, Away)
+        assert isinstance(other, Away)
+        assert torch.equal(one.held, other.held)

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from study.data.batches import evaluation_batches
+from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.recipes.base import Recipe
 from study.recipes.registry import make_recipe
 from study.scoring.measuring import OOD_METRICS, ood_metrics
-from study.training import evaluation
 from study.training.evaluation import evaluate
 from tests.toys import toy_data, train_section
 
@@ -35,12 +37,14 @@ def model(recipe: Recipe) -> nn.Module:
 
 
 def test_scores_do_not_depend_on_how_images_are_cut_into_batches(
-    data: StudyData, recipe: Recipe, model: nn.Module, monkeypatch: pytest.MonkeyPatch
+    data: StudyData, recipe: Recipe, model: nn.Module
 ) -> None:
+    def read(images: ImageSet, device: torch.device) -> Iterator[Tensor]:
+        return evaluation_batches(images, 7, device, channels_last=True)
+
     model.train()  # evaluation itself has to leave training mode, or batches would matter
     whole = evaluate(recipe, model, data, CPU)
-    monkeypatch.setattr(evaluation, "_BATCH_SIZE", 7)
-    cut = evaluate(recipe, model, data, CPU)
+    cut = evaluate(recipe, model.train(), data, CPU, read=read)
     for score in ("msp", "energy"):
         np.testing.assert_allclose(whole.id.scores[score], cut.id.scores[score], rtol=1e-5)
         one, two = whole.ood["far"].scores[score], cut.ood["far"].scores[score]

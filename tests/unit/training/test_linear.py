@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from study.data.batches import evaluation_batches
+from study.data.batches import Augment, evaluation_batches
+from study.data.images import ImageSet
 from study.data.roles import StudyData
+from study.models.classifier import Classifier
 from study.recipes import frozen_features as features_module
 from study.recipes.base import Recipe
 from study.recipes.frozen_features import Frozen
 from study.recipes.registry import make_recipe
-from study.training import linear as linear_module
 from study.training.evaluation import evaluate
 from study.training.linear import LinearTraining
 from study.training.loop import EpochResult, Goal, TrainingState, train
@@ -128,24 +129,12 @@ def test_views_differ_and_all_are_drawn(data: StudyData) -> None:
     assert found == {0, 1, 2}
 
 
-def test_views_beyond_what_a_gpu_is_to_hold_travel_batch_by_batch(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    features, gpu = np.zeros((2, 5, 4), np.float32), torch.device("meta")
-    assert linear_module._Views(features, 7, "id", gpu)._tensor is not None
-    monkeypatch.setattr(linear_module, "_MOST_ON_DEVICE", features.nbytes - 1)
-    beyond = linear_module._Views(features, 7, "id", gpu)
-    assert beyond._tensor is None
-    batch = beyond.take(np.array([0, 9, 3]))
-    assert (batch.device, tuple(batch.shape)) == (gpu, (3, 4))
-
-
 def test_features_are_computed_once_for_equal_content(
     data: StudyData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = _model(_recipe("energy"))
     first = np.array(Frozen(model, CPU).features(data.train.images, "crop_flip", 2))
-    monkeypatch.setattr(Frozen, "_compute", None)  # a second computation would fail
+    monkeypatch.setattr(Classifier, "features", None)  # a second computation would fail
     again = Frozen(copy.deepcopy(model), CPU).features(data.train.images, "crop_flip", 2)
     assert np.array_equal(first, again)
     with torch.no_grad():
@@ -154,14 +143,19 @@ def test_features_are_computed_once_for_equal_content(
         Frozen(model, CPU).features(data.train.images, "crop_flip", 2)
 
 
-def test_head_is_no_part_of_what_features_are_named_after(data: StudyData) -> None:
+def test_head_is_no_part_of_what_features_are_named_after(data: StudyData, tmp_path: Path) -> None:
     model = _model(_recipe("energy"))
-    first = Frozen(model, CPU)._key(data.train.images, "none", 1)
+
+    def num_files(images: ImageSet, augment: Augment) -> int:
+        Frozen(model, CPU).features(images, augment, 1)
+        return len(list(tmp_path.glob("features/*.npy")))
+
+    assert num_files(data.train.images, "none") == 1
     with torch.no_grad():
         model.fc.weight.zero_()
-    assert Frozen(model, CPU)._key(data.train.images, "none", 1) == first
-    assert Frozen(model, CPU)._key(data.train.images, "crop_flip", 1) != first
-    assert Frozen(model, CPU)._key(data.val_id.images, "none", 1) != first
+    assert num_files(data.train.images, "none") == 1
+    assert num_files(data.train.images, "crop_flip") == 2
+    assert num_files(data.val_id.images, "none") == 3
 
 
 @pytest.mark.parametrize("kept", [0, 7, -1])

@@ -177,10 +177,10 @@ def test_trial_whose_gpu_is_lost_takes_its_process_with_it(
 ) -> None:
     """Later trials in the same process would all fail, so Ray has to take another one."""
 
-    def epochs(*_: Any) -> None:
+    def train(*_: Any, **__: Any) -> None:
         raise RuntimeError("CUDA error: device-side assert triggered")
 
-    monkeypatch.setattr(trial, "_epochs", epochs)
+    monkeypatch.setattr(trial, "train", train)
     with pytest.raises(RuntimeError, match="device-side assert"):
         _messages(_assignment(), _setting(tmp_path, device="cuda"))
     (told,) = _messages(_assignment(), _setting(tmp_path, device="cpu"))

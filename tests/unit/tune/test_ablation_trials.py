@@ -59,7 +59,7 @@ def run(folder: Path, spec: StudySpec, *, stop_after: int | None = None) -> Deci
 @pytest.fixture
 def forecast_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """The forecast of the space with overrides, without a probe."""
-    monkeypatch.setattr(forecast_module, "_PROBE_S", 0.0)
+    monkeypatch.setattr(forecast_module, "PROBE_S", 0.0)
     monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
 
     def told(*overrides: str) -> str:

@@ -54,9 +54,10 @@ def decisions(tmp_path: Path) -> Iterator[Decisions]:
         yield Decisions(toy_plan(num_epochs=lambda point: 2, scheduler="none"), ledger)
 
 
-def _session(decisions: Decisions, **limits: object) -> Session:
+def _session(decisions: Decisions, log: _Log | None = None, **limits: object) -> Session:
     settings = {"num_trials": 3, "time_budget_s": None, "max_failures": 2} | limits
-    session = Session(decisions, _assign, Limits(**settings), [_Log()])  # type: ignore[arg-type]
+    observers = [log or _Log()]
+    session = Session(decisions, _assign, Limits(**settings), observers)  # type: ignore[arg-type]
     session.max_concurrent = 2
     return session
 
@@ -128,12 +129,11 @@ def test_trial_whose_worker_died_is_given_out_again_but_not_for_ever(
 
 
 def test_observers_hear_what_is_on_the_ledger_in_order(decisions: Decisions) -> None:
-    session = _session(decisions, num_trials=1)
+    log = _Log()
+    session = _session(decisions, log, num_trials=1)
     session.next_assignment()
     for epoch in (1, 2):
         session.told(0, _message(decisions.trials[0], epoch))
-    log = session._observers[0]
-    assert isinstance(log, _Log)
     assert log.lines == ["start 0", "epoch 0.1", "epoch 0.2", "finished 0"]
 
 
@@ -152,26 +152,24 @@ def test_metric_that_is_not_finite_fails_the_trial_with_its_name(
 
 def test_epoch_that_is_told_again_is_not_told_to_observers(decisions: Decisions) -> None:
     """As by a trial that lost its checkpoints and trains recorded epochs once more."""
-    session = _session(decisions)
+    log = _Log()
+    session = _session(decisions, log)
     session.next_assignment()
     for _ in range(2):
         assert not session.told(0, _message(decisions.trials[0], 1))
-    log = session._observers[0]
-    assert isinstance(log, _Log)
     assert log.lines == ["start 0", "epoch 0.1"]
     assert len(decisions.trials[0].epochs) == 1
 
 
 def test_what_an_ended_trial_still_tells_changes_nothing(decisions: Decisions) -> None:
-    session = _session(decisions)
+    log = _Log()
+    session = _session(decisions, log)
     session.next_assignment()
     record = decisions.trials[0]
     for epoch in (1, 2):
         session.told(0, _message(record, epoch))
     for late in (_message(record, 2), _message(record, 3), _FAILURE):
         assert session.told(0, late)
-    log = session._observers[0]
-    assert isinstance(log, _Log)
     assert log.lines == ["start 0", "epoch 0.1", "epoch 0.2", "finished 0"]
     assert record.status == "finished"
     assert (len(decisions.events("result")), decisions.events("failed")) == (2, [])
@@ -182,7 +180,8 @@ def _failing(cause: str, reason: str = "no room") -> str:
 
 
 def test_trial_out_of_memory_goes_on_alone_after_its_recorded_epoch(decisions: Decisions) -> None:
-    session = _session(decisions)
+    log = _Log()
+    session = _session(decisions, log)
     for _ in range(2):
         assert session.next_assignment() is not None
     session.told(0, _message(decisions.trials[0], 1))
@@ -200,8 +199,6 @@ def test_trial_out_of_memory_goes_on_alone_after_its_recorded_epoch(decisions: D
     assert session.told(0, _message(decisions.trials[0], 2))
     session.left(0)
     assert session.next_assignment() is not None
-    log = session._observers[0]
-    assert isinstance(log, _Log)
     assert log.lines[3] == "retried 0"
 
 

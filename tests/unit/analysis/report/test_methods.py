@@ -31,7 +31,7 @@ def _tuned(study: Study, **tune: Any) -> Study:
 
 def test_numbers_in_the_sentences_are_those_of_the_searchers() -> None:
     assert sampler.STARTUP_TRIALS == STARTUP
-    assert sampler._LEAST_JUDGED == LEAST_JUDGED
+    assert sampler.LEAST_JUDGED == LEAST_JUDGED
 
 
 @pytest.mark.parametrize(
