@@ -191,3 +191,22 @@ def test_sources_of_all_arms_are_told_and_imagenet_by_its_name() -> None:
     assert sources_of(spec) == ["places", "imagenet"]
     model = {"init": "base", "pretrained_on": ["places"]}
     assert trained_on(model, "random") == ["places"]
+
+
+def test_trials_start_from_the_base_of_their_arm(setup: Setup) -> None:
+    starting = setup.starting()
+    for arm, base in (("baseline", setup.base), (PROBE, setup.others["base_2"])):
+        told = setup.assign(_record(arm))
+        found = starting.weights_of(told.base, "resnet20")
+        assert base is not None
+        assert found is not None
+        assert all(np.array_equal(found[name], one) for name, one in base.weights.items())
+
+
+def test_margins_are_measured_at_the_temperature_of_the_trial(setup: Setup) -> None:
+    train = {**setup.spec.train, "temperature": 2.0}
+    assert setup.base is not None
+    stats = setup.base.energy_stats(2.0)
+    assert stats is not None
+    margins = setup.margins(train, _record("baseline").params)
+    assert margins["m_in"] == pytest.approx(stats.id_mean - 2 * stats.id_sd)

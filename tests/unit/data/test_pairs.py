@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from study.data.batches import DeviceImages, training_batches
+from study.data.batches import DeviceImages, draw, training_batches
 from study.data.images import ImageSet
 from study.data.order import Sampling
 from study.data.pairs import chain, chain_rows, check_same_share, image_weights
+from study.seeding import numpy_generator
 
 
 def image_set(labels, size=8):
@@ -159,3 +160,15 @@ def test_image_weights_count_pairs_and_sum_to_one():
 def test_image_weights_without_pairs_are_refused(shape):
     with pytest.raises(ValueError, match="pairs"):
         image_weights(torch.zeros(shape, dtype=torch.int64), 3)
+
+
+def test_pair_batches_order_and_augmentation_are_drawn_anew_in_every_epoch():
+    images, orders = image_set(TEN), []
+    for epoch in range(2):
+        (plain,) = pair_batches(images, 200, seed=3, epoch=epoch)
+        (batch,) = pair_batches(images, 200, augment="crop_flip", seed=3, epoch=epoch)
+        orders.append(which(plain))
+        draws = draw(orders[-1].numpy(), "crop_flip", numpy_generator(3, "augment", "id", epoch))
+        expected = DeviceImages(images, torch.device("cpu")).gather(draws)
+        assert torch.equal(batch.images, expected.permute(0, 3, 1, 2) / 255)
+    assert not torch.equal(*orders)

@@ -193,3 +193,14 @@ def test_error_auroc_without_any_wrong_prediction_is_left_out(
     found = evaluate(_recipe(base, detector="msp"), copy.deepcopy(base), data, CPU)
     found.id.prediction[:] = data.val_id.images.labels
     assert not [name for name in found.metrics("detector") if name.endswith("error_auroc")]
+
+
+@pytest.mark.parametrize("head", ["trained", "none"])
+def test_trial_starts_from_the_weights_that_it_is_given(base: nn.Module, head: str) -> None:
+    recipe = _recipe(base, detector="knn", head=head)
+    model = recipe.build_model("resnet20", 3, dropout=0.0, image_size=SIZE, seed=5)
+    fresh = {name: values.clone() for name, values in model.state_dict().items()}
+    recipe.load_start(model, base.state_dict())
+    for name, values in model.state_dict().items():
+        own = head == "none" and name.startswith("fc.")
+        assert torch.equal(values, (fresh if own else base.state_dict())[name]), name

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.bases.saved_models import load_model
-from study.data.roles import StudyData, TrainID
+from study.data.roles import StudyData, TrainID, ValidationID
 from study.errors import BadInput, TrialFailed
 from study.models.nordf import NordF, NordFOutput
 from study.models.registry import build_classifier
@@ -297,3 +297,13 @@ def test_similarity_pushes_apart_the_pairs_of_different_classes_alone() -> None:
     terms = recipe.loss()(model, batch)
     assert int(terms["num_different"]) == int(different.sum())
     torch.testing.assert_close(terms["different_cosine_sum"], cosines[different].sum())
+
+
+def test_prototypes_and_bank_are_of_training_images_in_evaluation_mode() -> None:
+    recipe, data = _recipe(), toy_data()
+    model = _model(recipe)
+    expected = recipe.fit(model.eval(), data, CPU)
+    other = ValidationID(toy_images("other", 30, classes=3, seed=9))
+    found = recipe.fit(model.train(), replace(data, val_id=other), CPU)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(values, expected[name]) for name, values in found.items())

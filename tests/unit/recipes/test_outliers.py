@@ -260,3 +260,10 @@ def test_energy_is_scored_at_the_temperature_of_the_loss(
         logits = model(images).double()
     wanted = -2.5 * (logits / 2.5).logsumexp(dim=1)
     np.testing.assert_allclose(scores["energy"], wanted.numpy(), rtol=1e-6)
+
+
+def test_decay_that_moves_leaves_the_parameters_of_the_loss_alone(data: StudyData) -> None:
+    moving = {"weight_decay": 0.1, "weight_decay_schedule": "linear", "weight_decay_end": 0.3}
+    groups = _run(data, _section("energy_logistic", **moving))[-1].state.optimizer["param_groups"]
+    assert groups[0]["weight_decay"] > 0.1
+    assert groups[1]["weight_decay"] == 0.0

@@ -113,3 +113,12 @@ def test_scores_that_are_not_finite_fail_the_trial(
 ) -> None:
     with pytest.raises(TrialFailed, match="54 of 54 values are not finite"):
         evaluate(recipe, _Same(value, 0.0, 1.0), data, CPU)
+
+
+def test_part_that_is_scored_alone_leaves_training_mode_too(
+    data: StudyData, recipe: Recipe, model: nn.Module
+) -> None:
+    part = nn.Sequential(model, nn.Dropout(0.5)).train()
+    found = evaluate(recipe, model, data, CPU, scored=part)
+    whole = evaluate(recipe, model, data, CPU)
+    np.testing.assert_array_equal(found.id.scores["energy"], whole.id.scores["energy"])

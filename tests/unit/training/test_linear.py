@@ -181,3 +181,15 @@ def test_features_are_of_the_evaluations_batches(data: StudyData) -> None:
     with torch.no_grad():
         expected = torch.cat([model.features(batch) for batch in batches])
     assert found.tobytes() == expected.numpy().tobytes()
+
+
+def test_views_are_drawn_anew_in_every_epoch(data: StudyData) -> None:
+    recipe = _recipe("classifier")
+    model = _model(recipe)
+    setting = LinearTraining(recipe, model, data, 7, CPU)
+    flat = Frozen(model, CPU).features(data.train.images, "crop_flip", 3).reshape(-1, 64)
+    views = []
+    for epoch in (1, 2):
+        rows = np.concatenate([batch.images.numpy() for batch in setting.batches(epoch)])
+        views.append([int(np.flatnonzero((flat == row).all(axis=1))[0]) // 60 for row in rows])
+    assert views[0] != views[1]

@@ -17,6 +17,7 @@ from study.recipes.classifier import ClassifierRecipe
 from study.recipes.classifier_params import ClassifierParams
 from study.recipes.registry import make_recipe
 from study.training.loop import EpochResult, Goal, TrainingState, schedule_clocks, train
+from study.training.schedules import make_schedule
 from tests.toys import toy_data, toy_images, train_section
 
 GOAL = Goal("val/fpr95", None)
@@ -223,3 +224,28 @@ def test_parameters_of_the_loss_are_trained_and_come_back(data: StudyData) -> No
     resumed = list(_run(data, recipe, start=whole[0].state))
     assert float(resumed[-1].state.loss["scale"]) == scales[-1]
     _same(whole[-1], resumed[-1])
+
+
+@pytest.mark.parametrize("step", ["batch", "epoch"])
+def test_learning_rate_warms_up_and_falls_to_its_floor(data: StudyData, step: str) -> None:
+    changes = {"epochs": 3, "warmup_epochs": 1, "min_lr": 0.01, "scheduler_step": step}
+    recipe = make_recipe("classifier", train_section(lr=0.05, schedule="cosine", **changes))
+    rates = [one.metrics["lr"] for one in _run(data, recipe)]
+    # 60 images in batches of 16: the last of 4 steps an epoch, or the epoch.
+    (total, warmup), last = ((12, 4), (3, 7, 11)) if step == "batch" else ((3, 1), (0, 1, 2))
+    rate = make_schedule("cosine", total=total, warmup=warmup, base=0.05, floor=0.01)
+    assert rates == pytest.approx([rate(t) for t in last])
+    assert rates[0] == pytest.approx(0.05 * (last[0] + 1) / (warmup + 1))
+    assert rates[-1] > 0.01
+
+
+def test_dropout_is_another_in_every_epoch(data: StudyData) -> None:
+    """One batch of all images an epoch, and weights that stay as they are."""
+    still = {"lr": 1e-12, "weight_decay": 0.0, "batch_size": 60}
+    losses = {}
+    for dropout in (0.0, 0.3):
+        recipe = make_recipe("classifier", train_section(**still))
+        results = _run(data, recipe, backbone="wrn_16_2", dropout=dropout)
+        losses[dropout] = [one.metrics["train/loss"] for one in results]
+    assert losses[0.0][0] == pytest.approx(losses[0.0][1], abs=1e-5)
+    assert abs(losses[0.3][0] - losses[0.3][1]) > 1e-3
