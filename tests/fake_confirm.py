@@ -19,7 +19,9 @@ Run = tuple[float, float] | None
 
 def confirm(run: RunFolder, runs: Mapping[int, Sequence[Run]], *, seeds: int = 3) -> None:
     """Add confirming trials to a fake run, seed by seed, as a study does."""
-    table = pd.read_parquet(run.trials).assign(confirms="", cause="")
+    table = pd.read_parquet(run.trials)
+    new = {"confirms", "cause"} - {*table.columns}  # else of an earlier confirmation
+    table = table.assign(**dict.fromkeys(new, ""))
     rows: list[dict[str, Any]] = []
     longest = max(len(one) for one in runs.values())
     for k in range(longest):
@@ -29,7 +31,7 @@ def confirm(run: RunFolder, runs: Mapping[int, Sequence[Run]], *, seeds: int = 3
                 rows.append(_row(run, table, name, candidate, k, each[k]))
     pd.concat([table, pd.DataFrame(rows)]).to_parquet(run.trials, index=False)
     with Ledger(run.ledger) as ledger:
-        searched = len(table)
+        searched = int(table["confirms"].eq("").sum())
         ledger.append("confirm", candidates=list(runs), seeds=seeds, num_searched=searched)
 
 

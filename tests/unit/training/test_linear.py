@@ -192,4 +192,5 @@ def test_views_are_drawn_anew_in_every_epoch(data: StudyData) -> None:
     for epoch in (1, 2):
         rows = np.concatenate([batch.images.numpy() for batch in setting.batches(epoch)])
         views.append([int(np.flatnonzero((flat == row).all(axis=1))[0]) // 60 for row in rows])
-    assert views[0] != views[1]
+    # Of three views a third is the same by chance; the features of a few are equal.
+    assert np.equal(*views).mean() < 0.6
