@@ -1,0 +1,144 @@
+"""Runs that version 2b5b3e9 left behind are loaded, chosen from, reported and resumed.
+
+They were recorded by ``tests/golden/record_runs.py``, which says what was left out of them; every
+test works on a copy. A version that can no longer resume one refuses it with the reason, and its
+test here holds that reason instead.
+
+Versions: torch 2.14, numpy 2.4. Tolerance: 1e-3 on fractions.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import analysis
+from analysis.__main__ import main
+from study.records.files import RunFolder
+from study.records.ledger import read_ledger
+from tests.golden.driving import HERE, STUDIES, Checkout
+
+RUNS = HERE / "runs"
+_MOST_BYTES = 1_000_000  # as git packs them; tables are mostly their own description
+# Trial, epoch and value as the recording version chose them.
+CHOSEN = {
+    "energy": ("00002", 2, 0.8643),
+    "nordf": ("00001", 3, 0.5286),
+    "ablation": ("00000", 2, 0.8929),
+}
+
+
+@pytest.fixture(params=STUDIES)
+def finished(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy of a finished run."""
+    return copied(f"{request.param}-finished", tmp_path)
+
+
+def copied(name: str, folder: Path) -> Path:
+    return Path(shutil.copytree(RUNS / name, folder / name))
+
+
+def study_of(run: Path) -> str:
+    return run.name.partition("-")[0]
+
+
+def statuses(run: Path) -> list[str]:
+    return [str(status) for status in analysis.load(run).trials["status"]]
+
+
+def test_recorded_runs_are_small():
+    packed = [zlib.compress(path.read_bytes()) for path in RUNS.rglob("*") if path.is_file()]
+    assert sum(map(len, packed)) < _MOST_BYTES
+
+
+def test_finished_run_is_loaded_without_a_fault(finished: Path):
+    study = analysis.load(finished)
+    assert not study.faults
+    asked = [one for one in read_ledger(RunFolder(finished).ledger)[0] if one["event"] == "ask"]
+    assert len(study.trials) == len(asked)
+    assert set(study.status_counts()) <= {"finished", "pruned"}
+    assert len(study.epochs) == study.trials["epochs"].sum()
+
+
+def test_trials_of_a_finished_run_are_told(finished: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["trials", str(finished), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["trial_id"] for row in rows] == [f"{n:05d}" for n in range(len(rows))]
+
+
+def test_select_of_a_finished_run_gives_the_recorded_choice(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+):
+    before = json.loads((finished / "selection.json").read_text())
+    assert main(["select", str(finished), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    trial, epoch, value = CHOSEN[study_of(finished)]
+    assert (content["trial_id"], content["epoch"]) == (trial, epoch)
+    assert content["value"] == pytest.approx(value, abs=1e-3)
+    assert content["corrected_value"] == pytest.approx(before["corrected_value"], abs=1e-3)
+    assert json.loads((finished / "selection.json").read_text()) == before  # frozen is frozen
+
+
+def test_choice_of_a_finished_run_is_the_same_without_its_selection_json(finished: Path):
+    frozen = json.loads((finished / "selection.json").read_text())
+    (finished / "selection.json").unlink()
+    chosen = analysis.load(finished).select()
+    assert (chosen.trial_id, chosen.epoch) == (frozen["trial_id"], frozen["epoch"])
+    assert chosen.value == pytest.approx(frozen["value"], abs=1e-3)
+    assert chosen.interval is not None
+    assert [chosen.interval.low, chosen.interval.high] == pytest.approx(
+        frozen["interval"], abs=1e-3
+    )
+
+
+def test_report_of_a_finished_run_shows_the_recorded_choice(finished: Path):
+    assert main(["report", str(finished)]) == 0
+    page = (finished / "report.html").read_text()
+    trial, _, _ = CHOSEN[study_of(finished)]
+    assert f"trial {trial}" in page.lower()
+
+
+def test_finished_ablation_still_has_its_effect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = copied("ablation-finished", tmp_path)
+    assert main(["ablation", str(run), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    (effect,) = (row for row in rows if row["metric"] == "val/fpr95")
+    assert (effect["effect"], effect["num_seeds"]) == ("loss=outlier_exposure", 2)
+    assert effect["mean"] == pytest.approx(0.00357, abs=1e-3)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
+def test_interrupted_run_resumes_to_the_end_of_the_finished_one(
+    name: str, tmp_path: Path, project_root: Path
+):
+    run = copied(f"{name}-interrupted", tmp_path)
+    before = read_ledger(RunFolder(run).ledger)[0]
+    checkout = Checkout.copied(project_root, tmp_path).with_backbone()
+    done = checkout.study("--resume", run.name, "--max-concurrent", "1")
+    assert done.returncode == 0, done.stderr
+    after = read_ledger(RunFolder(run).ledger)[0]
+    assert after[: len(before)] == before
+    assert [one["event"] for one in after].count("resumed") == 1
+    whole = copied(f"{name}-finished", tmp_path)
+    assert statuses(run) == statuses(whole)
+    assert asked(run) == asked(whole)
+    tables = [analysis.load(one).epochs for one in (run, whole)]
+    metrics = [column for column in tables[0] if column.startswith("val/")]
+    pd.testing.assert_frame_equal(*(table[metrics] for table in tables), rtol=0, atol=1e-3)
+    one, two = (json.loads((folder / "selection.json").read_text()) for folder in (run, whole))
+    assert (one["trial_id"], one["epoch"]) == (two["trial_id"], two["epoch"])
+
+
+def asked(run: Path) -> list[tuple[Any, ...]]:
+    records = read_ledger(RunFolder(run).ledger)[0]
+    return [(one["params"], one["seed"]) for one in records if one["event"] == "ask"]
