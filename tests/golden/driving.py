@@ -22,10 +22,15 @@ STUDIES = ("energy", "nordf", "ablation")
 SHIPPED = (
     "model.backbone=resnet20",
     "base.epochs=2",
-    "base.epoch_images=256",
-    "train.epoch_images=128",
+    "base.epoch_images=512",
+    "base.lr=0.05",
+    "train.epoch_images=64",
 )
-SHIPPED_ALONE = {"nordf": ("train.perceptual_layers=[layer1, layer2]",)}
+SHIPPED_ALONE = {
+    # Enough trials for TPE to ask by what it has seen, and a rung to cut at after every epoch.
+    "energy": ("tune.num_trials=12", "tune.grace_epochs=1", "tune.reduction_factor=2"),
+    "nordf": ("train.perceptual_layers=[layer1, layer2]",),
+}
 _CODE = ("study", "analysis", "run_study.py")
 _PATIENCE_S = 300
 
