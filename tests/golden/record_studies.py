@@ -1,0 +1,131 @@
+"""Record what the golden studies ask, decide and measure, for ``test_golden_studies.py``.
+
+    python tests/golden/record_studies.py
+
+writes ``tests/golden/studies.json``. The studies are those of ``compare_studies.py``, in one
+process and without Ray, with one thread. A change that means to move a number records them anew
+and says why; `compare_studies.py` shows first that nothing else moved.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from study.data.plan import make_plan
+from study.records.files import RunFolder
+from study.records.ledger import Ledger, Record
+from study.setup import Setup, prepare
+from study.space.spec import load_space
+from study.training.loop import Goal
+from study.training.trial import TrialSetting, run_trial
+from study.tune.decisions import Decisions
+from study.tune.searching import search_plan
+from study.tune.session import Limits, Session
+from study.watch.progress import Progress
+from tests.golden.driving import HERE, SHIPPED, SHIPPED_ALONE, SPACES, STUDIES
+from tests.integration.runs import WALL_CLOCK
+
+RECORDED = HERE / "studies.json"
+_DIGITS = 7  # significant; what is compared to 1e-3 needs no more
+
+
+def main() -> None:
+    """Run all and write what they did."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="golden-") as folder:
+        os.environ["OOD_STUDY_CACHE"] = str(Path(folder) / "cache")
+        found = {name: searched(name, Path(folder) / name) for name in STUDIES}
+    RECORDED.write_text(_as_lines(found))
+
+
+def searched(name: str, folder: Path) -> dict[str, Any]:
+    """What one golden study did: its base's metrics, and by trial what was asked and told.
+
+    Returns:
+        ``base``: metrics; ``asks``: number, seed and params of each trial; ``results``: number,
+        epoch, decision and metrics of each epoch, in the order in which they came.
+    """
+    setup = prepared(name)
+    folder.mkdir()
+    run = RunFolder(folder)
+    run.manifest.touch()  # by which a worker sees that the folder is shared
+    with Ledger(run.ledger) as ledger:
+        _search(setup, run, ledger)
+        asks = [_only(one, "number", "seed", "params") for one in ledger.events("ask")]
+        results = [
+            {**_only(one, "number", "epoch", "decision"), "metrics": _rounded(one["metrics"])}
+            for one in ledger.events("result")
+        ]
+        assert not ledger.events("failed")
+    assert setup.base is not None
+    return {"base": _rounded(setup.base.metrics), "asks": asks, "results": results}
+
+
+def prepared(name: str) -> Setup:
+    """The study on the embedded demo, its base trained; without the leak check."""
+    overrides = [*SHIPPED, *SHIPPED_ALONE.get(name, ())]
+    spec = load_space(str(SPACES / f"{name}.yaml"), overrides)
+    plan = make_plan(spec.data, "demo")
+    nothing: Any = None
+    with Progress(io.StringIO(), live=False, quiet=True) as progress:
+        data = plan.load_study(spec.data)
+        return prepare(spec, plan, data, nothing, progress=progress, device="cpu")
+
+
+def _search(setup: Setup, run: RunFolder, ledger: Ledger) -> None:
+    spec = setup.spec
+    decisions = Decisions(search_plan(setup), ledger)
+    limits = Limits(spec.tune.num_trials, None, max_failures=1)
+    session = Session(decisions, setup.assign, limits, [])
+    setting = TrialSetting(
+        recipe=spec.recipe,
+        data=setup.data,
+        starting=setup.starting(),
+        run=run.path,
+        goal=Goal(spec.select.metric, setup.floor),
+        checkpoint_rule=spec.select.checkpoint,
+        threads=1,
+        device="cpu",
+    )
+    while not session.exhausted:
+        assignment = session.next_assignment()
+        assert assignment is not None, "one trial at a time: there is a next one, or the end"
+        for message in run_trial(assignment, setting):
+            if session.told(assignment.number, message):
+                break
+        session.left(assignment.number)
+
+
+def _only(record: Record, *names: str) -> dict[str, Any]:
+    return {name: record[name] for name in names}
+
+
+def _rounded(metrics: dict[str, float]) -> dict[str, float]:
+    plain = {name: value for name, value in metrics.items() if name not in WALL_CLOCK}
+    return {name: float(f"{value:.{_DIGITS}g}") for name, value in plain.items()}
+
+
+def _as_lines(found: dict[str, Any]) -> str:
+    """JSON with a line for each trial and epoch, so that a diff shows which one moved."""
+    studies = []
+    for name, parts in found.items():
+        lines = [f'"base": {json.dumps(parts["base"])}']
+        for part in ("asks", "results"):
+            rows = ",\n  ".join(json.dumps(row) for row in parts[part])
+            lines.append(f'"{part}": [\n  {rows}]')
+        body = ",\n ".join(lines)
+        studies.append(f'"{name}": {{\n {body}}}')
+    return "{" + ",\n".join(studies) + "}\n"
+
+
+if __name__ == "__main__":
+    main()
