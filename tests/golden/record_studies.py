@@ -23,13 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from study.data.plan import make_plan
 from study.records.files import RunFolder
 from study.records.ledger import Ledger, Record
-from study.setup import Setup, prepare
-from study.space.spec import load_space
+from study.space.loading import load_space
 from study.training.loop import Goal
 from study.training.trial import TrialSetting, run_trial
 from study.tune.decisions import Decisions
 from study.tune.searching import search_plan
 from study.tune.session import Limits, Session
+from study.tune.setup import Setup, prepare
 from study.watch.progress import Progress
 from tests.golden.driving import HERE, SHIPPED, SHIPPED_ALONE, SPACES, STUDIES
 from tests.integration.runs import WALL_CLOCK
