@@ -4,8 +4,8 @@
     .venv/bin/python tests/mutants.py                 300 mutants of all rooms below, 2 at a time
     .venv/bin/python tests/mutants.py study/losses    those of some files or folders
 
-Every mutant (cosmic-ray's operators) is made in a copy of the project and tried by the test files
-that import the mutated module, those that mirror it first. The sample is drawn with ``--seed``
+Every mutant (cosmic-ray's operators) is made in a copy of the project and tried by the tests that
+mirror the mutated module. The sample is drawn with ``--seed``
 from all mutants of the chosen files; what stands in annotations is left out, since no test can
 tell. What survives is printed as a diff: it wants a test, or a line in ``tests/mutants.md`` that
 says why no test can or need tell it.
@@ -36,9 +36,21 @@ ROOMS = (
     "study/training/schedules.py",
     "study/models/reversal_schedules.py",
     "study/tune/sampler.py",
+    "study/tune/searchers",
     "analysis/statistics",
     "analysis/choice",
 )
+# Tests of modules that they reach through another one.
+MORE_TESTS = {
+    "study/tune/sampler": ("unit/tune/test_searchers.py", "unit/tune/test_decisions.py"),
+    "study/tune/searchers": ("unit/tune/test_searchers.py",),
+    "study/losses/reconstructions": (
+        "unit/losses/test_reconstruction.py",
+        "unit/losses/test_perceptual.py",
+        "property/test_reconstruction.py",
+    ),
+    "analysis/choice/frozen": ("unit/analysis/choice/test_selection.py",),
+}
 TIMEOUT_S = 240.0
 Span = tuple[tuple[int, int], tuple[int, int]]
 
@@ -66,20 +78,29 @@ def _imports(test: Path) -> frozenset[str]:
 
 @cache
 def tests_of(module: Path) -> tuple[Path, ...]:
-    """Test files that import a module, the one of its name first.
+    """The test file of a module's name, and property and golden tests that import it.
 
-    Where there is none, those that import a module which imports it.
+    Where there is none of its name, all that import it, or import a module which does.
     """
     name = ".".join(module.with_suffix("").parts)
     files = sorted((ROOT / "tests").glob("*/**/test_*.py"))
     tests = [file.relative_to(ROOT) for file in files if "integration" not in file.parts]
     found = [test for test in tests if name in _imports(ROOT / test)]
-    if not found:
+    path = module.with_suffix("").as_posix()
+    more = [
+        Path("tests") / test
+        for room, few in MORE_TESTS.items()
+        if path.startswith(room)
+        for test in few
+    ]
+    if named := [test for test in found if test.stem == f"test_{module.stem}"]:
+        found = named + [test for test in found if test.parts[1] in ("property", "golden")]
+    if not found and not more:
         users = [file for top in ("study", "analysis") for file in (ROOT / top).rglob("*.py")]
         users = [file.relative_to(ROOT) for file in users if name in _imports(file)]
         names = {".".join(file.with_suffix("").parts) for file in users}
         found = [test for test in tests if names & _imports(ROOT / test)]
-    return tuple(sorted(found, key=lambda file: (file.stem != f"test_{module.stem}", file)))
+    return tuple(dict.fromkeys([*found, *more]))
 
 
 def _annotations(module: Path) -> list[Span]:

@@ -287,7 +287,7 @@ def test_final_test_of_a_confirmed_winner_is_the_mean_over_its_seeds(run: RunFol
 
 
 def test_winner_of_a_metric_to_maximise_has_the_highest_mean(run: RunFolder) -> None:
-    first, second = choose(run, 2)
+    first, second = candidates_to_confirm(run, 2)
     confirm(run, {first: [(0.80, 1.5), (0.80, 1.4)], second: [(0.80, 2.6), (0.80, 2.0)]}, seeds=2)
     study = analysis.load(run.path)
     chosen = {**study.spec["select"], "metric": "val/auroc"}
@@ -300,15 +300,15 @@ def test_winner_of_a_metric_to_maximise_has_the_highest_mean(run: RunFolder) -> 
 
 
 def test_trial_under_the_floor_is_not_trained_anew(run: RunFolder) -> None:
-    best, *others = choose(run, 99)
+    best, *others = candidates_to_confirm(run, 99)
     table = pd.read_parquet(run.trials)
     table.loc[best, "val/id_accuracy"] = 0.01
     table.to_parquet(run.trials, index=False)
-    assert choose(run, 99) == others
+    assert candidates_to_confirm(run, 99) == others
 
 
 def test_newest_of_several_confirmations_counts(run: RunFolder) -> None:
-    first, second = choose(run, 2)
+    first, second = candidates_to_confirm(run, 2)
     confirm(run, {first: [(0.80, 2.6)] * 3})
     confirm(run, {second: [(0.80, 1.2)] * 3})
     found = confirmation(analysis.load(run.path))
