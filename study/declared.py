@@ -66,6 +66,16 @@ def parameter(
     return _field(default, meaning, null, when or {}, bounds)
 
 
+def with_default(section: type[BaseModel], name: str, default: Any) -> Any:
+    """A field declared as in another class, but for its default."""
+    field = section.model_fields[name]
+    bounds = {
+        key: getattr(one, key) for one in field.metadata for key in _BOUNDS if hasattr(one, key)
+    }
+    told: Any = field.json_schema_extra or {}
+    return _field(default, field.description or "", told.get("null", ""), when_of(field), bounds)
+
+
 def when_of(field: FieldInfo) -> Mapping[str, Sequence[Any]]:
     """Under which values of which other fields a declared field has an effect; empty: all."""
     told: Any = field.json_schema_extra or {}

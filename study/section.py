@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Self
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
@@ -62,12 +62,20 @@ def effect_rule(
 
 
 def effect_rules(fields: Mapping[str, FieldInfo]) -> tuple[Rule, ...]:
-    """The rules that follow from each field's ``when``."""
-    return tuple(
-        effect_rule(name, field.default, other, values)
-        for name, field in fields.items()
-        for other, values in when_of(field).items()
-    )
+    """The rules that follow from each field's ``when``, told by whichever values are fewer."""
+    found = []
+    for name, field in fields.items():
+        for other, values in when_of(field).items():
+            rule = effect_rule(name, field.default, other, values)
+            kind = fields[other].annotation if other in fields else None
+            every = get_args(kind) if get_origin(kind) is Literal else ()
+            void = [one for one in every if one not in values]
+            if void and len(void) < len(values):
+                text = f"{name} has no effect with {other}: {' or '.join(map(_plain, void))}"
+                way_out = f"Take {name} out, or choose another {other}."
+                rule = replace(rule, text=text, way_out=way_out)
+            found.append(rule)
+    return tuple(found)
 
 
 def _plain(value: Any) -> str:
@@ -88,6 +96,17 @@ class Section(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+    """Over several fields; what a field's ``when`` says joins them, unless one says it already."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Add the rules that follow from the fields' ``when``."""
+        told = {rule.fields for rule in cls.rules if rule.has_effect}
+        # A declaration's own names, such as a detector's, need not be fields of these names.
+        follow = (
+            one for one in effect_rules(cls.model_fields) if one.fields[1] in cls.model_fields
+        )
+        cls.rules = (*cls.rules, *(rule for rule in follow if rule.fields not in told))
 
     @model_validator(mode="after")
     def _keep_rules(self, info: ValidationInfo) -> Self:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
+from study.declared import parameter
 from study.detectors.catalog import CATALOG
 from study.recipes.detector_params import (
     ADDED,
@@ -27,13 +26,6 @@ WITHOUT_HEAD = tuple(name for name, one in CATALOG.items() if not one.head)
 class BaselineParams(AllDetectorSettings):
     """A trained classifier as it is, scored by one post-hoc detector (recipe ``baselines``).
 
-    Attributes:
-        epochs: one: a trial trains nothing, and scores once.
-        detector: a key of ``study.detectors.catalog.CATALOG``.
-        head: trained: the classifier's own. none: the weights have no trained head (ImageNet,
-            self-supervised), whose energy would mean nothing: features alone are scored, and the
-            predicted class is that of the nearest class mean of training features.
-
     Every parameter of every detector is a field too, null by default.
     """
 
@@ -43,9 +35,14 @@ class BaselineParams(AllDetectorSettings):
     below_features: ClassVar[tuple[str, ...]] = ("vim_dimension",)
     asked_of_data: ClassVar[frozenset[str]] = frozenset({"detector", *FIELDS})
 
-    epochs: int = Field(default=1, ge=1, le=1)
-    detector: DetectorName = "energy"
-    head: Literal["trained", "none"] = "trained"
+    epochs: int = parameter(1, ge=1, le=1, meaning="one: a trial trains nothing, and scores once")
+    detector: DetectorName = parameter("energy", meaning="the one that scores")
+    head: Literal["trained", "none"] = parameter(
+        "trained",
+        meaning="trained: the classifier's own. none: the weights have no trained head (ImageNet, "
+        "self-supervised), whose energy would mean nothing: features alone are scored, and the "
+        "predicted class is that of the nearest class mean of training features",
+    )
 
     unsearchable: ClassVar[frozenset[str]] = frozenset({"epochs", "head"})
     unwritten: ClassVar[frozenset[str]] = ADDED

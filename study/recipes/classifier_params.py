@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
+from study.declared import parameter
 from study.recipes.detector_params import (
     DETECTOR_IMAGES,
     OF_DETECTORS,
@@ -21,25 +20,35 @@ SCORES = ("msp", "energy")
 
 
 class ClassifierParams(TrainParams, DetectorSettings):
-    """Training of a classifier, or of its last layer alone (recipe ``classifier``).
+    """Training of a classifier, or of its last layer alone (recipe ``classifier``)."""
 
-    Attributes:
-        fine_tune: full: everything is trained. linear: the last layer alone, on features that are
-            computed once; the rest, BatchNorm's statistics too, does not move, and dropout is off.
-        feature_views: of linear, how many augmented views of each image those features are of; an
-            epoch takes one of them at random for each image. Without augmentation there is one.
-        own_score: the score that the study selects by: msp, energy, or one of ``detectors``.
-        detectors: post-hoc detectors that score every validation set beside; after each epoch
-            they are fitted anew on training ID images alone.
-        detector_images: training images, at most, that they are fitted on, the same ones in every
-            trial; null takes all.
-    """
-
-    fine_tune: Literal["full", "linear"] = "full"
-    feature_views: int = Field(default=4, ge=1, le=1000)
-    own_score: DetectorName = "msp"
-    detectors: list[DetectorName] = Field(default=[])
-    detector_images: int | None = Field(default=DETECTOR_IMAGES, ge=10)
+    fine_tune: Literal["full", "linear"] = parameter(
+        "full",
+        meaning="full: everything is trained. linear: the last layer alone, on features that are "
+        "computed once; the rest, BatchNorm's statistics too, does not move, and dropout is off",
+    )
+    feature_views: int = parameter(
+        4,
+        ge=1,
+        le=1000,
+        meaning="of how many augmented views of each image those features are; an epoch takes one "
+        "of them at random for each image",
+        when={"fine_tune": ["linear"], "augment": ["crop_flip"]},
+    )
+    own_score: DetectorName = parameter(
+        "msp", meaning="the score that the study selects by: msp, energy, or one of detectors"
+    )
+    detectors: list[DetectorName] = parameter(
+        [],
+        meaning="post-hoc detectors that score every validation set beside; after each epoch they "
+        "are fitted anew on training ID images alone",
+    )
+    detector_images: int | None = parameter(
+        DETECTOR_IMAGES,
+        ge=10,
+        meaning="training images, at most, that they are fitted on, the same ones in every trial",
+        null="all",
+    )
 
     name: ClassVar[str] = "classifier"
     module: ClassVar[str] = "classifier"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, create_model
 
-from study.declared import Parameter, by_parameter
+from study.declared import Parameter, by_parameter, parameter, with_default
 from study.errors import BadInput
 from study.losses.margins import Margin, MeasuredMargin
 from study.recipes.classifier_params import ClassifierParams
@@ -33,21 +33,7 @@ Weight = Annotated[float, Field(gt=0)]
 
 
 class EnergyParams(ClassifierParams):
-    """Energy fine-tuning (recipe ``energy``); defaults of Liu et al. 2020 but for the margins.
-
-    Attributes:
-        m_in: margin of ID images, nats or measured; the paper's was -23.
-        m_out: margin of outliers, nats or measured; the paper's was -5.
-        energy_weight: weight of the energy terms.
-        temperature: T of the energy, in loss and score alike.
-        outlier_batch_size: outliers in a batch, beside the ID images.
-        outlier_order: a fresh shuffle each epoch, or a contiguous window from a random offset.
-        outlier_weights: source -> how often an outlier is drawn from it, against the others; every
-            source of ``data.outliers`` has one. null: all their images alike.
-        max_outliers: so many outliers at most, the same ones in every trial, and of a larger
-            number the smaller are a part; null takes all.
-        own_score: as of the classifier, by default the energy.
-    """
+    """Energy fine-tuning (recipe ``energy``); defaults of Liu et al. 2020 but for the margins."""
 
     name: ClassVar[str] = "energy"
     module: ClassVar[str] = "energy"
@@ -56,17 +42,43 @@ class EnergyParams(ClassifierParams):
     measures_base: ClassVar[bool] = True
     asked_of_data: ClassVar[frozenset[str]] = frozenset({"max_outliers"})
 
-    epochs: int = Field(default=10, ge=1, le=100_000)
-    lr: float = Field(default=1e-3, gt=0)
-    m_in: Margin = Field(default=MeasuredMargin("below", "id_energy", 2.0))
-    m_out: Margin = Field(default=MeasuredMargin("above", "outlier_energy", 0.0))
-    energy_weight: float = Field(default=0.1, ge=0)  # lambda in the paper
-    temperature: float = Field(default=1.0, gt=0)
-    outlier_batch_size: int = Field(default=256, ge=1)
-    outlier_order: Literal["shuffled", "window"] = "shuffled"
-    own_score: DetectorName = "energy"
-    outlier_weights: Annotated[dict[str, Weight], Field(min_length=1)] | None = None
-    max_outliers: int | None = Field(default=None, ge=1)
+    epochs: int = with_default(ClassifierParams, "epochs", 10)
+    lr: float = with_default(ClassifierParams, "lr", 1e-3)
+    m_in: Margin = parameter(
+        MeasuredMargin("below", "id_energy", 2.0),
+        meaning="margin of ID images, nats or measured; the paper's was -23",
+    )
+    m_out: Margin = parameter(
+        MeasuredMargin("above", "outlier_energy", 0.0),
+        meaning="margin of outliers, nats or measured; the paper's was -5",
+    )
+    energy_weight: float = parameter(
+        0.1, ge=0, meaning="weight of the energy terms; lambda in the paper"
+    )
+    temperature: float = parameter(
+        1.0, gt=0, meaning="T of the energy, in loss and score alike; dimensionless"
+    )
+    outlier_batch_size: int = parameter(
+        256, ge=1, meaning="outliers in a batch, beside the ID images"
+    )
+    outlier_order: Literal["shuffled", "window"] = parameter(
+        "shuffled",
+        meaning="a fresh shuffle each epoch, or a contiguous window from a random offset",
+    )
+    own_score: DetectorName = with_default(ClassifierParams, "own_score", "energy")
+    outlier_weights: Annotated[dict[str, Weight], Field(min_length=1)] | None = parameter(
+        None,
+        meaning="source -> how often an outlier is drawn from it, against the others; every "
+        "source of data.outliers has one",
+        null="all their images alike",
+    )
+    max_outliers: int | None = parameter(
+        None,
+        ge=1,
+        meaning="so many outliers at most, the same ones in every trial, and of a larger number "
+        "the smaller are a part",
+        null="all",
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *ClassifierParams.rules,
@@ -105,19 +117,19 @@ refuse_taken(EnergyParams)
 
 
 class _SharedParams(EnergyParams):
-    """Fine-tuning against outliers by any of the losses, on one base and with one budget.
+    """Fine-tuning against outliers by any of the losses, on one base and with one budget."""
 
-    Attributes:
-        fine_tune: as of the classifier; none: nothing is trained, the model that trials start
-            from is scored as it is, in one epoch.
-        loss: a file of ``study/recipes/outlier_losses``.
-        own_score: the score that the study selects by, msp, max_logit, energy or one of
-            ``detectors``; one for all losses, so that they compare.
-    """
-
-    fine_tune: Literal["none", "full", "linear"] = "full"  # type: ignore[assignment]
-    loss: str = ENERGY_LOSS
-    own_score: DetectorName = "energy"
+    fine_tune: Literal["none", "full", "linear"] = parameter(  # type: ignore[assignment]
+        "full",
+        meaning="as of the classifier; none: nothing is trained, the model that trials start from "
+        "is scored as it is, in one epoch",
+    )
+    loss: str = parameter(ENERGY_LOSS, meaning="a file of study/recipes/outlier_losses")
+    own_score: DetectorName = parameter(
+        "energy",
+        meaning="the score that the study selects by: msp, max_logit, energy, or one of "
+        "detectors; one for all losses, so that they compare",
+    )
 
     name: ClassVar[str] = "outliers"
     unwritten: ClassVar[frozenset[str]] = EnergyParams.unwritten - {"own_score"}
@@ -177,7 +189,7 @@ def make_outlier_params() -> type[EnergyParams]:
     if faults := [*unfit_parameters(_SharedParams, losses, taken, rule, way_out)]:
         raise BadInput(faults)
     fields: dict[str, Any] = {name: one.field() for name, (one, _) in parameters.items()}
-    fields["loss"] = (Literal[tuple(losses)], Field(default=ENERGY_LOSS))
+    fields["loss"] = (Literal[tuple(losses)], with_default(_SharedParams, "loss", ENERGY_LOSS))
     made: type[EnergyParams] = create_model(
         "OutlierParams", __base__=_SharedParams, __module__=__name__, **fields
     )

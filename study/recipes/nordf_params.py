@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from study.declared import parameter, with_default
 from study.losses.names import COLLAPSED_COSINE, SMALLEST_IMAGE
 from study.recipes.params import Remark, TrainParams
 from study.recipes.reconstruction_params import (
@@ -37,38 +38,7 @@ PerceptualNetwork = Literal["base", "vgg16", "resnet50", "efficientnet_b0", "con
 
 
 class NordfParams(ReconstructionSettings):
-    """NORD-F: classification, similarity behind gradient reversal, and reconstruction.
-
-    Attributes:
-        batch_size: images in a batch, which make one pair fewer.
-        same_class_share: share of the pairs whose images are of one class, in expectation.
-        classification_weight: weight of the cross-entropy.
-        similarity_weight: weight of the similarity of pairs; 0 leaves the upper branch to the
-            reconstruction.
-        reconstruction_weight: weight of the reconstruction; 0 leaves the decoder out.
-        similarity: logits s*(b - cos), or 1 - cos clamped to [0, 1], or to [eps, 1 - eps].
-        reversal: how the weight of the reversed gradient goes over the training; none lets the
-            gradient of the similarity pass as it is.
-        reversal_weight: the weight, or where it ends; the staircase has its own.
-        reversal_step: whether it moves once an epoch or at every batch.
-        reconstruction: the reconstruction loss, a file of ``study/losses/reconstructions``; its
-            parameters are fields too.
-        perceptual_network: network of the perceptual loss and score: the study's own base model,
-            or one of ImageNet's; null for neither.
-        perceptual_weights: file of its weights; null lets torchvision download them.
-        perceptual_layers: its layers; null for the usual ones.
-        perceptual_inner: distance of feature maps.
-        perceptual_layer_weights: one for each layer; null weighs all alike.
-        width: channels between the backbone and the branches.
-        branch_channels: channels of the upper and of the classification branch.
-        decoder_blocks: residual blocks after each up-sampling.
-        head_dropout: dropout between the linear layers of the classification branch.
-        norm: batch or group norm in branches and decoder.
-        own_score: the score that the study selects by.
-        bank_images: training images whose features the prototypes and kNN keep, at most.
-        knn_neighbours: k of the cosine kNN.
-        panel_epochs: epochs (from 1) whose saliency panels TensorBoard shows.
-    """
+    """NORD-F: classification, similarity behind gradient reversal, and reconstruction."""
 
     name: ClassVar[str] = "nordf"
     module: ClassVar[str] = "nordf"
@@ -87,35 +57,90 @@ class NordfParams(ReconstructionSettings):
         ),
     )
 
-    epochs: int = Field(default=10, ge=1, le=100_000)
-    lr: float = Field(default=1e-3, gt=0)
-    batch_size: int = Field(default=64, ge=2)
-    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
-    nesterov: bool = False
-    weight_decay: float = Field(default=0.0, ge=0)
-    same_class_share: float = Field(default=0.5, gt=0, lt=1)
-    classification_weight: float = Field(default=1.0, ge=0)
-    similarity_weight: float = Field(default=1.0, ge=0)
-    reconstruction_weight: float = Field(default=1.0, ge=0)
-    similarity: Literal["logit", "clamp", "clamp_eps"] = "logit"
-    reversal: Reversal = "dann"
-    reversal_weight: float = Field(default=1.0, gt=0)
-    reversal_step: Literal["epoch", "batch"] = "batch"
-    reconstruction: ReconstructionName = "l1"
-    perceptual_network: PerceptualNetwork | None = "base"
-    perceptual_weights: str | None = None
-    perceptual_layers: Annotated[list[str], Field(min_length=1)] | None = None
-    perceptual_inner: Literal["l1", "mse", "huber"] = "l1"
-    perceptual_layer_weights: Annotated[list[float], Field(min_length=1)] | None = None
-    width: int = Field(default=64, ge=1)
-    branch_channels: int = Field(default=64, ge=1)
-    decoder_blocks: int = Field(default=1, ge=0)
-    head_dropout: float = Field(default=0.5, ge=0, lt=1)
-    norm: Literal["batch", "group"] = "batch"
-    own_score: OwnScore = "combined"
-    bank_images: int = Field(default=2000, ge=10)
-    knn_neighbours: int = Field(default=10, ge=1)
-    panel_epochs: list[Annotated[int, Field(ge=1)]] = Field(default=[])
+    epochs: int = with_default(TrainParams, "epochs", 10)
+    lr: float = with_default(TrainParams, "lr", 1e-3)
+    batch_size: int = parameter(64, ge=2, meaning="images in a batch, which make one pair fewer")
+    optimizer: Literal["sgd", "adam", "adamw"] = with_default(TrainParams, "optimizer", "adam")
+    nesterov: bool = with_default(TrainParams, "nesterov", False)
+    weight_decay: float = with_default(TrainParams, "weight_decay", 0.0)
+    same_class_share: float = parameter(
+        0.5,
+        gt=0,
+        lt=1,
+        meaning="share of the pairs whose images are of one class, in expectation",
+    )
+    classification_weight: float = parameter(1.0, ge=0, meaning="weight of the cross-entropy")
+    similarity_weight: float = parameter(
+        1.0,
+        ge=0,
+        meaning="weight of the similarity of pairs; 0 leaves the upper branch to the "
+        "reconstruction",
+    )
+    reconstruction_weight: float = parameter(
+        1.0, ge=0, meaning="weight of the reconstruction; 0 leaves the decoder out"
+    )
+    similarity: Literal["logit", "clamp", "clamp_eps"] = parameter(
+        "logit", meaning="logits s*(b - cos), or 1 - cos clamped to [0, 1], or to [eps, 1 - eps]"
+    )
+    reversal: Reversal = parameter(
+        "dann",
+        meaning="how the weight of the reversed gradient goes over the training; none lets the "
+        "gradient of the similarity pass as it is",
+    )
+    reversal_weight: float = parameter(
+        1.0,
+        gt=0,
+        meaning="that weight, or where it ends; the staircase has its own",
+        when={"reversal": ["constant", "linear", "dann"]},
+    )
+    reversal_step: Literal["epoch", "batch"] = parameter(
+        "batch", meaning="whether it moves once an epoch or at every batch"
+    )
+    reconstruction: ReconstructionName = parameter(
+        "l1", meaning="the reconstruction loss, a file of study/losses/reconstructions"
+    )
+    perceptual_network: PerceptualNetwork | None = parameter(
+        BASE,
+        meaning="network of the perceptual loss and score: the study's own base model, or one of "
+        "ImageNet's",
+        null="neither loss nor score",
+    )
+    perceptual_weights: str | None = parameter(
+        None, meaning="file of its weights", null="torchvision downloads them"
+    )
+    perceptual_layers: Annotated[list[str], Field(min_length=1)] | None = parameter(
+        None, meaning="its layers", null="the usual ones"
+    )
+    perceptual_inner: Literal["l1", "mse", "huber"] = parameter(
+        "l1", meaning="distance of feature maps"
+    )
+    perceptual_layer_weights: Annotated[list[float], Field(min_length=1)] | None = parameter(
+        None, meaning="one for each layer", null="all weigh alike"
+    )
+    width: int = parameter(64, ge=1, meaning="channels between the backbone and the branches")
+    branch_channels: int = parameter(
+        64, ge=1, meaning="channels of the upper and of the classification branch"
+    )
+    decoder_blocks: int = parameter(1, ge=0, meaning="residual blocks after each up-sampling")
+    head_dropout: float = parameter(
+        0.5,
+        ge=0,
+        lt=1,
+        meaning="dropout between the linear layers of the classification branch",
+    )
+    norm: Literal["batch", "group"] = parameter(
+        "batch", meaning="batch or group norm in branches and decoder"
+    )
+    own_score: OwnScore = parameter("combined", meaning="the score that the study selects by")
+    bank_images: int = parameter(
+        2000,
+        ge=10,
+        meaning="training images whose features the prototypes and kNN keep, at most",
+    )
+    knn_neighbours: int = parameter(10, ge=1, meaning="k of the cosine kNN")
+    panel_epochs: list[Annotated[int, Field(ge=1)]] = parameter(
+        [], meaning="epochs (from 1) whose saliency panels TensorBoard shows"
+    )
 
     unsearchable: ClassVar[frozenset[str]] = frozenset(
         {"own_score", "perceptual_layers", "perceptual_layer_weights", "panel_epochs"}
@@ -159,13 +184,6 @@ class NordfParams(ReconstructionSettings):
             lambda neighbours, images: neighbours <= images,
             "kNN cannot look at more neighbours than it keeps (knn_neighbours <= bank_images)",
             "Lower knn_neighbours or raise bank_images.",
-        ),
-        Rule(
-            ("reversal_weight", "reversal"),
-            lambda weight, reversal: weight == 1 or reversal not in ("none", "staircase"),
-            "reversal_weight has no effect with reversal: none or staircase",
-            "Take reversal_weight out, or choose another reversal.",
-            has_effect=True,
         ),
     )
 

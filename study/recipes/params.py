@@ -1,8 +1,8 @@
 """Parameters of the recipes: the section ``train:`` of a space, free of torch.
 
-A field is one key of the YAML, with its type, bounds and default; the defaults suit CIFAR-10 with
-a ResNet-20. ``Rule`` holds what fields must satisfy together, as data, so that a space can be
-checked over the whole range of a search and not only at one point.
+A field is one key of the YAML, with its type, bounds, default and meaning; the defaults suit
+CIFAR-10 with a ResNet-20. ``Rule`` holds what fields must satisfy together, as data, so that a
+space can be checked over the whole range of a search and not only at one point.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple
 
-from pydantic import Field
-
+from study.declared import parameter
 from study.section import Rule, Section
 
 Schedule = Literal["cosine", "onecycle", "constant", "step", "linear"]
+MOVING: Final = ("cosine", "onecycle", "step", "linear")
+"""Schedules along which something changes."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,15 @@ class HeadNeed(NamedTuple):
 class TrialParams(Section):
     """A recipe's section ``train:``, and what a space must know of the recipe beside.
 
-    Attributes:
-        epochs: results that a trial reports, each after a pass over the images.
+    Class variables say what is the same for all of its trials.
     """
 
-    epochs: int = Field(default=1, ge=1, le=100_000)
+    epochs: int = parameter(
+        1,
+        ge=1,
+        le=100_000,
+        meaning="results that a trial reports, each after a pass over the images",
+    )
 
     name: ClassVar[str]
     """As in ``recipe:``."""
@@ -134,48 +139,67 @@ class TrialParams(Section):
 
 
 class TrainParams(TrialParams):
-    """Training of a classifier (recipe ``classifier``).
+    """Training by an optimizer, with what moves over its course."""
 
-    Attributes:
-        epochs: passes over the images that an epoch draws.
-        lr: learning rate at its highest.
-        batch_size: ID images in a batch.
-        optimizer: sgd, adam or adamw.
-        momentum: of SGD; the first beta of Adam and AdamW. Dimensionless.
-        nesterov: Nesterov's momentum in place of the plain one; of SGD alone.
-        weight_decay: L2 penalty, dimensionless; AdamW's is decoupled from the gradient.
-        schedule: shape of the learning rate over the training.
-        scheduler_step: whether the learning rate moves once an epoch or at every batch.
-        min_lr: where the schedule ends.
-        warmup_epochs: epochs over which the learning rate rises to ``lr``.
-        momentum_schedule: the same shapes for the momentum, from ``momentum`` to
-            ``momentum_end``; onecycle comes back. It moves when the learning rate does.
-        momentum_end: where that goes, above or below; dimensionless.
-        weight_decay_schedule: the same for the weight decay.
-        weight_decay_end: where that goes, above or below; dimensionless.
-        label_smoothing: share of the target spread over all classes.
-        augment: random crop (padding 4) and horizontal flip, or none.
-        epoch_images: ID images an epoch draws at most; null draws all.
-    """
-
-    epochs: int = Field(default=100, ge=1, le=100_000)
-    lr: float = Field(default=0.1, gt=0)
-    batch_size: int = Field(default=128, ge=2)
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = Field(default=5e-4, ge=0)
-    schedule: Schedule = "cosine"
-    scheduler_step: Literal["epoch", "batch"] = "batch"
-    min_lr: float = Field(default=0.0, ge=0)
-    warmup_epochs: int = Field(default=0, ge=0)
-    momentum_schedule: Schedule = "constant"
-    momentum_end: float = Field(default=0.0, ge=0, lt=1)
-    weight_decay_schedule: Schedule = "constant"
-    weight_decay_end: float = Field(default=0.0, ge=0)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    augment: Literal["none", "crop_flip"] = "crop_flip"
-    epoch_images: int | None = Field(default=None, ge=2)
+    epochs: int = parameter(
+        100, ge=1, le=100_000, meaning="passes over the images that an epoch draws"
+    )
+    lr: float = parameter(0.1, gt=0, meaning="learning rate at its highest")
+    batch_size: int = parameter(128, ge=2, meaning="ID images in a batch")
+    optimizer: Literal["sgd", "adam", "adamw"] = parameter("sgd", meaning="what takes the steps")
+    momentum: float = parameter(
+        0.9, ge=0, lt=1, meaning="of SGD; the first beta of Adam and AdamW; dimensionless"
+    )
+    nesterov: bool = parameter(
+        True,
+        meaning="Nesterov's momentum in place of the plain one",
+        when={"optimizer": ["sgd"]},
+    )
+    weight_decay: float = parameter(
+        5e-4, ge=0, meaning="L2 penalty, dimensionless; AdamW's is decoupled from the gradient"
+    )
+    schedule: Schedule = parameter(
+        "cosine", meaning="shape of the learning rate over the training"
+    )
+    scheduler_step: Literal["epoch", "batch"] = parameter(
+        "batch", meaning="whether the learning rate moves once an epoch or at every batch"
+    )
+    min_lr: float = parameter(
+        0.0, ge=0, meaning="where the schedule ends", when={"schedule": MOVING}
+    )
+    warmup_epochs: int = parameter(
+        0, ge=0, meaning="epochs over which the learning rate rises to lr"
+    )
+    momentum_schedule: Schedule = parameter(
+        "constant",
+        meaning="the same shapes for the momentum, from momentum to momentum_end; onecycle comes "
+        "back; it moves when the learning rate does",
+    )
+    momentum_end: float = parameter(
+        0.0,
+        ge=0,
+        lt=1,
+        meaning="where the momentum goes, above or below; dimensionless",
+        when={"momentum_schedule": MOVING},
+    )
+    weight_decay_schedule: Schedule = parameter(
+        "constant", meaning="the same for the weight decay"
+    )
+    weight_decay_end: float = parameter(
+        0.0,
+        ge=0,
+        meaning="where the weight decay goes, above or below; dimensionless",
+        when={"weight_decay_schedule": MOVING},
+    )
+    label_smoothing: float = parameter(
+        0.0, ge=0, lt=1, meaning="share of the target spread over all classes"
+    )
+    augment: Literal["none", "crop_flip"] = parameter(
+        "crop_flip", meaning="random crop (padding 4) and horizontal flip, or none"
+    )
+    epoch_images: int | None = parameter(
+        None, ge=2, meaning="ID images an epoch draws at most", null="all"
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -217,24 +241,10 @@ class TrainParams(TrialParams):
             has_effect=True,
         ),
         Rule(
-            ("momentum_end", "momentum_schedule"),
-            lambda end, schedule: end == 0 or schedule != "constant",
-            "momentum_end has no effect with momentum_schedule: constant",
-            "Take momentum_end out, or choose another momentum_schedule.",
-            has_effect=True,
-        ),
-        Rule(
             ("momentum_schedule", "momentum", "momentum_end"),
             lambda schedule, start, end: schedule == "constant" or start != end,
             "a momentum_schedule from momentum to an equal momentum_end has no effect",
             "Take it out, or set momentum_end above or below momentum.",
-            has_effect=True,
-        ),
-        Rule(
-            ("weight_decay_end", "weight_decay_schedule"),
-            lambda end, schedule: end == 0 or schedule != "constant",
-            "weight_decay_end has no effect with weight_decay_schedule: constant",
-            "Take weight_decay_end out, or choose another weight_decay_schedule.",
             has_effect=True,
         ),
         Rule(

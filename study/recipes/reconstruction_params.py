@@ -11,7 +11,7 @@ from study.declared import by_parameter
 from study.errors import BadInput
 from study.losses.names import RECONSTRUCTIONS, SHIPPED
 from study.recipes.params import TrainParams
-from study.section import Rule, effect_rule, effect_rules, taken_names, unfit_parameters
+from study.section import Rule, effect_rule, taken_names, unfit_parameters
 
 PARAMETERS = by_parameter(RECONSTRUCTIONS)
 """Name -> the parameter, and the reconstruction losses that have it."""
@@ -42,7 +42,6 @@ def reconstruction_rules() -> Iterator[Rule]:
         called = [RECONSTRUCTIONS[loss].called or f"reconstruction: {loss}" for loss in losses]
         without = f"without {' or '.join(called)}"
         yield effect_rule(name, parameter.default, "reconstruction", losses, without)
-        yield from effect_rules({name: parameter.field()[1]})
 
 
 def _with_network(name: str) -> Rule:
