@@ -319,7 +319,7 @@ def refuse_more_trials(spec: StudySpec, more: int) -> None:
         way_out = "Start another study with more of them, in another --out."
         raise BadInput(Fault("--num-trials", "", rule, way_out))
     total = spec.tune.num_trials + more
-    if spec.tune.searcher == "grid" and total > len(grid(spec)):
+    if spec.tune.declared.points and total > len(grid(spec)):
         rule = f"the grid has {len(grid(spec))} points, the study would have {total} trials"
         raise BadInput(Fault("--num-trials", "", rule, "Start a study of a larger grid."))
 

@@ -19,6 +19,7 @@ from study.records.files import RunFolder, write_json
 from study.records.ledger import Record, RecordedLedger
 from study.records.manifest import read_manifest
 from study.scoring.objective import ID_ACCURACY
+from study.searchers.catalog import searchers
 from study.space.loading import load_resolved
 from study.space.points import conditions, flat, flatten
 from study.space.reading.yamlfile import dotted
@@ -28,8 +29,6 @@ from study.space.search.search import Searched
 from study.space.study_spec import StudySpec
 
 OPTION = "--warm-start"
-LEAST_FOR_CMAES = 10  # CMA-ES starts from the best tenth of them
-_LEARN = ("tpe", "gp", "cmaes", "nsga2")
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def read_warm_start(folder: Path, spec: StudySpec) -> WarmStart:
         raise BadInput(faults)
     finished = _finished(ledger, spec)
     kept = [one for one in finished if _inside(spec, one["params"])]
-    least = LEAST_FOR_CMAES if spec.tune.searcher == "cmaes" else 1
+    least = spec.tune.declared.least_history
     if len(kept) < least:
         rule = (
             f"has {len(finished)} finished trials, {len(kept)} of them within this space; "
@@ -137,9 +136,10 @@ def _differences(spec: StudySpec, theirs: StudySpec, folder: str) -> Iterator[Fa
         rule = "an ablation runs every arm and searches nothing"
         yield Fault(OPTION, "ablate", rule, way_out, folder)
         return
-    if spec.tune.searcher not in _LEARN:
+    if not spec.tune.declared.learns:
+        learning = ", ".join(name for name, one in searchers().items() if one.learns)
         rule = f"searcher: {spec.tune.searcher} learns nothing from other trials"
-        yield Fault(OPTION, "tune.searcher", rule, f"Choose one of {', '.join(_LEARN)}.", folder)
+        yield Fault(OPTION, "tune.searcher", rule, f"Choose one of {learning}.", folder)
     pairs = {
         "recipe": (spec.recipe, theirs.recipe),
         "select.metric": (spec.select.metric, theirs.select.metric),

@@ -27,22 +27,9 @@ from analysis.statistics.compare import MEAN
 from analysis.tables import Records, direction_of
 from study.errors import BadInput
 from study.scoring.objective import ID_ACCURACY
+from study.searchers.catalog import Searcher, searchers
 
-STARTUP = 8  # ended trials before TPE or GP model anything
 LEAST_JUDGED = 4  # finished trials before their median stops anyone
-_LEARNING = ("gp", "cmaes", "nsga2")
-_SEARCHERS = {
-    "tpe": "a tree-structured Parzen estimator (TPE; Bergstra et al., 2011)",
-    "random": "random search",
-    "grid": "grid search",
-    "gp": "Bayesian optimisation with a Gaussian process",
-    "cmaes": "the covariance matrix adaptation evolution strategy (CMA-ES; Hansen, 2016)",
-    "nsga2": "the genetic algorithm NSGA-II (Deb et al., 2002; population {population})",
-}
-_RANDOM_FIRST = {
-    "tpe": f", random until {STARTUP} trials had ended",
-    "gp": f", random until {STARTUP} trials had finished",
-}
 _STOPPING = {
     "asha": "Trials were stopped early by asynchronous successive halving (ASHA; Li et al., 2020; "
     "{grace} before the first comparison, one in {factor} going on).",
@@ -268,17 +255,25 @@ def search_text(study: Records) -> str:
     if not study.searched:
         return ""
     tune = study.section("tune")
-    searcher, warm = str(tune.get("searcher")), _warm(study)
-    how = _SEARCHERS.get(searcher, f"the searcher {searcher}")
-    how = how.format(population=tune.get("population", 16))
-    how += "" if warm else _RANDOM_FIRST.get(searcher, "")  # another study's trials have ended
+    searcher, warm = _searcher(study), _warm(study)
+    how = f"the searcher {tune.get('searcher')}"
+    if searcher:
+        values = {name: tune.get(name, one.default) for name, one in searcher.parameters.items()}
+        how = searcher.text.format(**values)
+        if searcher.startup and not warm:  # another study's trials have ended
+            how += f", {searcher.startup}"
     seeded = "" if tune.get("seed") is None else f", seed {tune['seed']}"
-    by = "" if searcher == "grid" else f" (Optuna{seeded})"
+    by = "" if searcher and searcher.points else f" (Optuna{seeded})"
     trials = f"{len(study.trials)} trials" if len(study.trials) != 1 else "one trial"
     names, ended = listed(_searched_names(study)), listed(study.counts_told()) or "none"
     first = f"We searched {names} in {trials} ({ended}) by {how}{by}."
     parts = (first, _randomly(study, searcher), _objective(study), stopping_text(study))
     return " ".join(part for part in (*parts, warm, _seeds(study)) if part)
+
+
+def _searcher(study: Records) -> Searcher | None:
+    """What the searcher declares; None where nobody declares it any more."""
+    return searchers().get(str(study.section("tune").get("searcher")))
 
 
 def _searched_names(study: Records) -> list[str]:
@@ -298,15 +293,15 @@ def _values(value: Any) -> list[str]:
     return [value_text(one) for one in (value if isinstance(value, list) else [value])]
 
 
-def _randomly(study: Records, searcher: str) -> str:
+def _randomly(study: Records, searcher: Searcher | None) -> str:
     """What a searcher leaves to chance."""
-    if searcher not in _LEARNING:
+    if searcher is None or not searcher.learns:
         return ""
     left = [
         parameter_label(column)
         for column in study.searched
-        if "when" in study.domain(column)
-        or (searcher == "cmaes" and study.has_domain(column, "choice"))
+        if ("when" in study.domain(column) and not searcher.conditional)
+        or (study.has_domain(column, "choice") and not searcher.choices)
     ]
     return f"It does not model {listed(left)}, drawn at random." if left else ""
 
@@ -316,7 +311,7 @@ def _objective(study: Records) -> str:
     if several := tune.get("objectives"):
         told = [f"{_named(one)} ({_aim(one)})" for one in several]
         return f"The searcher followed {len(told)} objectives at once: {listed(told)}."
-    if tune.get("searcher") in ("random", "grid"):
+    if (searcher := _searcher(study)) and not searcher.learns:
         return ""
     under = "; a trial under the floor counted as one plus its shortfall" if study.floor else ""
     return f"The searcher {_aim(study.metric)} {_named(study.metric)}{under}."

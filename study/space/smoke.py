@@ -6,6 +6,7 @@ import copy
 from collections.abc import Set
 from typing import Any
 
+from study.searchers.catalog import searchers
 from study.section import Section
 from study.space.ablation.designs import LEAST_FRACTIONAL
 from study.space.ablation.retune import LEAST_TRIALS
@@ -75,8 +76,9 @@ def _tune(tune: dict[str, Any], kept: Set[KeyPath]) -> None:
     """Two epochs still make two brackets, and three trials more than one generation."""
     if tune["scheduler"] == "hyperband" and ("tune", "reduction_factor") not in kept:
         tune["reduction_factor"] = EPOCHS
-    if tune.get("searcher") == "nsga2" and ("tune", "population") not in kept:
-        tune["population"] = 2
+    if "searcher" in tune:
+        small = searchers()[tune["searcher"]].smoke
+        tune |= {name: value for name, value in small.items() if ("tune", name) not in kept}
 
 
 def _keep_conditions(before: dict[str, Any], search: dict[str, Any]) -> None:

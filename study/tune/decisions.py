@@ -29,10 +29,11 @@ from study.errors import BadInput, Fault
 from study.records.files import ALL_EPOCHS, CONFIRM, trial_id
 from study.records.ledger import Ledger, Record
 from study.scoring.objective import OBJECTIVE
+from study.searchers.catalog import searchers
 from study.space.ablation.section import SEED
 from study.tune.plan import SearchPlan
 from study.tune.record import TrialRecord
-from study.tune.sampler import Point, make_pruner, make_study, system_attrs_of_history
+from study.tune.sampler import Point, make_pruner, make_study
 
 __all__ = ["CONTINUE", "FINISHED", "PRUNED", "Decisions", "SearchPlan", "TrialRecord"]
 
@@ -259,7 +260,7 @@ class Decisions:
 
     def _take_history(self, warm_start: Record) -> None:
         """Tell the searcher the trials of another study, before any of this one."""
-        attrs = system_attrs_of_history(self.plan.searcher)
+        attrs = searchers()[self.plan.searcher].history_attrs
         for told in warm_start.get("trials", ()):
             distributions = {
                 n: d for n, d in self.plan.distributions.items() if n in told["params"]

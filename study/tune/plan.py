@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from study.scoring.metrics import metric_of
 from study.scoring.objective import OBJECTIVE
@@ -26,7 +27,7 @@ class SearchPlan:
 
     Attributes:
         seed: of the study; trials draw their parameters from (seed, number).
-        searcher: a name that ``LedgerSampler`` knows.
+        searcher: a name of ``study.searchers``.
         scheduler: a name that ``make_pruner`` knows.
         grace_epochs: first rung of ASHA, in epochs; nobody is stopped before it.
         reduction_factor: of ASHA and Hyperband, one in so many goes on.
@@ -37,7 +38,7 @@ class SearchPlan:
         remark: what the last epoch's metrics give cause to say; empty for nothing.
         conditions: of the parameters that not every trial has.
         max_epochs: the most that a trial of the study can have.
-        population: of NSGA-II.
+        parameters: the searcher's own, where they are not its defaults.
         objectives: metrics that the searcher follows in place of val/objective; none for that.
         num_tuning: trials that tune an ablation's arms, the first of the grid.
         objective: val/objective, under this study's floor, of an epoch of another study.
@@ -55,7 +56,7 @@ class SearchPlan:
     remark: Callable[[dict[str, float]], str] = _nothing
     conditions: Conditions = field(default_factory=dict)
     max_epochs: int = 1
-    population: int = 16
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     objectives: tuple[str, ...] = ()
     num_tuning: int = 0
     objective: Callable[[Mapping[str, float]], float] = _recorded_objective
@@ -95,8 +96,8 @@ class SearchPlan:
             self.searcher,
             self.seed,
             grid=self.grid,
-            population=self.population,
+            parameters=self.parameters,
             stops_early=self.scheduler in ("asha", "hyperband"),
-            conditions=self.conditions,
+            conditional=self.conditions,
             num_objectives=len(self.directions),
         )

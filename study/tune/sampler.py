@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
-from optuna.samplers import (
-    BaseSampler,
-    CmaEsSampler,
-    GPSampler,
-    NSGAIISampler,
-    RandomSampler,
-    TPESampler,
-)
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 from typing_extensions import override
 
+from study.errors import StudyFailed
+from study.searchers.catalog import Asked, build_sampler, searchers
 from study.seeding import seed_of
-from study.space.search.conditions import Conditions
 
 Point = dict[str, Any]
 Direction = Literal["minimize", "maximize"]
 Distributions = Mapping[str, BaseDistribution]
-STARTUP_TRIALS = 8  # random ones before TPE or GP model anything; Optuna's 10 is most of a study
 LEAST_JUDGED = 4  # finished trials at an epoch before the median of them stops anyone
-# These keep what they know in the attributes of Optuna's trials, which a replay makes again.
-_STATEFUL = ("cmaes", "nsga2")
 
 
 class LedgerSampler(BaseSampler):
     """Answers from the ledger where it has an answer, else from a sampler seeded for the trial.
 
     A fresh inner sampler for each trial leaves no generator state behind, so a study that is
-    rebuilt from its ledger goes on exactly as it would have. CMA-ES and NSGA-II keep state between
-    trials in Optuna's in-memory study; they are asked again in a replay, when the history is what
-    it was, and write the same state, while the answer stays the recorded one. CMA-ES's state is a
-    pickle: so it is made again and never written to or read from a file.
+    rebuilt from its ledger goes on exactly as it would have. A stateful searcher keeps what it
+    knows between trials in Optuna's in-memory study; it is asked again in a replay, when the
+    history is what it was, and writes the same state, while the answer stays the recorded one.
 
     Attributes:
         recorded: parameters of the trials that are on the ledger, by number.
@@ -53,20 +44,20 @@ class LedgerSampler(BaseSampler):
         seed: int,
         *,
         grid: Sequence[Point] = (),
-        population: int = 16,
+        parameters: Mapping[str, Any] | None = None,
         stops_early: bool = False,
-        conditions: Conditions | None = None,
+        conditional: Iterable[str] = (),
         num_objectives: int = 1,
     ) -> None:
         """Take what decides the draws.
 
         Args:
-            searcher: "tpe", "random", "gp", "cmaes", "nsga2", or "grid" with its points.
+            searcher: a name of ``study.searchers``.
             seed: of the study.
             grid: points of a grid search, in order.
-            population: of NSGA-II.
+            parameters: the searcher's own, where they are not its defaults.
             stops_early: whether a trial scheduler may leave few trials finished.
-            conditions: of the parameters that not every trial has.
+            conditional: parameters that not every trial has.
             num_objectives: that the searcher follows.
         """
         self.recorded: dict[int, Point] = {}
@@ -74,9 +65,11 @@ class LedgerSampler(BaseSampler):
         self._searcher = searcher
         self._seed = seed
         self._grid = grid
-        self._population = population
+        self._declared = searchers()[searcher]
+        self._parameters = {n: one.default for n, one in self._declared.parameters.items()}
+        self._parameters |= parameters or {}
         self._stops_early = stops_early
-        self._conditions = conditions or {}
+        self._conditional = frozenset(conditional)
         self._num_objectives = num_objectives
         self._inner: BaseSampler = RandomSampler(seed=0)
 
@@ -87,48 +80,30 @@ class LedgerSampler(BaseSampler):
     @override
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the trial's own sampler."""
-        if self._answer(trial) is not None and self._searcher not in _STATEFUL:
+        if self._answer(trial) is not None and not self._declared.stateful:
             return
         seed = seed_of(self._seed, "search", self.number(trial)) % 2**32
-        with warnings.catch_warnings():
+        asked = Asked(
+            seed,
+            self._parameters,
+            self._conditional,
+            self._num_objectives,
+            self._stops_early,
+            self.history,
+        )
+        with warnings.catch_warnings(), self._blamed():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._inner = self._sampler(seed)
-        self._inner.before_trial(study, trial)
+            self._inner = build_sampler(self._searcher, asked)
+            self._inner.before_trial(study, trial)
 
-    def _sampler(self, seed: int) -> BaseSampler:
-        if self._searcher == "tpe":
-            # Groups of parameters that occur together; with several objectives each by itself.
-            grouped = bool(self._conditions) and self._num_objectives == 1
-            return TPESampler(
-                seed=seed,
-                n_startup_trials=STARTUP_TRIALS,
-                group=grouped,
-                multivariate=True if grouped else None,
-            )
-        if self._searcher == "gp":
-            return GPSampler(
-                seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False
-            )
-        if self._searcher == "cmaes":
-            return CmaEsSampler(
-                seed=seed,
-                warn_independent_sampling=False,
-                consider_pruned_trials=self._stops_early,
-                source_trials=[self._ranged(one) for one in self.history] or None,
-            )
-        if self._searcher == "nsga2":
-            return NSGAIISampler(seed=seed, population_size=self._population)
-        return RandomSampler(seed=seed)
-
-    def _ranged(self, trial: FrozenTrial) -> FrozenTrial:
-        """A trial of the history with what CMA-ES models alone: ranges that every trial has."""
-        kept = {
-            name: one
-            for name, one in trial.distributions.items()
-            if not isinstance(one, CategoricalDistribution) and name not in self._conditions
-        }
-        params = {name: trial.params[name] for name in kept}
-        return create_trial(params=params, distributions=kept, value=trial.value)
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """What a searcher's own code raises is told with its file."""
+        try:
+            yield
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            raise StudyFailed(f"{self._declared.file}: the searcher raised {told}") from error
 
     def _answer(self, trial: FrozenTrial) -> Point | None:
         number = self.number(trial)
@@ -141,11 +116,12 @@ class LedgerSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """The inner sampler's; empty where the answer is known."""
-        if self._answer(trial) is None:
-            return self._inner.infer_relative_search_space(study, trial)
-        if self._searcher in _STATEFUL:
-            space = self._inner.infer_relative_search_space(study, trial)
-            self._inner.sample_relative(study, trial, space)
+        with self._blamed():
+            if self._answer(trial) is None:
+                return self._inner.infer_relative_search_space(study, trial)
+            if self._declared.stateful:
+                space = self._inner.infer_relative_search_space(study, trial)
+                self._inner.sample_relative(study, trial, space)
         return {}
 
     @override
@@ -155,7 +131,8 @@ class LedgerSampler(BaseSampler):
         """The inner sampler's joint draw."""
         if self._answer(trial) is not None:
             return {}
-        return self._inner.sample_relative(study, trial, search_space)
+        with self._blamed():
+            return self._inner.sample_relative(study, trial, search_space)
 
     @override
     def sample_independent(
@@ -169,7 +146,8 @@ class LedgerSampler(BaseSampler):
         answer = self._answer(trial)
         if answer is not None:
             return answer[param_name]
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+        with self._blamed():
+            return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     @override
     def after_trial(
@@ -184,16 +162,6 @@ class LedgerSampler(BaseSampler):
     @override
     def reseed_rng(self) -> None:
         """Nothing: the seed belongs to the trial."""
-
-
-def system_attrs_of_history(searcher: str) -> dict[str, Any]:
-    """What a trial of another study needs so that the searcher learns from it.
-
-    NSGA-II takes it as one of the first generation.
-    """
-    if searcher != "nsga2":
-        return {}
-    return {NSGAIISampler._get_generation_key(): 0}
 
 
 class _AllTrials(BasePruner):

@@ -64,7 +64,7 @@ def test_search_cut_anywhere_is_as_one_that_was_never_cut(
             "y": FloatDistribution(0, 1),
         },
         "conditions": {"y": When((("kind", ("b",)),))},
-        "population": 3,
+        "parameters": {"population": 3} if searcher == "nsga2" else {},
         "num_epochs": lambda point: 3,
         "max_epochs": 3,
         "reduction_factor": 2,

@@ -60,6 +60,7 @@ ROOMS = {
     "study.explain": "Saliency maps, and whether they mean anything.",
     "study.detectors": "Post-hoc detectors.",
     "study.watch": "What a terminal shows while a study runs.",
+    "study.searchers": "Who proposes the parameters of trials: a file a searcher.",
     "study.data": "Sources, roles, leak check, batches.",
     "study.records": "Files of a run: ledger, manifest, frozen choice, failures, disk.",
     "study.models": "Backbones, heads, weights and how they are loaded.",
@@ -76,7 +77,7 @@ ALLOWED = {
     "analysis/*": (
         "analysis*", "study.records.files", "study.records.ledger", "study.records.failures",
         "study.records.frozen", "study.records.words", "study.scoring.*", "study.seeding",
-        "study.errors",
+        "study.searchers.catalog", "study.errors",
     ),
     "study/losses/*": ("study.errors", "study.declared", "study.losses*"),
     "study/models/*": ("study.errors", "study.declared", "study.models*"),

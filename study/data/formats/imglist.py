@@ -42,8 +42,10 @@ def read(source: Source) -> ImageSet:
         rule = f"{more} further pictures of the list are missing too"
         raise BadInput([*told, *([Fault(str(path), "", rule)] if more else [])])
     labels, classes = _classes(ids, numbers)
-    rule = DecodeRule(source.image_size, resize=True, grey=True, shorter_side=True)
-    return read_pictures(files, folder, source.name, rule, ids=ids, labels=labels, classes=classes)
+    decode = DecodeRule(source.image_size, resize=True, grey=True, shorter_side=True)
+    return read_pictures(
+        files, folder, source.name, decode, ids=ids, labels=labels, classes=classes
+    )
 
 
 def _rows(path: Path) -> tuple[list[str], list[int]]:

@@ -1,8 +1,7 @@
 """The section ``tune``: searcher, trial scheduler and objectives against each other and the space.
 
-A Gaussian process, CMA-ES and NSGA-II model the parameters that every trial has, so what exists
-under a condition is drawn at random by them; CMA-ES draws choices at random too, and follows one
-objective. That is told in the docstring of ``TuneSection`` and refused only where nothing is left.
+Some searchers model the parameters alone that every trial has, and draw what exists under a
+condition at random. A report's methods tell it; it is refused only where nothing is left.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from study.searchers.catalog import searchers
 from study.space.checks.case import Case, Check
 from study.space.checks.selection import SELECTABLE, nearest_metric
 from study.space.reading.places import Problem
@@ -27,10 +27,11 @@ def _without_effect(case: Case) -> Iterator[Problem]:
         if (value := getattr(tune, key)) != TuneSection.model_fields[key].default:
             rule = f"has no effect with scheduler: {tune.scheduler}"
             yield Problem(("tune", key), rule, "Take it out.", value)
-    default = TuneSection.model_fields["population"].default
-    if tune.population != default and tune.searcher != "nsga2":
-        rule, way_out = "has no effect without searcher: nsga2", "Take it out, or choose nsga2."
-        yield Problem(("tune", "population"), rule, way_out, tune.population)
+    for searcher, one in searchers().items():
+        for name, parameter in one.parameters.items() if searcher != tune.searcher else ():
+            if (value := getattr(tune, name)) != parameter.default:
+                rule = f"has no effect without searcher: {searcher}"
+                yield Problem(("tune", name), rule, f"Take it out, or choose {searcher}.", value)
 
 
 def _objectives(case: Case) -> Iterator[Problem]:
@@ -56,23 +57,31 @@ def _objectives(case: Case) -> Iterator[Problem]:
         )
         way_out = "Write scheduler: none, or take `objectives` out."
         yield Problem(("tune", "scheduler"), rule, way_out, tune.scheduler)
-    if tune.searcher == "cmaes":
-        way_out = "Write searcher: nsga2, tpe or gp, or take `objectives` out."
-        yield Problem(("tune", "searcher"), "CMA-ES follows one objective", way_out, "cmaes")
+    if not tune.declared.several:
+        *most, last = (name for name, one in searchers().items() if one.learns and one.several)
+        way_out = f"Write searcher: {', '.join(most)} or {last}, or take `objectives` out."
+        rule = f"{_title(tune)} follows one objective"
+        yield Problem(("tune", "searcher"), rule, way_out, tune.searcher)
 
 
-def _cmaes(case: Case) -> Iterator[Problem]:
-    search = case.spec.search
+def _title(tune: TuneSection) -> str:
+    return tune.declared.title or tune.searcher
+
+
+def _modelled(case: Case) -> Iterator[Problem]:
+    """A searcher that models ranges of every trial alone needs one."""
+    search, tune = case.spec.search, case.spec.tune
+    none_needed = tune.declared.choices or tune.declared.conditional
     ranges = [one for one in search.values() if not isinstance(one.domain, Choice)]
-    if case.spec.tune.searcher == "cmaes" and search and all(one.when for one in ranges):
-        rule = "CMA-ES needs a parameter that is searched over a range in every trial"
+    if search and not none_needed and all(one.when for one in ranges):
+        rule = f"{_title(tune)} needs a parameter that is searched over a range in every trial"
         way_out = "Search one by uniform, loguniform or int, or write searcher: tpe."
-        yield Problem(("tune", "searcher"), rule, way_out, "cmaes")
+        yield Problem(("tune", "searcher"), rule, way_out, tune.searcher)
 
 
 def _grid(case: Case) -> Iterator[Problem]:
     search, tune = case.spec.search, case.spec.tune
-    if tune.searcher != "grid" or not search:
+    if not tune.declared.points or not search:
         return
     values: dict[str, Sequence[Any]] = {}
     for name, entry in search.items():
@@ -115,4 +124,4 @@ def epochs(case: Case) -> Iterator[Problem]:
         yield Problem(("tune", "scheduler"), rule, way_out, tune.scheduler, ("epochs",))
 
 
-CHECKS: tuple[Check, ...] = (_without_effect, _objectives, _cmaes, _grid)
+CHECKS: tuple[Check, ...] = (_without_effect, _objectives, _modelled, _grid)

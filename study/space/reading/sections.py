@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
-from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, create_model
 
 from study.data.names import AUTO
 from study.data.section import DataSection
 from study.models.names import Normalisation, Stem
 from study.recipes.params import TrainParams
 from study.records.disk import parse_bytes
+from study.searchers.catalog import Searcher, searchers
 from study.section import Section, broken_rule
 
 FloorKind = Literal["below_base", "at_least"]
@@ -198,19 +199,17 @@ class BaseSection(TrainParams):
         return self.model_dump(exclude=without)
 
 
-class TuneSection(Section):
+class _TuneSection(Section):
     """How trials are drawn, stopped and run.
 
     Attributes:
-        searcher: who proposes parameters; not of an ablation. tpe, random, grid; gp (a Gaussian
-            process), cmaes (CMA-ES) and nsga2 learn from finished trials alone and draw at random
-            what has a `when`, cmaes also choices.
+        searcher: who proposes parameters; not of an ablation. A file of
+            ``study/searchers/methods`` says what it models; it draws the rest at random.
         scheduler: who stops trials early: asha, hyperband (ASHA in brackets of several first
             rungs), median (below the median of the finished trials at that epoch) or none; in an
             ablation, and with several objectives, nobody unless it is said.
         objectives: metrics that the searcher follows, each by its own direction, in place of
             val/objective; the front is in study.db. The selection's rule stays. null: one.
-        population: of nsga2, finished trials a generation; the first one is drawn at random.
         num_trials: trials in the study; an ablation has arms times seeds and
             those that re-tune its arms.
         seed: of the searcher, and of every trial's training: trials then differ by their
@@ -226,10 +225,9 @@ class TuneSection(Section):
             weights, worst first. Text with a unit, or a number; null: no limit.
     """
 
-    searcher: Literal["tpe", "random", "grid", "gp", "cmaes", "nsga2"] = "tpe"
+    searcher: str = "tpe"
     scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
     objectives: Annotated[list[str] | None, PlainValidator(_parse_objectives)] = None
-    population: int = Field(default=16, ge=2, le=10_000)
     num_trials: int = Field(default=32, ge=1, le=100_000)
     seed: int = Field(default=0, ge=0, lt=2**63)
     time_budget_s: float | None = Field(default=None, gt=0)
@@ -246,6 +244,35 @@ class TuneSection(Section):
             "must be a size, such as 20 GB, or null for no limit", "Write 500 MB, 20 GB or 1 TiB."
         ),
     ] = "20 GB"
+
+    @property
+    def declared(self) -> Searcher:
+        """What the searcher declares."""
+        return searchers()[self.searcher]
+
+    def searcher_parameters(self) -> dict[str, Any]:
+        """The searcher's own parameters."""
+        return {name: getattr(self, name) for name in self.declared.parameters}
+
+
+def _searcher_fields() -> dict[str, Any]:
+    """The searchers that there are, and the parameters of them all."""
+    fields: dict[str, Any] = {"searcher": (Literal[tuple(searchers())], "tpe")}
+    for one in searchers().values():
+        fields |= {name: parameter.field() for name, parameter in one.parameters.items()}
+    return fields
+
+
+if TYPE_CHECKING:
+    TuneSection = _TuneSection
+else:
+    TuneSection = create_model(
+        "TuneSection",
+        __base__=_TuneSection,
+        __module__=__name__,
+        __doc__=_TuneSection.__doc__,
+        **_searcher_fields(),
+    )
 
 
 class SelectSection(Section):

@@ -28,7 +28,7 @@ CONDITIONAL: dict[str, Any] = {
         "deep": CategoricalDistribution([1, 2]),
     },
     "conditions": {"y": When((("kind", ("b",)),)), "deep": When((("kind", ("b", 3)),))},
-    "population": 4,
+    "parameters": {"population": 4},
     "max_epochs": 9,
 }
 

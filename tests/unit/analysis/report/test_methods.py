@@ -9,8 +9,9 @@ import pytest
 
 import analysis
 from analysis.plots.search import rungs, rungs_of, rungs_told
-from analysis.report.methods import LEAST_JUDGED, STARTUP, methods_text, search_text
+from analysis.report.methods import LEAST_JUDGED, methods_text, search_text
 from analysis.study import Study
+from study.searchers.methods import gp, tpe
 from study.tune import sampler
 from tests.fake_ablation import make_ablation
 from tests.fake_run import Fake, freeze, make_run
@@ -30,8 +31,9 @@ def _tuned(study: Study, **tune: Any) -> Study:
 
 
 def test_numbers_in_the_sentences_are_those_of_the_searchers() -> None:
-    assert sampler.STARTUP_TRIALS == STARTUP
     assert sampler.LEAST_JUDGED == LEAST_JUDGED
+    for module in (tpe, gp):
+        assert f"random until {module.STARTUP_TRIALS} trials" in module.SEARCHER["startup"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The searchers: one file each, found by listing this folder (`study.searchers.catalog`)."""
