@@ -34,7 +34,8 @@ from common import Spread, options, print_table, say_how, study_data, verdict
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
 from study.training.assignment import Assignment
-from study.tune.decisions import Decisions, SearchPlan
+from study.tune.decisions import Decisions
+from study.tune.plan import SearchPlan
 from study.tune.ray_tuner import ray_running, run_session
 from study.tune.resources import Resources
 from study.tune.session import Limits, Session

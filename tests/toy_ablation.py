@@ -10,7 +10,8 @@ from study.records.ledger import Record, read_ledger
 from study.space.loading import load_resolved, load_space
 from study.space.points import flat, grid
 from study.space.study_spec import StudySpec
-from study.tune.decisions import Decisions, SearchPlan
+from study.tune.decisions import Decisions
+from study.tune.plan import SearchPlan
 from study.tune.record import TrialRecord
 
 Ask = Callable[[], TrialRecord | None]

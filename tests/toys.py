@@ -11,7 +11,8 @@ import optuna
 from study.data.images import ImageSet
 from study.data.roles import OODValidation, Outliers, StudyData, TrainID, ValidationID
 from study.records.ledger import Ledger
-from study.tune.decisions import Decisions, SearchPlan
+from study.tune.decisions import Decisions
+from study.tune.plan import SearchPlan
 
 SIZE = 8  # pixels; the smallest that the backbones take
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from study.records.disk import bytes_text, folder_bytes
 from study.records.files import WEIGHTS, RunFolder, trial_id
+from study.scoring.objective import OBJECTIVE
 from study.tune.record import TrialRecord
-from study.tune.tables import checkpoint_epoch
 
 _LOSE_FIRST = ("failed", "pruned", "finished")
 Dropped = Callable[[list[str], int], None]
@@ -67,8 +67,7 @@ def losers(trials: Sequence[TrialRecord], rule: str) -> list[TrialRecord]:
     """
 
     def value(record: TrialRecord) -> float:
-        epoch = checkpoint_epoch(record.objectives, rule)
-        return record.objectives[epoch - 1] if epoch else float("inf")
+        return record.chosen_metrics(rule).get(OBJECTIVE, float("inf"))
 
     def order(record: TrialRecord) -> tuple[bool, int, float, int]:
         kind = _LOSE_FIRST.index(record.status)

@@ -27,7 +27,7 @@ def fresh_seed(seed: int, candidate: int, index: int) -> int:
     return seed_of(seed, CONFIRM, candidate, index) % 2**31
 
 
-class Confirmation:
+class Confirming:
     """Gives out the confirming trials of a study, one seed of every candidate after the other.
 
     A choice stands for the number of trials that the search had: where a study is extended, the

@@ -35,8 +35,6 @@ from study.tune.plan import SearchPlan
 from study.tune.record import TrialRecord
 from study.tune.sampler import Point, make_pruner, make_study
 
-__all__ = ["CONTINUE", "FINISHED", "PRUNED", "Decisions", "SearchPlan", "TrialRecord"]
-
 CONTINUE, PRUNED, FINISHED = "continue", "pruned", "finished"
 STOPPED = "stopped"
 
@@ -63,56 +61,53 @@ class Decisions:
         for line, record in enumerate(ledger.records, start=1):
             self._replay(record, line)
 
-    def ask(self) -> TrialRecord | None:
-        """Parameters of the next trial, on the ledger; None where a grid has no more points."""
-        number = len(self.trials)
-        if self.plan.grid and self.num_searched >= len(self.plan.grid):
-            return None
-        trial = self._drawn()
-        params = dict(trial.params)
-        tunes = self.num_searched < self.plan.num_tuning
-        record = TrialRecord(number, params.get(SEED, self.plan.seed), params, tunes=tunes)
-        more = {"tunes": True} if tunes else {}
-        self._ledger.append("ask", number=number, seed=record.seed, params=record.params, **more)
-        self._begin(record, trial)
-        return record
+    def ask(self, chosen: Point | None = None, *, stopped: str = "") -> TrialRecord | None:
+        """The next trial of the search, on the ledger; None where a grid has no more points.
 
-    def ask_at(self, chosen: Point) -> TrialRecord | None:
-        """The next trial of the grid with some values that only results could tell."""
-        number = self.num_searched
-        self._sampler.recorded[number] = {**self.plan.grid[number], **chosen}
-        return self.ask()
+        Args:
+            chosen: values of the grid's next point that only results could tell.
+            stopped: why the trial is not run; the searcher is then told no value.
+        """
+        number, grid = self.num_searched, self.plan.grid
+        if grid and number >= len(grid):
+            return None
+        if chosen:
+            self._sampler.recorded[number] = {**grid[number], **chosen}
+        trial = self._drawn()
+        more: dict[str, Any] = {"tunes": True} if number < self.plan.num_tuning else {}
+        more |= {"stopped": stopped} if stopped else {}
+        params = dict(trial.params)
+        return self._asked_for(trial, params.get(SEED, self.plan.seed), params, **more)
 
     def ask_again(self, candidate: int, seed: int) -> TrialRecord:
         """A trial with the parameters of ``candidate`` and another seed, on the ledger."""
         params = self.trials[candidate].params
-        record = TrialRecord(len(self.trials), seed, params, confirms=candidate)
-        fields = {"number": record.number, "seed": seed, "params": params}
-        self._ledger.append("ask", **fields, arm=CONFIRM, confirms=candidate)
-        self._begin(record, None)
-        return record
+        return self._asked_for(None, seed, params, arm=CONFIRM, confirms=candidate)
 
-    def ask_stopped(self, why: str) -> TrialRecord:
-        """The next trial, on the ledger as one that is not run; the searcher is told no value."""
-        trial = self._drawn()
-        params = dict(trial.params)
-        record = TrialRecord(len(self.trials), params.get(SEED, self.plan.seed), params)
-        fields = {"number": record.number, "seed": record.seed, "params": params}
-        self._ledger.append("ask", **fields, stopped=why)
-        self._begin(record, trial)
-        self._apply_stop(record, why)
-        return record
+    def _asked_for(
+        self, trial: optuna.Trial | None, seed: int, params: Point, **more: Any
+    ) -> TrialRecord:
+        number = len(self.trials)
+        event = self._ledger.append("ask", number=number, seed=seed, params=params, **more)
+        return self._begin(event, trial)
 
-    def _apply_stop(self, record: TrialRecord, why: str) -> None:
-        record.status, record.reason = STOPPED, why
-        self._study.tell(self._asked[record.number], state=TrialState.PRUNED)
-
-    def _begin(self, record: TrialRecord, trial: optuna.Trial | None) -> None:
+    def _begin(self, event: Record, trial: optuna.Trial | None) -> TrialRecord:
         """Take in a trial that is on the ledger; Optuna numbers those of the search alone."""
+        record = TrialRecord(
+            event["number"],
+            event["seed"],
+            event["params"],
+            confirms=event.get("confirms"),
+            tunes=bool(event.get("tunes")),
+        )
         self.trials.append(record)
         if trial is not None:
             trial.set_user_attr("trial_id", trial_id(record.number))
             self._asked[record.number] = trial
+        if event.get("stopped"):
+            record.status, record.reason = STOPPED, event["stopped"]
+            self._tell(record, state=TrialState.PRUNED)
+        return record
 
     def result(self, number: int, epoch: int, metrics: dict[str, float]) -> str:
         """Record an epoch and decide; an epoch on record keeps its recorded decision.
@@ -126,34 +121,30 @@ class Decisions:
         if epoch != len(record.epochs) + 1:
             raise ValueError(f"trial {number} told epoch {epoch} after {len(record.epochs)}")
         decision = self._decide(record, epoch, metrics)
-        self._ledger.append(
-            "result", number=number, epoch=epoch, metrics=metrics, decision=decision
-        )
-        self._apply(record, metrics, decision)
+        told = {"metrics": metrics, "decision": decision}
+        self._take(self._ledger.append("result", number=number, epoch=epoch, **told))
         return decision
 
     def failed(self, number: int, *, reason: str, cause: str, traceback: str = "") -> None:
         """Record that a trial failed; the searcher is told."""
-        record = self.trials[number]
-        fields = {"reason": reason, "cause": cause, "traceback": traceback}
-        self._ledger.append("failed", number=number, epoch=len(record.epochs), **fields)
-        self._apply_failure(record, fields)
+        told = {"reason": reason, "cause": cause, "traceback": traceback}
+        self._take(self._ledger.append("failed", **self._stand_of(number), **told))
+
+    def lost(self, number: int, cause: str) -> None:
+        """Record that a trial's worker died; the trial goes on from its last recorded epoch."""
+        self._take(self._ledger.append("lost", number=number, cause=cause))
+
+    def retried(self, number: int, *, reason: str, cause: str) -> None:
+        """Record that a trial failed for want of room; it goes on from its last recorded epoch."""
+        told = {"reason": reason, "cause": cause}
+        self._take(self._ledger.append("retried", **self._stand_of(number), **told))
+
+    def _stand_of(self, number: int) -> dict[str, int]:
+        return {"number": number, "epoch": len(self.trials[number].epochs)}
 
     def note(self, event: str, **fields: Any) -> Record:
         """Put something on the ledger that the search does not go by, and give its record."""
         return self._ledger.append(event, **fields)
-
-    def lost(self, number: int, cause: str) -> None:
-        """Record that a trial's worker died; the trial goes on from its last recorded epoch."""
-        self._ledger.append("lost", number=number, cause=cause)
-        self.trials[number].lost += 1
-
-    def retried(self, number: int, *, reason: str, cause: str) -> None:
-        """Record that a trial failed for want of room; it goes on from its last recorded epoch."""
-        record = self.trials[number]
-        epoch = len(record.epochs)
-        self._ledger.append("retried", number=number, epoch=epoch, reason=reason, cause=cause)
-        record.retried += 1
 
     @property
     def unfinished(self) -> list[TrialRecord]:
@@ -176,7 +167,7 @@ class Decisions:
 
     def metric(self, record: TrialRecord, name: str) -> float:
         """A metric at the epoch that the checkpoint rule picks, of an ended trial."""
-        return record.epochs[self.plan.chosen(record.objectives)][name]
+        return record.chosen_metrics(self.plan.checkpoint_rule)[name]
 
     def events(self, name: str) -> list[Record]:
         """The ledger's records of an event, in order."""
@@ -193,70 +184,69 @@ class Decisions:
         return trial
 
     def _decide(self, record: TrialRecord, epoch: int, metrics: dict[str, float]) -> str:
-        trial = self._asked.get(record.number)
-        if self.plan.objectives:
-            trial = None  # Optuna neither takes a report nor prunes where objectives are several
+        # Optuna neither takes a report nor prunes where objectives are several.
+        trial = None if self.plan.objectives else self._asked.get(record.number)
         if trial is not None:
             trial.report(metrics[OBJECTIVE], step=epoch)
         if epoch >= self.plan.num_epochs(record.params):
             return FINISHED
         return PRUNED if trial is not None and trial.should_prune() else CONTINUE
 
-    def _apply(self, record: TrialRecord, metrics: dict[str, float], decision: str) -> None:
+    def _take(self, event: Record) -> None:
+        """What an event on the ledger changes of the trial that it is about."""
+        record = self.trials[event["number"]]
+        match event["event"]:
+            case "result":
+                self._take_result(record, event["metrics"], event["decision"])
+            case "failed":
+                record.status = "failed"
+                record.reason, record.cause = event["reason"], event["cause"]
+                record.traceback = event["traceback"]
+                self._tell(record, state=TrialState.FAIL)
+            case "lost":
+                record.lost += 1
+            case "retried":
+                record.retried += 1
+
+    def _take_result(self, record: TrialRecord, metrics: dict[str, float], decision: str) -> None:
         record.epochs.append(metrics)
-        if decision == CONTINUE:
-            return
-        record.status = decision
-        trial = self._asked.get(record.number)
         if decision == PRUNED:
             record.reason = f"pruned by {self.plan.scheduler} after epoch {len(record.epochs)}"
-        else:
+            self._tell(record, state=TrialState.PRUNED)
+        elif decision == FINISHED:
             remark = self.plan.remark(metrics)
             record.reason = ALL_EPOCHS + (f"; {remark}" if remark else "")
-        if trial is None:
-            return
-        if decision == PRUNED:
-            self._study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self._study.tell(trial, self.plan.values(record.epochs, record.objectives))
+            self._tell(record, self.plan.values(record.epochs, record.objectives))
+        if decision != CONTINUE:
+            record.status = decision
 
-    def _apply_failure(self, record: TrialRecord, fields: dict[str, str]) -> None:
-        record.status = "failed"
-        record.reason, record.cause = fields["reason"], fields["cause"]
-        record.traceback = fields["traceback"]
+    def _tell(
+        self,
+        record: TrialRecord,
+        values: list[float] | None = None,
+        state: TrialState | None = None,
+    ) -> None:
+        """Tell Optuna how a trial of the search ended; of a confirming one it never hears."""
         if record.number in self._asked:
-            self._study.tell(self._asked[record.number], state=TrialState.FAIL)
+            self._study.tell(self._asked[record.number], values, state=state)
 
     def _replay(self, event: Record, line: int) -> None:
         kind = event["event"]
         if kind == "started":
             self._take_history(event.get("warm_start") or {})
         elif kind == "ask":
-            self._replay_ask(event)
-        elif kind == "result":
-            record = self.trials[event["number"]]
-            decision = self._decide(record, event["epoch"], event["metrics"])
-            if decision != event["decision"]:
-                raise BadInput(_contradiction(self._ledger, line, event, decision))
-            self._apply(record, event["metrics"], decision)
-        elif kind == "failed":
-            self._apply_failure(self.trials[event["number"]], event)
-        elif kind == "lost":
-            self.trials[event["number"]].lost += 1
-        elif kind == "retried":
-            self.trials[event["number"]].retried += 1
-
-    def _replay_ask(self, event: Record) -> None:
-        confirms = event.get("confirms")
-        kind: dict[str, Any] = {"confirms": confirms, "tunes": bool(event.get("tunes"))}
-        record = TrialRecord(event["number"], event["seed"], event["params"], **kind)
-        trial = None
-        if confirms is None:
-            self._sampler.recorded[self.num_searched] = event["params"]
-            trial = self._drawn()
-        self._begin(record, trial)
-        if event.get("stopped"):
-            self._apply_stop(record, event["stopped"])
+            trial = None
+            if event.get("confirms") is None:
+                self._sampler.recorded[self.num_searched] = event["params"]
+                trial = self._drawn()
+            self._begin(event, trial)
+        elif kind in ("result", "failed", "lost", "retried"):
+            if kind == "result":
+                record = self.trials[event["number"]]
+                decision = self._decide(record, event["epoch"], event["metrics"])
+                if decision != event["decision"]:
+                    raise BadInput(_contradiction(self._ledger, line, event, decision))
+            self._take(event)
 
     def _take_history(self, warm_start: Record) -> None:
         """Tell the searcher the trials of another study, before any of this one."""

@@ -18,7 +18,7 @@ from study.tune.record import TrialRecord
 from study.tune.session import Observer
 from study.tune.setup import Setup
 from study.tune.study_db import StudyDatabase, confirming
-from study.tune.tables import checkpoint_epoch, write_tables
+from study.tune.tables import write_tables
 from study.watch.progress import Progress
 from study.watch.scoreboard import IMAGES_PER_S
 
@@ -57,26 +57,19 @@ class ProgressObserver(Observer):
         """Show how it ended."""
         select, reason = self._setup.spec.select, record.reason
         metrics = standing(record, select.checkpoint)
-        if record.confirms is not None and record.status == "finished":
-            every = chosen_metrics(record, select.checkpoint)
+        every = record.chosen_metrics(select.checkpoint)
+        if record.status == "finished" and record.confirms is not None:
             kept = select.metric.replace("val", KEPT, 1)
             metric = kept if kept in every else select.metric
             reason = f"{metric} {every[metric]:.4g}, trial {trial_id(record.confirms)} anew"
-        if record.tunes and record.status == "finished":
-            every = chosen_metrics(record, select.checkpoint)
+        elif record.status == "finished" and record.tunes:
             reason = f"tunes {record.arm}: {OBJECTIVE} {every[OBJECTIVE]:.4g}"
         self._progress.trial_ended(trial_id(record.number), record.status, metrics, reason)
 
 
-def chosen_metrics(record: TrialRecord, rule: str) -> dict[str, float]:
-    """Metrics of the epoch that the checkpoint rule picks; empty before the first."""
-    epoch = checkpoint_epoch(record.objectives, rule)
-    return record.epochs[epoch - 1] if epoch else {}
-
-
 def standing(record: TrialRecord, rule: str) -> dict[str, float]:
-    """The same for the progress view: what confirms or tunes does not compete for the best."""
-    return chosen_metrics(record, rule) if record.competes else {}
+    """What the view compares; what confirms or tunes does not compete for the best."""
+    return record.chosen_metrics(rule) if record.competes else {}
 
 
 class RecordsObserver(Observer):

@@ -9,6 +9,7 @@ from typing import Any
 from study.scoring.metrics import metric_of
 from study.scoring.objective import OBJECTIVE
 from study.space.search.conditions import Conditions
+from study.tune.record import checkpoint_epoch
 from study.tune.sampler import Direction, Distributions, LedgerSampler, Point
 
 
@@ -77,18 +78,8 @@ class SearchPlan:
             epochs: metrics of each.
             objectives: val/objective of each.
         """
-        chosen = self.chosen(objectives)
+        chosen = checkpoint_epoch(objectives, self.checkpoint_rule) - 1
         return [epochs[chosen][name] for name in self.objectives] or [objectives[chosen]]
-
-    def chosen(self, objectives: Sequence[float]) -> int:
-        """Index of the epoch that the checkpoint rule picks; the earliest of equals.
-
-        Args:
-            objectives: val/objective of each epoch, at least one.
-        """
-        if self.checkpoint_rule == "last":
-            return len(objectives) - 1
-        return min(range(len(objectives)), key=lambda epoch: objectives[epoch])
 
     def sampler(self) -> LedgerSampler:
         """The searcher."""

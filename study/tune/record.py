@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from study.records.files import CONFIRM
 from study.scoring.objective import OBJECTIVE
 from study.space.ablation.section import ARM
 from study.tune.sampler import Point
+
+
+def checkpoint_epoch(objectives: Sequence[float], rule: str) -> int:
+    """The epoch (1-based) that the checkpoint rule picks; 0 where none is recorded.
+
+    "best" is the lowest val/objective, the earliest of equals; "last" the last recorded one.
+    """
+    if not objectives:
+        return 0
+    if rule == "last":
+        return len(objectives)
+    return min(range(len(objectives)), key=lambda index: objectives[index]) + 1
 
 
 @dataclass
@@ -54,6 +67,15 @@ class TrialRecord:
         if self.confirms is not None:
             return CONFIRM
         return str(self.params.get(ARM, "search"))
+
+    def checkpoint_epoch(self, rule: str) -> int:
+        """The epoch (1-based) that the checkpoint rule picks; 0 where none is recorded."""
+        return checkpoint_epoch(self.objectives, rule)
+
+    def chosen_metrics(self, rule: str) -> dict[str, float]:
+        """Metrics of the epoch that the checkpoint rule picks; empty before the first."""
+        epoch = self.checkpoint_epoch(rule)
+        return self.epochs[epoch - 1] if epoch else {}
 
     @property
     def objectives(self) -> tuple[float, ...]:

@@ -65,7 +65,7 @@ class Retuning:
         arm = str(decisions.plan.grid[number][ARM])
         if arm not in self._chosen and not self._choose(arm):
             return None
-        return decisions.ask_at({RETUNE: self._chosen[arm]})
+        return decisions.ask({RETUNE: self._chosen[arm]})
 
     def _choose(self, arm: str) -> bool:
         """Choose an arm's point, on the ledger; False where tuning trials of it still run."""

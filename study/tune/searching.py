@@ -11,20 +11,20 @@ import torch
 from study.records.files import RunFolder, trial_id
 from study.records.ledger import Ledger, Record
 from study.scoring.objective import objective
-from study.space.ablation.retune import Retune
-from study.space.ablation.section import ARM, SEED, Ablation
+from study.space.ablation.section import ARM, SEED
 from study.space.points import absent, conditions, grid, is_under, suggested
 from study.space.study_spec import StudySpec
 from study.training.loop import Goal
 from study.training.trial import TrialSetting
-from study.tune.confirming import Choose, Confirmation
-from study.tune.decisions import Decisions, SearchPlan
+from study.tune.confirming import Choose, Confirming
+from study.tune.decisions import Decisions
 from study.tune.observers import ProgressObserver, RecordsObserver, standing
+from study.tune.plan import SearchPlan
 from study.tune.ray_tuner import ray_running, run_session
 from study.tune.record import TrialRecord
 from study.tune.resources import plan_resources
 from study.tune.retuning import Retuning
-from study.tune.session import Limits, Session
+from study.tune.session import Ask, Limits, Session
 from study.tune.setup import Setup
 from study.tune.stopping import Stopping
 from study.tune.tensorboard import TensorBoardLog
@@ -119,21 +119,14 @@ def search(
     tune = setup.spec.tune
     records = RecordsObserver(run, setup, decisions, progress.warning)
     board = TensorBoardLog(run.tensorboard, lambda record: _told(setup, record), run.panel)
-    limits = Limits(
-        num_trials=tune.num_trials,
-        time_budget_s=machine.time_budget_s,
-        max_failures=tune.max_failures,
-    )
     session = Session(
-        decisions, setup.assign, limits, [ProgressObserver(progress, setup), board, records]
+        decisions,
+        setup.assign,
+        Limits(tune.num_trials, machine.time_budget_s, tune.max_failures),
+        [ProgressObserver(progress, setup), board, records],
+        ask=_ask(setup, decisions, progress),
+        confirming=_confirming(run, setup, records, decisions, progress, choose),
     )
-    ablation = setup.spec.ablate
-    if ablation is not None and ablation.stop is not None:
-        session.ask = _stopping(setup, ablation, decisions, progress).next_trial
-    if ablation is not None and ablation.retune is not None:
-        session.ask = _retuning(ablation, ablation.retune, decisions, progress).next_trial
-    if choose is not None:
-        session.confirmation = _confirmation(run, setup, records, decisions, progress, choose)
     _tell_start(progress, setup, decisions, machine)
     try:
         if not session.exhausted:
@@ -148,46 +141,43 @@ def search(
     return session
 
 
-def _stopping(
-    setup: Setup, ablation: Ablation, decisions: Decisions, progress: Progress
-) -> Stopping:
-    rule, metric = ablation.stop, setup.spec.select.metric
-    assert rule is not None, "who calls has looked"
-    progress.note(f"Arms stop early: {rule.text(len(ablation.seeds), metric)}")
+def _ask(setup: Setup, decisions: Decisions, progress: Progress) -> Ask | None:
+    """Who gives out the trials of an ablation that looks at results between them; else None."""
+    ablation, metric = setup.spec.ablate, setup.spec.select.metric
+    if ablation is not None and ablation.stop is not None:
+        progress.note(f"Arms stop early: {ablation.stop.text(len(ablation.seeds), metric)}")
 
-    def told(record: TrialRecord) -> None:
-        progress.trial_ended(trial_id(record.number), record.status, {}, record.reason)
+        def stopped(record: TrialRecord) -> None:
+            progress.trial_ended(trial_id(record.number), record.status, {}, record.reason)
 
-    return Stopping(decisions, ablation, rule, metric, told)
+        return Stopping(decisions, ablation, ablation.stop, metric, stopped).next_trial
+    if ablation is not None and (retune := ablation.retune) is not None:
+        what = f"{retune.num_trials} trials each over {', '.join(retune.search)}"
+        progress.note(f"Arms are re-tuned first: {what}, seed {retune.seed}")
 
+        def tuned(choice: Record) -> None:
+            arm, trial = choice["arm"], choice["trial"]
+            if trial is None:
+                told = f"{arm}: no tuning trial finished; it is measured at its defaults"
+                progress.warning(told)
+                return
+            values = ", ".join(f"{name} {value}" for name, value in choice["settings"].items())
+            progress.note(f"{arm}: best of its tuning is trial {trial_id(trial)}, {values}")
 
-def _retuning(
-    ablation: Ablation, retune: Retune, decisions: Decisions, progress: Progress
-) -> Retuning:
-    what = f"{retune.num_trials} trials each over {', '.join(retune.search)}, seed {retune.seed}"
-    progress.note(f"Arms are re-tuned first: {what}")
-
-    def told(choice: Record) -> None:
-        arm, trial = choice["arm"], choice["trial"]
-        if trial is None:
-            progress.warning(f"{arm}: no tuning trial finished; it is measured at its defaults")
-            return
-        values = ", ".join(f"{name} {value}" for name, value in choice["settings"].items())
-        progress.note(f"{arm}: best of its tuning is trial {trial_id(trial)}, {values}")
-
-    return Retuning(decisions, ablation, retune, told)
+        return Retuning(decisions, ablation, retune, tuned).next_trial
+    return None
 
 
-def _confirmation(
+def _confirming(
     run: RunFolder,
     setup: Setup,
     records: RecordsObserver,
     decisions: Decisions,
     progress: Progress,
-    choose: Choose,
-) -> Confirmation | None:
+    choose: Choose | None,
+) -> Confirming | None:
     rule = setup.spec.select.confirm
-    if rule is None:
+    if rule is None or choose is None:
         return None
 
     def chosen() -> list[int]:
@@ -197,7 +187,7 @@ def _confirmation(
         progress.note(f"Confirmation: {names or 'no candidate'}, {rule.seeds} fresh seeds each")
         return candidates
 
-    return Confirmation(decisions, rule, chosen)
+    return Confirming(decisions, rule, chosen)
 
 
 def _tell_start(progress: Progress, setup: Setup, decisions: Decisions, machine: Machine) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any
 
 from study.errors import BadInput, Fault, StudyFailed
@@ -18,13 +18,17 @@ from study.records.disk import is_disk_full
 from study.records.failures import DISK, DIVERGED, FILE, LOST, MEMORY
 from study.records.files import trial_id
 from study.training.assignment import Assignment
-from study.tune.confirming import Confirmation
+from study.tune.confirming import Confirming
 from study.tune.decisions import CONTINUE, Decisions
 from study.tune.record import TrialRecord
 
 # Why a session stops before its end.
 INTERRUPT, TIME_BUDGET, DISK_FULL = "interrupt", "time budget", "disk full"
 _LOST_LIMIT = 3  # a trial whose worker died this often is taken to be the cause of it
+
+
+Ask = Callable[[], TrialRecord | None]
+"""Gives out the next trial, on the ledger; None where there is none now."""
 
 
 class Observer:
@@ -68,8 +72,6 @@ class Session:
         disk_full: what could not be written; nothing is recorded after that, since what could
             not be is known to this process alone.
         max_concurrent: trials at a time; set once the machine's resources are known.
-        confirmation: gives out trials once the search has ended; None without one.
-        ask: gives out the trials of the search or ablation; None where there is none now.
     """
 
     def __init__(
@@ -77,16 +79,28 @@ class Session:
         decisions: Decisions,
         assign: Callable[[TrialRecord], Assignment],
         limits: Limits,
-        observers: list[Observer],
+        observers: Sequence[Observer],
+        *,
+        ask: Ask | None = None,
+        confirming: Confirming | None = None,
     ) -> None:
-        """``assign`` turns a trial's parameters into what a worker is told to do."""
+        """Begin a sitting.
+
+        Args:
+            decisions: what is on the ledger, and who decides.
+            assign: turns a trial's parameters into what a worker is told to do.
+            limits: when it ends.
+            observers: are told what happens.
+            ask: gives out the trials of the search or ablation; by default ``decisions`` do.
+            confirming: gives out trials once these have ended; None without a confirmation.
+        """
         self.decisions = decisions
         self.error: BaseException | None = None
         self.stopping = ""
         self.disk_full = ""
         self.max_concurrent = 1
-        self.confirmation: Confirmation | None = None
-        self.ask: Callable[[], TrialRecord | None] = decisions.ask
+        self._ask = ask or decisions.ask
+        self._confirming = confirming
         self._assign = assign
         self._limits = limits
         self._observers = observers
@@ -104,16 +118,15 @@ class Session:
         self._watch_time()
         if self.error or self.stopping or len(self._live) >= self.max_concurrent:
             return None
+        given = None
         with self.pausing_on_full_disk():
             record = self._next_record()
-            if record is None:
-                return None
-            assignment = replace(self._assign(record), objectives=record.objectives)
-            for observer in self._observers:
-                observer.trial_started(record)
-            self._live.add(record.number)  # last: what failed above was given to nobody
-            return assignment
-        return None
+            if record is not None:
+                given = replace(self._assign(record), objectives=record.objectives)
+                for observer in self._observers:
+                    observer.trial_started(record)
+                self._live.add(record.number)  # last: what failed above was given to nobody
+        return None if self.disk_full else given
 
     def _next_record(self) -> TrialRecord | None:
         """The lowest unfinished trial, else a new one; one that was out of memory runs alone."""
@@ -124,14 +137,20 @@ class Session:
         if record is not None:
             return None if record.retried and self._live else record
         more = self.decisions.num_searched < self._limits.num_trials
-        record = self.ask() if more else None
-        if record is None and self.confirmation is not None:
-            record = self.confirmation.next_trial()
+        record = self._ask() if more else None
+        if record is None and self._confirming is not None:
+            record = self._confirming.next_trial()
         return record
 
-    def pausing_on_full_disk(self) -> _FullDiskPauses:
+    @contextmanager
+    def pausing_on_full_disk(self) -> Iterator[None]:
         """Where what is done inside finds the disk full, the session pauses and goes on after."""
-        return _FullDiskPauses(self)
+        try:
+            yield
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            self.pause_on_full_disk(str(error))
 
     def pause_on_full_disk(self, told: str) -> None:
         """Give out and record nothing any more; ``told`` says what could not be written."""
@@ -150,14 +169,15 @@ class Session:
         wanted = min(self._limits.num_trials, len(grid) or self._limits.num_trials)
         if decisions.unfinished or decisions.num_searched < wanted:
             return False
-        return self.confirmation is None or self.confirmation.asked
+        return self._confirming is None or self._confirming.asked
 
     def told(self, number: int, message: str) -> bool:
         """Take a trial's message; True where the trial is to stop."""
         self._watch_time()
+        stop = True
         with self.pausing_on_full_disk():
-            return bool(self.disk_full) or self._told(number, _checked(json.loads(message)))
-        return True
+            stop = bool(self.disk_full) or self._told(number, _checked(json.loads(message)))
+        return stop
 
     def _told(self, number: int, told: dict[str, Any]) -> bool:
         record = self.decisions.trials[number]
@@ -222,24 +242,6 @@ class Session:
         budget = self._limits.time_budget_s
         if budget is not None and time.monotonic() - self._began > budget:
             self.stop(TIME_BUDGET)
-
-
-class _FullDiskPauses:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        if not isinstance(error, Exception) or not is_disk_full(error):
-            return False
-        self._session.pause_on_full_disk(str(error))
-        return True
 
 
 def _checked(told: dict[str, Any]) -> dict[str, Any]:

@@ -65,11 +65,10 @@ class Stopping:
             arm = str(decisions.plan.grid[number][ARM])
             if arm not in self._stopped:
                 return decisions.ask()
-            self._told(decisions.ask_stopped(self._why(arm)))
+            why = f"its arm was stopped after {self._stopped[arm]} seeds as clearly worse"
+            if (record := decisions.ask(stopped=why)) is not None:
+                self._told(record)
         return None
-
-    def _why(self, arm: str) -> str:
-        return f"its arm was stopped after {self._stopped[arm]} seeds as clearly worse"
 
     def _look(self, seeds: int) -> None:
         """Judge every arm that goes on by the seeds that are whole; on the ledger first."""

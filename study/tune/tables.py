@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,18 +13,6 @@ from study.scoring.objective import OBJECTIVE
 from study.tune.record import TrialRecord
 
 Flat = dict[str, Any]
-
-
-def checkpoint_epoch(objectives: Sequence[float], rule: str) -> int:
-    """The epoch (1-based) that the checkpoint rule picks; 0 where none is recorded.
-
-    "best" is the lowest val/objective, the earliest of equals; "last" the last recorded one.
-    """
-    if not objectives:
-        return 0
-    if rule == "last":
-        return len(objectives)
-    return min(range(len(objectives)), key=lambda index: objectives[index]) + 1
 
 
 def trials_table(
@@ -50,7 +38,7 @@ def trials_table(
     """
     rows = []
     for record in trials:
-        epoch = checkpoint_epoch(record.objectives, rule)
+        epoch = record.checkpoint_epoch(rule)
         unfinished = "running" if live else "paused"
         rows.append(
             {
@@ -68,7 +56,11 @@ def trials_table(
                 "confirms": "" if record.confirms is None else trial_id(record.confirms),
                 "tunes": record.tunes,
                 **{f"param/{name}": value for name, value in params(record).items()},
-                **(_validation(record.epochs[epoch - 1]) if epoch else {}),
+                **{
+                    name: value
+                    for name, value in sorted(record.chosen_metrics(rule).items(), key=_first)
+                    if name.startswith(("val/", f"{KEPT}/"))
+                },
             }
         )
     return _typed(pd.DataFrame(rows))
@@ -84,9 +76,9 @@ def epochs_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _validation(metrics: Mapping[str, float]) -> Flat:
-    names = [OBJECTIVE, *sorted(name for name in metrics if name != OBJECTIVE)]
-    return {name: metrics[name] for name in names if name.startswith(("val/", f"{KEPT}/"))}
+def _first(metric: tuple[str, float]) -> tuple[bool, str]:
+    """The objective before the other metrics, which come by name."""
+    return metric[0] != OBJECTIVE, metric[0]
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:

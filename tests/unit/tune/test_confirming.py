@@ -13,11 +13,11 @@ from study.space.loading import load_resolved, load_space
 from study.space.reading.sections import Confirm
 from study.training.assignment import Assignment
 from study.tune.checkpoint_budget import losers
-from study.tune.confirming import Confirmation, fresh_seed
+from study.tune.confirming import Confirming, fresh_seed
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord
 from study.tune.session import Limits, Session
-from study.tune.study_db import confirming
+from study.tune.study_db import confirming as frozen_confirming
 from study.tune.tables import trials_table
 from tests.toys import run_toy_search, toy_metrics, toy_plan
 
@@ -43,10 +43,11 @@ def _study(
     """A session, one trial at a time, to its end or to so many epochs."""
     with Ledger(path) as ledger:
         decisions = Decisions(toy_plan(), ledger)
-        session = Session(decisions, _assign, Limits(num_trials, None, 9), [])
-        session.confirmation = Confirmation(
+        choose = Confirming(
             decisions, RULE, lambda: _best(decisions) if candidates is None else candidates
         )
+        limits = Limits(num_trials, None, 9)
+        session = Session(decisions, _assign, limits, [], confirming=choose)
         steps = 0
         while not session.exhausted and steps != stop_after:
             assignment = session.next_assignment()
@@ -139,9 +140,9 @@ def test_confirmation_without_a_candidate_ends_the_study(tmp_path: Path) -> None
 def test_confirming_trial_waits_for_the_last_live_trial_of_the_search(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger") as ledger:
         decisions = Decisions(toy_plan(num_epochs=lambda _: 1, scheduler="none"), ledger)
-        session = Session(decisions, _assign, Limits(1, None, 9), [])
+        confirming = Confirming(decisions, RULE, lambda: [0])
+        session = Session(decisions, _assign, Limits(1, None, 9), [], confirming=confirming)
         session.max_concurrent = 2
-        session.confirmation = Confirmation(decisions, RULE, lambda: [0])
         assert session.next_assignment() is not None
         assert session.next_assignment() is None
         assert not session.exhausted
@@ -164,7 +165,7 @@ def test_failed_confirming_trial_is_not_told_to_optuna(tmp_path: Path) -> None:
                 decisions.failed(1, reason="loss is nan", cause="diverged")
             assert [record.status for record in decisions.trials] == ["finished", "failed"]
             assert len(decisions.frozen) == 1
-            (trial,) = confirming(decisions)
+            (trial,) = frozen_confirming(decisions)
             assert (trial.state, trial.user_attrs["confirms"]) == (TrialState.FAIL, "00000")
 
 

@@ -232,12 +232,10 @@ def test_session_ends_where_the_trials_left_are_all_of_stopped_arms(tmp_path: Pa
     assert spec.ablate.stop is not None
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
         decisions = Decisions(ablation_plan(spec), ledger)
-        session = Session(decisions, _assign, Limits(12, None, 9), [])
-        session.max_concurrent = 2
         rule, metric = spec.ablate.stop, "val/id_accuracy"
-        session.ask = Stopping(
-            decisions, spec.ablate, rule, metric, lambda record: None
-        ).next_trial
+        ask = Stopping(decisions, spec.ablate, rule, metric, lambda record: None).next_trial
+        session = Session(decisions, _assign, Limits(12, None, 9), [], ask=ask)
+        session.max_concurrent = 2
         live: list[int] = []
         for _ in range(100):
             while (assignment := session.next_assignment()) is not None:

@@ -3,27 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from study.records.files import RunFolder
 from study.tune.record import TrialRecord
-from study.tune.tables import checkpoint_epoch, trials_table, write_tables
+from study.tune.tables import trials_table, write_tables
 from tests.toys import run_toy_search
-
-
-@pytest.mark.parametrize(
-    ("objectives", "rule", "epoch"),
-    [
-        ((), "best", 0),
-        ((0.5,), "best", 1),
-        ((0.5, 0.2, 0.2, 0.4), "best", 2),
-        ((0.5, 0.2, 0.4), "last", 3),
-    ],
-)
-def test_checkpoint_epoch_follows_the_rule(
-    objectives: tuple[float, ...], rule: str, epoch: int
-) -> None:
-    assert checkpoint_epoch(objectives, rule) == epoch
 
 
 def _params(record: TrialRecord) -> dict[str, object]:
