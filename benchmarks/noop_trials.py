@@ -165,7 +165,7 @@ def _setup(folder: Path, trials: int) -> Any:
         plan=make_plan(spec.data, "demo"),
         data=study_data(None, share=0.002),
         leaks=LeakReport((), {}),
-        base=base,
+        models={"base": base},
         initial=(),
         floor=0.79,
         device="cpu",

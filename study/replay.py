@@ -18,20 +18,17 @@ import numpy as np
 import torch
 
 from study import run_folder
-from study.data.leak_report import LeakReport
-from study.data.roles import StudyData
 from study.errors import BadInput, Fault
 from study.options import ReplayOptions
 from study.records.files import RunFolder, ValidationScores, trial_id
 from study.records.ledger import Record, RecordedLedger
 from study.records.manifest import changed_machine, manifest_entry, read_manifest
 from study.space.loading import load_resolved
-from study.space.study_spec import StudySpec
 from study.training.trial import TrialSetting, run_trial
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord
 from study.tune.searching import search_plan, trial_setting
-from study.tune.setup import Setup, prepare, prepare_data
+from study.tune.setup import CheckedStudy, Setup, prepare, prepare_data
 from study.watch.progress import Progress
 
 _WALL_CLOCK = ("time_s", "images_per_s")  # of the moment, not of the trial
@@ -87,11 +84,11 @@ def replay(options: ReplayOptions, progress: Progress) -> Agreement:
     run_folder.refuse_missing(run)
     ledger = RecordedLedger(run.ledger)
     spec = load_resolved(run.spec)
-    data, leaks = prepare_data(spec, run_folder.recorded_plan(run), progress)
-    changed = _changed_data(run, spec, data, leaks, ledger)
+    study = prepare_data(spec, run_folder.recorded_plan(run), progress)
+    changed = _changed_data(run, study, ledger)
     session, *others = _sessions_of(ledger, options.trial)
     device = _device(session["device"])
-    setup = _setup(run, spec, data, leaks, progress, device)
+    setup = _setup(run, study, progress, device)
     record = _record(Decisions(search_plan(setup), ledger), options.trial, run)
     agreement = Agreement(trial_id(record.number))
     agreement.circumstances += [*changed, *_changed_machine(run, session, device)]
@@ -140,21 +137,13 @@ def _record(decisions: Decisions, number: int, run: RunFolder) -> TrialRecord:
     return record
 
 
-def _setup(
-    run: RunFolder,
-    spec: StudySpec,
-    data: StudyData,
-    leaks: LeakReport,
-    progress: Progress,
-    device: str,
-) -> Setup:
+def _setup(run: RunFolder, study: CheckedStudy, progress: Progress, device: str) -> Setup:
     """The study's setup with what the run keeps of its start; nothing is trained."""
     recorded = run_folder.recorded_start(run)
     if recorded is None:
         rule = "the manifest does not tell what trials start from"
         raise BadInput(Fault(str(run.manifest), "initial", rule, "Resume the study first."))
-    plan = run_folder.recorded_plan(run)
-    return prepare(spec, plan, data, leaks, progress=progress, device=device, recorded=recorded)
+    return prepare(study, progress=progress, device=device, recorded=recorded)
 
 
 def _device(recorded: str) -> str:
@@ -247,20 +236,18 @@ def _arrays(scores: ValidationScores) -> dict[str, Any]:
     return arrays
 
 
-def _changed_data(
-    run: RunFolder, spec: StudySpec, data: StudyData, leaks: LeakReport, ledger: RecordedLedger
-) -> list[str]:
+def _changed_data(run: RunFolder, study: CheckedStudy, ledger: RecordedLedger) -> list[str]:
     """Roles that are not what they were; an edited spec is refused.
 
     Raises:
         BadInput: where spec.yaml is not the one that the study was started with.
     """
     try:
-        run_folder.refuse_changed(run, spec, data, leaks, ledger)
+        run_folder.refuse_changed(run, study, ledger)
     except BadInput as error:
         if any(fault.key != "the data" for fault in error.faults):
             raise
-    recorded, now = manifest_entry(run, "data", "roles"), data.fingerprints()
+    recorded, now = manifest_entry(run, "data", "roles"), study.data.fingerprints()
     return [f"data: {name}" for name in recorded | now if recorded.get(name) != now.get(name)]
 
 

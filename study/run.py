@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import NoReturn
 
 import torch
 
 from study import run_folder
-from study.data.leak_report import LeakReport
 from study.data.plan import DataPlan, make_plan
-from study.data.roles import StudyData
 from study.errors import BadInput, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
 from study.options import ResumeOptions, RunOptions
@@ -22,13 +21,12 @@ from study.records.ledger import Ledger
 from study.records.manifest import note_session
 from study.space.loading import load_resolved, load_space
 from study.space.reading.overrides import Override
-from study.space.study_spec import StudySpec
 from study.tune.confirming import Choose
 from study.tune.ray_tuner import cluster_nodes
 from study.tune.resources import plan_resources
 from study.tune.searching import Machine, machine_of, search, this_machine
 from study.tune.session import INTERRUPT, Session
-from study.tune.setup import Setup, prepare, prepare_data
+from study.tune.setup import CheckedStudy, Setup, prepare, prepare_data
 from study.warm_start import read_warm_start
 from study.watch.progress import Progress
 
@@ -58,25 +56,25 @@ def run_study(
     warm = read_warm_start(options.warm_start, spec) if options.warm_start else None
     plan = make_plan(spec.data, options.data, options.data_root)
     _show_plan(plan, progress)
-    data, leaks = prepare_data(spec, plan, progress)
+    study = prepare_data(spec, plan, progress)
     if warm is not None:
-        warm.check_data(data)
+        warm.check_data(study.data)
         for line in warm.lines():
             progress.note(line)
     if options.dry_run:
-        return forecast(spec, data, progress)
+        return forecast(spec, study.data, progress)
     run = RunFolder(options.out)
     with Ledger(run.ledger) as ledger:
         run_folder.refuse_begun(run, ledger)  # another process may have, since the look above
         try:
-            run_folder.begin(run, spec, plan, data, leaks, options.command)
-            hashes = run_folder.hashes(spec, data)
+            run_folder.begin(run, study, options.command)
+            hashes = run_folder.hashes(spec, study.data)
             if warm is not None:
                 warm.tell_manifest(run)
             history = {} if warm is None else {"warm_start": warm.event()}
             # One line: a study that is on the ledger has its history there, whenever it is killed.
             ledger.append("started", command=options.command, **hashes, **history)
-            setup = _prepared(run, spec, plan, data, leaks, progress)
+            setup = _prepared(run, study, progress)
         except BadInput:
             run_folder.discard(run)  # nothing was trained for this study; its name is free again
             raise
@@ -112,14 +110,13 @@ def resume_study(
             time_budget_s=options.time_budget_s,
         )
         _check_machine(machine)
-        plan = run_folder.recorded_plan(run)
-        data, leaks = prepare_data(spec, plan, progress)
-        run_folder.refuse_changed(run, spec, data, leaks, ledger)
+        study = prepare_data(spec, run_folder.recorded_plan(run), progress)
+        run_folder.refuse_changed(run, study, ledger)
         spec = run_folder.with_more_trials(run, spec, ledger, options)
         if changed := note_session(run, options.command):
             told = "; ".join(changed)
             progress.warning(f"numbers may differ, this is not where the study began: {told}")
-        setup = _prepared(run, spec, plan, data, leaks, progress)
+        setup = _prepared(run, replace(study, spec=spec), progress)
         session = search(run, setup, ledger, progress, machine, choose)
         return _conclude(run, session, ledger, progress, conclude)
 
@@ -160,21 +157,12 @@ def _show_plan(plan: DataPlan, progress: Progress) -> None:
         progress.note("  ".join(value.ljust(widths[key]) for key, value in row.items()).rstrip())
 
 
-def _prepared(
-    run: RunFolder,
-    spec: StudySpec,
-    plan: DataPlan,
-    data: StudyData,
-    leaks: LeakReport,
-    progress: Progress,
-) -> Setup:
-    no_gpu = spec.tune.gpus_per_trial == 0
+def _prepared(run: RunFolder, study: CheckedStudy, progress: Progress) -> Setup:
+    no_gpu = study.spec.tune.gpus_per_trial == 0
     device = "cuda" if torch.cuda.is_available() and not no_gpu else "cpu"
     recorded = run_folder.recorded_start(run)
     try:
-        setup = prepare(
-            spec, plan, data, leaks, progress=progress, device=device, recorded=recorded
-        )
+        setup = prepare(study, progress=progress, device=device, recorded=recorded)
     except TrialFailed as error:
         raise StudyFailed(f"the base model could not be trained: {error}.") from error
     if device == "cuda":

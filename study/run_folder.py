@@ -15,8 +15,7 @@ import torch
 
 from study.bases.base_models import BaseModel, RecordedBase
 from study.bases.initial import keep_initial, kept_initial
-from study.bases.provenance import declared, sources_of
-from study.data.leak_report import LeakReport
+from study.bases.provenance import declared, sources_declared
 from study.data.plan import DataPlan
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
@@ -29,7 +28,7 @@ from study.records.words import first_words
 from study.space.points import grid
 from study.space.study_spec import StudySpec
 from study.training.chosen import Chosen, save_chosen
-from study.tune.setup import Recorded, Setup
+from study.tune.setup import CheckedStudy, Recorded, Setup
 
 _ENERGIES = ("id_mean", "id_sd", "outlier_mean", "outlier_sd")
 # What a session may choose anew without changing the study's decisions or numbers.
@@ -140,15 +139,9 @@ def hashes(spec: StudySpec, data: StudyData) -> dict[str, str]:
     }
 
 
-def begin(
-    run: RunFolder,
-    spec: StudySpec,
-    plan: DataPlan,
-    data: StudyData,
-    leaks: LeakReport,
-    command: str,
-) -> None:
+def begin(run: RunFolder, study: CheckedStudy, command: str) -> None:
     """Write spec.yaml, code.diff and manifest.json."""
+    spec, data, leaks = study.spec, study.data, study.leaks
     write_bytes(run.spec, spec.dump().encode())
     diff = code_diff()
     write_bytes(run.path / CODE_DIFF, diff.encode())
@@ -164,7 +157,7 @@ def begin(
             "data": {
                 "demo": data.demo,
                 "notes": list(data.notes),
-                "plan": plan.to_json(),
+                "plan": study.plan.to_json(),
                 "roles": data.fingerprints(),
                 "test_fingerprints": dict(leaks.test_fingerprints),
                 "leak_check": leaks.to_json(),
@@ -180,15 +173,12 @@ def add_start(run: RunFolder, setup: Setup) -> None:
     """Copy what trials start from into the run; tell the manifest of it, and of the floor."""
     manifest = read_manifest(run)
     manifest["initial"] = keep_initial(run, setup.initial)
-    manifest["pretrained_on"] = declared(sources_of(setup.spec), setup.plan, setup.data)
-    if setup.base is not None:
-        _copy_base(run, setup, BASE, setup.base)
-        manifest["base"] = _describe_base(run, setup, BASE, setup.base)
-    for name, base in setup.others.items():
+    manifest["pretrained_on"] = declared(sources_declared(setup.spec), setup.plan, setup.data)
+    for name, base in setup.models.items():
         _copy_base(run, setup, name, base)
-    manifest["other_bases"] = {
-        name: _describe_base(run, setup, name, base) for name, base in setup.others.items()
-    }
+    told = {name: _describe_base(run, setup, name, base) for name, base in setup.models.items()}
+    manifest["base"] = told.pop(BASE, None)
+    manifest["other_bases"] = told
     floor = setup.spec.select.floor
     if setup.floor is not None and floor is not None:
         relative = floor.kind == "below_base"
@@ -204,7 +194,7 @@ def _copy_base(run: RunFolder, setup: Setup, name: str, base: BaseModel) -> None
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: torch.tensor(values) for name, values in base.weights.items()}
     save_chosen(folder / WEIGHTS, Chosen(tensors, base.fitted, {}, {"base": base.key}))
-    wanted = setup.bases[name].spec
+    wanted = setup.wanted[name].spec
     recipe, train = setup.base_recipe(name)
     told = {
         "recipe": recipe,
@@ -226,8 +216,8 @@ def _describe_base(run: RunFolder, setup: Setup, name: str, base: BaseModel) -> 
     energies = asdict(stats) if stats else dict.fromkeys(_ENERGIES)
     return {
         "key": base.key,
-        "spec": asdict(setup.bases[name].spec),
-        "arms": list(setup.bases[name].arms),
+        "spec": asdict(setup.wanted[name].spec),
+        "arms": list(setup.wanted[name].arms),
         "fingerprint": file_hash(run.trial_checkpoints(name) / WEIGHTS),
         "trained_by_this_study": base.trained_now,
         "saw_validation": base.saw_validation,
@@ -254,9 +244,7 @@ def recorded_plan(run: RunFolder) -> DataPlan:
         raise BadInput(Fault(str(run.manifest), "data.plan", rule, way_out)) from error
 
 
-def refuse_changed(
-    run: RunFolder, spec: StudySpec, data: StudyData, leaks: LeakReport, ledger: Ledger
-) -> None:
+def refuse_changed(run: RunFolder, study: CheckedStudy, ledger: Ledger) -> None:
     """Refuse to go on with another spec or other data than those of the start.
 
     Raises:
@@ -267,9 +255,9 @@ def refuse_changed(
         rule = "the ledger does not say how the study started"
         raise BadInput(Fault(str(run.ledger), "", rule, "Start it anew: --space."))
     what = {"spec_sha256": "spec.yaml", "data_sha256": "the data"}
-    now = hashes(spec, data)
+    now = hashes(study.spec, study.data)
     changed = [name for key, name in what.items() if started[0].get(key) != now[key]]
-    if manifest_entry(run, "data", "test_fingerprints") != dict(leaks.test_fingerprints):
+    if manifest_entry(run, "data", "test_fingerprints") != dict(study.leaks.test_fingerprints):
         changed.append("a test set")
     if changed:
         way_out = "Bring back what it was, or start anew with another --out."
@@ -286,14 +274,12 @@ def recorded_start(run: RunFolder) -> Recorded | None:
     kept = manifest_entry(run, "initial")
     if kept is None:
         return None
-    initial = tuple(kept_initial(run, kept))
-    if manifest_entry(run, "base") is None:
-        return Recorded(None, initial)
-    others = {
-        name: _recorded_base(run, name, "other_bases", name)
-        for name in read_manifest(run).get("other_bases", {})
-    }
-    return Recorded(_recorded_base(run, BASE, "base"), initial, others)
+    bases = {}
+    if manifest_entry(run, "base") is not None:
+        bases[BASE] = _recorded_base(run, BASE, "base")
+        for name in read_manifest(run).get("other_bases", {}):
+            bases[name] = _recorded_base(run, name, "other_bases", name)
+    return Recorded(bases, tuple(kept_initial(run, kept)))
 
 
 def _recorded_base(run: RunFolder, name: str, *entry: str) -> RecordedBase:

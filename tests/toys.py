@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -13,6 +13,10 @@ from study.data.roles import OODValidation, Outliers, StudyData, TrainID, Valida
 from study.records.ledger import Ledger
 from study.tune.decisions import Decisions
 from study.tune.plan import SearchPlan
+
+if TYPE_CHECKING:
+    from study.space.study_spec import StudySpec
+    from study.tune.setup import Setup
 
 SIZE = 8  # pixels; the smallest that the backbones take
 
@@ -44,6 +48,14 @@ def train_section(recipe: str = "classifier", **changes: Any) -> dict[str, Any]:
     if recipe == "energy":
         section |= {"m_in": -4.0, "m_out": -1.0, "outlier_batch_size": 16}
     return section | changes
+
+
+def toy_setup(spec: StudySpec, data: StudyData | None = None) -> Setup:
+    """A study of toy images that starts from nothing; neither sources nor a leak check."""
+    from study.tune.setup import Setup  # torch comes with it, and few tests need that
+
+    nothing: Any = None
+    return Setup(spec, nothing, data or toy_data(), nothing, {}, (), None, "cpu")
 
 
 def toy_plan(**changes: Any) -> SearchPlan:

@@ -43,7 +43,7 @@ def trained_on(model: Mapping[str, Any], base_init: str) -> list[str]:
     return list(dict.fromkeys([*model["pretrained_on"], *known]))
 
 
-def sources_of(spec: StudySpec) -> list[str]:
+def sources_declared(spec: StudySpec) -> list[str]:
     """What the initialisations of all trials of a study were trained on, each source once."""
     found = [one for sources in spec.values_of("model.pretrained_on") for one in sources]
     inits = spec.values_of("base.init") if spec.base is not None else []

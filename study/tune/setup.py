@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ from study.bases.base_models import BaseModel, RecordedBase
 from study.bases.bringing import Bringer
 from study.bases.initial import Initial
 from study.bases.needed import Base, bases_of, of_bases
-from study.bases.provenance import declared, sources_of, trained_on
+from study.bases.provenance import declared, sources_declared, trained_on
 from study.bases.training import BASE_RECIPE
 from study.data.leak_report import LeakReport
 from study.data.leak_step import run_leak_check
@@ -52,64 +52,75 @@ _MARGINS = ("m_in", "m_out")
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a run's folder holds of what its trials start from."""
+    """What a run's folder holds of what its trials start from.
 
-    base: RecordedBase | None
+    Attributes:
+        bases: by name; none where trials start from nothing.
+        initial: pretrained weights.
+    """
+
+    bases: Mapping[str, RecordedBase]
     initial: tuple[Initial, ...]
-    others: Mapping[str, RecordedBase] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
-class Setup:
-    """A study that is ready to search.
+class CheckedStudy:
+    """A study whose data were read and checked.
 
     Attributes:
         spec: what was asked for.
         plan: which source serves which role.
         data: the roles that training and search see, after the leak check.
         leaks: what the leak check found.
-        base: the model that trials start from, where arms have several that of the baseline;
-            None where they start from nothing.
-        initial: pretrained weights that trials start from, by backbone.
-        floor: least validation ID accuracy of a candidate; None without one.
-        device: "cuda" or "cpu", of base and trials.
-        others: the bases of other arms, by name.
     """
 
     spec: StudySpec
     plan: DataPlan
     data: StudyData
     leaks: LeakReport
-    base: BaseModel | None
+
+
+@dataclass(frozen=True, eq=False)
+class Setup(CheckedStudy):
+    """A study that is ready to search.
+
+    Attributes:
+        models: what trials start from, by the names of `wanted`; none where it is nothing.
+        initial: pretrained weights that trials start from, by backbone.
+        floor: least validation ID accuracy of a candidate; None without one.
+        device: "cuda" or "cpu", of bases and trials.
+    """
+
+    models: Mapping[str, BaseModel]
     initial: tuple[Initial, ...]
     floor: float | None
     device: str
-    others: Mapping[str, BaseModel] = field(default_factory=dict)
+
+    @property
+    def base(self) -> BaseModel | None:
+        """The study's base, where arms have several that of the baseline; None without one."""
+        return self.models.get(BASE)
 
     @cached_property
-    def bases(self) -> dict[str, Base]:
+    def wanted(self) -> dict[str, Base]:
         """What every base is the base of, by name; `base` alone where arms do not differ in it."""
         return bases_of(self.spec)
 
     @cached_property
     def _base_names(self) -> dict[str, str]:
-        return {arm: name for name, one in self.bases.items() for arm in one.arms}
+        return {arm: name for name, one in self.wanted.items() for arm in one.arms}
 
     def base_name(self, point: Mapping[str, Any]) -> str:
         """Name of the base that a trial starts from."""
         return self._base_names.get(str(point.get(ARM)), BASE)
 
-    def base_of(self, point: Mapping[str, Any]) -> BaseModel | None:
-        """The base that a trial starts from; None where there is none."""
-        return self.others.get(self.base_name(point), self.base)
-
     def assign(self, record: TrialRecord) -> Assignment:
         """What a worker is told to do: all parameters, margins as numbers."""
-        model, train = self._sections(record.params)
-        told = train | self.margins(train, record.params)
+        train, model = substitute(self.spec, record.params)
+        train |= self.margins(train, record.params)
         base = self.base_name(record.params)
         kept = record.confirms is not None and self.data.kept is not None
-        return Assignment(record.number, record.seed, model, told, kept=kept, base=base)
+        return Assignment(record.number, record.seed, model, train, kept=kept, base=base)
 
     def margins(self, train: Flat, point: Mapping[str, Any]) -> dict[str, float]:
         """The margins of ``train`` in nats, as measured on the base of the trial at ``point``.
@@ -121,7 +132,7 @@ class Setup:
         found = {name: parse_margin(train[name]) for name in _MARGINS if name in train}
         if not any(isinstance(margin, MeasuredMargin) for margin in found.values()):
             return {name: float(margin) for name, margin in found.items()}  # type: ignore[arg-type]
-        base = self.base_of(point)
+        base = self.models.get(self.base_name(point))
         stats = base.energy_stats(train["temperature"]) if base else None
         if stats is None:
             raise ValueError(
@@ -136,7 +147,7 @@ class Setup:
         A margin appears as it is written in the YAML and, as ``train.m_in.value``, in nats.
         """
         point = record.params
-        model, train = self._sections(point)
+        train, model = substitute(self.spec, point)
         margins = self.margins(train, point)
         named: Flat = {f"train.{name}.value": nats for name, nats in margins.items()}
         base = base_at(self.spec, point)
@@ -146,50 +157,45 @@ class Setup:
         every = flatten(train, model) | named
         return {name: None if is_under(name, gone) else value for name, value in every.items()}
 
-    def base_recipe(self, name: str = BASE) -> tuple[str, Flat]:
+    def base_recipe(self, name: str) -> tuple[str, Flat]:
         """Name and parameters of the recipe that scores a base.
 
         The study's own where every trial starts from a base, at some point of the search and
         with margins as numbers; else the base's.
         """
-        one = self.bases[name]
+        one = self.wanted[name]
         if not self.spec.params.measures_base:
             return BASE_RECIPE, one.spec.train
-        _, train = self._sections(one.point)
+        train, _ = substitute(self.spec, one.point)
         return self.spec.recipe, train | self.margins(train, one.point)
 
     def starting(self) -> Starting:
         """What trials start from."""
         weights = {one.backbone: one.weights for one in self.initial}
-        if self.base is None:
-            return Starting(weights=weights)
-        wanted = self.bases[BASE].spec
-        if self.spec.params.base == "start" or self.spec.model.init == "base":
-            weights[wanted.backbone] = self.base.weights
-        others = {name: self._weights(name, one) for name, one in self.others.items()}
-        return Starting(self._weights(BASE, self.base), weights, others)
+        bases = {name: self._weights(name, one) for name, one in self.models.items()}
+        base = bases.pop(BASE, None)
+        starts = self.spec.params.base == "start" or self.spec.model.init == "base"
+        if base is not None and starts:
+            weights[base.backbone] = base.weights
+        return Starting(base, weights, bases)
 
     def _weights(self, name: str, base: BaseModel) -> BaseWeights:
-        wanted, size = self.bases[name].spec, self.data.image_size
-        backbone, dropout, classes = wanted.backbone, wanted.dropout, self.data.num_classes
-        return BaseWeights(backbone, dropout, classes, size, base.weights, wanted.network)
+        one, data = self.wanted[name].spec, self.data
+        size, network = data.image_size, one.network
+        return BaseWeights(
+            one.backbone, one.dropout, data.num_classes, size, base.weights, network
+        )
 
     def num_epochs(self, point: Point) -> int:
         """Epochs of a trial with these searched parameters; one where it trains nothing."""
-        train = self._sections(point)[1]
+        train, _ = substitute(self.spec, point)
         return int(train["epochs"]) if self._checked(train).trains else 1
 
     def _checked(self, train: Flat) -> TrialParams:
         return type(self.spec.params).model_validate(train)
 
-    def _sections(self, point: Mapping[str, Any]) -> tuple[Flat, Flat]:
-        train, model = substitute(self.spec, point)
-        return model, train
 
-
-def prepare_data(
-    spec: StudySpec, plan: DataPlan, progress: Progress
-) -> tuple[StudyData, LeakReport]:
+def prepare_data(spec: StudySpec, plan: DataPlan, progress: Progress) -> CheckedStudy:
     """Read the roles, check them for leaks and the spec against them.
 
     Raises:
@@ -214,55 +220,47 @@ def prepare_data(
     check_against_data(spec, len(data.train.images), num_outliers)
     check_detectors_on_data(spec, len(data.train.images), data.num_classes)
     check_outlier_weights(spec, [one.name for one in plan.outliers])
-    return data, leaks
+    return CheckedStudy(spec, plan, data, leaks)
 
 
 def prepare(
-    spec: StudySpec,
-    plan: DataPlan,
-    data: StudyData,
-    leaks: LeakReport,
-    *,
-    progress: Progress,
-    device: str,
-    recorded: Recorded | None = None,
+    study: CheckedStudy, *, progress: Progress, device: str, recorded: Recorded | None = None
 ) -> Setup:
-    """Bring what trials start from, measure the base, and check the spec against it.
+    """Bring what trials start from, measure the bases, and check the spec against them.
 
     Raises:
         BadInput: where margins cross on this base, weights do not fit or are not to be had, or a
             perceptual layer is not there.
         TrialFailed: where the base's training diverges.
     """
+    spec, data = study.spec, study.data
     bringer = Bringer(spec, data, progress, device)
-    models = _bases(bringer, recorded)
-    base = models.pop(BASE, None)
+    models = _models(bringer, recorded)
+    base = models.get(BASE)
     initial = recorded.initial if recorded else bringer.initial(base)
-    for role, sources in declared(sources_of(spec), plan, data)["overlaps"].items():
+    for role, sources in declared(sources_declared(spec), study.plan, data)["overlaps"].items():
         progress.warning(f"{role}: the initialisation was trained on {', '.join(sources)}")
     accuracy = base.metrics["val/id_accuracy"] if base else None
     floor = spec.select.floor.accuracy(accuracy) if spec.select.floor else None
-    setup = Setup(spec, plan, data, leaks, base, initial, floor, device, models)
-    for name, one in setup.bases.items():
-        model = models.get(name, base)
+    setup = Setup(spec, study.plan, data, study.leaks, models, initial, floor, device)
+    for name, model in models.items():
         for temperature in _temperatures(spec):
-            stats = model.energy_stats(temperature) if model else None
+            stats = model.energy_stats(temperature)
             if stats is not None:
-                check_against_base(spec, stats, temperature, one.arms or None)
+                arms = setup.wanted[name].arms or None
+                check_against_base(spec, stats, temperature, arms)
     _check_recipes(setup)  # their parameters need margins that do not cross
     return setup
 
 
-def _bases(bringer: Bringer, recorded: Recorded | None) -> dict[str, BaseModel]:
+def _models(bringer: Bringer, recorded: Recorded | None) -> dict[str, BaseModel]:
     """Every base by its name; none where trials start from nothing."""
-    wanted = bases_of(bringer.spec)
-    if recorded is None:
-        found = {name: bringer.base(one, None) for name, one in wanted.items()}
-    elif recorded.base is None:
+    if recorded is not None and not recorded.bases:
         return {}
-    else:
-        kept = {BASE: recorded.base, **recorded.others}
-        found = {name: bringer.base(one, kept[name]) for name, one in wanted.items()}
+    found = {
+        name: bringer.base(one, recorded.bases[name] if recorded else None)
+        for name, one in bases_of(bringer.spec).items()
+    }
     return {name: base for name, base in found.items() if base is not None}
 
 

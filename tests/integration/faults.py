@@ -34,7 +34,7 @@ from study.tune.session import Session
 from study.tune.setup import Setup
 from study.watch.progress import Progress
 from tests.integration.runs import decisions
-from tests.toys import toy_data
+from tests.toys import toy_setup
 
 NUM_TRIALS = 4
 _SPACE = (
@@ -49,14 +49,9 @@ PAUSED = 7  # exit status of a child whose search found the disk full
 _TIMED = ("time_s", "images_per_s", "lost", "retried")
 
 
-def toy_setup(*overrides: str) -> Setup:
+def small_setup(*overrides: str) -> Setup:
     """A study of four small trials on toy data, from a fresh network."""
-    spec = load_space("cifar10", [*_SPACE, *overrides])
-    nothing: Any = None
-    return Setup(
-        spec=spec, plan=nothing, data=toy_data(), leaks=nothing, base=None, initial=(),
-        floor=None, device="cpu",
-    )  # fmt: skip
+    return toy_setup(load_space("cifar10", [*_SPACE, *overrides]))
 
 
 Meddle = Callable[[Session, int, str], str]
@@ -222,7 +217,7 @@ def _child(folder: Path, setup: Setup | None, at: int | None, full: bool, listin
         if at is not None or listing:
             folder.mkdir(exist_ok=True)
             faults.install()
-        session = search_here(folder, setup or toy_setup(), choose=_best_of_table)
+        session = search_here(folder, setup or small_setup(), choose=_best_of_table)
         if listing:
             (folder.parent / "points.txt").write_text("\n".join(faults.points))
         if session.error is not None:

@@ -6,7 +6,6 @@ import io
 import json
 import signal
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,10 +17,9 @@ from study.records.files import RunFolder, write_bytes, write_json
 from study.records.ledger import Ledger
 from study.space.loading import load_space
 from study.tune.searching import machine_of, search
-from study.tune.setup import Setup
 from study.watch.progress import Progress
 from tests.integration.runs import Shell, decisions, num_events
-from tests.toys import toy_data
+from tests.toys import toy_setup
 
 pytestmark = pytest.mark.ray
 SPACE = """
@@ -46,8 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     run = RunFolder(folder / "run")
     write_bytes(run.spec, spec.dump().encode())
     write_json(run.manifest, {"own_score": spec.own_score})
-    nothing: Any = None  # neither sources nor a leak check: the images are noise
-    setup = Setup(spec, nothing, toy_data(), nothing, None, (), None, "cpu")
+    setup = toy_setup(spec)
     progress = Progress(io.StringIO(), live=False, quiet=True)
     with Ledger(run.ledger) as ledger:
         session = search(run, setup, ledger, progress, machine_of(spec, None))

@@ -14,7 +14,7 @@ from study.errors import BadInput
 from study.records.files import ValidationScores
 from study.records.ledger import read_ledger
 from study.tune.session import INTERRUPT, Session
-from tests.integration.faults import remains, search_here, toy_setup
+from tests.integration.faults import remains, search_here, small_setup
 
 SCORES = "scores/00000.npz"
 STATE = "checkpoints/00000/epoch_0002"
@@ -29,14 +29,14 @@ def _after_two_epochs(session: Session, number: int, message: str) -> str:
 @pytest.fixture(scope="module")
 def paused(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("paused") / "run"
-    assert search_here(run, toy_setup(), _after_two_epochs).stopping == INTERRUPT
+    assert search_here(run, small_setup(), _after_two_epochs).stopping == INTERRUPT
     return run
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     run = tmp_path_factory.mktemp("whole") / "run"
-    search_here(run, toy_setup())
+    search_here(run, small_setup())
     return remains(run)
 
 
@@ -80,12 +80,12 @@ def test_study_with_a_damaged_file_stops_by_its_name_and_goes_on_once_it_is_mend
 ) -> None:
     run = Path(shutil.copytree(paused, tmp_path / "run"))
     damage(run / name)
-    session = search_here(run, toy_setup())
+    session = search_here(run, small_setup())
     assert isinstance(session.error, BadInput)
     assert Path(name).name in str(session.error)
     assert not [r for r in read_ledger(run / "ledger.jsonl")[0] if r["event"] == "failed"]
     shutil.copyfile(paused / name, run / name)
-    assert search_here(run, toy_setup()).error is None
+    assert search_here(run, small_setup()).error is None
     assert remains(run) == whole
 
 
@@ -95,8 +95,8 @@ def test_way_out_of_a_damaged_checkpoint_ends_the_same(
 ) -> None:
     run = Path(shutil.copytree(paused, tmp_path / "run"))
     _flip(run / STATE / "model.safetensors")
-    error = search_here(run, toy_setup()).error
+    error = search_here(run, small_setup()).error
     assert "Remove the trial's checkpoints; it then starts from its first epoch." in str(error)
     shutil.rmtree(run / "checkpoints" / "00000")
-    assert search_here(run, toy_setup()).error is None
+    assert search_here(run, small_setup()).error is None
     assert remains(run) == whole

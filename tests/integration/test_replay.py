@@ -21,14 +21,14 @@ from study.replay import Agreement, replay
 from study.run_folder import hashes
 from study.tune.setup import Setup
 from study.watch.progress import Progress
-from tests.integration.faults import search_here, toy_setup
+from tests.integration.faults import search_here, small_setup
 
 LEAKS: Any = SimpleNamespace(test_fingerprints={})
 
 
 @pytest.fixture(scope="module")
 def setup() -> Setup:
-    return toy_setup()
+    return small_setup()
 
 
 @pytest.fixture(scope="module")

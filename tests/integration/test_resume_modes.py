@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,7 +21,7 @@ from study.space.loading import load_space
 from study.tune.setup import Setup
 from tests.integration.faults import KILLED, remains, searched_in_child, write_points
 from tests.integration.runs import Shell, new_study
-from tests.toys import toy_data
+from tests.toys import toy_data, toy_setup
 
 pytestmark = pytest.mark.slow
 Seen = tuple[str, int]
@@ -172,8 +171,7 @@ def _toy(folder: Path, name: str) -> Setup:
     data = toy_data()
     if spec.data.confirm_fraction:
         data = _cut(data, spec.data.confirm_fraction)
-    nothing: Any = None
-    return Setup(spec, nothing, data, nothing, None, (), None, "cpu")
+    return toy_setup(spec, data)
 
 
 def _cut(data: StudyData, fraction: float) -> StudyData:

@@ -20,7 +20,7 @@ from study.records.files import RunFolder
 from study.tune.session import INTERRUPT, TIME_BUDGET, Session
 from study.tune.tensorboard import STATUS_TAG
 from study.watch.progress import Progress
-from tests.integration.faults import Meddle, search_here, toy_setup
+from tests.integration.faults import Meddle, search_here, small_setup
 
 STATES = {
     "finished": TrialState.COMPLETE,
@@ -95,7 +95,7 @@ ENDS = {
 def test_status_is_the_same_everywhere_after(tmp_path: Path, end: str) -> None:
     meddle, expected = ENDS[end]
     run = RunFolder(tmp_path / "run")
-    setup = toy_setup("tune.max_failures=1") if end == "failures in a row" else toy_setup()
+    setup = small_setup("tune.max_failures=1") if end == "failures in a row" else small_setup()
     try:
         session = search_here(run.path, setup, meddle)
         assert (session.error is not None) == (end in ("failures in a row", "damaged file"))
@@ -113,14 +113,14 @@ def test_status_is_the_same_everywhere_after(tmp_path: Path, end: str) -> None:
 def test_trial_that_was_out_of_memory_resumes_from_its_checkpoint_to_the_same_numbers(
     tmp_path: Path,
 ) -> None:
-    whole = search_here(tmp_path / "whole", toy_setup())
+    whole = search_here(tmp_path / "whole", small_setup())
     struck: list[int] = []
 
     def once(session: Session) -> str | None:
         struck.append(1)
         return _failure("memory")(session) if len(struck) == 1 else None
 
-    session = search_here(tmp_path / "struck", toy_setup(), _at(0, 2, once))
+    session = search_here(tmp_path / "struck", small_setup(), _at(0, 2, once))
     assert len(struck) == 2  # epoch 2 was trained again, epoch 1 was not
     timed = ("time_s", "images_per_s")
     numbers = [
@@ -145,7 +145,7 @@ def test_traceback_that_two_trials_share_stands_once_in_terminal_file_and_report
 
     terminal = io.StringIO()
     with Progress(terminal, live=False, quiet=True) as progress:
-        search_here(tmp_path / "run", toy_setup(), fail, progress)
+        search_here(tmp_path / "run", small_setup(), fail, progress)
     run = RunFolder(tmp_path / "run")
     run.manifest.write_text("{}")
     run.spec.write_text("recipe: classifier\n")

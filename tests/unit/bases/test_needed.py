@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from study.bases.needed import bases_of
-from study.bases.provenance import sources_of, trained_on
+from study.bases.provenance import sources_declared, trained_on
 from study.bases.saved_models import load_model
 from study.errors import BadInput
 from study.models.registry import build_classifier
@@ -23,7 +23,7 @@ from study.space.study_spec import StudySpec
 from study.training.loop import Goal
 from study.training.trial import TrialSetting, run_trial
 from study.tune.record import TrialRecord
-from study.tune.setup import Setup, prepare
+from study.tune.setup import CheckedStudy, Setup, prepare
 from study.watch.progress import Progress
 from tests.toys import toy_data
 
@@ -60,9 +60,8 @@ def _progress() -> Progress:
 def _prepare(spec: StudySpec, recorded: Any = None) -> Setup:
     plan: Any = _Plan()
     leaks: Any = None
-    return prepare(
-        spec, plan, toy_data(), leaks, progress=_progress(), device="cpu", recorded=recorded
-    )
+    study = CheckedStudy(spec, plan, toy_data(), leaks)
+    return prepare(study, progress=_progress(), device="cpu", recorded=recorded)
 
 
 def _record(arm: str) -> TrialRecord:
@@ -99,7 +98,7 @@ def test_spec_with_bases_of_arms_comes_back_from_its_dump(tmp_path: Path) -> Non
 
 def test_probe_leaves_the_initialised_body_as_it_is_bit_for_bit(setup: Setup) -> None:
     fresh = build_classifier("resnet20", 3, image_size=8, seed=seed_of(0, "init")).state_dict()
-    probe = setup.others["base_2"].weights
+    probe = setup.models["base_2"].weights
     moved = [name for name in fresh if not np.array_equal(fresh[name].numpy(), probe[name])]
     assert sorted(moved) == ["fc.bias", "fc.weight"]
     whole = setup.base.weights if setup.base else {}
@@ -109,7 +108,7 @@ def test_probe_leaves_the_initialised_body_as_it_is_bit_for_bit(setup: Setup) ->
 def test_trial_is_assigned_the_base_of_its_arm_and_margins_measured_on_it(setup: Setup) -> None:
     for arm, name in (("baseline", "base"), (PROBE, "base_2")):
         told = setup.assign(_record(arm))
-        model = setup.others.get(name, setup.base)
+        model = setup.models[name]
         stats = model.energy_stats(1.0) if model else None
         assert stats is not None
         assert told.base == name
@@ -128,7 +127,7 @@ def test_arm_without_fine_tuning_reports_the_one_epoch_of_its_base(
     )  # fmt: skip
     (told,) = [json.loads(text) for text in run_trial(setup.assign(_record(arm)), setting)]
     assert setup.num_epochs({"arm": arm, "seed": 0}) == 1
-    metrics = setup.others["base_2"].metrics
+    metrics = setup.models["base_2"].metrics
     assert told["metrics"]["val/fpr95"] == metrics["val/fpr95"]
     assert told["metrics"]["val/id_accuracy"] == metrics["val/id_accuracy"]
 
@@ -149,7 +148,7 @@ def test_run_keeps_every_base_and_goes_on_from_them(setup: Setup, tmp_path: Path
     again = _prepare(setup.spec, recorded)
     assert again.assign(_record(PROBE)) == setup.assign(_record(PROBE))
     saved = load_model(run, "base_2", 3, 8).model.state_dict()
-    weights = setup.others["base_2"].weights
+    weights = setup.models["base_2"].weights
     assert all(np.array_equal(saved[name].numpy(), weights[name]) for name in weights)
 
 
@@ -185,10 +184,10 @@ def test_search_takes_no_parameter_of_the_base() -> None:
         load_space("energy", ["search.base.seed={choice: [0, 1]}"])
 
 
-def test_sources_of_all_arms_are_told_and_imagenet_by_its_name() -> None:
+def test_sources_declared_all_arms_are_told_and_imagenet_by_its_name() -> None:
     levels = "{a: {base.init: imagenet}, b: {base.seed: 1, model.pretrained_on: [places]}}"
     spec = _spec("model.backbone=resnet18", f"ablate.factors.initialisation={levels}")
-    assert sources_of(spec) == ["places", "imagenet"]
+    assert sources_declared(spec) == ["places", "imagenet"]
     model = {"init": "base", "pretrained_on": ["places"]}
     assert trained_on(model, "random") == ["places"]
 
