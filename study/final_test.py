@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from study.bases.saved_models import base_of, load_model
+from study.bases.saved_models import base_name_of, load_model
 from study.data.test_access import TestData, open_test
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
 from study.records.files import (
@@ -74,7 +74,7 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
         access = {"sets": sets, "earlier_on_this_machine": earlier}
         write_json(run.final_test / "access.json", access)
         winner, *others = frozen_models(frozen)
-        base = base_of(run, winner)
+        base = base_name_of(run, winner)
         if (run.trial_checkpoints(base) / WEIGHTS).exists():
             _score(run, base, BASE, test)
         for trial in others:

@@ -27,7 +27,7 @@ from study.records.manifest import CODE_DIFF, code_diff, made_now, manifest_entr
 from study.records.words import first_words
 from study.space.points import grid
 from study.space.study_spec import StudySpec
-from study.training.chosen import Chosen, save_chosen
+from study.training.chosen import ChosenWeights, save_chosen
 from study.tune.setup import CheckedStudy, Recorded, Setup
 
 _ENERGIES = ("id_mean", "id_sd", "outlier_mean", "outlier_sd")
@@ -193,7 +193,7 @@ def _copy_base(run: RunFolder, setup: Setup, name: str, base: BaseModel) -> None
     folder = run.trial_checkpoints(name)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: torch.tensor(values) for name, values in base.weights.items()}
-    save_chosen(folder / WEIGHTS, Chosen(tensors, base.fitted, {}, {"base": base.key}))
+    save_chosen(folder / WEIGHTS, ChosenWeights(tensors, base.fitted, {}, {"base": base.key}))
     wanted = setup.wanted[name].spec
     recipe, train = setup.base_recipe(name)
     told = {

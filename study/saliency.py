@@ -19,7 +19,7 @@ from study.records.files import VAL_ID, RunFolder, write_json
 
 if TYPE_CHECKING:
     from study.bases.saved_models import SavedModel
-    from study.explain.choice import Chosen
+    from study.explain.choice import ChosenImages
     from study.explain.explanation import Explanation
     from study.explain.pair import PairLogit
     from study.explain.rows import ScoreTexts
@@ -125,7 +125,7 @@ def run_saliency(request: Request) -> str:
     from study import validation_images as loading
     from study.bases.saved_models import load_model
     from study.explain.attribution import MapOptions
-    from study.explain.choice import choose
+    from study.explain.choice import choose_images
     from study.explain.explanation import explain
     from study.explain.measure import Measurement, not_finite, table
     from study.explain.pair import PairLogit
@@ -140,7 +140,7 @@ def run_saliency(request: Request) -> str:
     pair = PairLogit.of_state(saved.loss)
     model = saved.model.to(device).eval()
     options = MapOptions(method=request.method, seed=request.seed)  # type: ignore[arg-type]
-    sets = choose(data.val_id, data.ood, request.images, request.seed)
+    sets = choose_images(data.val_id, data.ood, request.images, request.seed)
     explanations = {}
     for name, chosen in sets.items():
         _say(f"{name}: maps of {len(chosen)} images by {request.method}")
@@ -165,7 +165,7 @@ def _facts(
     trial: str,
     saved: SavedModel,
     pair: PairLogit | None,
-    sets: Mapping[str, Chosen],
+    sets: Mapping[str, ChosenImages],
 ) -> dict[str, Any]:
     """What the numbers are of."""
     return {
@@ -195,7 +195,7 @@ def _draw(
     request: Request,
     saved: SavedModel,
     pair: PairLogit | None,
-    sets: Mapping[str, Chosen],
+    sets: Mapping[str, ChosenImages],
     explanations: Mapping[str, Explanation],
     scores: ScoreTexts | None,
 ) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from study.explain.choice import Chosen
+from study.explain.choice import ChosenImages
 
 SIZE = 8
 CLASSES = ("cat", "dog", "frog")
@@ -62,7 +62,7 @@ def toy_batch(count: int = 4, seed: int = 0) -> Tensor:
     return torch.rand(count, 3, SIZE, SIZE, generator=generator)
 
 
-def toy_chosen(count: int = 4, name: str = "val_id", seed: int = 0) -> Chosen:
+def toy_chosen(count: int = 4, name: str = "val_id", seed: int = 0) -> ChosenImages:
     """Images of noise with partners."""
     generator = np.random.default_rng(seed)
     pixels, partners = generator.integers(0, 256, (2, count, SIZE, SIZE, 3), dtype=np.uint8)
@@ -70,4 +70,4 @@ def toy_chosen(count: int = 4, name: str = "val_id", seed: int = 0) -> Chosen:
     ids = np.array([f"{row:03d}" for row in range(count)], dtype="S3")
     classes = CLASSES if name == "val_id" else ()
     partner_labels = (np.arange(count) + 1) % 3
-    return Chosen(name, pixels, labels, ids, ids, classes, partners, partner_labels, CLASSES)
+    return ChosenImages(name, pixels, labels, ids, ids, classes, partners, partner_labels, CLASSES)

@@ -84,7 +84,7 @@ def load_base(run: RunFolder, num_classes: int, image_size: int, name: str = BAS
     return BaseWeights(backbone, dropout, num_classes, image_size, arrays, network)
 
 
-def base_of(run: RunFolder, trial: str) -> str:
+def base_name_of(run: RunFolder, trial: str) -> str:
     """Name of the base that a trial started from; of a study without one, of none.
 
     Raises:

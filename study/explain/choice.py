@@ -16,7 +16,7 @@ _Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class ChosenImages:
     """Images of one validation set, each with the ID image that it is compared with.
 
     Attributes:
@@ -49,10 +49,10 @@ class Chosen:
         """Whether these are ID images."""
         return self.name == VAL_ID
 
-    def first(self, count: int) -> Chosen:
+    def first(self, count: int) -> ChosenImages:
         """The first ``count`` of them."""
         part = slice(count)
-        return Chosen(
+        return ChosenImages(
             self.name,
             self.pixels[part],
             self.labels[part],
@@ -65,9 +65,9 @@ class Chosen:
         )
 
 
-def choose(
+def choose_images(
     val_id: ImageSet, ood_sets: Mapping[str, ImageSet], count: int, seed: int
-) -> dict[str, Chosen]:
+) -> dict[str, ChosenImages]:
     """``count`` images of the ID set and of each OOD set, or all where there are fewer.
 
     ID: the classes take turns, each in an order drawn from ("saliency", "val_id"). OOD: the first
@@ -119,8 +119,10 @@ def _partners(name: str, images: ImageSet, rows: _Rows, val_id: ImageSet, seed: 
     return np.array(partners, dtype=np.int64)
 
 
-def _chosen(name: str, images: ImageSet, rows: _Rows, val_id: ImageSet, partners: _Rows) -> Chosen:
-    return Chosen(
+def _chosen(
+    name: str, images: ImageSet, rows: _Rows, val_id: ImageSet, partners: _Rows
+) -> ChosenImages:
+    return ChosenImages(
         name,
         images.pixels[rows],
         images.labels[rows],

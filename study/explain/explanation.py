@@ -19,7 +19,7 @@ from study.explain.attribution import (
     class_target,
     similarity_target,
 )
-from study.explain.choice import Chosen
+from study.explain.choice import ChosenImages
 from study.explain.pair import PairLogit
 
 Floats = NDArray[np.float32]
@@ -65,7 +65,7 @@ def class_target_of(
 
 
 def similarity_target_of(
-    model: nn.Module, chosen: Chosen, pair: PairLogit, device: torch.device
+    model: nn.Module, chosen: ChosenImages, pair: PairLogit, device: torch.device
 ) -> Target:
     """The similarity logit of each image with its partner."""
     partners = as_images(chosen.partner_pixels, device)
@@ -74,7 +74,7 @@ def similarity_target_of(
 
 def explain(
     model: nn.Module,
-    chosen: Chosen,
+    chosen: ChosenImages,
     options: MapOptions,
     device: torch.device,
     pair: PairLogit | None = None,

@@ -18,7 +18,7 @@ from study.explain.checks import (
     deletion,
     weight_randomisation,
 )
-from study.explain.choice import Chosen
+from study.explain.choice import ChosenImages
 from study.explain.explanation import (
     Explanation,
     as_images,
@@ -56,7 +56,7 @@ class Measurement:
 
     def of_sets(
         self,
-        sets: Mapping[str, Chosen],
+        sets: Mapping[str, ChosenImages],
         explanations: Mapping[str, Explanation],
         checks: Sequence[str],
     ) -> Plain:
@@ -74,7 +74,9 @@ class Measurement:
             name: self._of_set(chosen, explanations[name], checks) for name, chosen in sets.items()
         }
 
-    def _of_set(self, chosen: Chosen, explained: Explanation, checks: Sequence[str]) -> Plain:
+    def _of_set(
+        self, chosen: ChosenImages, explained: Explanation, checks: Sequence[str]
+    ) -> Plain:
         maps = {"class": explained.class_maps}
         if explained.similarity_maps is not None:
             maps["similarity"] = explained.similarity_maps
@@ -103,19 +105,21 @@ class Measurement:
         return found
 
     def _target(
-        self, model: nn.Module, chosen: Chosen, explained: Explanation, branch: str
+        self, model: nn.Module, chosen: ChosenImages, explained: Explanation, branch: str
     ) -> Target:
         if branch == "class":
             return class_target_of(model, explained.predicted, self.device)
         return similarity_target_of(model, chosen, self.pair, self.device)
 
-    def _gap(self, chosen: Chosen, explained: Explanation, branch: str, maps: Tensor) -> float:
+    def _gap(
+        self, chosen: ChosenImages, explained: Explanation, branch: str, maps: Tensor
+    ) -> float:
         target = self._target(self.model, chosen, explained, branch)
         images = as_images(chosen.pixels, self.device)
         return completeness_gap(target, images, maps, self.options.baseline)
 
     def _deletion(
-        self, chosen: Chosen, explained: Explanation, branch: str, maps: Tensor
+        self, chosen: ChosenImages, explained: Explanation, branch: str, maps: Tensor
     ) -> Plain:
         target = self._target(self.model, chosen, explained, branch)
         images = as_images(chosen.pixels, self.device)
@@ -123,7 +127,7 @@ class Measurement:
         told = asdict(deletion(target, images, maps, chosen.groups, self.seed, name))
         return {**told, "fractions": list(FRACTIONS)}
 
-    def _randomisation(self, chosen: Chosen, explained: Explanation, branch: str) -> Plain:
+    def _randomisation(self, chosen: ChosenImages, explained: Explanation, branch: str) -> Plain:
         images = as_images(chosen.pixels, self.device)
 
         def make_maps(model: nn.Module) -> Tensor:

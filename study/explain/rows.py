@@ -12,7 +12,7 @@ from torch import nn
 
 from study.data.images import Names
 from study.explain.attribution import MapOptions
-from study.explain.choice import Chosen, class_name
+from study.explain.choice import ChosenImages, class_name
 from study.explain.estimates import Floats
 from study.explain.explanation import Explanation, explain
 from study.explain.pair import PairLogit
@@ -64,7 +64,7 @@ class ScoreTexts:
 
 
 def rows_of(
-    chosen: Chosen, explanation: Explanation, scores: ScoreTexts | None = None
+    chosen: ChosenImages, explanation: Explanation, scores: ScoreTexts | None = None
 ) -> list[Row]:
     """A row for each image.
 
@@ -90,7 +90,7 @@ def rows_of(
     ]
 
 
-def _title(chosen: Chosen, index: int) -> str:
+def _title(chosen: ChosenImages, index: int) -> str:
     name = class_name(chosen.class_names, int(chosen.labels[index]))
     where = "ID" if chosen.is_id else "OOD"
     what = name if chosen.is_id else chosen.name
@@ -100,7 +100,7 @@ def _title(chosen: Chosen, index: int) -> str:
     return "\n".join(lines)
 
 
-def _of_branches(chosen: Chosen, explanation: Explanation, index: int) -> dict[str, Any]:
+def _of_branches(chosen: ChosenImages, explanation: Explanation, index: int) -> dict[str, Any]:
     """What only a model with more than a classifier has."""
     told: dict[str, Any] = {}
     if explanation.reconstruction is not None:
@@ -124,7 +124,7 @@ def _short(text: str) -> str:
 
 def panel_image(
     model: nn.Module,
-    chosen: Sequence[Chosen],
+    chosen: Sequence[ChosenImages],
     device: torch.device,
     *,
     pair: PairLogit | None = None,

@@ -18,7 +18,7 @@ _SCORER, _LOSS = "scorer.", "loss."
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenWeights:
     """What the checkpoint rule picked.
 
     Attributes:
@@ -34,14 +34,14 @@ class Chosen:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-def save_chosen(path: Path, chosen: Chosen) -> None:
+def save_chosen(path: Path, chosen: ChosenWeights) -> None:
     """Write it as safetensors, by rename."""
     beside = {_SCORER + name: values for name, values in chosen.fitted.items()}
     beside |= {_LOSS + name: values for name, values in chosen.loss.items()}
     save_weights({**chosen.model, **beside}, path, chosen.notes)
 
 
-def load_chosen(path: Path) -> Chosen:
+def load_chosen(path: Path) -> ChosenWeights:
     """Read what `save_chosen` wrote.
 
     Raises:
@@ -58,4 +58,4 @@ def load_chosen(path: Path) -> Chosen:
             loss[name.removeprefix(_LOSS)] = values
         else:
             model[name] = values
-    return Chosen(model, fitted, loss, notes)
+    return ChosenWeights(model, fitted, loss, notes)

@@ -45,11 +45,11 @@ def keep_panel(
     # captum and matplotlib: for the trials that draw, not for every one
     from PIL import Image
 
-    from study.explain.choice import choose
+    from study.explain.choice import choose_images
     from study.explain.pair import PairLogit
     from study.explain.rows import panel_image
 
-    sets = choose(data.val_id.images, data.ood_val.sets, _IMAGES, _SEED)
+    sets = choose_images(data.val_id.images, data.ood_val.sets, _IMAGES, _SEED)
     picture = panel_image(model, list(sets.values()), device, pair=PairLogit.of_state(loss))
     png = io.BytesIO()
     Image.fromarray(picture).save(png, "PNG")

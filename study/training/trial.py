@@ -27,7 +27,7 @@ from study.records.failures import DIVERGED, FILE, MEMORY, cause_of
 from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores, write_json
 from study.training.assignment import Assignment
 from study.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
-from study.training.chosen import Chosen, save_chosen
+from study.training.chosen import ChosenWeights, save_chosen
 from study.training.kept import KeptScores
 from study.training.loop import EpochResult, Goal, TrainingState, train
 from study.training.panels import NamesPanels, keep_panel
@@ -159,7 +159,7 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
         if setting.checkpoint_rule == "last" or value < best:
             best = min(best, value)
             notes = {"epoch": str(result.epoch)}
-            chosen = Chosen(result.state.model, result.fitted, result.state.loss, notes)
+            chosen = ChosenWeights(result.state.model, result.fitted, result.state.loss, notes)
             save_chosen(folder / WEIGHTS, chosen)
         yield result
 

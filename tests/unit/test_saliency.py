@@ -31,7 +31,7 @@ from study.records.files import (
 )
 from study.records.frozen import seal
 from study.training.assignment import Assignment
-from study.training.chosen import Chosen, save_chosen
+from study.training.chosen import ChosenWeights, save_chosen
 from study.training.trial import fresh_model
 from tests.toys import toy_data, train_section
 
@@ -75,7 +75,7 @@ def _write_trial(run: RunFolder, recipe_name: str, train: dict[str, Any]) -> Non
     similarity = Similarity(scale=12.0, offset=0.25).state_dict()
     loss = {f"similarity.{name}": values for name, values in similarity.items()}
     of_loss = loss if recipe_name == "nordf" else {}
-    save_chosen(folder / WEIGHTS, Chosen(model.state_dict(), {}, of_loss, {"epoch": "1"}))
+    save_chosen(folder / WEIGHTS, ChosenWeights(model.state_dict(), {}, of_loss, {"epoch": "1"}))
     write_json(folder / TRIAL_JSON, {"recipe": recipe_name, **told, "objectives": []})
 
 

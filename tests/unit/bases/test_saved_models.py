@@ -8,7 +8,7 @@ import torch
 from study.bases.saved_models import load_model
 from study.recipes.registry import make_recipe
 from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, write_json
-from study.training.chosen import Chosen, save_chosen
+from study.training.chosen import ChosenWeights, save_chosen
 from tests.toys import SIZE, train_section
 
 
@@ -21,7 +21,7 @@ def test_model_of_a_classifier_is_brought_back_under_either_word(
     folder.mkdir(parents=True)
     recipe = make_recipe("classifier", train_section())
     state = recipe.build_model("resnet20", 3, dropout=0.0, image_size=SIZE, seed=3).state_dict()
-    save_chosen(folder / WEIGHTS, Chosen(state, {}, {}, {"epoch": "2"}))
+    save_chosen(folder / WEIGHTS, ChosenWeights(state, {}, {}, {"epoch": "2"}))
     model = {"backbone": "resnet20", "dropout": 0.0, "init": "random"}
     told = {"number": 0, "seed": 0, "model": model, "train": train_section()}
     write_json(folder / TRIAL_JSON, {"recipe": word, **told})

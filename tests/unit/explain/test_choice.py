@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from study.explain.choice import choose, class_name
+from study.explain.choice import choose_images, class_name
 from tests.toys import toy_images
 
 VAL = toy_images("val", 30, classes=3)
@@ -11,11 +11,11 @@ OOD = {"far": toy_images("far", 7), "near": toy_images("near", 9, classes=2)}
 
 
 def test_id_classes_take_turns() -> None:
-    assert choose(VAL, {}, 7, 0)["val_id"].labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert choose_images(VAL, {}, 7, 0)["val_id"].labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
 def test_choice_depends_on_the_seed_alone() -> None:
-    one, two, other = (choose(VAL, OOD, 6, seed) for seed in (0, 0, 1))
+    one, two, other = (choose_images(VAL, OOD, 6, seed) for seed in (0, 0, 1))
     for name in ("val_id", "far", "near"):
         assert one[name].ids.tolist() == two[name].ids.tolist()
         np.testing.assert_array_equal(one[name].partner_pixels, two[name].partner_pixels)
@@ -23,12 +23,12 @@ def test_choice_depends_on_the_seed_alone() -> None:
 
 
 def test_other_sets_change_no_choice() -> None:
-    alone = choose(VAL, {"far": OOD["far"]}, 6, 0)["far"]
-    assert alone.ids.tolist() == choose(VAL, OOD, 6, 0)["far"].ids.tolist()
+    alone = choose_images(VAL, {"far": OOD["far"]}, 6, 0)["far"]
+    assert alone.ids.tolist() == choose_images(VAL, OOD, 6, 0)["far"].ids.tolist()
 
 
 def test_smaller_choice_begins_a_larger_one() -> None:
-    few, many = choose(VAL, OOD, 3, 0), choose(VAL, OOD, 6, 0)
+    few, many = choose_images(VAL, OOD, 3, 0), choose_images(VAL, OOD, 6, 0)
     for name, chosen in few.items():
         beginning = many[name].first(3)
         assert chosen.ids.tolist() == beginning.ids.tolist()
@@ -36,13 +36,13 @@ def test_smaller_choice_begins_a_larger_one() -> None:
 
 
 def test_set_smaller_than_the_choice_gives_all_it_has_once() -> None:
-    chosen = choose(VAL, OOD, 50, 0)
+    chosen = choose_images(VAL, OOD, 50, 0)
     assert sorted(chosen["far"].ids.tolist()) == sorted(OOD["far"].ids.tolist())
     assert len(chosen["val_id"]) == len(set(chosen["val_id"].ids.tolist())) == 30
 
 
 def test_partners_alternate_between_the_same_class_and_another() -> None:
-    chosen = choose(VAL, OOD, 12, 0)["val_id"]
+    chosen = choose_images(VAL, OOD, 12, 0)["val_id"]
     same = chosen.labels == chosen.partner_labels
     assert same.tolist() == [True, False] * 6
     itself = (chosen.pixels == chosen.partner_pixels).all(axis=(1, 2, 3))
@@ -50,20 +50,20 @@ def test_partners_alternate_between_the_same_class_and_another() -> None:
 
 
 def test_partners_of_ood_images_are_id_images() -> None:
-    chosen = choose(VAL, OOD, 7, 0)["far"]
+    chosen = choose_images(VAL, OOD, 7, 0)["far"]
     known = {image.tobytes() for image in VAL.pixels}
     assert all(image.tobytes() in known for image in chosen.partner_pixels)
     assert not chosen.is_id
 
 
 def test_class_of_one_image_is_paired_with_another_class() -> None:
-    chosen = choose(toy_images("val", 3, classes=3), {}, 3, 0)["val_id"]
+    chosen = choose_images(toy_images("val", 3, classes=3), {}, 3, 0)["val_id"]
     assert (chosen.labels != chosen.partner_labels).all()
 
 
 def test_count_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="count: 0"):
-        choose(VAL, {}, 0, 0)
+        choose_images(VAL, {}, 0, 0)
 
 
 def test_class_name_is_for_people() -> None:

@@ -15,7 +15,7 @@ from study.errors import TrialFailed
 from study.recipes.base import Recipe
 from study.recipes.classifier_params import SCORES
 from study.recipes.registry import RECIPES, make_recipe
-from study.training.chosen import Chosen, load_chosen, save_chosen
+from study.training.chosen import ChosenWeights, load_chosen, save_chosen
 from study.training.evaluation import evaluate, evaluate_sets
 from study.training.loop import EpochResult, Goal, train
 from tests.toys import SIZE, toy_data, toy_images, train_section
@@ -83,7 +83,7 @@ def test_fitted_tensors_lie_beside_the_weights_and_score_the_same(
     recipe = _energy("knn", "vim", "react", "dice", vim_dimension=8)
     result = _results(recipe, base, data)[-1]
     path = tmp_path / "weights.safetensors"
-    save_chosen(path, Chosen(result.state.model, result.fitted, {}))
+    save_chosen(path, ChosenWeights(result.state.model, result.fitted, {}))
     chosen = load_chosen(path)
     assert {name.split(".")[0] for name in chosen.fitted} == {"knn", "vim", "react", "dice"}
     again, model = _energy("knn", "vim", "react", "dice", vim_dimension=8), _fresh(recipe)

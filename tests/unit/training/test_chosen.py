@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from study.errors import BadInput
-from study.training.chosen import Chosen, load_chosen, save_chosen
+from study.training.chosen import ChosenWeights, load_chosen, save_chosen
 
 
 def test_weights_scores_and_loss_share_one_file(tmp_path: Path) -> None:
-    chosen = Chosen(
+    chosen = ChosenWeights(
         {"fc.weight": torch.randn(2, 3)},
         {"knn.bank": torch.randn(4, 2), "msp.z": torch.zeros(2, dtype=torch.float64)},
         {"similarity.offset": torch.tensor(0.5)},
@@ -28,7 +28,7 @@ def test_weights_scores_and_loss_share_one_file(tmp_path: Path) -> None:
 
 def test_torn_file_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    save_chosen(path, Chosen({"a": torch.ones(9)}, {}, {}))
+    save_chosen(path, ChosenWeights({"a": torch.ones(9)}, {}, {}))
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(BadInput, match=r"w\.safetensors"):
         load_chosen(path)
