@@ -15,19 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.errors import BadInput, Fault, StudyFailed
+from study.explain.options import CHECKS, METHODS, MapOptions
 from study.records.files import VAL_ID, RunFolder, write_json
 
 if TYPE_CHECKING:
     from study.bases.saved_models import SavedModel
     from study.explain.choice import ChosenImages
     from study.explain.explanation import Explanation
-    from study.explain.pair import PairLogit
     from study.explain.rows import ScoreTexts
+    from study.explain.targets import PairLogit
     from study.records.files import ValidationScores
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-METHODS = ("integrated_gradients", "smoothgrad", "saliency", "grad_cam")
-CHECKS = ("deletion", "randomisation", "agreement")
 _ROWS = 8  # of a set's picture
 _OVERVIEW = 2  # of each set in the overview; ID has as many as two sets
 
@@ -124,11 +123,10 @@ def run_saliency(request: Request) -> str:
 
     from study import validation_images as loading
     from study.bases.saved_models import load_model
-    from study.explain.attribution import MapOptions
     from study.explain.choice import choose_images
     from study.explain.explanation import explain
     from study.explain.measure import Measurement, not_finite, table
-    from study.explain.pair import PairLogit
+    from study.explain.targets import PairLogit
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trial = loading.find_trial(request.run, request.trial)
@@ -152,7 +150,7 @@ def run_saliency(request: Request) -> str:
         raise StudyFailed(f"maps of {', '.join(broken)} are not finite")
     _draw(request, saved, pair, sets, explanations, _score_texts(saved, scores))
     _say(f"checks: {', '.join(request.checks) or 'none'}")
-    measurement = Measurement(model, options, pair or PairLogit(), request.seed, device)
+    measurement = Measurement(model, options, pair, request.seed, device)
     numbers = measurement.of_sets(sets, explanations, request.checks)
     told = _facts(request, trial, saved, pair, sets)
     told |= {"options": asdict(options), "numbers": numbers}
@@ -176,7 +174,7 @@ def _facts(
         "seed": request.seed,
         "similarity": None if pair is None else asdict(pair),
         "images": {
-            name: [image.decode() for image in chosen.ids.tolist()]
+            name: [image.decode() for image in chosen.images.ids.tolist()]
             for name, chosen in sets.items()
         },
     }
@@ -200,6 +198,7 @@ def _draw(
     scores: ScoreTexts | None,
 ) -> None:
     """A picture of each set, and the overview of all."""
+    from study.explain.explanation import SIMILARITY
     from study.explain.panel import draw_panel, save_panel
     from study.explain.rows import rows_of
 
@@ -213,7 +212,7 @@ def _draw(
     path = request.out / "panel.png"
     save_panel(draw_panel(overview, method=request.method), path)
     _say(f"wrote {path}")
-    if explanations[VAL_ID].similarity_maps is None:
+    if SIMILARITY not in explanations[VAL_ID].maps:
         _say(f"recipe {saved.recipe_name} has no upper branch: maps of the classification only")
     elif pair is None:
         _say("the weights do not tell the similarity's s and b: its logit is taken as -cos")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from study.data.images import ImageSet
 from study.explain.choice import ChosenImages
 
 SIZE = 8
@@ -69,5 +70,6 @@ def toy_chosen(count: int = 4, name: str = "val_id", seed: int = 0) -> ChosenIma
     labels = np.arange(count) % 3 if name == "val_id" else np.full(count, -1)
     ids = np.array([f"{row:03d}" for row in range(count)], dtype="S3")
     classes = CLASSES if name == "val_id" else ()
-    partner_labels = (np.arange(count) + 1) % 3
-    return ChosenImages(name, pixels, labels, ids, ids, classes, partners, partner_labels, CLASSES)
+    others = ImageSet.make("val_id", partners, labels=(np.arange(count) + 1) % 3, classes=CLASSES)
+    images = ImageSet.make(name, pixels, labels=labels, ids=ids, classes=classes)
+    return ChosenImages(name, images, others, np.arange(count))

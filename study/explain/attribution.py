@@ -1,11 +1,5 @@
 """Saliency maps through captum: which pixels a number that the model gives rests on.
 
-Two numbers of an image can be asked about: the logit of a class, and the similarity logit
-s * (b - cos(u, u_partner)) of the upper branch with the partner held fixed (positive means
-"different classes"). Training sends the upper branch's gradient through a reversal layer; a map
-taken through it would have its sign flipped and be scaled by the reversal's weight, so the
-features are taken with the identity in the reversal's place.
-
 Everything runs in evaluation mode, in full precision, and leaves no gradient in the parameters.
 A map does not depend on the other images of its batch.
 """
@@ -14,122 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from study.explain.references import Reference, reference_images
-from study.losses.similarity import cosine
+from study.explain.options import METHODS, MapOptions
+from study.explain.references import reference_images
+from study.explain.targets import Target, calm
 from study.seeding import seed_of
 
-Method = Literal["integrated_gradients", "smoothgrad", "saliency", "grad_cam"]
-METHODS: tuple[str, ...] = get_args(Method)
-
 _CHUNK = 16  # images explained at a time; integrated gradients takes `steps` forwards of each
-
-
-class HasUpper(Protocol):
-    """A model with an upper branch, such as NORD-F's."""
-
-    def upper_features(self, images: Tensor) -> Tensor:
-        """Features (B, U) of images (B, 3, H, W), the reversal replaced by the identity."""
-        ...
-
-
-@dataclass(frozen=True)
-class MapOptions:
-    """How maps are made.
-
-    Attributes:
-        method: "integrated_gradients" (Sundararajan et al. 2017, arXiv:1703.01365), "smoothgrad"
-            (Smilkov et al. 2017, arXiv:1706.03825), "saliency" (the gradient's size; Simonyan et
-            al. 2014, arXiv:1312.6034) or "grad_cam" (Selvaraju et al. 2017, arXiv:1610.02391, on
-            the backbone's last maps; their sign is kept).
-        steps: points of integrated gradients, Gauss-Legendre.
-        baseline: where integrated gradients starts.
-        samples: noisy copies of SmoothGrad.
-        noise: standard deviation of their noise; images lie in [0, 1].
-        seed: of the noise; every image gets the same draws.
-    """
-
-    method: Method = "integrated_gradients"
-    steps: int = 32
-    baseline: Reference = "grey"
-    samples: int = 16
-    noise: float = 0.1
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Target:
-    """One number of each image.
-
-    Attributes:
-        model: what is explained.
-        function: (images (B, 3, H, W), fixed (B, ...)) -> (B,).
-        fixed: what is held fixed beside each image, first dimension B: its class, or the
-            features of its partner.
-    """
-
-    model: nn.Module
-    function: Callable[[Tensor, Tensor], Tensor]
-    fixed: Tensor
-
-    @torch.no_grad()
-    def values(self, images: Tensor) -> Tensor:
-        """The number itself, shape (B,), float32."""
-        with _calm(self.model, images):
-            return self.function(images, self.fixed).float()
-
-    def part(self, rows: slice | Tensor) -> Target:
-        """The same for some of the images."""
-        return replace(self, fixed=self.fixed[rows])
-
-
-def class_target(model: nn.Module, classes: Tensor) -> Target:
-    """The logit of a given class.
-
-    Args:
-        model: images -> logits (B, K).
-        classes: which logit of each image, int64, shape (B,).
-    """
-
-    def logit(images: Tensor, chosen: Tensor) -> Tensor:
-        logits: Tensor = model(images)
-        return logits.gather(1, chosen[:, None])[:, 0]
-
-    return Target(model, logit, classes)
-
-
-def similarity_target(
-    model: nn.Module, partners: Tensor, *, scale: float = 1.0, offset: float = 0.0
-) -> Target:
-    """The similarity logit scale * (offset - cos) of each image with its partner, held fixed.
-
-    For the map of the partner exchange the two: the cosine is symmetric.
-
-    Args:
-        model: a `HasUpper`.
-        partners: the other image of each pair, float in [0, 1], shape (B, 3, H, W).
-        scale: s > 0 of the trained similarity; it scales maps and changes no order of pixels.
-        offset: b of the trained similarity; no map depends on it.
-
-    Raises:
-        ValueError: for a scale that is not positive.
-    """
-    if not scale > 0:
-        raise ValueError(f"scale: {scale} must be positive; a negative one turns the maps around")
-    branch = cast(HasUpper, model)
-    with torch.no_grad(), _calm(model, partners):
-        fixed = branch.upper_features(partners)
-
-    def logit(images: Tensor, other: Tensor) -> Tensor:
-        return scale * (offset - cosine(branch.upper_features(images), other))
-
-    return Target(model, logit, fixed)
 
 
 def attribute(target: Target, images: Tensor, options: MapOptions) -> Tensor:
@@ -152,7 +42,7 @@ def attribute(target: Target, images: Tensor, options: MapOptions) -> Tensor:
         raise ValueError(f"method: {options.method!r} must be one of {', '.join(METHODS)}")
     explain = _EXPLAINERS[options.method]
     parts = []
-    with _calm(target.model, images), torch.enable_grad():
+    with calm(target.model, images), torch.enable_grad():
         for start in range(0, len(images), _CHUNK):
             rows = slice(start, start + _CHUNK)
             # a leaf that wants a gradient, so that captum has nothing to warn of
@@ -249,19 +139,6 @@ def _tapped_maps(target: Target, images: Tensor) -> Iterator[nn.Module]:
         yield tap
     finally:
         del backbone.maps
-
-
-@contextmanager
-def _calm(model: nn.Module, images: Tensor) -> Iterator[None]:
-    """Evaluation mode and full precision; each module's mode is put back afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.autocast(images.device.type, enabled=False):
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextmanager

@@ -12,14 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from study.explain.attribution import Target
 from study.explain.estimates import (
     Estimate,
     Floats,
     mean_with_interval,
     rank_correlations,
 )
-from study.explain.references import Reference, reference_images
+from study.explain.options import Reference
+from study.explain.references import reference_images
+from study.explain.targets import Target
 from study.seeding import numpy_generator, seed_of
 
 Layers = Literal["top", "all"]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.data.images import NO_LABEL, ImageSet, Labels, Names, Pixels
+from study.data.images import NO_LABEL, ImageSet, Pixels, Rows
 from study.records.files import VAL_ID
 from study.seeding import numpy_generator
-
-_Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,48 +18,33 @@ class ChosenImages:
 
     Attributes:
         name: of the set, ``VAL_ID`` for the ID images.
-        pixels: uint8, shape (N, H, W, 3).
-        labels: shape (N,); -1 where an image has none.
-        ids: shape (N,).
-        groups: source groups, shape (N,).
-        class_names: of the images' own labels; empty where the set names none.
-        partner_pixels: an ID validation image for each, uint8, shape (N, H, W, 3).
-        partner_labels: its class, shape (N,).
-        id_class_names: of the partners' labels and of predictions.
+        images: N of its images.
+        id_images: the ID validation images.
+        partners: row of the one that each image is compared with, shape (N,).
     """
 
     name: str
-    pixels: Pixels
-    labels: Labels
-    ids: Names
-    groups: Names
-    class_names: tuple[str, ...]
-    partner_pixels: Pixels
-    partner_labels: Labels
-    id_class_names: tuple[str, ...]
+    images: ImageSet
+    id_images: ImageSet
+    partners: Rows
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.images)
 
     @property
     def is_id(self) -> bool:
         """Whether these are ID images."""
         return self.name == VAL_ID
 
+    @property
+    def partner_pixels(self) -> Pixels:
+        """The partners, uint8, shape (N, H, W, 3)."""
+        return self.id_images.pixels[self.partners]
+
     def first(self, count: int) -> ChosenImages:
         """The first ``count`` of them."""
-        part = slice(count)
-        return ChosenImages(
-            self.name,
-            self.pixels[part],
-            self.labels[part],
-            self.ids[part],
-            self.groups[part],
-            self.class_names,
-            self.partner_pixels[part],
-            self.partner_labels[part],
-            self.id_class_names,
-        )
+        rows = np.arange(min(count, len(self)))
+        return replace(self, images=self.images.take(rows), partners=self.partners[rows])
 
 
 def choose_images(
@@ -91,22 +73,24 @@ def choose_images(
         order = numpy_generator(seed, "saliency", name).permutation(len(images))
         sets[name] = (images, order[:count])
     return {
-        name: _chosen(name, images, rows, val_id, _partners(name, images, rows, val_id, seed))
+        name: ChosenImages(
+            name, images.take(rows), val_id, _partners(name, images, rows, val_id, seed)
+        )
         for name, (images, rows) in sets.items()
     }
 
 
-def _by_class(images: ImageSet, count: int, seed: int) -> _Rows:
+def _by_class(images: ImageSet, count: int, seed: int) -> Rows:
     order = numpy_generator(seed, "saliency", VAL_ID).permutation(len(images))
     turn = np.empty(len(images), dtype=np.int64)  # how many of its class come before an image
     for label in np.unique(images.labels):
         of_class = order[images.labels[order] == label]
         turn[of_class] = np.arange(len(of_class))
-    rows: _Rows = np.lexsort((images.labels, turn))[:count]
+    rows: Rows = np.lexsort((images.labels, turn))[:count]
     return rows
 
 
-def _partners(name: str, images: ImageSet, rows: _Rows, val_id: ImageSet, seed: int) -> _Rows:
+def _partners(name: str, images: ImageSet, rows: Rows, val_id: ImageSet, seed: int) -> Rows:
     generator = numpy_generator(seed, "saliency partners", name)
     partners = []
     for position, row in enumerate(rows):
@@ -117,22 +101,6 @@ def _partners(name: str, images: ImageSet, rows: _Rows, val_id: ImageSet, seed: 
             allowed = alike if position % 2 == 0 and alike.any() else ~same
         partners.append(generator.choice(np.flatnonzero(allowed)))
     return np.array(partners, dtype=np.int64)
-
-
-def _chosen(
-    name: str, images: ImageSet, rows: _Rows, val_id: ImageSet, partners: _Rows
-) -> ChosenImages:
-    return ChosenImages(
-        name,
-        images.pixels[rows],
-        images.labels[rows],
-        images.ids[rows],
-        images.groups[rows],
-        images.classes,
-        val_id.pixels[partners],
-        val_id.labels[partners],
-        val_id.classes,
-    )
 
 
 def class_name(names: tuple[str, ...], label: int) -> str:

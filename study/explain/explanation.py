@@ -12,16 +12,18 @@ from torch import Tensor, nn
 
 from study.data.batches import to_float
 from study.data.images import Pixels
-from study.explain.attribution import (
-    MapOptions,
+from study.explain.attribution import attribute
+from study.explain.choice import ChosenImages
+from study.explain.options import MapOptions
+from study.explain.targets import (
+    PairLogit,
     Target,
-    attribute,
     class_target,
+    has_upper,
     similarity_target,
 )
-from study.explain.choice import ChosenImages
-from study.explain.pair import PairLogit
 
+CLASS, SIMILARITY = "class", "similarity"
 Floats = NDArray[np.float32]
 _FORWARD = 256
 
@@ -33,23 +35,18 @@ class Explanation:
     Attributes:
         predicted: class, int64, shape (N,).
         confidence: its softmax probability, shape (N,).
-        class_maps: of the predicted class's logit, shape (N, H, W).
+        maps: by branch, shape (N, H, W): ``CLASS``, of the predicted class's logit;
+            ``SIMILARITY``, of the similarity logit with respect to the image, where the model
+            has that branch.
         reconstruction: float in [0, 1], shape (N, H, W, 3); None where the model has none.
         cosine: of the upper features with the partner's, shape (N,); None without the branch.
-        similarity_maps: of the similarity logit with respect to the image, shape (N, H, W).
     """
 
     predicted: NDArray[np.int64]
     confidence: Floats
-    class_maps: Tensor
+    maps: dict[str, Tensor]
     reconstruction: Floats | None = None
     cosine: Floats | None = None
-    similarity_maps: Tensor | None = None
-
-
-def has_upper(model: nn.Module) -> bool:
-    """Whether the model has an upper branch to explain."""
-    return callable(getattr(model, "upper_features", None))
 
 
 def as_images(pixels: Pixels, device: torch.device) -> Tensor:
@@ -57,19 +54,41 @@ def as_images(pixels: Pixels, device: torch.device) -> Tensor:
     return to_float(torch.from_numpy(np.array(pixels)).to(device), channels_last=False)
 
 
-def class_target_of(
-    model: nn.Module, predicted: NDArray[np.int64], device: torch.device
-) -> Target:
-    """The logit of each image's predicted class."""
-    return class_target(model, torch.from_numpy(predicted).to(device))
+@dataclass(frozen=True)
+class Branches:
+    """What is asked of a model about some images.
 
+    Attributes:
+        images: float in [0, 1], shape (N, 3, H, W).
+        partners: the ID image that each is compared with, likewise.
+        predicted: the class whose logit is explained, int64, shape (N,).
+        pair: scale and offset of the similarity logit; None takes 1 and 0, which changes a map's
+            scale alone.
+    """
 
-def similarity_target_of(
-    model: nn.Module, chosen: ChosenImages, pair: PairLogit, device: torch.device
-) -> Target:
-    """The similarity logit of each image with its partner."""
-    partners = as_images(chosen.partner_pixels, device)
-    return similarity_target(model, partners, scale=pair.scale, offset=pair.offset)
+    images: Tensor
+    partners: Tensor
+    predicted: Tensor
+    pair: PairLogit | None
+
+    @classmethod
+    def of(
+        cls,
+        chosen: ChosenImages,
+        predicted: NDArray[np.int64],
+        pair: PairLogit | None,
+        device: torch.device,
+    ) -> Branches:
+        """The same of images and classes in NumPy's arrays."""
+        images, partners = chosen.images.pixels, chosen.partner_pixels
+        classes = torch.from_numpy(predicted).to(device)
+        return cls(as_images(images, device), as_images(partners, device), classes, pair)
+
+    def target(self, branch: str, model: nn.Module) -> Target:
+        """The number of ``model`` that ``branch`` is about."""
+        if branch == CLASS:
+            return class_target(model, self.predicted)
+        return similarity_target(model, self.partners, self.pair)
 
 
 def explain(
@@ -92,21 +111,16 @@ def explain(
     Returns:
         Maps and answers; what the model has no branch for is None.
     """
-    images = as_images(chosen.pixels, device)
+    images = as_images(chosen.images.pixels, device)
     predicted, confidence = _predict(model, images)
-    maps = attribute(class_target_of(model, predicted, device), images, options)
-    if not has_upper(model):
+    asked = Branches.of(chosen, predicted, pair, device)
+    names = (CLASS, SIMILARITY) if has_upper(model) else (CLASS,)
+    maps = {name: attribute(asked.target(name, model), images, options) for name in names}
+    if SIMILARITY not in maps:
         return Explanation(predicted, confidence, maps)
-    cosine = -similarity_target_of(model, chosen, PairLogit(), device).values(images)
-    target = similarity_target_of(model, chosen, pair or PairLogit(), device)
-    return Explanation(
-        predicted,
-        confidence,
-        maps,
-        _reconstruct(model, images),
-        cosine.cpu().numpy(),
-        attribute(target, images, options),
-    )
+    cosine = -similarity_target(model, asked.partners).values(images)
+    reconstruction = _reconstruct(model, images)
+    return Explanation(predicted, confidence, maps, reconstruction, cosine.cpu().numpy())
 
 
 def _predict(model: nn.Module, images: Tensor) -> tuple[NDArray[np.int64], Floats]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from study.explain.attribution import MapOptions, Target, attribute
+from study.explain.attribution import attribute
 from study.explain.checks import (
     FRACTIONS,
     agreement,
@@ -19,40 +19,30 @@ from study.explain.checks import (
     weight_randomisation,
 )
 from study.explain.choice import ChosenImages
-from study.explain.explanation import (
-    Explanation,
-    as_images,
-    class_target_of,
-    similarity_target_of,
-)
-from study.explain.pair import PairLogit
+from study.explain.explanation import CLASS, SIMILARITY, Branches, Explanation
+from study.explain.options import MapOptions
+from study.explain.targets import PairLogit
 
 Plain = dict[str, Any]
 
 
+@dataclass(frozen=True)
 class Measurement:
     """The checks of one model's maps.
 
     Attributes:
         model: on ``device``.
         options: that its maps were made with.
-        pair: scale and offset of the similarity logit.
+        pair: scale and offset of the similarity logit; None for 1 and 0.
         seed: of random orders, new weights and intervals.
+        device: where to compute.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        options: MapOptions,
-        pair: PairLogit,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self.model = model
-        self.options = options
-        self.pair = pair
-        self.seed = seed
-        self.device = device
+    model: nn.Module
+    options: MapOptions
+    pair: PairLogit | None
+    seed: int
+    device: torch.device
 
     def of_sets(
         self,
@@ -77,70 +67,43 @@ class Measurement:
     def _of_set(
         self, chosen: ChosenImages, explained: Explanation, checks: Sequence[str]
     ) -> Plain:
-        maps = {"class": explained.class_maps}
-        if explained.similarity_maps is not None:
-            maps["similarity"] = explained.similarity_maps
-        found: Plain = {}
+        asked = Branches.of(chosen, explained.predicted, self.pair, self.device)
+        groups, seed, images = chosen.images.groups, self.seed, asked.images
+
+        def gap(branch: str) -> float:
+            target, maps = asked.target(branch, self.model), explained.maps[branch]
+            return completeness_gap(target, images, maps, self.options.baseline)
+
+        def fall(branch: str) -> Plain:
+            target, maps = asked.target(branch, self.model), explained.maps[branch]
+            told = deletion(target, images, maps, groups, seed, f"{chosen.name} {branch}")
+            return {**asdict(told), "fractions": list(FRACTIONS)}
+
+        def randomisation(branch: str) -> Plain:
+            def make_maps(model: nn.Module) -> Tensor:
+                return attribute(asked.target(branch, model), images, self.options)
+
+            name = f"{chosen.name} {branch}"
+            return {
+                layers: weight_randomisation(
+                    self.model, make_maps, groups, layers=layers, seed=seed, name=name
+                ).to_json()
+                for layers in ("top", "all")
+            }
+
+        wanted: dict[str, Callable[[str], Any]] = {}
         if self.options.method == "integrated_gradients":
-            found["completeness_gap"] = {
-                branch: self._gap(chosen, explained, branch, map_) for branch, map_ in maps.items()
-            }
-        if "deletion" in checks:
-            found["deletion"] = {
-                branch: self._deletion(chosen, explained, branch, map_)
-                for branch, map_ in maps.items()
-            }
-        if "randomisation" in checks:
-            found["randomisation"] = {
-                branch: self._randomisation(chosen, explained, branch) for branch in maps
-            }
-        if "agreement" in checks and explained.similarity_maps is not None:
-            found["agreement"] = agreement(
-                explained.class_maps,
-                explained.similarity_maps,
-                chosen.groups,
-                self.seed,
-                chosen.name,
-            ).to_json()
-        return found
-
-    def _target(
-        self, model: nn.Module, chosen: ChosenImages, explained: Explanation, branch: str
-    ) -> Target:
-        if branch == "class":
-            return class_target_of(model, explained.predicted, self.device)
-        return similarity_target_of(model, chosen, self.pair, self.device)
-
-    def _gap(
-        self, chosen: ChosenImages, explained: Explanation, branch: str, maps: Tensor
-    ) -> float:
-        target = self._target(self.model, chosen, explained, branch)
-        images = as_images(chosen.pixels, self.device)
-        return completeness_gap(target, images, maps, self.options.baseline)
-
-    def _deletion(
-        self, chosen: ChosenImages, explained: Explanation, branch: str, maps: Tensor
-    ) -> Plain:
-        target = self._target(self.model, chosen, explained, branch)
-        images = as_images(chosen.pixels, self.device)
-        name = f"{chosen.name} {branch}"
-        told = asdict(deletion(target, images, maps, chosen.groups, self.seed, name))
-        return {**told, "fractions": list(FRACTIONS)}
-
-    def _randomisation(self, chosen: ChosenImages, explained: Explanation, branch: str) -> Plain:
-        images = as_images(chosen.pixels, self.device)
-
-        def make_maps(model: nn.Module) -> Tensor:
-            target = self._target(model, chosen, explained, branch)
-            return attribute(target, images, self.options)
-
-        name = f"{chosen.name} {branch}"
-        return {
-            layers: weight_randomisation(
-                self.model, make_maps, chosen.groups, layers=layers, seed=self.seed, name=name
-            ).to_json()
-            for layers in ("top", "all")
+            wanted["completeness_gap"] = gap
+        wanted |= {"deletion": fall} if "deletion" in checks else {}
+        wanted |= {"randomisation": randomisation} if "randomisation" in checks else {}
+        found: Plain = {
+            name: {branch: check(branch) for branch in explained.maps}
+            for name, check in wanted.items()
         }
+        if "agreement" in checks and SIMILARITY in explained.maps:
+            both = explained.maps[CLASS], explained.maps[SIMILARITY]
+            found["agreement"] = agreement(*both, groups, seed, chosen.name).to_json()
+        return found
 
 
 def table(numbers: Plain) -> list[tuple[str, ...]]:
@@ -177,8 +140,5 @@ def not_finite(explanations: Mapping[str, Explanation]) -> list[str]:
     return [
         name
         for name, one in explanations.items()
-        if not bool(
-            np.isfinite(one.class_maps.numpy()).all()
-            and (one.similarity_maps is None or np.isfinite(one.similarity_maps.numpy()).all())
-        )
+        if not all(np.isfinite(maps.numpy()).all() for maps in one.maps.values())
     ]

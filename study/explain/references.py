@@ -8,14 +8,12 @@ no method is checked by the reference that it was made with.
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-Reference = Literal["grey", "blur"]
-REFERENCES: tuple[str, ...] = get_args(Reference)
+from study.explain.options import REFERENCES, Reference
 
 GREY = 0.5
 _BLUR_SHARE = 1 / 8  # standard deviation of the blur as a share of the image's side

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from study.data.images import Names
-from study.explain.attribution import MapOptions
 from study.explain.choice import ChosenImages, class_name
 from study.explain.estimates import Floats
-from study.explain.explanation import Explanation, explain
-from study.explain.pair import PairLogit
+from study.explain.explanation import CLASS, SIMILARITY, Explanation, explain
+from study.explain.options import MapOptions
 from study.explain.panel import Picture, Row, draw_panel, panel_array
+from study.explain.targets import PairLogit
 from study.records.files import VAL_ID, SetScores
 
 # Half the steps of the command's: a look, not a measurement.
@@ -73,15 +72,15 @@ def rows_of(
         explanation: of the same images.
         scores: what stands under the images; None for nothing.
     """
-    ids: Names = chosen.ids
+    images, classes = chosen.images, chosen.id_images.classes
     return [
         Row(
             title=_title(chosen, index),
-            image=chosen.pixels[index],
-            image_text=scores.text(chosen.name, bytes(ids[index])) if scores else "",
-            class_map=explanation.class_maps[index].numpy(),
+            image=images.pixels[index],
+            image_text=scores.text(chosen.name, bytes(images.ids[index])) if scores else "",
+            class_map=explanation.maps[CLASS][index].numpy(),
             class_text=(
-                f"{_short(class_name(chosen.id_class_names, int(explanation.predicted[index])))}"
+                f"{_short(class_name(classes, int(explanation.predicted[index])))}"
                 f"\np = {explanation.confidence[index]:.2f}"
             ),
             **_of_branches(chosen, explanation, index),
@@ -91,7 +90,7 @@ def rows_of(
 
 
 def _title(chosen: ChosenImages, index: int) -> str:
-    name = class_name(chosen.class_names, int(chosen.labels[index]))
+    name = class_name(chosen.images.classes, int(chosen.images.labels[index]))
     where = "ID" if chosen.is_id else "OOD"
     what = name if chosen.is_id else chosen.name
     lines = [where, _short(what)]
@@ -105,14 +104,15 @@ def _of_branches(chosen: ChosenImages, explanation: Explanation, index: int) -> 
     told: dict[str, Any] = {}
     if explanation.reconstruction is not None:
         image = explanation.reconstruction[index]
-        error = float(np.abs(image - chosen.pixels[index] / 255).mean())
+        error = float(np.abs(image - chosen.images.pixels[index] / 255).mean())
         told |= {"reconstruction": image, "reconstruction_text": f"L1 {error:.3f}"}
-    if explanation.similarity_maps is not None and explanation.cosine is not None:
-        partner = class_name(chosen.id_class_names, int(chosen.partner_labels[index]))
+    if explanation.cosine is not None:
+        row, others = chosen.partners[index], chosen.id_images
+        partner = class_name(others.classes, int(others.labels[row]))
         told |= {
-            "similarity_map": explanation.similarity_maps[index].numpy(),
+            "similarity_map": explanation.maps[SIMILARITY][index].numpy(),
             "similarity_text": f"cos {explanation.cosine[index]:.3f}",
-            "partner": chosen.partner_pixels[index],
+            "partner": others.pixels[row],
             "partner_text": f"{_short(partner)}\n(ID)",
         }
     return told

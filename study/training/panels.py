@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from study.data.roles import StudyData
-from study.records.files import RunFolder, write_bytes
+from study.records.files import write_bytes
 
 _IMAGES = 4  # of each set; the same in every trial and epoch
 _SEED = 0
@@ -23,20 +25,16 @@ class NamesPanels(Protocol):
 
 
 def keep_panel(
-    run: RunFolder,
-    trial: str,
-    epoch: int,
+    path: Path,
     model: nn.Module,
     data: StudyData,
-    loss: dict[str, Tensor],
+    loss: Mapping[str, Tensor],
     device: torch.device,
 ) -> None:
-    """Draw a few validation images with the model's maps of them, as panels/<trial>/epoch_*.png.
+    """Draw a few validation images with the model's maps of them, as a PNG.
 
     Args:
-        run: the study.
-        trial: id of the trial.
-        epoch: 1-based.
+        path: of the file.
         model: on ``device``, left as it was.
         data: the roles that training may see.
         loss: state of the loss, which holds the similarity's scale and offset.
@@ -46,11 +44,11 @@ def keep_panel(
     from PIL import Image
 
     from study.explain.choice import choose_images
-    from study.explain.pair import PairLogit
     from study.explain.rows import panel_image
+    from study.explain.targets import PairLogit
 
     sets = choose_images(data.val_id.images, data.ood_val.sets, _IMAGES, _SEED)
     picture = panel_image(model, list(sets.values()), device, pair=PairLogit.of_state(loss))
     png = io.BytesIO()
     Image.fromarray(picture).save(png, "PNG")
-    write_bytes(run.panel(trial, epoch), png.getvalue())
+    write_bytes(path, png.getvalue())

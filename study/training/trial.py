@@ -153,8 +153,8 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
             result.metrics.update(kept.add(model, result))
         save_checkpoint(folder, result.state)
         if isinstance(recipe.params, NamesPanels) and result.epoch in recipe.params.panel_epochs:
-            loss, where = result.state.loss, (run, assignment.trial_id, result.epoch)
-            keep_panel(*where, model, setting.data, loss, torch.device(setting.device))
+            path = run.panel(assignment.trial_id, result.epoch)
+            keep_panel(path, model, setting.data, result.state.loss, torch.device(setting.device))
         value = result.metrics["val/objective"]
         if setting.checkpoint_rule == "last" or value < best:
             best = min(best, value)

@@ -7,27 +7,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.explain.attribution import (
-    METHODS,
-    MapOptions,
-    Target,
-    attribute,
-    class_target,
-    similarity_target,
-)
+from study.explain.attribution import attribute
+from study.explain.options import METHODS, MapOptions
 from study.explain.references import reference_images
+from study.explain.targets import PairLogit, Target, class_target, similarity_target
 from study.models.reversal import reverse_gradient
 from tests.explain_toys import SIZE, ToyNordF, toy_batch
 
 REVERSAL = 0.01
-PAIR = {"scale": 7.0, "offset": 0.4}
+PAIR = PairLogit(scale=7.0, offset=0.4)
 
 
 def _targets(model: nn.Module, count: int = 4) -> dict[str, Target]:
     classes = torch.arange(count) % 3
     return {
         "class": class_target(model, classes),
-        "similarity": similarity_target(model, toy_batch(count, seed=9), **PAIR),
+        "similarity": similarity_target(model, toy_batch(count, seed=9), PAIR),
     }
 
 
@@ -54,7 +49,7 @@ class _Reversed(ToyNordF):
 def test_map_through_the_reversal_layer_has_the_wrong_sign_and_size() -> None:
     images, partners = toy_batch(), toy_batch(seed=9)
     right, wrong = (
-        attribute(similarity_target(model, partners, **PAIR), images, MapOptions())
+        attribute(similarity_target(model, partners, PAIR), images, MapOptions())
         for model in (ToyNordF(), _Reversed())
     )
     torch.testing.assert_close(wrong, -REVERSAL * right, rtol=1e-3, atol=1e-7)
@@ -63,7 +58,7 @@ def test_map_through_the_reversal_layer_has_the_wrong_sign_and_size() -> None:
 def test_similarity_target_is_higher_for_a_pair_that_differs_more() -> None:
     model, images = ToyNordF(), toy_batch(2)
     partners = torch.stack([images[0], 1 - images[1]])
-    same, different = similarity_target(model, partners, **PAIR).values(images)
+    same, different = similarity_target(model, partners, PAIR).values(images)
     assert float(same) == pytest.approx(7.0 * (0.4 - 1.0), abs=1e-4)
     assert different > same
 
@@ -80,15 +75,14 @@ def test_similarity_is_the_same_number_from_either_image_with_a_map_of_its_own()
 def test_offset_changes_no_map_and_scale_scales_it() -> None:
     model, images, partners = ToyNordF(), toy_batch(), toy_batch(seed=9)
     plain = attribute(similarity_target(model, partners), images, MapOptions())
-    other = attribute(
-        similarity_target(model, partners, scale=3.0, offset=0.8), images, MapOptions()
-    )
+    target = similarity_target(model, partners, PairLogit(scale=3.0, offset=0.8))
+    other = attribute(target, images, MapOptions())
     torch.testing.assert_close(other, 3 * plain, rtol=1e-4, atol=1e-7)
 
 
 def test_scale_that_would_turn_maps_around_is_refused() -> None:
     with pytest.raises(ValueError, match="scale: -1"):
-        similarity_target(ToyNordF(), toy_batch(), scale=-1.0)
+        similarity_target(ToyNordF(), toy_batch(), PairLogit(scale=-1.0))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.explain.attribution import MapOptions, Target, attribute, class_target
+from study.explain.attribution import attribute
 from study.explain.checks import (
     FRACTIONS,
     agreement,
@@ -14,7 +14,9 @@ from study.explain.checks import (
     randomised,
     weight_randomisation,
 )
+from study.explain.options import MapOptions
 from study.explain.references import reference_images
+from study.explain.targets import Target, class_target
 from tests.explain_toys import SIZE, ToyNordF, toy_batch
 
 GROUPS = np.array([f"{row}" for row in range(12)], dtype="S2")

@@ -11,41 +11,41 @@ OOD = {"far": toy_images("far", 7), "near": toy_images("near", 9, classes=2)}
 
 
 def test_id_classes_take_turns() -> None:
-    assert choose_images(VAL, {}, 7, 0)["val_id"].labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert choose_images(VAL, {}, 7, 0)["val_id"].images.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
 def test_choice_depends_on_the_seed_alone() -> None:
     one, two, other = (choose_images(VAL, OOD, 6, seed) for seed in (0, 0, 1))
     for name in ("val_id", "far", "near"):
-        assert one[name].ids.tolist() == two[name].ids.tolist()
+        assert one[name].images.ids.tolist() == two[name].images.ids.tolist()
         np.testing.assert_array_equal(one[name].partner_pixels, two[name].partner_pixels)
-        assert one[name].ids.tolist() != other[name].ids.tolist()
+        assert one[name].images.ids.tolist() != other[name].images.ids.tolist()
 
 
 def test_other_sets_change_no_choice() -> None:
     alone = choose_images(VAL, {"far": OOD["far"]}, 6, 0)["far"]
-    assert alone.ids.tolist() == choose_images(VAL, OOD, 6, 0)["far"].ids.tolist()
+    assert alone.images.ids.tolist() == choose_images(VAL, OOD, 6, 0)["far"].images.ids.tolist()
 
 
 def test_smaller_choice_begins_a_larger_one() -> None:
     few, many = choose_images(VAL, OOD, 3, 0), choose_images(VAL, OOD, 6, 0)
     for name, chosen in few.items():
         beginning = many[name].first(3)
-        assert chosen.ids.tolist() == beginning.ids.tolist()
+        assert chosen.images.ids.tolist() == beginning.images.ids.tolist()
         np.testing.assert_array_equal(chosen.partner_pixels, beginning.partner_pixels)
 
 
 def test_set_smaller_than_the_choice_gives_all_it_has_once() -> None:
     chosen = choose_images(VAL, OOD, 50, 0)
-    assert sorted(chosen["far"].ids.tolist()) == sorted(OOD["far"].ids.tolist())
-    assert len(chosen["val_id"]) == len(set(chosen["val_id"].ids.tolist())) == 30
+    assert sorted(chosen["far"].images.ids.tolist()) == sorted(OOD["far"].ids.tolist())
+    assert len(chosen["val_id"]) == len(set(chosen["val_id"].images.ids.tolist())) == 30
 
 
 def test_partners_alternate_between_the_same_class_and_another() -> None:
     chosen = choose_images(VAL, OOD, 12, 0)["val_id"]
-    same = chosen.labels == chosen.partner_labels
+    same = chosen.images.labels == VAL.labels[chosen.partners]
     assert same.tolist() == [True, False] * 6
-    itself = (chosen.pixels == chosen.partner_pixels).all(axis=(1, 2, 3))
+    itself = (chosen.images.pixels == chosen.partner_pixels).all(axis=(1, 2, 3))
     assert not itself.any()
 
 
@@ -57,8 +57,9 @@ def test_partners_of_ood_images_are_id_images() -> None:
 
 
 def test_class_of_one_image_is_paired_with_another_class() -> None:
-    chosen = choose_images(toy_images("val", 3, classes=3), {}, 3, 0)["val_id"]
-    assert (chosen.labels != chosen.partner_labels).all()
+    images = toy_images("val", 3, classes=3)
+    chosen = choose_images(images, {}, 3, 0)["val_id"]
+    assert (chosen.images.labels != images.labels[chosen.partners]).all()
 
 
 def test_count_below_one_is_refused() -> None:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from study.explain.attribution import MapOptions
-from study.explain.explanation import as_images, explain, has_upper
+from study.explain.explanation import CLASS, SIMILARITY, as_images, explain
+from study.explain.options import MapOptions
 from study.explain.rows import ScoreTexts, panel_image, rows_of
+from study.explain.targets import has_upper
 from study.models.registry import build_classifier
 from study.records.files import SetScores
 from tests.explain_toys import ToyNordF, toy_chosen
@@ -18,7 +19,7 @@ FAST = MapOptions(steps=4)
 def test_explanation_has_answers_and_maps_of_every_branch() -> None:
     model, chosen = ToyNordF(), toy_chosen(4)
     told = explain(model, chosen, FAST, CPU)
-    images = as_images(chosen.pixels, CPU)
+    images = as_images(chosen.images.pixels, CPU)
     with torch.no_grad():
         probabilities = model.eval()(images).softmax(dim=1)
         upper, others = (
@@ -28,17 +29,17 @@ def test_explanation_has_answers_and_maps_of_every_branch() -> None:
     np.testing.assert_allclose(told.confidence, probabilities.amax(dim=1).numpy(), rtol=1e-5)
     cosine = torch.nn.functional.cosine_similarity(upper, others)
     np.testing.assert_allclose(told.cosine, cosine.numpy(), atol=1e-6)
-    np.testing.assert_allclose(told.reconstruction, chosen.pixels / 255 * 0.5, atol=1e-6)
-    assert told.similarity_maps is not None
-    assert not torch.allclose(told.similarity_maps, told.class_maps)
+    np.testing.assert_allclose(told.reconstruction, chosen.images.pixels / 255 * 0.5, atol=1e-6)
+    assert list(told.maps) == [CLASS, SIMILARITY]
+    assert not torch.allclose(told.maps[SIMILARITY], told.maps[CLASS])
 
 
 def test_classifier_is_explained_by_its_logits_alone() -> None:
     model = build_classifier("resnet20", 3, dropout=0.0, image_size=8, seed=0)
     told = explain(model, toy_chosen(2), FAST, CPU)
     assert not has_upper(model)
-    assert told.class_maps.shape == (2, 8, 8)
-    assert (told.similarity_maps, told.cosine, told.reconstruction) == (None, None, None)
+    assert {name: maps.shape for name, maps in told.maps.items()} == {CLASS: (2, 8, 8)}
+    assert (told.cosine, told.reconstruction) == (None, None)
 
 
 def _score_texts() -> ScoreTexts:

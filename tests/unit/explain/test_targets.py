@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from study.explain.pair import PairLogit
+from study.explain.targets import PairLogit
 from study.losses.similarity import Similarity
 
 
