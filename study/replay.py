@@ -27,7 +27,7 @@ from study.space.loading import load_resolved
 from study.training.trial import TrialSetting, run_trial
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord
-from study.tune.searching import search_plan, trial_setting
+from study.tune.searching import search_plan
 from study.tune.setup import CheckedStudy, Setup, prepare, prepare_data
 from study.watch.progress import Progress
 
@@ -101,7 +101,8 @@ def replay(options: ReplayOptions, progress: Progress) -> Agreement:
     with tempfile.TemporaryDirectory(prefix="replay-") as folder:
         copy = RunFolder(Path(folder))
         copy.manifest.touch()  # by which a trial knows its run's folder
-        setting = trial_setting(copy, setup, int(session["threads"]), device)
+        threads = int(session["threads"])
+        setting = setup.trial_setting(copy.path, threads=threads, device=device)
         with progress.stage(f"Replay of trial {agreement.trial}", len(record.epochs)) as stage:
             for number in _compare_epochs(record, setup, setting, agreement):
                 stage.advance(1, f"epoch {number}")
@@ -242,11 +243,8 @@ def _changed_data(run: RunFolder, study: CheckedStudy, ledger: RecordedLedger) -
     Raises:
         BadInput: where spec.yaml is not the one that the study was started with.
     """
-    try:
-        run_folder.refuse_changed(run, study, ledger)
-    except BadInput as error:
-        if any(fault.key != "the data" for fault in error.faults):
-            raise
+    changed = run_folder.changed_parts(run, study, ledger)
+    run_folder.refuse_changed(run, [part for part in changed if part != run_folder.DATA])
     recorded, now = manifest_entry(run, "data", "roles"), study.data.fingerprints()
     return [f"data: {name}" for name in recorded | now if recorded.get(name) != now.get(name)]
 

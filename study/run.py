@@ -111,7 +111,7 @@ def resume_study(
         )
         _check_machine(machine)
         study = prepare_data(spec, run_folder.recorded_plan(run), progress)
-        run_folder.refuse_changed(run, study, ledger)
+        run_folder.refuse_changed(run, run_folder.changed_parts(run, study, ledger))
         spec = run_folder.with_more_trials(run, spec, ledger, options)
         if changed := note_session(run, options.command):
             told = "; ".join(changed)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from study.space.study_spec import StudySpec
 from study.training.chosen import ChosenWeights, save_chosen
 from study.tune.setup import CheckedStudy, Recorded, Setup
 
+SPEC, DATA, TESTS = "spec.yaml", "the data", "a test set"
 _ENERGIES = ("id_mean", "id_sd", "outlier_mean", "outlier_sd")
 # What a session may choose anew without changing the study's decisions or numbers.
 _FREE = (
@@ -244,21 +246,30 @@ def recorded_plan(run: RunFolder) -> DataPlan:
         raise BadInput(Fault(str(run.manifest), "data.plan", rule, way_out)) from error
 
 
-def refuse_changed(run: RunFolder, study: CheckedStudy, ledger: Ledger) -> None:
-    """Refuse to go on with another spec or other data than those of the start.
+def changed_parts(run: RunFolder, study: CheckedStudy, ledger: Ledger) -> list[str]:
+    """What is not as it was when the study began: `SPEC`, `DATA`, `TESTS`.
 
     Raises:
-        BadInput: naming what differs.
+        BadInput: where the ledger does not tell.
     """
     started = ledger.events("started")
     if not started:
         rule = "the ledger does not say how the study started"
         raise BadInput(Fault(str(run.ledger), "", rule, "Start it anew: --space."))
-    what = {"spec_sha256": "spec.yaml", "data_sha256": "the data"}
+    what = {"spec_sha256": SPEC, "data_sha256": DATA}
     now = hashes(study.spec, study.data)
     changed = [name for key, name in what.items() if started[0].get(key) != now[key]]
     if manifest_entry(run, "data", "test_fingerprints") != dict(study.leaks.test_fingerprints):
-        changed.append("a test set")
+        changed.append(TESTS)
+    return changed
+
+
+def refuse_changed(run: RunFolder, changed: Sequence[str]) -> None:
+    """Refuse to go on with another spec or other data than those of the start.
+
+    Raises:
+        BadInput: naming what differs.
+    """
     if changed:
         way_out = "Bring back what it was, or start anew with another --out."
         rule = "is not what the study was started with"

@@ -37,85 +37,54 @@ def trial_id(number: int) -> str:
     return f"{number:05d}"
 
 
+class _Place:
+    """A place in a run's folder, by its name there."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: RunFolder, kind: type[RunFolder]) -> Path:
+        return run.path / self._name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one study and the place of everything in it."""
 
     path: Path
 
-    @property
-    def spec(self) -> Path:
-        """The resolved spec, YAML."""
-        return self.path / "spec.yaml"
-
-    @property
-    def manifest(self) -> Path:
-        """Versions, commit, hardware, data fingerprints, leak check, base model, command."""
-        return self.path / "manifest.json"
-
-    @property
-    def ledger(self) -> Path:
-        """Every event that matters, one line each."""
-        return self.path / "ledger.jsonl"
-
-    @property
-    def trials(self) -> Path:
-        """One row a trial."""
-        return self.path / "trials.parquet"
-
-    @property
-    def epochs(self) -> Path:
-        """One row a trial and epoch."""
-        return self.path / "epochs.parquet"
-
-    @property
-    def scores(self) -> Path:
-        """Folder of per-image validation scores, one file a trial."""
-        return self.path / "scores"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of weights and training states, one folder a trial."""
-        return self.path / "checkpoints"
-
-    @property
-    def study_db(self) -> Path:
-        """Optuna's SQLite database, a projection of the ledger."""
-        return self.path / "study.db"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Folder of event files, one folder a trial."""
-        return self.path / "tensorboard"
-
-    @property
-    def panels(self) -> Path:
-        """Folder of saliency panels, one folder a trial."""
-        return self.path / "panels"
+    spec = _Place("spec.yaml")
+    """The resolved spec, YAML."""
+    manifest = _Place("manifest.json")
+    """Versions, commit, hardware, data fingerprints, leak check, base model, command."""
+    ledger = _Place("ledger.jsonl")
+    """Every event that matters, one line each."""
+    trials = _Place("trials.parquet")
+    """One row a trial."""
+    epochs = _Place("epochs.parquet")
+    """One row a trial and epoch."""
+    scores = _Place("scores")
+    """Folder of per-image validation scores, one file a trial."""
+    checkpoints = _Place("checkpoints")
+    """Folder of weights and training states, one folder a trial."""
+    study_db = _Place("study.db")
+    """Optuna's SQLite database, a projection of the ledger."""
+    tensorboard = _Place("tensorboard")
+    """Folder of event files, one folder a trial."""
+    panels = _Place("panels")
+    """Folder of saliency panels, one folder a trial."""
+    selection = _Place("selection.json")
+    """The frozen choice."""
+    report = _Place("report.html")
+    """The self-contained report."""
+    failures = _Place("failures.txt")
+    """Each distinct traceback once, with its trials."""
+    final_test = _Place("final_test")
+    """Folder of the one-shot final test."""
 
     def panel(self, trial_id: str, epoch: int) -> Path:
         """The saliency panel of an epoch (1-based) of a trial; few epochs have one."""
         return self.panels / trial_id / f"epoch_{epoch:04d}.png"
-
-    @property
-    def selection(self) -> Path:
-        """The frozen choice."""
-        return self.path / "selection.json"
-
-    @property
-    def report(self) -> Path:
-        """The self-contained report."""
-        return self.path / "report.html"
-
-    @property
-    def failures(self) -> Path:
-        """Each distinct traceback once, with its trials."""
-        return self.path / "failures.txt"
-
-    @property
-    def final_test(self) -> Path:
-        """Folder of the one-shot final test."""
-        return self.path / "final_test"
 
     def trial_scores(self, trial_id: str) -> Path:
         """Per-image validation scores of every reported epoch of a trial."""

@@ -14,8 +14,6 @@ from study.scoring.objective import objective
 from study.space.ablation.section import ARM, SEED
 from study.space.points import absent, conditions, grid, is_under, suggested
 from study.space.study_spec import StudySpec
-from study.training.loop import Goal
-from study.training.trial import TrialSetting
 from study.tune.confirming import Choose, Confirming
 from study.tune.decisions import Decisions
 from study.tune.observers import ProgressObserver, RecordsObserver, standing
@@ -232,23 +230,10 @@ def run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine)
             max_concurrent=machine.max_concurrent,
         )
         session.max_concurrent = resources.max_concurrent
-        setting = trial_setting(run, setup, resources.threads, resources.device)
-        told = {"device": resources.device, "threads": resources.threads}
-        session.decisions.note("session", max_concurrent=resources.max_concurrent, **told)
-        scratch = run.path.resolve() / ".ray"
-        run_session(session, trainable, {"setting": setting}, resources, scratch)
-
-
-def trial_setting(run: RunFolder, setup: Setup, threads: int, device: str) -> TrialSetting:
-    """What every trial of a study shares, in a session of it or a replay."""
-    select = setup.spec.select
-    return TrialSetting(
-        recipe=setup.spec.recipe,
-        data=setup.data,
-        starting=setup.starting(),
-        run=run.path.resolve(),
-        goal=Goal(select.metric, setup.floor),
-        checkpoint_rule=select.checkpoint,
-        threads=threads,
-        device=device,
-    )
+        device, threads = resources.device, resources.threads
+        session.decisions.note(
+            "session", max_concurrent=resources.max_concurrent, device=device, threads=threads
+        )
+        folder = run.path.resolve()
+        setting = setup.trial_setting(folder, threads=threads, device=device)
+        run_session(session, trainable, {"setting": setting}, resources, folder / ".ray")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from study.bases.base_models import BaseModel, RecordedBase
@@ -41,7 +42,9 @@ from study.space.points import (
 )
 from study.space.study_spec import StudySpec
 from study.training.assignment import Assignment
+from study.training.loop import Goal
 from study.training.starting import BaseWeights, Starting
+from study.training.trial import TrialSetting
 from study.tune.record import TrialRecord
 from study.tune.sampler import Point
 from study.watch.progress import Progress
@@ -184,6 +187,20 @@ class Setup(CheckedStudy):
         size, network = data.image_size, one.network
         return BaseWeights(
             one.backbone, one.dropout, data.num_classes, size, base.weights, network
+        )
+
+    def trial_setting(self, run: Path, *, threads: int, device: str) -> TrialSetting:
+        """What every trial shares, to keep its files in the folder ``run``."""
+        select = self.spec.select
+        return TrialSetting(
+            recipe=self.spec.recipe,
+            data=self.data,
+            starting=self.starting(),
+            run=run,
+            goal=Goal(select.metric, self.floor),
+            checkpoint_rule=select.checkpoint,
+            threads=threads,
+            device=device,
         )
 
     def num_epochs(self, point: Point) -> int:

@@ -231,8 +231,6 @@ class Progress:
         # The same cause again is in the counts, and in the table at the end.
         if not known:
             first = (reason.strip().splitlines() or ["no reason given"])[0]
-            # Reasons name their trial themselves, for the places where nothing else does.
-            first = first.removeprefix(f"trial {trial_id}, ")
             self._line(f"trial {trial_id} failed: {first}", style="red", always=True)
 
     def _advance(self, state: StageState, pace: _Pace, n: int, text: str) -> None:

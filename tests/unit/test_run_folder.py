@@ -18,6 +18,7 @@ from study.records.files import RunFolder, write_json
 from study.records.ledger import Ledger
 from study.records.manifest import read_manifest
 from study.run_folder import (
+    changed_parts,
     discard,
     hashes,
     recorded_plan,
@@ -37,9 +38,12 @@ from tests.toys import toy_data, toy_images
 LEAKS: Any = SimpleNamespace(test_fingerprints={"test_id": "a"})
 
 
-def checked(spec: StudySpec, data: StudyData, leaks: Any = LEAKS) -> CheckedStudy:
+def refuse_other(
+    run: RunFolder, ledger: Ledger, spec: StudySpec, data: StudyData, leaks: Any = LEAKS
+) -> None:
+    """Refuse a study of this spec and data where the ledger began with another."""
     nothing: Any = None  # of the sources, nothing is asked here
-    return CheckedStudy(spec, nothing, data, leaks)
+    refuse_changed(run, changed_parts(run, CheckedStudy(spec, nothing, data, leaks), ledger))
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +168,7 @@ def test_study_goes_on_with_the_spec_and_data_that_it_started_with(
     run: RunFolder, spec: StudySpec, data: StudyData, started: Ledger
 ) -> None:
     run.spec.write_text(spec.dump())
-    refuse_changed(run, checked(load_resolved(run.spec), data), started)
+    refuse_other(run, started, load_resolved(run.spec), data)
 
 
 @pytest.mark.parametrize("name", ["energy", "cifar10"])
@@ -182,7 +186,7 @@ def test_study_of_the_first_words_goes_on(run: RunFolder, data: StudyData, name:
     write_json(run.manifest, {"data": {"test_fingerprints": LEAKS.test_fingerprints}})
     with Ledger(run.ledger) as ledger:
         ledger.append("started", spec_sha256=told, data_sha256=data.fingerprint)
-        refuse_changed(run, checked(load_resolved(run.spec), data), ledger)
+        refuse_other(run, ledger, load_resolved(run.spec), data)
 
 
 def test_changed_spec_and_changed_data_are_told_at_once(
@@ -191,7 +195,7 @@ def test_changed_spec_and_changed_data_are_told_at_once(
     spec = load_space("cifar10", ["train.momentum=0.8"])
     other = replace(data, train=TrainID(toy_images("train", 60, classes=3, seed=5)))
     with pytest.raises(BadInput) as caught:
-        refuse_changed(run, checked(spec, other), started)
+        refuse_other(run, started, spec, other)
     assert [fault.key for fault in caught.value.faults] == ["spec.yaml", "the data"]
 
 
@@ -203,7 +207,7 @@ def test_what_fixes_decisions_may_not_change(
     run: RunFolder, data: StudyData, started: Ledger, override: str
 ) -> None:
     with pytest.raises(BadInput, match=r"spec\.yaml: is not what the study was started with"):
-        refuse_changed(run, checked(load_space("cifar10", [override]), data), started)
+        refuse_other(run, started, load_space("cifar10", [override]), data)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +217,7 @@ def test_what_fixes_decisions_may_not_change(
 def test_what_only_the_session_needs_may_change(
     run: RunFolder, data: StudyData, started: Ledger, override: str
 ) -> None:
-    refuse_changed(run, checked(load_space("cifar10", [override]), data), started)
+    refuse_other(run, started, load_space("cifar10", [override]), data)
 
 
 def test_changed_test_set_is_told(
@@ -221,14 +225,14 @@ def test_changed_test_set_is_told(
 ) -> None:
     leaks: Any = SimpleNamespace(test_fingerprints={"test_id": "b"})
     with pytest.raises(BadInput, match="a test set: is not what"):
-        refuse_changed(run, checked(spec, data, leaks), started)
+        refuse_other(run, started, spec, data, leaks)
 
 
 def test_ledger_without_a_start_is_refused(
     run: RunFolder, spec: StudySpec, data: StudyData
 ) -> None:
     with Ledger(run.ledger) as ledger, pytest.raises(BadInput, match="how the study started"):
-        refuse_changed(run, checked(spec, data), ledger)
+        refuse_other(run, ledger, spec, data)
 
 
 def test_resuming_is_noted_and_changes_nothing(
@@ -248,7 +252,7 @@ def test_extending_raises_the_number_of_trials_on_record(
     assert longer.tune.num_trials == before + 5
     assert load_resolved(run.spec) == longer
     assert started.events("extended")[0]["num_trials"] == before + 5
-    refuse_changed(run, checked(longer, data), started)
+    refuse_other(run, started, longer, data)
 
 
 def test_more_trials_of_an_ablation_are_refused() -> None:

@@ -108,7 +108,7 @@ def test_failure_of_one_cause_is_told_once_and_named_once() -> None:
     for number_ in (1, 2):
         trial_id = f"0000{number_}"
         progress.trial_started(trial_id, {})
-        reason = f"trial {trial_id}, epoch {number_}: loss is nan"
+        reason = f"epoch {number_}: loss is nan"
         progress.trial_ended(trial_id, "failed", {}, reason)
     told = [line for line in stream.getvalue().splitlines() if "nan" in line]
     assert told == ["[0:00] trial 00001 failed: epoch 1: loss is nan"]
