@@ -97,7 +97,7 @@ def our_seconds(folder: Path, trials: int) -> float:
     from study.tune.decisions import Decisions
     from study.tune.observers import ProgressObserver, RecordsObserver
     from study.tune.ray_tuner import ray_running, run_session
-    from study.tune.resources import plan_resources
+    from study.tune.resources import Machine, plan_resources
     from study.tune.searching import search_plan
     from study.tune.session import Limits, Session
     from study.tune.tensorboard import TensorBoardLog
@@ -113,7 +113,7 @@ def our_seconds(folder: Path, trials: int) -> float:
         observers = [ProgressObserver(progress, setup), board, records]
         session = Session(decisions, setup.assign, Limits(trials, None, 5), observers)
         progress.study_started(trials, setup.spec.select.metric)
-        resources = plan_resources(nodes, cpus=None, gpus=0.0, max_concurrent=None)
+        resources = plan_resources(nodes, Machine(gpus_per_trial=0.0))
         session.max_concurrent = resources.max_concurrent
         run_session(session, noop, {"metrics": _metrics()}, resources, run.path / ".ray")
         board.close()

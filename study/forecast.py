@@ -27,8 +27,7 @@ from study.space.search.conditions import existing
 from study.space.study_spec import StudySpec
 from study.training.evaluation import read_images, score_images
 from study.training.starting import network_of
-from study.tune.resources import Resources, plan_resources
-from study.tune.searching import machine_of, this_machine
+from study.tune.resources import Resources, machine_of, plan_resources, this_machine
 from study.watch.progress import Progress
 
 PROBE_S = 3.0  # how long a speed is measured
@@ -65,13 +64,7 @@ def forecast(spec: StudySpec, data: StudyData, progress: Progress) -> str:
     trials side by side share memory bandwidth, and a cluster's machines are others.
     """
     train, model = substitute(spec, _costliest(spec))
-    machine = machine_of(spec, None)
-    resources = plan_resources(
-        this_machine(),
-        cpus=machine.cpus_per_trial,
-        gpus=machine.gpus_per_trial,
-        max_concurrent=machine.max_concurrent,
-    )
+    resources = plan_resources(this_machine(), machine_of(spec, None))
     torch.set_num_threads(resources.threads)
     with progress.stage("Forecast: a short probe of the speed"):
         speed = _probe(spec, train, model, data, torch.device(resources.device))

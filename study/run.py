@@ -23,8 +23,8 @@ from study.space.loading import load_resolved, load_space
 from study.space.reading.overrides import Override
 from study.tune.confirming import Choose
 from study.tune.ray_tuner import cluster_nodes
-from study.tune.resources import plan_resources
-from study.tune.searching import Machine, machine_of, search, this_machine
+from study.tune.resources import Machine, machine_of, plan_resources, this_machine
+from study.tune.searching import search
 from study.tune.session import INTERRUPT, Session
 from study.tune.setup import CheckedStudy, Setup, prepare, prepare_data
 from study.warm_start import read_warm_start
@@ -142,12 +142,8 @@ def _check_machine(machine: Machine) -> None:
     Raises:
         BadInput: where no cluster answers, or no trial fits a machine.
     """
-    plan_resources(
-        cluster_nodes(machine.address) if machine.address else this_machine(),
-        cpus=machine.cpus_per_trial,
-        gpus=machine.gpus_per_trial,
-        max_concurrent=machine.max_concurrent,
-    )
+    nodes = cluster_nodes(machine.address) if machine.address else this_machine()
+    plan_resources(nodes, machine)
 
 
 def _show_plan(plan: DataPlan, progress: Progress) -> None:

@@ -18,17 +18,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from study.data.roles import StudyData
+from study.data.roles import KeptPart, StudyData
 from study.errors import BadInput, TrialFailed
 from study.recipes.base import Recipe
 from study.recipes.params import TrialParams
 from study.recipes.registry import make_recipe
 from study.records.failures import DIVERGED, FILE, MEMORY, cause_of
-from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores, write_json
+from study.records.files import (
+    KEPT,
+    TRIAL_JSON,
+    WEIGHTS,
+    RunFolder,
+    ValidationScores,
+    write_json,
+)
+from study.scoring.objective import OBJECTIVE
 from study.training.assignment import Assignment
 from study.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from study.training.chosen import ChosenWeights, save_chosen
-from study.training.kept import KeptScores
+from study.training.evaluation import Evaluation, evaluate_sets
 from study.training.loop import EpochResult, Goal, TrainingState, train
 from study.training.panels import NamesPanels, keep_panel
 from study.training.starting import Starting, network_of, tensors
@@ -134,28 +142,35 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
     weights = setting.starting.weights_of(assignment.base, assignment.model["backbone"])
     if weights is not None:
         recipe.load_start(model, tensors(weights))
-    start, scores = _standing(assignment, run)
-    kept = _kept(assignment, setting, recipe, run, start)
-    best = min(assignment.objectives[: start.epoch] if start else (), default=float("inf"))
+    start = _standing(assignment, folder)
+    done = start.epoch if start else 0
+    scores = _ScoresFile(run.trial_scores(assignment.trial_id), done)
+    part, of_part = setting.data.kept if assignment.kept else None, None
+    if part is not None:
+        of_part = _ScoresFile(run.kept_scores(assignment.trial_id), done)
+    best = min(assignment.objectives[:done], default=float("inf"))
+    device = torch.device(setting.device)
     epochs = train(
         recipe,
         model,
         setting.data,
         seed=assignment.seed,
         goal=setting.goal,
-        device=torch.device(setting.device),
+        device=device,
         start=start,
     )
     for result in epochs:
-        scores = scores.followed_by(result.scores)
-        scores.save(run.trial_scores(assignment.trial_id))
-        if kept is not None:
-            result.metrics.update(kept.add(model, result))
+        scores.add(result.scores)
+        if part is not None and of_part is not None:
+            found = _scored_kept(part, recipe, model, result, device)
+            of_part.add(found.as_epoch(result.epoch))
+            for name, value in found.metrics(recipe.own_score).items():
+                result.metrics[f"{KEPT}/{name.removeprefix('val/')}"] = value
         save_checkpoint(folder, result.state)
         if isinstance(recipe.params, NamesPanels) and result.epoch in recipe.params.panel_epochs:
             path = run.panel(assignment.trial_id, result.epoch)
-            keep_panel(path, model, setting.data, result.state.loss, torch.device(setting.device))
-        value = result.metrics["val/objective"]
+            keep_panel(path, model, setting.data, result.state.loss, device)
+        value = result.metrics[OBJECTIVE]
         if setting.checkpoint_rule == "last" or value < best:
             best = min(best, value)
             notes = {"epoch": str(result.epoch)}
@@ -164,19 +179,22 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
         yield result
 
 
-def _kept(
-    assignment: Assignment,
-    setting: TrialSetting,
+def _scored_kept(
+    part: KeptPart,
     recipe: Recipe[TrialParams],
-    run: RunFolder,
-    start: TrainingState | None,
-) -> KeptScores | None:
-    """What scores the kept part, with the epochs before; None where the trial confirms nothing."""
-    if not assignment.kept or setting.data.kept is None:
-        return None
-    path = run.kept_scores(assignment.trial_id)
-    before = None if start is None else _recorded_scores(path, start.epoch)
-    return KeptScores(setting.data.kept, recipe, torch.device(setting.device), path, before)
+    model: nn.Module,
+    result: EpochResult,
+    device: torch.device,
+) -> Evaluation:
+    """An epoch's model on the part of validation that is kept for confirming runs.
+
+    What scores need beside the model was fitted and calibrated on the other part; val/objective,
+    and with it the epoch that counts, is of the other part too.
+    """
+    try:
+        return evaluate_sets(recipe, model, part.id, part.ood, device, result.fitted)
+    except TrialFailed as error:
+        raise TrialFailed(f"epoch {result.epoch}, kept part: {error}") from error
 
 
 def fresh_model(
@@ -193,27 +211,35 @@ def fresh_model(
     )
 
 
-def _standing(
-    assignment: Assignment, run: RunFolder
-) -> tuple[TrainingState | None, ValidationScores]:
-    """State and scores to go on from: of the newest recorded epoch that still has a checkpoint.
+def _standing(assignment: Assignment, folder: Path) -> TrainingState | None:
+    """The state to go on from: of the newest recorded epoch that still has a checkpoint.
 
     Recorded epochs that are trained again come out the same; the ledger keeps the first telling.
     """
-    folder = run.trial_checkpoints(assignment.trial_id)
     recorded = range(len(assignment.objectives), 0, -1)
     done = next((epoch for epoch in recorded if has_checkpoint(folder, epoch)), 0)
-    if not done:
-        return None, ValidationScores(np.empty(0, np.int32))
     try:
-        state = load_checkpoint(folder, done)
+        return load_checkpoint(folder, done) if done else None
     except BadInput as error:
         raise _UnusableFile(str(error)) from error
-    return state, _recorded_scores(run.trial_scores(assignment.trial_id), done)
+
+
+class _ScoresFile:
+    """A file of scores that grows by an epoch at a time; all on disk when ``add`` returns."""
+
+    def __init__(self, path: Path, done: int) -> None:
+        """Go on after the recorded epochs up to ``done``: all of them, or none."""
+        self._path = path
+        self._scores = ValidationScores(np.empty(0, np.int32))
+        if done:
+            self._scores = _recorded_scores(path, done)
+
+    def add(self, later: ValidationScores) -> None:
+        self._scores = self._scores.followed_by(later)
+        self._scores.save(self._path)
 
 
 def _recorded_scores(path: Path, done: int) -> ValidationScores:
-    """The scores of the epochs up to ``done``, all of them or none."""
     way_out = "Restore it from a copy, or remove it and the trial's checkpoints."
     try:
         scores = ValidationScores.load(path).upto(done)

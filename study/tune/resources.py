@@ -2,12 +2,59 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from study.errors import BadInput, Fault
+from study.space.study_spec import StudySpec
 
 _SHARE_OF_GPU = 0.25  # small networks leave most of a GPU idle
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a session runs; of a trial's numbers only the threads decide anything.
+
+    Attributes:
+        address: of a running Ray cluster; None starts one here.
+        max_concurrent: trials at a time; None for as many as fit.
+        cpus_per_trial: None decides by the machine.
+        gpus_per_trial: a share of one or a whole number; None decides by the machine.
+        time_budget_s: of the session; None for no limit.
+    """
+
+    address: str | None = None
+    max_concurrent: int | None = None
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | None = None
+    time_budget_s: float | None = None
+
+
+def machine_of(
+    spec: StudySpec,
+    address: str | None,
+    *,
+    max_concurrent: int | None = None,
+    time_budget_s: float | None = None,
+) -> Machine:
+    """The machine as the spec has it, but for what this session chooses anew."""
+    tune = spec.tune
+    return Machine(
+        address=address,
+        max_concurrent=max_concurrent or tune.max_concurrent,
+        cpus_per_trial=tune.cpus_per_trial,
+        gpus_per_trial=None if tune.gpus_per_trial == "auto" else float(tune.gpus_per_trial),
+        time_budget_s=time_budget_s or tune.time_budget_s,
+    )
+
+
+def this_machine() -> list[dict[str, float]]:
+    """CPUs and GPUs of this machine, as a cluster of one."""
+    import torch  # the rest of this module serves torch-free rooms too
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [{"CPU": float(os.cpu_count() or 1), "GPU": float(gpus)}]
 
 
 @dataclass(frozen=True)
@@ -35,27 +82,20 @@ class Resources:
         return "cuda" if self.gpus else "cpu"
 
 
-def plan_resources(
-    nodes: Sequence[Mapping[str, float]],
-    *,
-    cpus: float | None,
-    gpus: float | None,
-    max_concurrent: int | None,
-) -> Resources:
+def plan_resources(nodes: Sequence[Mapping[str, float]], machine: Machine) -> Resources:
     """What a trial gets where the user leaves it open.
 
-    With GPUs, ``gpus=None`` lets up to four trials share one. Without, a trial gets one CPU, since
-    two single-threaded trials train more images per second than one with two threads.
+    With GPUs, up to four trials share one. Without, a trial gets one CPU, since two
+    single-threaded trials train more images per second than one with two threads.
 
     Args:
         nodes: "CPU" and "GPU" of each machine; a trial runs on one of them.
-        cpus: of a trial; None decides.
-        gpus: of a trial, a share of one or a whole number; None decides.
-        max_concurrent: trials at a time; None for as many as fit.
+        machine: what was asked for.
 
     Raises:
         BadInput: where not even one trial fits.
     """
+    cpus, gpus = machine.cpus_per_trial, machine.gpus_per_trial
     num_gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
     if gpus is None:
         gpus = _SHARE_OF_GPU if num_gpus else 0.0
@@ -67,7 +107,7 @@ def plan_resources(
     fit = sum(_fit(node, cpus, gpus) for node in nodes)
     if not fit:
         raise BadInput(_nothing_fits(nodes, cpus, gpus))
-    return Resources(cpus, gpus, min(fit, max_concurrent or fit))
+    return Resources(cpus, gpus, min(fit, machine.max_concurrent or fit))
 
 
 def _cpus_beside(gpus: float, nodes: Sequence[Mapping[str, float]]) -> float:

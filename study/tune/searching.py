@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,64 +11,19 @@ from study.records.ledger import Ledger, Record
 from study.scoring.objective import objective
 from study.space.ablation.section import ARM, SEED
 from study.space.points import absent, conditions, grid, is_under, suggested
-from study.space.study_spec import StudySpec
 from study.tune.confirming import Choose, Confirming
 from study.tune.decisions import Decisions
 from study.tune.observers import ProgressObserver, RecordsObserver, standing
 from study.tune.plan import SearchPlan
 from study.tune.ray_tuner import ray_running, run_session
 from study.tune.record import TrialRecord
-from study.tune.resources import plan_resources
+from study.tune.resources import Machine, plan_resources
 from study.tune.retuning import Retuning
 from study.tune.session import Ask, Limits, Session
 from study.tune.setup import Setup
 from study.tune.stopping import Stopping
 from study.tune.tensorboard import TensorBoardLog
 from study.watch.progress import Progress
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where and how a session runs; of a trial's numbers only the threads decide anything.
-
-    Attributes:
-        address: of a running Ray cluster; None starts one here.
-        max_concurrent: trials at a time; None for as many as fit.
-        cpus_per_trial: None decides by the machine.
-        gpus_per_trial: None decides by the machine.
-        time_budget_s: of the session; None for no limit.
-    """
-
-    address: str | None
-    max_concurrent: int | None
-    cpus_per_trial: float | None
-    gpus_per_trial: float | None
-    time_budget_s: float | None
-
-
-def machine_of(
-    spec: StudySpec,
-    address: str | None,
-    *,
-    max_concurrent: int | None = None,
-    time_budget_s: float | None = None,
-) -> Machine:
-    """The machine as the spec has it, but for what this session chooses anew."""
-    tune = spec.tune
-    gpus = None if tune.gpus_per_trial == "auto" else float(tune.gpus_per_trial)
-    return Machine(
-        address=address,
-        max_concurrent=max_concurrent or tune.max_concurrent,
-        cpus_per_trial=tune.cpus_per_trial,
-        gpus_per_trial=gpus,
-        time_budget_s=time_budget_s or tune.time_budget_s,
-    )
-
-
-def this_machine() -> list[dict[str, float]]:
-    """CPUs and GPUs of this machine, as a cluster of one."""
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return [{"CPU": float(os.cpu_count() or 1), "GPU": float(gpus)}]
 
 
 def search_plan(setup: Setup) -> SearchPlan:
@@ -215,20 +168,14 @@ def _told(setup: Setup, record: TrialRecord) -> dict[str, Any]:
 
 def run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
     """Run the session's trials on Ray, until it has no more to do or is stopped."""
-    from study.tune.ray_trainable import (
-        trainable,  # Ray comes with it, and not every command needs Ray
-    )
+    # Ray comes with it, and not every command needs Ray.
+    from study.tune.ray_trainable import trainable
 
     with ray_running(machine.address) as nodes:
         if machine.address is None and not torch.cuda.is_available():
             # Ray counts GPUs by their driver; without a torch that can use them there are none.
             nodes = [node | {"GPU": 0.0} for node in nodes]
-        resources = plan_resources(
-            nodes,
-            cpus=machine.cpus_per_trial,
-            gpus=machine.gpus_per_trial,
-            max_concurrent=machine.max_concurrent,
-        )
+        resources = plan_resources(nodes, machine)
         session.max_concurrent = resources.max_concurrent
         device, threads = resources.device, resources.threads
         session.decisions.note(

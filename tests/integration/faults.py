@@ -29,7 +29,8 @@ from study.space.loading import load_space
 from study.training.trial import run_trial
 from study.tune import searching
 from study.tune.confirming import Choose
-from study.tune.searching import Machine, search, trial_setting
+from study.tune.resources import Machine
+from study.tune.searching import search
 from study.tune.session import Session
 from study.tune.setup import Setup
 from study.watch.progress import Progress
@@ -71,7 +72,7 @@ def search_here(
     """
 
     def loop(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
-        setting = trial_setting(run, setup, 1, "cpu")
+        setting = setup.trial_setting(run.path.resolve(), threads=1, device="cpu")
         session.decisions.note("session", max_concurrent=1, device="cpu", threads=1)
         while not session.exhausted:
             assignment = session.next_assignment()
@@ -90,7 +91,7 @@ def search_here(
         run = RunFolder(folder)
         folder.mkdir(exist_ok=True)
         run.manifest.touch()
-        machine = Machine(None, 1, None, None, None)
+        machine = Machine(max_concurrent=1)
         with Ledger(run.ledger) as ledger, progress or _quiet() as telling:
             return search(run, setup, ledger, telling, machine, choose)
     finally:

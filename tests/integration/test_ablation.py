@@ -16,7 +16,8 @@ import analysis
 from study.records.files import RunFolder, write_bytes, write_json
 from study.records.ledger import Ledger
 from study.space.loading import load_space
-from study.tune.searching import machine_of, search
+from study.tune.resources import machine_of
+from study.tune.searching import search
 from study.watch.progress import Progress
 from tests.integration.runs import Shell, decisions, num_events
 from tests.toys import toy_setup

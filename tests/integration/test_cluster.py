@@ -161,7 +161,7 @@ from study.records.ledger import Ledger
 from study.training.assignment import Assignment
 from study.tune.decisions import Decisions
 from study.tune.ray_tuner import ray_running, run_session
-from study.tune.resources import plan_resources
+from study.tune.resources import Machine, plan_resources
 from study.tune.session import Limits, Session
 from tests.integration.workers import placed
 from tests.toys import toy_plan
@@ -169,7 +169,7 @@ from tests.toys import toy_plan
 address, folder = sys.argv[1], Path(sys.argv[2])
 assign = lambda record: Assignment(record.number, record.seed, {}, record.params)
 with ray_running(address) as nodes, Ledger(folder / "ledger.jsonl") as ledger:
-    resources = plan_resources(nodes, cpus=None, gpus=0.5, max_concurrent=None)
+    resources = plan_resources(nodes, Machine(gpus_per_trial=0.5))
     limits = Limits(6, time_budget_s=None, max_failures=9)
     session = Session(Decisions(toy_plan(), ledger), assign, limits, [])
     session.max_concurrent = resources.max_concurrent

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from study.errors import BadInput
-from study.tune.resources import Resources, plan_resources
+from study.tune.resources import Machine, Resources, plan_resources
 
 ONE_GPU = {"CPU": 16.0, "GPU": 1.0}
+THREE_GPUS = {"CPU": 16.0, "GPU": 3.0}
 
 
 @pytest.mark.parametrize(
@@ -16,60 +18,66 @@ ONE_GPU = {"CPU": 16.0, "GPU": 1.0}
     [
         # Without a GPU: one CPU and one thread a trial, as many trials as there are CPUs.
         ({"CPU": 2.0}, {}, Resources(1.0, 0.0, 2)),
-        ({"CPU": 8.0}, {"cpus": 2.0}, Resources(2.0, 0.0, 4)),
+        ({"CPU": 8.0}, {"cpus_per_trial": 2.0}, Resources(2.0, 0.0, 4)),
         ({"CPU": 8.0}, {"max_concurrent": 3}, Resources(1.0, 0.0, 3)),
         ({"CPU": 2.0}, {"max_concurrent": 9}, Resources(1.0, 0.0, 2)),
-        ({"CPU": 8.0}, {"cpus": 0.5}, Resources(0.5, 0.0, 16)),
+        ({"CPU": 8.0}, {"cpus_per_trial": 0.5}, Resources(0.5, 0.0, 16)),
         ({}, {}, Resources(1.0, 0.0, 1)),
         # Up to four trials share a GPU, and the CPUs.
         (ONE_GPU, {}, Resources(4.0, 0.25, 4)),
         ({"CPU": 2.0, "GPU": 1.0}, {}, Resources(1.0, 0.25, 2)),
-        (ONE_GPU, {"gpus": 1.0}, Resources(16.0, 1.0, 1)),
-        (ONE_GPU, {"gpus": 0.1, "cpus": 1.0}, Resources(1.0, 0.1, 10)),
-        ({"CPU": 16.0, "GPU": 4.0}, {"gpus": 2.0}, Resources(8.0, 2.0, 2)),
+        (ONE_GPU, {"gpus_per_trial": 1.0}, Resources(16.0, 1.0, 1)),
+        (ONE_GPU, {"gpus_per_trial": 0.1, "cpus_per_trial": 1.0}, Resources(1.0, 0.1, 10)),
+        ({"CPU": 16.0, "GPU": 4.0}, {"gpus_per_trial": 2.0}, Resources(8.0, 2.0, 2)),
         # A GPU that the user does not want.
-        (ONE_GPU, {"gpus": 0.0}, Resources(1.0, 0.0, 16)),
+        (ONE_GPU, {"gpus_per_trial": 0.0}, Resources(1.0, 0.0, 16)),
         # The halves of three GPUs are six trials, their 0.6s only three.
-        ({"CPU": 16.0, "GPU": 3.0}, {"gpus": 0.5, "cpus": 1.0}, Resources(1.0, 0.5, 6)),
-        ({"CPU": 16.0, "GPU": 3.0}, {"gpus": 0.6, "cpus": 1.0}, Resources(1.0, 0.6, 3)),
+        (
+            {"CPU": 16.0, "GPU": 3.0},
+            {"gpus_per_trial": 0.5, "cpus_per_trial": 1.0},
+            Resources(1.0, 0.5, 6),
+        ),
+        (
+            {"CPU": 16.0, "GPU": 3.0},
+            {"gpus_per_trial": 0.6, "cpus_per_trial": 1.0},
+            Resources(1.0, 0.6, 3),
+        ),
     ],
 )
 def test_resources_are_what_was_asked_for_or_a_sensible_share(
-    available: dict[str, float], asked: dict[str, float], planned: Resources
+    available: dict[str, float], asked: dict[str, Any], planned: Resources
 ) -> None:
-    settings = {"cpus": None, "gpus": None, "max_concurrent": None} | asked
-    assert plan_resources([available], **settings) == planned  # type: ignore[arg-type]
+    assert plan_resources([available], Machine(**asked)) == planned
 
 
 @pytest.mark.parametrize(
     ("available", "asked", "option"),
     [
-        ({"CPU": 2.0}, {"cpus": 4.0}, "--cpus-per-trial: 4.0"),
-        (ONE_GPU, {"gpus": 2.0}, "--gpus-per-trial: 2.0"),
-        ({"CPU": 2.0}, {"gpus": 1.0}, "--gpus-per-trial: 1.0"),
-        ({"CPU": 8.0, "GPU": 4.0}, {"gpus": 1.5}, "--gpus-per-trial: 1.5: .* whole"),
+        ({"CPU": 2.0}, {"cpus_per_trial": 4.0}, "--cpus-per-trial: 4.0"),
+        (ONE_GPU, {"gpus_per_trial": 2.0}, "--gpus-per-trial: 2.0"),
+        ({"CPU": 2.0}, {"gpus_per_trial": 1.0}, "--gpus-per-trial: 1.0"),
+        ({"CPU": 8.0, "GPU": 4.0}, {"gpus_per_trial": 1.5}, "--gpus-per-trial: 1.5: .* whole"),
     ],
 )
 def test_more_than_there_is_is_refused_by_the_option(
-    available: dict[str, float], asked: dict[str, float], option: str
+    available: dict[str, float], asked: dict[str, Any], option: str
 ) -> None:
-    settings = {"cpus": None, "gpus": None, "max_concurrent": None} | asked
     with pytest.raises(BadInput, match=option):
-        plan_resources([available], **settings)  # type: ignore[arg-type]
+        plan_resources([available], Machine(**asked))
 
 
 def test_each_trial_fits_one_machine_of_a_cluster() -> None:
     nodes = [{"CPU": 3.0}, {"CPU": 3.0}]
-    planned = plan_resources(nodes, cpus=2.0, gpus=None, max_concurrent=None)
+    planned = plan_resources(nodes, Machine(cpus_per_trial=2.0))
     assert planned == Resources(2.0, 0.0, 2)  # not the three that six CPUs would be
     with pytest.raises(BadInput, match="only 3 on any one machine"):
-        plan_resources(nodes, cpus=4.0, gpus=None, max_concurrent=None)
+        plan_resources(nodes, Machine(cpus_per_trial=4.0))
 
 
 def test_cpus_and_gpus_on_different_machines_fit_no_trial() -> None:
     nodes = [{"CPU": 8.0}, {"CPU": 1.0, "GPU": 1.0}]
     with pytest.raises(BadInput, match="no machine has 4 CPUs and 1 GPUs"):
-        plan_resources(nodes, cpus=4.0, gpus=1.0, max_concurrent=None)
+        plan_resources(nodes, Machine(cpus_per_trial=4.0, gpus_per_trial=1.0))
 
 
 @pytest.mark.parametrize(("cpus", "threads"), [(0.5, 1), (1.0, 1), (3.0, 3), (2.5, 2)])
