@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +15,6 @@ from study.data.decode import cache_folder
 from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.errors import TrialFailed
-from study.models.registry import build_classifier
 from study.recipes.base import Fitted, Recipe, TrainingRecipe
 from study.recipes.params import TrainParams, TrialParams
 from study.recipes.registry import make_recipe
@@ -25,8 +24,9 @@ from study.space.checks.tune import NAMES
 from study.space.points import conditions, flat, grid, substitute
 from study.space.search.conditions import existing
 from study.space.study_spec import StudySpec
+from study.training.assignment import Assignment
 from study.training.evaluation import read_images, score_images
-from study.training.starting import network_of
+from study.training.trial import fresh_model
 from study.tune.resources import Resources, machine_of, plan_resources, this_machine
 from study.watch.progress import Progress
 
@@ -87,6 +87,7 @@ def _rows(
     images_s = epoch_images / speed.training + validated / speed.validation
     trial_s = epochs * (images_s + speed.fit_s)
     early = _early(spec)
+    doing = " in training" if isinstance(spec.params, TrainParams) else ", nothing is trained"
     disk_mib = _disk(spec, epochs, (validated, _kept(data)), at_a_time, speed) / 2**20
     return [
         (
@@ -97,7 +98,7 @@ def _rows(
         ("epochs a trial", f"{epochs}"),
         ("images an epoch", f"{epoch_images:,} ({id_images:,} ID, the rest outliers)"),
         ("images in all", f"{num_trials * epochs * epoch_images:,}{early}"),
-        ("speed, probed", f"{speed.training:,.0f} images/s{_doing(spec)}, one trial alone"),
+        ("speed, probed", f"{speed.training:,.0f} images/s{doing}, one trial alone"),
         *(
             (name.replace(BASE, "base model").replace("_", " "), told)
             for name, one in bases_of(spec).items()
@@ -137,10 +138,6 @@ def _kept(data: StudyData) -> int:
     if data.kept is None:
         return 0
     return len(data.kept.id) + sum(len(one) for one in data.kept.ood.values())
-
-
-def _doing(spec: StudySpec) -> str:
-    return " in training" if isinstance(spec.params, TrainParams) else ", nothing is trained"
 
 
 def _outliers_an_image(train: dict[str, Any]) -> float:
@@ -187,59 +184,30 @@ def _probe(
     device: torch.device,
 ) -> Speed:
     margins = {name: value for name, value in (("m_in", -20.0), ("m_out", -5.0)) if name in train}
-    size = data.image_size
     base = base_spec(spec)
-
-    def untrained() -> nn.Module:
-        return build_classifier(
-            base.backbone,
-            data.num_classes,
-            dropout=base.dropout,
-            image_size=size,
-            seed=0,
-            network=base.network,
-        )
-
-    recipe = make_recipe(spec.recipe, {**train, **margins}, untrained)
-    model = recipe.build_model(
-        str(model_section["backbone"]),
-        data.num_classes,
-        dropout=float(model_section["dropout"]),
-        image_size=size,
-        seed=0,
-        network=network_of(model_section),
-    )
+    recipe = make_recipe(spec.recipe, {**train, **margins}, lambda: base.fresh_model(data))
+    trial = Assignment(0, 0, model_section, train)
+    model = fresh_model(recipe, trial, data.num_classes, data.image_size)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    images = data.val_id.images
+    sample = images.take(range(min(_PROBED_VALIDATION, len(images))))
     if not isinstance(recipe, TrainingRecipe) or not recipe.params.trains:
         # A forward of each image is nearly all that there is to do.
-        sample = _sample(data)
         forward = _forward_speed(model.eval(), sample, device)
         return Speed(forward, forward, weights, len(recipe.scores))
     training = _training_speed(recipe, model, data, device)
-    return _scored(Speed(training, training, weights, len(recipe.scores)), recipe, model, data)
-
-
-def _sample(data: StudyData) -> ImageSet:
-    """Validation images that the probe looks at."""
-    images = data.val_id.images
-    return images.take(range(min(_PROBED_VALIDATION, len(images))))
-
-
-def _scored(told: Speed, recipe: Recipe[TrialParams], model: nn.Module, data: StudyData) -> Speed:
-    """``told``, completed by what fitting the scores and scoring take."""
-    device = next(model.parameters()).device
-    sample = _sample(data)
     begun = time.perf_counter()
     try:
         fitted = recipe.fit(model.eval(), data, device)
     except TrialFailed:  # an untrained model does not bear each detector; it took its time
-        fit_s, speed = time.perf_counter() - begun, _forward_speed(model, sample, device)
-        return replace(told, validation=speed, fit_s=fit_s)
-    fit_s, kept = time.perf_counter() - begun, sum(one.nbytes for one in fitted.values())
-    speed = _scoring_speed(recipe, model, sample, device, fitted)
-    weights = told.weights_bytes + kept
-    return replace(told, validation=speed, weights_bytes=weights, fit_s=fit_s)
+        fit_s, fitted_bytes = time.perf_counter() - begun, 0
+        validation = _forward_speed(model, sample, device)
+    else:
+        fit_s = time.perf_counter() - begun
+        fitted_bytes = sum(one.nbytes for one in fitted.values())
+        validation = _scoring_speed(recipe, model, sample, device, fitted)
+    return Speed(training, validation, weights + fitted_bytes, len(recipe.scores), fit_s)
 
 
 def _scoring_speed(
@@ -249,20 +217,24 @@ def _scoring_speed(
     device: torch.device,
     fitted: Fitted,
 ) -> float:
-    if device.type == "cuda":  # the first pass loads kernels
+    for _ in _passes(device):
+        begun = time.perf_counter()
         score_images(recipe, model, images, device, fitted)
-    begun = time.perf_counter()
-    score_images(recipe, model, images, device, fitted)
     return len(images) / (time.perf_counter() - begun)
 
 
 @torch.inference_mode()
 def _forward_speed(model: nn.Module, images: ImageSet, device: torch.device) -> float:
-    for _ in range(2 if device.type == "cuda" else 1):  # the first pass loads kernels
+    for _ in _passes(device):
         begun = time.perf_counter()
         for batch in read_images(images, device):
             model(batch).cpu()
     return len(images) / (time.perf_counter() - begun)
+
+
+def _passes(device: torch.device) -> range:
+    """The last one is timed; on a GPU the first loads kernels."""
+    return range(2 if device.type == "cuda" else 1)
 
 
 def _training_speed(

@@ -119,11 +119,11 @@ class Bringer:
             fault = Fault(place, dotted(path), f"no weights: {error}", way_out, init, line)
             raise BadInput(fault) from error
         for one in found:
-            if one.reinitialised:
-                names = ", ".join(one.reinitialised)
+            if one.loaded.tensors:
+                names = ", ".join(one.loaded.tensors)
                 self.progress.warning(f"{one.backbone}: not taken from {one.source}: {names}")
-            if one.layout:
-                self.progress.note(f"{one.backbone}: from {one.layout} of {one.source}")
+            if one.loaded.layout:
+                self.progress.note(f"{one.backbone}: from {one.loaded.layout} of {one.source}")
         return tuple(found)
 
     def _from_file(self, wanted: BaseSpec) -> FoundBase | None:

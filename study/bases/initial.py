@@ -35,28 +35,22 @@ class Initial:
         backbone: its name.
         source: where they came from.
         weights: those of the backbone, and the normalisation, as arrays by a classifier's names.
-        reinitialised: tensors that kept their fresh initialisation, since they have another shape.
-        fitted: tensors that were resized or summed to fit.
-        unused: tensors of the source that nothing takes.
-        layout: where in the source the network was, such as "online_backbone.module".
+        loaded: what was not as it stood there.
     """
 
     backbone: str
     source: str
     weights: Arrays
-    reinitialised: tuple[str, ...]
-    fitted: tuple[str, ...]
-    unused: tuple[str, ...]
-    layout: str = ""
+    loaded: Reinitialised
 
     def told(self) -> dict[str, Any]:
         """What the manifest says of it, but for the fingerprint."""
         return {
             "source": self.source,
-            "reinitialised": list(self.reinitialised),
-            "fitted": list(self.fitted),
-            "unused": list(self.unused),
-            "layout": self.layout,
+            "reinitialised": list(self.loaded.tensors),
+            "fitted": list(self.loaded.fitted),
+            "unused": list(self.loaded.unused),
+            "layout": self.loaded.layout,
         }
 
 
@@ -97,9 +91,7 @@ def bring_initial(
         state = model.state_dict()
         kept = {key: state[key].numpy() for key in state if not key.startswith("fc.")}
         source = str(file) if file else "ImageNet weights of the backbone's library"
-        found.append(
-            Initial(name, source, kept, told.tensors, told.fitted, told.unused, told.layout)
-        )
+        found.append(Initial(name, source, kept, told))
     return found
 
 
@@ -164,9 +156,11 @@ def kept_initial(run: RunFolder, told: dict[str, Any]) -> list[Initial]:
             rule = "does not match its fingerprint in manifest.json"
             raise BadInput(Fault(str(path), "", rule, "Restore it from a copy."))
         weights = {name: values.numpy() for name, values in load_chosen(path).model.items()}
-        fresh, fitted, unused = (
-            tuple(record[key]) for key in ("reinitialised", "fitted", "unused")
+        loaded = Reinitialised(
+            tuple(record["reinitialised"]),
+            tuple(record["fitted"]),
+            tuple(record["unused"]),
+            record.get("layout", ""),
         )
-        source, layout = record["source"], record.get("layout", "")
-        found.append(Initial(backbone, source, weights, fresh, fitted, unused, layout))
+        found.append(Initial(backbone, record["source"], weights, loaded))
     return found

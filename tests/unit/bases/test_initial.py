@@ -30,8 +30,8 @@ def test_imagenet_weights_come_without_head_and_tell_what_did_not_fit(
     (one,) = bring_initial(["convnextv2_atto"], 32, dropout=0.0, file=imagenet_file, seed=0)
     assert not any(name.startswith("fc.") for name in one.weights)
     assert {"mean", "std"} <= set(one.weights)
-    assert one.fitted or one.reinitialised  # the stem is another one at 32 pixels
-    assert any("head" in name for name in one.unused)
+    assert one.loaded.fitted or one.loaded.tensors  # the stem is another one at 32 pixels
+    assert any("head" in name for name in one.loaded.unused)
 
 
 def test_classifier_of_the_project_gives_its_backbone(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_classifier_of_the_project_gives_its_backbone(tmp_path: Path) -> None:
     state = model.state_dict()
     for name, values in one.weights.items():
         np.testing.assert_array_equal(values, state[name].numpy())
-    assert set(one.unused) == {"fc.weight", "fc.bias"}
+    assert set(one.loaded.unused) == {"fc.weight", "fc.bias"}
 
 
 def test_weights_of_another_backbone_are_refused_by_both_names(imagenet_file: Path) -> None:
@@ -56,7 +56,7 @@ def test_run_keeps_the_weights_and_brings_them_back(tmp_path: Path, imagenet_fil
     brought = bring_initial(["convnextv2_atto"], 32, dropout=0.0, file=imagenet_file, seed=0)
     told = json.loads(json.dumps(keep_initial(run, brought)))
     (again,) = kept_initial(run, told)
-    assert again.unused == brought[0].unused
+    assert again.loaded == brought[0].loaded
     for name, values in brought[0].weights.items():
         np.testing.assert_array_equal(again.weights[name], values)
 
