@@ -20,10 +20,13 @@ TRAINING = "study.bases.training"
 PROBING = "study.training.linear"
 STARTING = "study.bases.initial"
 NO_WEIGHT = (
+    "study.bases.training_code",
     "study.data.decode",
+    "study.declared",  # values stand in the key themselves, here and in the next two
+    "study.recipes.classifier_params",
+    "study.section",
     "study.detectors",
     "study.errors",
-    "study.recipes.classifier_params",  # the values stand in the key themselves
     "study.recipes.trial_detectors",
     "study.records",
     "study.scoring",
