@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from study.recipes.params import TrainParams, TrialParams
 from study.recipes.registry import make_recipe
 from study.records.disk import bytes_text, parse_bytes
 from study.records.files import BASE, WEIGHTS
+from study.space.ablation.section import Ablation
 from study.space.checks.tune import NAMES
 from study.space.points import conditions, flat, grid, substitute
 from study.space.search.conditions import existing
@@ -76,68 +78,46 @@ def forecast(spec: StudySpec, data: StudyData, progress: Progress) -> str:
 
 def _rows(
     spec: StudySpec, data: StudyData, train: dict[str, Any], resources: Resources, speed: Speed
-) -> list[tuple[str, str]]:
+) -> Iterator[tuple[str, str]]:
     """The forecast's lines, as name and text."""
+    ablation, confirm = spec.ablate, spec.select.confirm
     id_images = min(train.get("epoch_images") or 10**9, len(data.train.images))
-    ratio = _outliers_an_image(train)
-    epoch_images = round(id_images * (1 + ratio))
+    epoch_images = round(id_images * (1 + _outliers_an_image(train)))
     validated = len(data.val_id.images) + sum(len(one) for one in data.ood_val.sets.values())
+    kept = 0  # images that confirming runs alone are scored on
+    if data.kept is not None:
+        kept = len(data.kept.id) + sum(len(one) for one in data.kept.ood.values())
     num_trials, epochs = spec.tune.num_trials, train["epochs"]
     at_a_time = min(resources.max_concurrent, num_trials)
     images_s = epoch_images / speed.training + validated / speed.validation
     trial_s = epochs * (images_s + speed.fit_s)
-    early = _early(spec)
-    doing = " in training" if isinstance(spec.params, TrainParams) else ", nothing is trained"
-    disk_mib = _disk(spec, epochs, (validated, _kept(data)), at_a_time, speed) / 2**20
-    return [
-        (
-            "trials",
-            f"{num_trials}{_arms(spec)}, {at_a_time} at a time, each on {resources.device} with "
-            f"{resources.threads} CPU thread(s)",
-        ),
-        ("epochs a trial", f"{epochs}"),
-        ("images an epoch", f"{epoch_images:,} ({id_images:,} ID, the rest outliers)"),
-        ("images in all", f"{num_trials * epochs * epoch_images:,}{early}"),
-        ("speed, probed", f"{speed.training:,.0f} images/s{doing}, one trial alone"),
-        *(
-            (name.replace(BASE, "base model").replace("_", " "), told)
-            for name, one in bases_of(spec).items()
-            for told in (_base_text(spec, one.spec, data, speed.training),)
-        ),
-        ("search", f"about {_time(num_trials * trial_s / at_a_time)}{early}"),
-        *_stopping(spec),
-        *_confirmation(spec, (trial_s + epochs * _kept(data) / speed.validation) / at_a_time),
-        ("disk", f"about {disk_mib:,.0f} MiB, checkpoints within {_budget(spec)}"),
-    ]
-
-
-def _early(spec: StudySpec) -> str:
-    """Who ends trials early, as what is to be taken off a number of them."""
     who = [NAMES[spec.tune.scheduler]] if spec.tune.scheduler in NAMES else []
-    who += ["ablate.stop"] if spec.ablate is not None and spec.ablate.stop is not None else []
-    return f", less what {' and '.join(who)} stops early" if who else ""
-
-
-def _stopping(spec: StudySpec) -> list[tuple[str, str]]:
-    if spec.ablate is None or spec.ablate.stop is None:
-        return []
-    return [("stopping", spec.ablate.stop.text(len(spec.ablate.seeds), spec.select.metric))]
-
-
-def _confirmation(spec: StudySpec, seconds: float) -> list[tuple[str, str]]:
-    confirm = spec.select.confirm
-    if confirm is None:
-        return []
-    num = confirm.top * confirm.seeds
-    each = f"{confirm.top} candidates x {confirm.seeds} fresh seeds"
-    return [("confirmation", f"about {_time(num * seconds)}, {each}")]
-
-
-def _kept(data: StudyData) -> int:
-    """Images that confirming runs alone are scored on."""
-    if data.kept is None:
-        return 0
-    return len(data.kept.id) + sum(len(one) for one in data.kept.ood.values())
+    who += ["ablate.stop"] if ablation is not None and ablation.stop is not None else []
+    early = f", less what {' and '.join(who)} stops early" if who else ""
+    yield (
+        "trials",
+        f"{num_trials}{_arms(ablation)}, {at_a_time} at a time, each on {resources.device} with "
+        f"{resources.threads} CPU thread(s)",
+    )
+    yield "epochs a trial", f"{epochs}"
+    yield "images an epoch", f"{epoch_images:,} ({id_images:,} ID, the rest outliers)"
+    yield "images in all", f"{num_trials * epochs * epoch_images:,}{early}"
+    doing = " in training" if isinstance(spec.params, TrainParams) else ", nothing is trained"
+    yield "speed, probed", f"{speed.training:,.0f} images/s{doing}, one trial alone"
+    for name, one in bases_of(spec).items():
+        told = _base_text(spec, one.spec, data, speed.training)
+        yield name.replace(BASE, "base model").replace("_", " "), told
+    yield "search", f"about {_time(num_trials * trial_s / at_a_time)}{early}"
+    if ablation is not None and ablation.stop is not None:
+        yield "stopping", ablation.stop.text(len(ablation.seeds), spec.select.metric)
+    if confirm is not None:
+        run_s = (trial_s + epochs * kept / speed.validation) / at_a_time
+        each = f"{confirm.top} candidates x {confirm.seeds} fresh seeds"
+        yield "confirmation", f"about {_time(confirm.top * confirm.seeds * run_s)}, {each}"
+    disk_mib = _disk(spec, epochs, (validated, kept), at_a_time, speed) / 2**20
+    budget = spec.tune.checkpoint_budget
+    within = "no limit" if budget is None else bytes_text(parse_bytes(budget))
+    yield "disk", f"about {disk_mib:,.0f} MiB, checkpoints within {within}"
 
 
 def _outliers_an_image(train: dict[str, Any]) -> float:
@@ -146,13 +126,13 @@ def _outliers_an_image(train: dict[str, Any]) -> float:
     return outliers / train["batch_size"] if outliers else 0.0
 
 
-def _arms(spec: StudySpec) -> str:
-    if spec.ablate is None:
+def _arms(ablation: Ablation | None) -> str:
+    if ablation is None:
         return ""
-    runs = f"{len(spec.ablate.seeds)} seeds"
-    if spec.ablate.retune is not None:
-        runs = f"({runs} + {spec.ablate.retune.num_trials} tuning trials)"
-    return f" ({len(spec.ablate.arms)} arms x {runs})"
+    runs = f"{len(ablation.seeds)} seeds"
+    if ablation.retune is not None:
+        runs = f"({runs} + {ablation.retune.num_trials} tuning trials)"
+    return f" ({len(ablation.arms)} arms x {runs})"
 
 
 def _costliest(spec: StudySpec) -> dict[str, Any]:
@@ -291,11 +271,6 @@ def _disk(
     runs = spec.tune.num_trials + confirming
     written = runs * (speed.weights_bytes + validated * an_image) + confirming * kept * an_image
     return written + at_a_time * _CHECKPOINTS_OF_A_LIVE_TRIAL * speed.weights_bytes
-
-
-def _budget(spec: StudySpec) -> str:
-    budget = spec.tune.checkpoint_budget
-    return "no limit" if budget is None else bytes_text(parse_bytes(budget))
 
 
 def _time(seconds: float) -> str:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from study import run_folder
 from study.errors import BadInput, Fault
 from study.options import ReplayOptions
+from study.records.failures import BUG, DIVERGED
 from study.records.files import RunFolder, ValidationScores, trial_id
 from study.records.ledger import Record, RecordedLedger
 from study.records.manifest import changed_machine, manifest_entry, read_manifest
@@ -83,21 +85,23 @@ def replay(options: ReplayOptions, progress: Progress) -> Agreement:
     run = RunFolder(options.directory)
     run_folder.refuse_missing(run)
     ledger = RecordedLedger(run.ledger)
-    spec = load_resolved(run.spec)
-    study = prepare_data(spec, run_folder.recorded_plan(run), progress)
-    changed = _changed_data(run, study, ledger)
+    plan = run_folder.recorded_plan(run)
+    study = prepare_data(load_resolved(run.spec), plan, progress)
+    parts = run_folder.changed_parts(run, study, ledger)
+    run_folder.refuse_changed(run, [part for part in parts if part != run_folder.DATA])
     session, *others = _sessions_of(ledger, options.trial)
-    device = _device(session["device"])
-    setup = _setup(run, study, progress, device)
-    record = _record(Decisions(search_plan(setup), ledger), options.trial, run)
+    device = "cuda" if session["device"] == "cuda" and torch.cuda.is_available() else "cpu"
+    recorded = run_folder.recorded_start(run)
+    if recorded is None:
+        rule = "the manifest does not tell what trials start from"
+        raise BadInput(Fault(str(run.manifest), "initial", rule, "Resume the study first."))
+    setup = prepare(study, progress=progress, device=device, recorded=recorded)
+    record = Decisions(search_plan(setup), ledger).trials[options.trial]
     agreement = Agreement(trial_id(record.number))
-    agreement.circumstances += [*changed, *_changed_machine(run, session, device)]
-    agreement.circumstances += [
-        f"{key}: {session[key]} at first, {other[key]} when it went on"
-        for other in others
-        for key in ("threads", "device")
-        if other[key] != session[key]
-    ]
+    if not record.epochs and not record.reason:
+        rule = f"no epoch of trial {agreement.trial} is on record"
+        raise BadInput(Fault(str(run.ledger), "", rule, "Resume the study first."))
+    agreement.circumstances += _circumstances(run, study, device, [session, *others])
     with tempfile.TemporaryDirectory(prefix="replay-") as folder:
         copy = RunFolder(Path(folder))
         copy.manifest.touch()  # by which a trial knows its run's folder
@@ -108,6 +112,24 @@ def replay(options: ReplayOptions, progress: Progress) -> Agreement:
                 stage.advance(1, f"epoch {number}")
         _compare_scores(run, copy, record, agreement)
     return agreement
+
+
+def _circumstances(
+    run: RunFolder, study: CheckedStudy, device: str, sessions: Sequence[Record]
+) -> list[str]:
+    """What is not as it was, as "name: then -> now", and what differed between the sessions."""
+    first, *others = sessions
+    then, now = manifest_entry(run, "data", "roles"), study.data.fingerprints()
+    told = [f"data: {name}" for name in then | now if then.get(name) != now.get(name)]
+    told += changed_machine(read_manifest(run))
+    if first["device"] != device:
+        told.append(f"device: {first['device']} -> {device}")
+    return told + [
+        f"{key}: {first[key]} at first, {other[key]} when it went on"
+        for other in others
+        for key in ("threads", "device")
+        if other[key] != first[key]
+    ]
 
 
 def _sessions_of(ledger: RecordedLedger, number: int) -> list[Record]:
@@ -130,27 +152,6 @@ def _sessions_of(ledger: RecordedLedger, number: int) -> list[Record]:
     raise BadInput(Fault("--replay", "", rule, way_out, trial_id(number)))
 
 
-def _record(decisions: Decisions, number: int, run: RunFolder) -> TrialRecord:
-    record = decisions.trials[number]
-    if not record.epochs and not record.reason:
-        rule = f"no epoch of trial {trial_id(number)} is on record"
-        raise BadInput(Fault(str(run.ledger), "", rule, "Resume the study first."))
-    return record
-
-
-def _setup(run: RunFolder, study: CheckedStudy, progress: Progress, device: str) -> Setup:
-    """The study's setup with what the run keeps of its start; nothing is trained."""
-    recorded = run_folder.recorded_start(run)
-    if recorded is None:
-        rule = "the manifest does not tell what trials start from"
-        raise BadInput(Fault(str(run.manifest), "initial", rule, "Resume the study first."))
-    return prepare(study, progress=progress, device=device, recorded=recorded)
-
-
-def _device(recorded: str) -> str:
-    return "cuda" if recorded == "cuda" and torch.cuda.is_available() else "cpu"
-
-
 def _compare_epochs(
     record: TrialRecord, setup: Setup, setting: TrialSetting, agreement: Agreement
 ) -> Iterator[int]:
@@ -165,35 +166,28 @@ def _compare_epochs(
             if "failed" in told:
                 agreement.differences.append(f"epoch {number}: failed now: {told['failed']}")
                 return
-            agreement.differences += _metric_differences(number, recorded, told["metrics"])
+            now = told["metrics"]
+            agreement.differences += [
+                f"epoch {number}, {name}: {recorded.get(name)!r} on record, {now.get(name)!r} now"
+                for name in dict.fromkeys([*recorded, *now])
+                if name not in _WALL_CLOCK and recorded.get(name) != now.get(name)
+            ]
             yield number
-        if record.status == "failed" and record.cause in ("diverged", "bug"):
+        if record.status == "failed" and record.cause in (DIVERGED, BUG):
             _compare_failure(record, json.loads(next(messages, "{}")), agreement)
     finally:
         messages.close()  # type: ignore[attr-defined]
 
 
-def _metric_differences(
-    epoch: int, recorded: dict[str, float], now: dict[str, float]
-) -> list[str]:
-    names = [*recorded, *(name for name in now if name not in recorded)]
-    return [
-        f"epoch {epoch}, {name}: {recorded.get(name)!r} on record, {now.get(name)!r} now"
-        for name in names
-        if name not in _WALL_CLOCK and recorded.get(name) != now.get(name)
-    ]
-
-
 def _compare_failure(record: TrialRecord, told: dict[str, Any], agreement: Agreement) -> None:
-    now = told.get("failed", f"epoch {told.get('epoch')} was trained")
     agreement.compared += ", and the failure"
-    # A value that is not finite is found in a worker, or by whoever takes its message.
-    if ("failed" in told and now != record.reason) or ("failed" not in told and _finite(told)):
+    if "failed" in told:
+        now, same = told["failed"], told["failed"] == record.reason
+    else:  # a value that is not finite is found by whoever takes the message
+        now = f"epoch {told.get('epoch')} was trained"
+        same = not all(np.isfinite(value) for value in told.get("metrics", {}).values())
+    if not same:
         agreement.differences.append(f"failure: {record.reason!r} on record, {now!r} now")
-
-
-def _finite(told: dict[str, Any]) -> bool:
-    return all(np.isfinite(value) for value in told.get("metrics", {}).values())
 
 
 def _compare_scores(
@@ -201,57 +195,35 @@ def _compare_scores(
 ) -> None:
     """The per-image scores and predictions of every recorded epoch, the kept part's too."""
     name, done = trial_id(record.number), len(record.epochs)
-    for now, path in (
-        (copy.trial_scores(name), run.trial_scores(name)),
-        (copy.kept_scores(name), run.kept_scores(name)),
+    for path, now in (
+        (run.trial_scores(name), copy.trial_scores(name)),
+        (run.kept_scores(name), copy.kept_scores(name)),
     ):
-        if done and now.exists():
-            _compare_file(now, path, done, agreement)
+        if not done or not now.exists():
+            continue
+        try:
+            one = _arrays(ValidationScores.load(path).upto(done))
+        except Exception as error:
+            rule = f"cannot be read as a trial's scores ({type(error).__name__}: {error})"
+            raise BadInput(Fault(str(path), "", rule, "Restore it from a copy.")) from error
+        two = _arrays(ValidationScores.load(now))
+        stored = sum(values.size for values in one.values())
+        agreement.compared += f", and {stored:,} stored values"
+        agreement.differences += [
+            f"{path.name}, {key}: not the values on record"
+            for key in one | two
+            if key not in one or key not in two or _bits(one[key]) != _bits(two[key])
+        ]
 
 
-def _compare_file(now: Path, path: Path, done: int, agreement: Agreement) -> None:
-    try:
-        recorded = ValidationScores.load(path).upto(done)
-    except Exception as error:
-        rule = f"cannot be read as a trial's scores ({type(error).__name__}: {error})"
-        raise BadInput(Fault(str(path), "", rule, "Restore it from a copy.")) from error
-    one, two = _arrays(recorded), _arrays(ValidationScores.load(now))
-    agreement.compared += f", and {sum(values.size for values in one.values()):,} stored values"
-    for key in one | two:
-        if key not in one or key not in two or not _equal(one[key], two[key]):
-            agreement.differences.append(f"{path.name}, {key}: not the values on record")
+def _bits(values: NDArray[Any]) -> tuple[object, ...]:
+    return values.dtype, values.shape, values.tobytes()
 
 
-def _equal(one: Any, two: Any) -> bool:
-    return bool(
-        one.dtype == two.dtype and one.shape == two.shape and one.tobytes() == two.tobytes()
-    )
-
-
-def _arrays(scores: ValidationScores) -> dict[str, Any]:
-    arrays: dict[str, Any] = {"epochs": scores.epochs}
+def _arrays(scores: ValidationScores) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {"epochs": scores.epochs}
     for name, one in scores.sets.items():
         arrays |= {f"{name}/{score}": values for score, values in one.scores.items()}
         for part in ("prediction", "label", "image", "group"):
             arrays[f"{name}/{part}"] = getattr(one, part)
     return arrays
-
-
-def _changed_data(run: RunFolder, study: CheckedStudy, ledger: RecordedLedger) -> list[str]:
-    """Roles that are not what they were; an edited spec is refused.
-
-    Raises:
-        BadInput: where spec.yaml is not the one that the study was started with.
-    """
-    changed = run_folder.changed_parts(run, study, ledger)
-    run_folder.refuse_changed(run, [part for part in changed if part != run_folder.DATA])
-    recorded, now = manifest_entry(run, "data", "roles"), study.data.fingerprints()
-    return [f"data: {name}" for name in recorded | now if recorded.get(name) != now.get(name)]
-
-
-def _changed_machine(run: RunFolder, session: Record, device: str) -> list[str]:
-    """Versions, hardware and device, as "name: then -> now"."""
-    changed = changed_machine(read_manifest(run))
-    if session["device"] != device:
-        changed.append(f"device: {session['device']} -> {device}")
-    return changed

@@ -99,18 +99,16 @@ def make_transition(
         ValueError: naming every argument that breaks its rule.
     """
     _check(name, total, rise, max(start, end) or 1.0, min(start, end))
-    if name == "onecycle":
-        rise = _rise(name, total, rise)
-        fall = _shape(name, rise, total)
-
-        def shape(t: int) -> float:
-            return _cosine(t, 0, rise) if t < rise else 1 - fall(t)
-    else:
-        shape = _shape(name, 0, total)
+    rise = _rise(name, total, rise) if name == "onecycle" else 0
+    shape = _shape(name, rise, total)
 
     def value(t: int) -> float:
         _check_step(t, total)
-        return end + (start - end) * shape(t)
+        if name == "onecycle":
+            there = _cosine(t, 0, rise) if t < rise else 1 - shape(t)
+        else:
+            there = shape(t)
+        return end + (start - end) * there
 
     return value
 

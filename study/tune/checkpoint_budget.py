@@ -10,7 +10,7 @@ from study.scoring.objective import OBJECTIVE
 from study.tune.record import TrialRecord
 
 _LOSE_FIRST = ("failed", "pruned", "finished")
-Dropped = Callable[[list[str], int], None]
+Dropped = Callable[[list[str], int], object]
 """Is told of the trials whose weights go and of their bytes, before they do."""
 
 

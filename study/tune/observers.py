@@ -99,7 +99,7 @@ class RecordsObserver(Observer):
             run,
             None if limit is None else parse_bytes(limit),
             setup.spec.select.checkpoint,
-            self._note_dropped,
+            lambda trials, size: decisions.note("weights dropped", trials=trials, bytes=size),
         )
         name, directions = run.path.resolve().name, decisions.plan.directions
         self._database = StudyDatabase(run.study_db, name, directions)
@@ -148,9 +148,6 @@ class RecordsObserver(Observer):
     def _update_database(self) -> None:
         self._database.update(self._decisions.frozen)
         self._database.update_confirming(confirming(self._decisions))
-
-    def _note_dropped(self, trials: list[str], size: int) -> None:
-        self._decisions.note("weights dropped", trials=trials, bytes=size)
 
     def _write(self, *, live: bool) -> None:
         begun = time.monotonic()

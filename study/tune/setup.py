@@ -109,13 +109,10 @@ class Setup(CheckedStudy):
         """What every base is the base of, by name; `base` alone where arms do not differ in it."""
         return bases_of(self.spec)
 
-    @cached_property
-    def _base_names(self) -> dict[str, str]:
-        return {arm: name for name, one in self.wanted.items() for arm in one.arms}
-
     def base_name(self, point: Mapping[str, Any]) -> str:
         """Name of the base that a trial starts from."""
-        return self._base_names.get(str(point.get(ARM)), BASE)
+        arm = str(point.get(ARM))
+        return next((name for name, one in self.wanted.items() if arm in one.arms), BASE)
 
     def assign(self, record: TrialRecord) -> Assignment:
         """What a worker is told to do: all parameters, margins as numbers."""
@@ -260,8 +257,10 @@ def prepare(
     accuracy = base.metrics["val/id_accuracy"] if base else None
     floor = spec.select.floor.accuracy(accuracy) if spec.select.floor else None
     setup = Setup(spec, study.plan, data, study.leaks, models, initial, floor, device)
+    # At which margins are measured: the fixed one, the ends of a search's, or those of arms.
+    temperatures = [float(one) for one in spec.values_of("temperature") if one is not None]
     for name, model in models.items():
-        for temperature in _temperatures(spec):
+        for temperature in temperatures:
             stats = model.energy_stats(temperature)
             if stats is not None:
                 arms = setup.wanted[name].arms or None
@@ -297,8 +296,3 @@ def _check_recipes(setup: Setup) -> None:
         except ValueError as error:
             place, line = spec.places.of(("train",))
             raise BadInput(Fault(place, "train", str(error), line=line)) from error
-
-
-def _temperatures(spec: StudySpec) -> list[float]:
-    """The temperatures at which margins are measured: the fixed one, searched ends, or arms'."""
-    return [float(value) for value in spec.values_of("temperature") if value is not None]
