@@ -1,4 +1,4 @@
-"""Toy ablations on a ledger: their plan, their trials without training, a cut and a resume."""
+"""Toy ablations on a ledger: their plan, and their trials without training."""
 
 from __future__ import annotations
 
@@ -6,23 +6,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from study.records.ledger import Record, read_ledger
-from study.space.loading import load_resolved, load_space
+from study.records.ledger import Ledger, Record, read_ledger
+from study.space.loading import load_space
 from study.space.points import flat, grid
 from study.space.study_spec import StudySpec
 from study.tune.decisions import Decisions
 from study.tune.plan import SearchPlan
 from study.tune.record import TrialRecord
+from study.tune.retuning import Retuning
+from study.tune.session import Ask
+from study.tune.stopping import Stopping
 
-Ask = Callable[[], TrialRecord | None]
-Metrics = Callable[[TrialRecord, int], dict[str, float] | None]
-"""What a trial's epoch brings; None where the trial fails in it."""
+Value = Callable[[TrialRecord], float | None]
+"""The accuracy that a trial ends with; None where it fails."""
+HEAD = """
+recipe: classifier
+train: {epochs: 2, batch_size: 8, epoch_images: 16}
+select: {metric: val/id_accuracy}
+ablate:
+  design: one_at_a_time
+"""
+METRIC = "val/id_accuracy"
 
 
-def ablation_space(text: str, folder: Path, *overrides: str) -> StudySpec:
-    """The study of a YAML text, with overrides as of ``--set``."""
+def ablation_space(ablate: str, folder: Path, *overrides: str) -> StudySpec:
+    """The study of these lines of its section ``ablate:``, with overrides as of ``--set``."""
     file = folder / "space.yaml"
-    file.write_text(text)
+    file.write_text(HEAD + ablate)
     return load_space(str(file), overrides)
 
 
@@ -43,54 +53,50 @@ def ablation_plan(spec: StudySpec) -> SearchPlan:
     )
 
 
-def run_trials(
-    decisions: Decisions,
-    ask: Ask,
-    metrics: Metrics,
-    *,
-    stop_after: int | None = None,
-    at_once: int = 1,
-) -> None:
-    """So many trials at once, the newest first; to the end or to so many results."""
-    steps = 0
-    while steps != stop_after:
-        while len(decisions.unfinished) < at_once and ask() is not None:
-            pass
-        if not decisions.unfinished:
-            break
-        run_epoch(decisions, decisions.unfinished[-1], metrics)
-        steps += 1
+def run_ablation(
+    folder: Path, spec: StudySpec, value: Value, *, stop_after: int | None = None, at_once: int = 1
+) -> tuple[Decisions, list[Any]]:
+    """So many trials at once, the newest first; to the end or to so many results.
+
+    Returns:
+        The decisions; and what a user is told of trials that are not run, or of choices.
+    """
+    told: list[Any] = []
+    with Ledger(folder / "ledger.jsonl") as ledger:
+        decisions = Decisions(ablation_plan(spec), ledger)
+        ask, steps = asks_of(decisions, spec, told), 0
+        while steps != stop_after:
+            while len(decisions.unfinished) < at_once and ask() is not None:
+                pass
+            if not decisions.unfinished:
+                break
+            run_epoch(decisions, decisions.unfinished[-1], value)
+            steps += 1
+    return decisions, told
 
 
-def run_epoch(decisions: Decisions, record: TrialRecord, metrics: Metrics) -> None:
+def asks_of(decisions: Decisions, spec: StudySpec, told: list[Any]) -> Ask:
+    """Who gives out the trials."""
+    assert spec.ablate is not None
+    if spec.ablate.stop is not None:
+        return Stopping(decisions, spec.ablate, spec.ablate.stop, METRIC, told.append).next_trial
+    if spec.ablate.retune is not None:
+        return Retuning(decisions, spec.ablate, spec.ablate.retune, told.append).next_trial
+    return decisions.ask
+
+
+def run_epoch(decisions: Decisions, record: TrialRecord, value: Value) -> None:
     """Tell a trial's next epoch, or that it failed."""
-    epoch = len(record.epochs) + 1
-    found = metrics(record, epoch)
+    epoch, found = len(record.epochs) + 1, value(record)
     if found is None:
         decisions.failed(record.number, reason="loss is nan", cause="diverged")
-    else:
-        decisions.result(record.number, epoch, found)
+        return
+    found += 0.001 * (epoch - 2)
+    metrics = {"val/objective": 1 - found, METRIC: found, "time_s": 1.0}
+    decisions.result(record.number, epoch, metrics)
 
 
 def ledger_lines(folder: Path) -> list[Record]:
     """The ledger's events without what differs from run to run."""
     records = read_ledger(folder / "ledger.jsonl")[0]
     return [{k: v for k, v in one.items() if k not in ("time", "crc32")} for one in records]
-
-
-def cut_and_resumed(
-    folder: Path, spec: StudySpec, run: Callable[..., Any], stop_after: int
-) -> tuple[list[Record], list[Record], list[Record]]:
-    """Run to the end; and again, cut off after so many results and resumed from its spec.yaml.
-
-    Returns:
-        The ledger's lines of the whole run, of the cut one, and of that one resumed.
-    """
-    (whole := folder / "whole").mkdir()
-    (cut := folder / "cut").mkdir()
-    run(whole, spec)
-    run(cut, spec, stop_after=stop_after)
-    before = ledger_lines(cut)
-    (cut / "spec.yaml").write_text(spec.dump())
-    run(cut, load_resolved(cut / "spec.yaml"))
-    return ledger_lines(whole), before, ledger_lines(cut)

@@ -6,54 +6,55 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 
 from study import forecast as forecast_module
 from study.forecast import forecast
-from study.records.ledger import Ledger
+from study.records.files import LOOK, TUNED
+from study.space.loading import load_resolved
 from study.space.study_spec import StudySpec
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord
 from study.tune.study_db import StudyDatabase
 from study.tune.tables import trials_table
 from study.watch.progress import Progress
-from tests.toy_ablation import (
-    ablation_plan,
-    ablation_space,
-    cut_and_resumed,
-    ledger_lines,
-    run_trials,
-)
+from tests.toy_ablation import ablation_space, ledger_lines, run_ablation
 from tests.toys import toy_data
 
-SPACE = """
-recipe: classifier
-train: {epochs: 2, batch_size: 8, epoch_images: 16}
-ablate:
-  design: one_at_a_time
+ARMS = ["baseline", "lr=0.01", "lr=0.02", "warm=up"]
+SPACES = {
+    "plain": """
   seeds: [3, 1]
   factors: {lr: [0.01, 0.02], warm: {up: {warmup_epochs: 1}}}
-select: {metric: val/id_accuracy}
-"""
-ARMS = ["baseline", "lr=0.01", "lr=0.02", "warm=up"]
+""",
+    "stop": """
+  seeds: [3, 1, 4, 5, 9, 2]
+  factors: {lr: [0.01, 0.02], warm: {up: {warmup_epochs: 1}}}
+  stop: {alpha: 0.05, min_seeds: 3, margin: 0.01}
+""",
+    "retune": """
+  seeds: [3, 1]
+  factors: {momentum: [0.5], augment: [none]}
+  retune: {num_trials: 3, seed: 1000, search: {lr: {loguniform: [1.0e-3, 1.0e-1]}}}
+""",
+}
 
 
-def space(folder: Path, *overrides: str) -> StudySpec:
-    return ablation_space(SPACE, folder, *overrides)
+def space(folder: Path, *overrides: str, kind: str = "plain") -> StudySpec:
+    return ablation_space(SPACES[kind], folder, *overrides)
 
 
-def metrics(record: TrialRecord, epoch: int) -> dict[str, float]:
-    value = len(record.arm) / 100 + record.seed / 10 + 0.01 / epoch
-    return {"val/objective": value, "val/id_accuracy": 1 - value, "time_s": 1.0}
+def accuracy(record: TrialRecord) -> float:
+    """Of every arm, seed and point of re-tuning another; lr=0.02 is clearly worse."""
+    key = [record.seed, len(record.arm), *map(ord, str(record.params.get("retune", "")))]
+    noise = float(np.random.default_rng(key).normal(0, 0.005))
+    return 0.9 + noise - 0.2 * (record.arm == "lr=0.02")
 
 
-def run(folder: Path, spec: StudySpec, *, stop_after: int | None = None) -> Decisions:
-    """One trial at a time to the end, or until so many results are recorded."""
-    with Ledger(folder / "ledger.jsonl") as ledger:
-        decisions = Decisions(ablation_plan(spec), ledger)
-        run_trials(decisions, decisions.ask, metrics, stop_after=stop_after)
-    return decisions
+def run(folder: Path, spec: StudySpec, **how: int) -> Decisions:
+    return run_ablation(folder, spec, accuracy, **how)[0]
 
 
 @pytest.fixture
@@ -82,13 +83,40 @@ def test_every_trial_trains_all_epochs(tmp_path: Path) -> None:
     assert {(one.status, len(one.epochs)) for one in decisions.trials} == {("finished", 2)}
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 7, 15])
+@pytest.mark.parametrize(
+    ("kind", "stop_after"),
+    [
+        *(("plain", number) for number in (1, 2, 7, 15)),
+        *(("stop", number) for number in (1, 23, 24, 25, 26, 33, 41)),
+        *(("retune", number) for number in (1, 2, 17, 18, 19, 20, 25)),
+    ],
+)
 def test_ablation_cut_off_and_resumed_from_its_own_spec_is_the_same(
-    tmp_path: Path, stop_after: int
+    tmp_path: Path, kind: str, stop_after: int
 ) -> None:
-    whole, cut, resumed = cut_and_resumed(tmp_path, space(tmp_path), run, stop_after)
-    assert cut != whole
-    assert resumed == whole
+    spec = space(tmp_path, kind=kind)
+    (whole := tmp_path / "whole").mkdir()
+    (cut := tmp_path / "cut").mkdir()
+    run(whole, spec)
+    run(cut, spec, stop_after=stop_after)
+    assert ledger_lines(cut) != ledger_lines(whole)
+    (cut / "spec.yaml").write_text(spec.dump())
+    run(cut, load_resolved(cut / "spec.yaml"))
+    assert ledger_lines(cut) == ledger_lines(whole)
+
+
+@pytest.mark.parametrize(("kind", "event"), [("stop", LOOK), ("retune", TUNED)])
+def test_choices_do_not_hang_on_how_many_trials_run_at_once(
+    tmp_path: Path, kind: str, event: str
+) -> None:
+    spec = space(tmp_path, kind=kind)
+    told = []
+    for at_once in (1, 5):
+        (folder := tmp_path / str(at_once)).mkdir()
+        run(folder, spec, at_once=at_once)
+        lines = [one for one in ledger_lines(folder) if one["event"] == event]
+        told.append(sorted(lines, key=lambda one: str(one.get("arm", one.get("seeds")))))
+    assert told[0] == told[1] != []
 
 
 def test_table_has_arm_and_seed_of_each_trial(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,68 +16,39 @@ from study.space.study_spec import StudySpec
 from study.tune.checkpoint_budget import losers
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord
-from study.tune.retuning import Retuning
 from study.tune.tables import trials_table
 from tests.toy_ablation import (
-    Metrics,
+    Value,
     ablation_plan,
     ablation_space,
-    cut_and_resumed,
+    asks_of,
     ledger_lines,
+    run_ablation,
     run_epoch,
-    run_trials,
 )
 
 SPACE = """
-recipe: classifier
-train: {epochs: 2, batch_size: 8, epoch_images: 16}
-ablate:
-  design: one_at_a_time
   seeds: [3, 1]
   factors: {momentum: [0.5], augment: [none]}
   retune: {num_trials: 3, seed: 1000, search: {lr: {loguniform: [1.0e-3, 1.0e-1]}}}
-select: {metric: val/id_accuracy}
 """
 ARMS = ["baseline", "momentum=0.5", "augment=none"]
 BEST = {"baseline": 1, "momentum=0.5": 2, "augment=none": 0}
-Value = Callable[[TrialRecord], float | None]
 
 
 def space(folder: Path, *overrides: str) -> StudySpec:
     return ablation_space(SPACE, folder, *overrides)
 
 
-def objective(record: TrialRecord) -> float | None:
+def accuracy(record: TrialRecord) -> float | None:
     """Every arm has another best point."""
-    return 0.5 if record.tunes and record.params[RETUNE] == BEST[record.arm] else 0.6
+    return 0.5 if record.tunes and record.params[RETUNE] == BEST[record.arm] else 0.4
 
 
 def run(
-    folder: Path,
-    spec: StudySpec,
-    value: Value = objective,
-    *,
-    stop_after: int | None = None,
-    at_once: int = 1,
+    folder: Path, spec: StudySpec, value: Value = accuracy, **how: int
 ) -> tuple[Decisions, list[Record]]:
-    told: list[Record] = []
-    ablation = spec.ablate
-    assert ablation is not None
-    assert ablation.retune is not None
-    with Ledger(folder / "ledger.jsonl") as ledger:
-        decisions = Decisions(ablation_plan(spec), ledger)
-        ask = Retuning(decisions, ablation, ablation.retune, told.append).next_trial
-        run_trials(decisions, ask, _metrics(value), stop_after=stop_after, at_once=at_once)
-    return decisions, told
-
-
-def _metrics(value: Value) -> Metrics:
-    def of(record: TrialRecord, epoch: int) -> dict[str, float] | None:
-        if (found := value(record)) is None:
-            return None
-        return {"val/objective": found + 0.1 / epoch, "val/id_accuracy": 0.9, "time_s": 1.0}
-
-    return of
+    return run_ablation(folder, spec, value, **how)
 
 
 def measured(decisions: Decisions) -> list[tuple[str, int, Any]]:
@@ -118,7 +88,7 @@ def test_arm_whose_tuning_failed_is_measured_at_its_defaults_and_that_is_told(
     tmp_path: Path,
 ) -> None:
     def value(record: TrialRecord) -> float | None:
-        return None if record.tunes and record.arm == "momentum=0.5" else objective(record)
+        return None if record.tunes and record.arm == "momentum=0.5" else accuracy(record)
 
     spec = space(tmp_path)
     decisions, told = run(tmp_path, spec, value)
@@ -148,29 +118,18 @@ def _tuning(events: list[dict[str, Any]], arm: str) -> set[int]:
 
 def test_measuring_waits_for_the_tuning_of_its_own_arm_alone(tmp_path: Path) -> None:
     spec = space(tmp_path)
-    assert spec.ablate is not None
-    assert spec.ablate.retune is not None
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
         decisions = Decisions(ablation_plan(spec), ledger)
-        retuning = Retuning(decisions, spec.ablate, spec.ablate.retune, lambda event: None)
+        ask = asks_of(decisions, spec, [])
         for _ in range(9):
-            assert retuning.next_trial() is not None
-        assert retuning.next_trial() is None
+            assert ask() is not None
+        assert ask() is None
         for number in (0, 3, 6, 6, 3, 0):
-            run_epoch(decisions, decisions.trials[number], _metrics(objective))
-        record = retuning.next_trial()
+            run_epoch(decisions, decisions.trials[number], accuracy)
+        record = ask()
         assert record is not None
         assert (record.arm, record.params[RETUNE]) == ("baseline", 1)
-        assert retuning.next_trial() is None
-
-
-@pytest.mark.parametrize("stop_after", [1, 2, 17, 18, 19, 20, 25])
-def test_ablation_cut_off_and_resumed_takes_the_same_decisions(
-    tmp_path: Path, stop_after: int
-) -> None:
-    whole, cut, resumed = cut_and_resumed(tmp_path, space(tmp_path), run, stop_after)
-    assert cut != whole
-    assert resumed == whole
+        assert ask() is None
 
 
 def test_ledger_cut_after_any_line_leads_to_the_same_trials(tmp_path: Path) -> None:
@@ -182,14 +141,6 @@ def test_ledger_cut_after_any_line_leads_to_the_same_trials(tmp_path: Path) -> N
         (cut / "ledger.jsonl").write_bytes(b"".join(text[:length]))
         decisions, _ = run(cut, spec)
         assert measured(decisions) == measured(whole)
-
-
-def test_choices_do_not_hang_on_how_many_trials_run_at_once(tmp_path: Path) -> None:
-    (one := tmp_path / "one").mkdir()
-    (five := tmp_path / "five").mkdir()
-    first, _ = run(one, space(tmp_path))
-    second, _ = run(five, space(tmp_path), at_once=5)
-    assert measured(first) == measured(second)
 
 
 def test_resume_with_other_points_than_recorded_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,31 +18,25 @@ from study.training.assignment import Assignment
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord
 from study.tune.session import Limits, Session
-from study.tune.stopping import Stopping, judged
+from study.tune.stopping import judged
 from study.tune.study_db import StudyDatabase
 from study.tune.tables import trials_table
 from tests.toy_ablation import (
-    Metrics,
+    Value,
     ablation_plan,
     ablation_space,
-    cut_and_resumed,
+    asks_of,
     ledger_lines,
+    run_ablation,
     run_epoch,
-    run_trials,
 )
 
 SPACE = """
-recipe: classifier
-train: {epochs: 2, batch_size: 8, epoch_images: 16}
-ablate:
-  design: one_at_a_time
   seeds: [3, 1, 4, 5, 9, 2]
   factors: {lr: [0.01, 0.02], momentum: [0.5]}
   stop: {alpha: 0.05, min_seeds: 3, margin: 0.01}
-select: {metric: val/id_accuracy}
 """
 ARMS = ["baseline", "lr=0.01", "lr=0.02", "momentum=0.5"]
-Value = Callable[[TrialRecord], float | None]
 
 
 def space(folder: Path, *overrides: str) -> StudySpec:
@@ -57,33 +50,9 @@ def accuracy(record: TrialRecord) -> float | None:
 
 
 def run(
-    folder: Path,
-    spec: StudySpec,
-    value: Value = accuracy,
-    *,
-    stop_after: int | None = None,
-    at_once: int = 1,
+    folder: Path, spec: StudySpec, value: Value = accuracy, **how: int
 ) -> tuple[Decisions, list[TrialRecord]]:
-    told: list[TrialRecord] = []
-    with Ledger(folder / "ledger.jsonl") as ledger:
-        decisions = Decisions(ablation_plan(spec), ledger)
-        assert spec.ablate is not None
-        assert spec.ablate.stop is not None
-        rule = spec.ablate.stop
-        stopping = Stopping(decisions, spec.ablate, rule, "val/id_accuracy", told.append)
-        ask, metrics = stopping.next_trial, _metrics(value)
-        run_trials(decisions, ask, metrics, stop_after=stop_after, at_once=at_once)
-    return decisions, told
-
-
-def _metrics(value: Value) -> Metrics:
-    def of(record: TrialRecord, epoch: int) -> dict[str, float] | None:
-        if (found := value(record)) is None:
-            return None
-        found += 0.001 * (epoch - 2)
-        return {"val/objective": 1 - found, "val/id_accuracy": found, "time_s": 1.0}
-
-    return of
+    return run_ablation(folder, spec, value, **how)
 
 
 def looks(folder: Path) -> list[Record]:
@@ -114,15 +83,6 @@ def test_look_is_on_the_ledger_before_the_trials_that_it_decides_over(tmp_path: 
     assert [one["params"][SEED] for one in asks if one.get("stopped")] == [5, 9, 2]
 
 
-@pytest.mark.parametrize("stop_after", [1, 23, 24, 25, 26, 33, 41])
-def test_ablation_cut_off_and_resumed_takes_the_same_looks(
-    tmp_path: Path, stop_after: int
-) -> None:
-    whole, cut, resumed = cut_and_resumed(tmp_path, space(tmp_path), run, stop_after)
-    assert cut != whole
-    assert resumed == whole
-
-
 def test_look_on_the_ledger_stands_whatever_the_rule_would_say_now(tmp_path: Path) -> None:
     spec = space(tmp_path)
     run(tmp_path, spec, stop_after=25)
@@ -130,14 +90,6 @@ def test_look_on_the_ledger_stands_whatever_the_rule_would_say_now(tmp_path: Pat
     other = space(tmp_path, "ablate.stop={alpha: 1.0e-9, min_seeds: 3}")
     decisions, _ = run(tmp_path, other)
     assert [one.arm for one in decisions.trials if one.status == "stopped"] == ["lr=0.02"] * 3
-
-
-def test_looks_do_not_hang_on_how_many_trials_run_at_once(tmp_path: Path) -> None:
-    (one := tmp_path / "one").mkdir()
-    (five := tmp_path / "five").mkdir()
-    run(one, space(tmp_path))
-    run(five, space(tmp_path), at_once=5)
-    assert looks(one) == looks(five)
 
 
 def test_failed_trials_make_no_pair_and_no_stop(tmp_path: Path) -> None:
@@ -228,12 +180,9 @@ def test_equal_arm_is_rarely_stopped_and_a_bad_one_nearly_always() -> None:
 
 def test_session_ends_where_the_trials_left_are_all_of_stopped_arms(tmp_path: Path) -> None:
     spec = space(tmp_path, "ablate.factors={lr: [0.02]}")
-    assert spec.ablate is not None
-    assert spec.ablate.stop is not None
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
         decisions = Decisions(ablation_plan(spec), ledger)
-        rule, metric = spec.ablate.stop, "val/id_accuracy"
-        ask = Stopping(decisions, spec.ablate, rule, metric, lambda record: None).next_trial
+        ask = asks_of(decisions, spec, [])
         session = Session(decisions, _assign, Limits(12, None, 9), [], ask=ask)
         session.max_concurrent = 2
         live: list[int] = []
@@ -244,7 +193,7 @@ def test_session_ends_where_the_trials_left_are_all_of_stopped_arms(tmp_path: Pa
                 break
             number = live.pop()
             while decisions.trials[number].status == "running":
-                run_epoch(decisions, decisions.trials[number], _metrics(accuracy))
+                run_epoch(decisions, decisions.trials[number], accuracy)
             session.left(number)
         assert session.exhausted
     told = [(record.arm, record.status) for record in decisions.trials[6:]]
