@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
+
+from study.records.files import RunFolder
 
 Method = Literal["integrated_gradients", "smoothgrad", "saliency", "grad_cam"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -34,3 +37,26 @@ class MapOptions:
     samples: int = 16
     noise: float = 0.1
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for of one trial.
+
+    Attributes:
+        run: the run's folder.
+        trial: id, "winner" or "base".
+        out: folder for pictures and numbers.
+        method: of the maps.
+        images: of each set.
+        seed: of choices and draws.
+        checks: of ``CHECKS``.
+    """
+
+    run: RunFolder
+    trial: str
+    out: Path
+    method: Method
+    images: int
+    seed: int
+    checks: tuple[str, ...]

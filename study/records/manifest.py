@@ -99,7 +99,7 @@ def _git(*arguments: str, index: Path | None = None) -> str | None:
 
 def hardware() -> dict[str, Any]:
     """Processor, cores, memory in bytes and GPUs of the driver's machine."""
-    import psutil
+    import psutil  # this room is torch-free for those that only read
     import torch
 
     return {

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# Ray is imported inside functions: commands that run no trial, and bad input, do not wait for it.
 _MARK = "ood_study"
 # Without it Ray replaces 127.0.0.1 by the machine's address and listens on all of them.
 _CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"

@@ -18,6 +18,7 @@ from study.tune.ray_local import kept_local, mark_session
 from study.tune.resources import Resources
 from study.tune.session import INTERRUPT, Session
 
+# Ray is imported once these are set, and only where trials run.
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",

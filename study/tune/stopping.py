@@ -117,7 +117,7 @@ def judged(differences: Sequence[float], rule: StopRule, level: float) -> dict[s
     sd = float(np.std(differences, ddof=1)) if n > 1 else None
     bound = None
     if mean is not None and sd is not None and np.ptp(differences) > 0:
-        from scipy.stats import t
+        from scipy.stats import t  # a second to import, for studies that look
 
         bound = mean - float(t.isf(level, n - 1)) * sd / math.sqrt(n)
     stopped = bound is not None and n >= rule.min_seeds and bound > rule.margin
