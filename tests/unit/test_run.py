@@ -15,6 +15,8 @@ from study.records.files import RunFolder
 from study.records.ledger import Ledger
 from study.run import resume_study, run_study
 from study.space.loading import load_resolved, load_space
+from study.space.study_spec import StudySpec
+from study.tune.setup import CheckedStudy
 from study.watch.progress import Progress
 from tests.toys import toy_data
 
@@ -47,7 +49,12 @@ def progress() -> Progress:
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Fail:
     """Toy data in place of the demo, and a base that cannot be had."""
-    monkeypatch.setattr(module, "prepare_data", lambda *_: (toy_data(), _Leaks()))
+
+    def checked(spec: StudySpec, plan: DataPlan, _: Progress) -> CheckedStudy:
+        leaks: Any = _Leaks()
+        return CheckedStudy(spec, plan, toy_data(), leaks)
+
+    monkeypatch.setattr(module, "prepare_data", checked)
 
     def fail(error: Exception) -> None:
         def prepare(*_: Any, **__: Any) -> None:
@@ -115,7 +122,7 @@ def test_dry_run_writes_nothing(
 def test_folder_in_use_is_refused_before_any_data_is_read(
     options: RunOptions, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(*_: Any) -> tuple[DataPlan, Any]:
+    def read(*_: Any) -> None:
         raise AssertionError("data was read")
 
     monkeypatch.setattr(module, "prepare_data", read)
