@@ -65,7 +65,7 @@ def code_diff() -> str:
     with tempfile.TemporaryDirectory(prefix="index-") as folder:
         copy = Path(folder) / "index"
         if Path(index).exists():
-            shutil.copyfile(index, copy)
+            shutil.copy2(index, copy)  # with its time, by which git knows what to look into
         ours = [f":(glob){_top()}/**/{pattern}" for pattern in _CODE]
         new = _git("ls-files", "--others", "--exclude-standard", "-z", "--full-name", "--", *ours)
         paths = [f":(top,literal){name}" for name in (new or "").split("\0") if name]
