@@ -167,7 +167,7 @@ def _told(setup: Setup, record: TrialRecord) -> dict[str, Any]:
 
 
 def run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
-    """Run the session's trials on Ray, until it has no more to do or is stopped."""
+    """Run the session's trials on Ray, here or on the machine's cluster, to its end."""
     # Ray comes with it, and not every command needs Ray.
     from study.tune.ray_trainable import trainable
 
