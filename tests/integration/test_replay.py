@@ -19,7 +19,8 @@ from study.records.ledger import Ledger, encode, read_ledger
 from study.records.manifest import made_now
 from study.replay import Agreement, replay
 from study.run_folder import hashes
-from study.tune.setup import Setup
+from study.space.study_spec import StudySpec
+from study.tune.setup import CheckedStudy, Setup
 from study.watch.progress import Progress
 from tests.integration.faults import search_here, small_setup
 
@@ -54,7 +55,10 @@ def run(tmp_path: Path, recorded: RunFolder) -> RunFolder:
 
 @pytest.fixture(autouse=True)
 def _toy_data(monkeypatch: pytest.MonkeyPatch, setup: Setup) -> None:
-    monkeypatch.setattr(module, "prepare_data", lambda *_: (setup.data, LEAKS))
+    def checked(spec: StudySpec, plan: Any, _: Progress) -> CheckedStudy:
+        return CheckedStudy(spec, plan, setup.data, LEAKS)
+
+    monkeypatch.setattr(module, "prepare_data", checked)
     monkeypatch.setattr(module, "prepare", lambda *_, **__: setup)
     monkeypatch.setattr(module.run_folder, "recorded_plan", lambda run: None)
 
