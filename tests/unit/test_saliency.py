@@ -16,7 +16,6 @@ from study.bases.saved_models import load_model
 from study.data.images import ImageSet
 from study.data.roles import OODValidation, StudyData, ValidationID
 from study.errors import BadInput
-from study.explain import panel
 from study.losses.similarity import Similarity
 from study.models.weights import save_weights
 from study.recipes.registry import make_recipe
