@@ -24,12 +24,11 @@ from study.data.plan import make_plan
 from study.records.files import RunFolder
 from study.records.ledger import Ledger, Record
 from study.space.loading import load_space
-from study.training.loop import Goal
-from study.training.trial import TrialSetting, run_trial
+from study.training.trial import run_trial
 from study.tune.decisions import Decisions
 from study.tune.searching import search_plan
 from study.tune.session import Limits, Session
-from study.tune.setup import Setup, prepare
+from study.tune.setup import CheckedStudy, Setup, prepare
 from study.watch.progress import Progress
 from tests.golden.driving import HERE, SHIPPED, SHIPPED_ALONE, SPACES, STUDIES
 from tests.integration.runs import WALL_CLOCK
@@ -78,24 +77,15 @@ def prepared(name: str) -> Setup:
     nothing: Any = None
     with Progress(io.StringIO(), live=False, quiet=True) as progress:
         data = plan.load_study(spec.data)
-        return prepare(spec, plan, data, nothing, progress=progress, device="cpu")
+        study = CheckedStudy(spec, plan, data, nothing)
+        return prepare(study, progress=progress, device="cpu")
 
 
 def _search(setup: Setup, run: RunFolder, ledger: Ledger) -> None:
-    spec = setup.spec
     decisions = Decisions(search_plan(setup), ledger)
-    limits = Limits(spec.tune.num_trials, None, max_failures=1)
+    limits = Limits(setup.spec.tune.num_trials, None, max_failures=1)
     session = Session(decisions, setup.assign, limits, [])
-    setting = TrialSetting(
-        recipe=spec.recipe,
-        data=setup.data,
-        starting=setup.starting(),
-        run=run.path,
-        goal=Goal(spec.select.metric, setup.floor),
-        checkpoint_rule=spec.select.checkpoint,
-        threads=1,
-        device="cpu",
-    )
+    setting = setup.trial_setting(run.path, threads=1, device="cpu")
     while not session.exhausted:
         assignment = session.next_assignment()
         assert assignment is not None, "one trial at a time: there is a next one, or the end"

@@ -194,7 +194,7 @@ def test_sources_declared_all_arms_are_told_and_imagenet_by_its_name() -> None:
 
 def test_trials_start_from_the_base_of_their_arm(setup: Setup) -> None:
     starting = setup.starting()
-    for arm, base in (("baseline", setup.base), (PROBE, setup.others["base_2"])):
+    for arm, base in (("baseline", setup.base), (PROBE, setup.models["base_2"])):
         told = setup.assign(_record(arm))
         found = starting.weights_of(told.base, "resnet20")
         assert base is not None
