@@ -139,6 +139,12 @@ class Tally:
         pairs = 2.0 * self.positives.totals * self.negatives.totals
         return np.asarray((pairs - twice_lost) / pairs, dtype=np.float64)
 
+    def curve(self) -> tuple[Floats, Floats]:
+        """Shares of positives, and of negatives, accepted at each positive's score, (N, B)."""
+        positives = self.positives_cum[self.ranking.positives_up_to] / self.positives.totals
+        negatives = self.negatives_cum[self.ranking.negatives_up_to] / self.negatives.totals
+        return positives, negatives
+
     def average_precision(self) -> Floats:
         """Mean over the positives of the precision at each one's score, ties included, (B,)."""
         hits = self.positives_cum[self.ranking.positives_up_to].astype(np.float64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,14 +18,10 @@ from study.recipes.energy_params import make_outlier_params
 from study.recipes.registry import RECIPES, make_recipe
 from study.space.loading import load_space
 from study.training.loop import Goal, train
+from tests.examples import example
 from tests.toys import toy_data, train_section
 
-README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-_CODE = re.search(r"```python\n(  DECLARED.*?)```", README, re.DOTALL)
-assert _CODE is not None
-EXAMPLE = "from study.recipes.energy import OutlierLoss\n\n" + "".join(
-    line.removeprefix("  ") for line in _CODE[1].splitlines(keepends=True)
-)
+EXAMPLE = example("A loss against outliers")
 CLASS = "class Loss: pass\n"
 Write = Callable[..., Path]
 
