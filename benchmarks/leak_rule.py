@@ -6,7 +6,7 @@ False positives: every pair between sets that cannot share a picture (CIFAR-10 a
 ImageNet images and textures; crops of different source images against each other). Missed
 copies: altered copies are planted beside the other images of a set and searched for, end to end.
 Intervals: Clopper-Pearson, 95 %. Takes about two minutes on one core. The numbers of the last run
-stand in the docstring of study/data/leaks.py.
+stand in the docstring of study/data/leaks/check.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from scipy.stats import binomtest
 
 from study.data.file_formats import read_source
 from study.data.images import Pixels
-from study.data.near_duplicates import Descriptors, Rule, describe, find_near_duplicates
+from study.data.leaks.near_duplicates import Descriptors, Likeness, describe, find_near_duplicates
 from study.data.sources import Source
 
 FILES = {
@@ -136,7 +136,7 @@ def interval(hits: int, total: int) -> tuple[float, float]:
 
 def independent_pairs(sets: dict[str, Pixels], described: dict[str, Descriptors]) -> None:
     """Print the false positives of every pair of independent sets."""
-    rule, hits, total = Rule(), 0, 0
+    rule, hits, total = Likeness(), 0, 0
     print(f"false positives\n{'sets':32} {'pairs':>15} found")
     for first, second in combinations(sets, 2):
         if {first, second} == {"cifar10_train", "cifar10_test"}:
@@ -155,7 +155,7 @@ def independent_pairs(sets: dict[str, Pixels], described: dict[str, Descriptors]
 
 def planted_copies(sets: dict[str, Pixels], described: dict[str, Descriptors]) -> None:
     """Print the share of planted copies that is found, all images and those with structure."""
-    rule = Rule()
+    rule = Likeness()
     print(f"\nplanted copies found\n{'alteration':30} {'all images':>30} with structure")
     for name, alter in ALTERATIONS.items():
         found, usable = [], []
@@ -187,7 +187,7 @@ def main() -> None:
         name: read_source(Source(name, "parquet", str(root / file))).pixels
         for name, file in FILES.items()
     }
-    described = {name: describe(pixels, Rule()) for name, pixels in sets.items()}
+    described = {name: describe(pixels, Likeness()) for name, pixels in sets.items()}
     for name, descriptors in described.items():
         share = 1 - descriptors.usable.mean()
         print(f"{name}: {len(sets[name]):,} images, {share:.2%} without enough structure")

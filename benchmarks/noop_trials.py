@@ -148,7 +148,7 @@ def _setup(folder: Path, trials: int) -> Any:
     import torch
 
     from study.bases.base_models import BaseModel
-    from study.data.leak_report import LeakReport
+    from study.data.leaks.report import LeakReport
     from study.data.plan import make_plan
     from study.records.files import ValidationScores
     from study.space.loading import load_space

@@ -76,7 +76,7 @@ def _sides(
     sets: Sequence[ImageSet], names: Sequence[str], fraction: float, seed: int
 ) -> list[npt.NDArray[np.bool_]]:
     """Which images of each set are kept; the first set is the labelled one."""
-    sources = sources_of(sets)
+    sources = source_numbers(sets)
     decided: dict[int, bool] = {}
     sides: list[npt.NDArray[np.bool_]] = []
     faults: list[Fault] = []
@@ -93,7 +93,7 @@ def _sides(
     return sides
 
 
-def sources_of(sets: Sequence[ImageSet]) -> list[Rows]:
+def source_numbers(sets: Sequence[ImageSet]) -> list[Rows]:
     """A number of its source for every image of every set, the same number for the same source.
 
     A group that some row names (its group is not its own id) is one source in all sets; that two

@@ -14,8 +14,8 @@ from study.bases.initial import Initial
 from study.bases.needed import Base, bases_of, of_bases
 from study.bases.provenance import declared, sources_declared, trained_on
 from study.bases.training import BASE_RECIPE
-from study.data.leak_report import LeakReport
-from study.data.leak_step import run_leak_check
+from study.data.leaks.report import LeakReport
+from study.data.leaks.step import run_leak_check
 from study.data.plan import DataPlan, missing_outliers
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault

@@ -2,10 +2,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.data.alignment import measure
 from study.data.images import ImageSet
-from study.data.leaks import Member, check_leaks
-from study.data.near_duplicates import Rule, describe, find_near_duplicates
+from study.data.leaks.alignment import measure
+from study.data.leaks.check import check_leaks
+from study.data.leaks.near_duplicates import Likeness, describe, find_near_duplicates
+from study.data.leaks.report import Member
 from tests.pictures import photographs
 
 SEEDS = st.integers(0, 2**31)
@@ -36,8 +37,8 @@ def test_proposals_lose_no_pair_that_the_rule_confirms(seed, y, x, mirror, gain)
     altered = altered[:, :, ::-1] if mirror else altered
     altered = np.clip(altered * gain, 0, 255).astype(np.uint8)
     first = np.concatenate([altered, photographs(3, seed + 1)])
-    expected = reference(first, originals, Rule())
-    assert row_pairs(find_near_duplicates(first, originals, Rule())) == expected
+    expected = reference(first, originals, Likeness())
+    assert row_pairs(find_near_duplicates(first, originals, Likeness())) == expected
     assert {(row, row) for row in range(4)} <= expected
 
 
@@ -46,8 +47,8 @@ def test_proposals_lose_no_pair_that_the_rule_confirms(seed, y, x, mirror, gain)
 def test_near_duplicates_do_not_depend_on_which_set_comes_first(seed):
     first = photographs(30, seed)
     second = np.roll(first, 1, axis=1)[::-1].copy()
-    forth = row_pairs(find_near_duplicates(first, second, Rule()))
-    back = row_pairs(find_near_duplicates(second, first, Rule()))
+    forth = row_pairs(find_near_duplicates(first, second, Likeness()))
+    back = row_pairs(find_near_duplicates(second, first, Likeness()))
     assert forth == {(row, column) for column, row in back}
     assert forth == {(row, 29 - row) for row in range(30)}
 

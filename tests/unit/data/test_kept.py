@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study.data import leak_step
 from study.data.images import ImageSet
-from study.data.kept import keep_part, sources_of
-from study.data.leak_step import run_leak_check
+from study.data.kept import keep_part, source_numbers
+from study.data.leaks import step
+from study.data.leaks.step import run_leak_check
 from study.data.plan import make_plan
 from study.data.roles import KeptPart, OODValidation, StudyData, TrainID, ValidationID
 from study.data.synthetic import make_synthetic
@@ -74,7 +74,7 @@ def test_same_pixels_are_one_source_and_same_names_are_not() -> None:
     pixels[7] = pixels[3]
     one = ImageSet.make("one", pixels)
     two = ImageSet.make("two", photographs(NUM, 6))  # ids 000000 .. as in `one`
-    first, second = sources_of([one, two])
+    first, second = source_numbers([one, two])
     assert first[3] == first[7]
     assert len({*first.tolist(), *second.tolist()}) == 2 * NUM - 1
 
@@ -118,7 +118,7 @@ def _study(kept: KeptPart, val_id: ImageSet = VAL, ood: ImageSet = FAR) -> Study
 
 def _check(data: StudyData, monkeypatch: pytest.MonkeyPatch, how: Any = STOP) -> StudyData:
     sealed = TestData(_images("id_test", 100, labelled=True), {"away": _images("away", 101)})
-    monkeypatch.setattr(leak_step, "open_test", lambda plan: sealed)
+    monkeypatch.setattr(step, "open_test", lambda plan: sealed)
     return run_leak_check(NO_PLAN, data, how)[0]
 
 

@@ -5,7 +5,8 @@ collision:
 
 - ``exact``: equal pixels, by BLAKE2b.
 - ``near``: the same picture re-encoded, mirrored, shifted, brightened or slightly cropped, by
-  :class:`study.data.near_duplicates.Rule`; exact mirror images count here, exact copies do not.
+  `study.data.leaks.near_duplicates.Likeness`; exact mirror images count here, exact copies do
+  not.
 - ``group``: crops of one source image on both sides. Only rows whose group differs from their id
   name a source; that two files have the same name says nothing.
 
@@ -78,7 +79,15 @@ import numpy as np
 import numpy.typing as npt
 
 from study.data.images import Pixels
-from study.data.leak_report import (
+from study.data.leaks.near_duplicates import (
+    Descriptors,
+    Index,
+    Likeness,
+    Mask,
+    describe,
+    find_near_duplicates,
+)
+from study.data.leaks.report import (
     ROLE_ORDER,
     TEST_ROLES,
     Action,
@@ -87,17 +96,7 @@ from study.data.leak_report import (
     LeakReport,
     Member,
 )
-from study.data.near_duplicates import (
-    Descriptors,
-    Index,
-    Mask,
-    Rule,
-    describe,
-    find_near_duplicates,
-)
 from study.errors import BadInput
-
-__all__ = ["LeakReport", "Member", "Rule", "check_leaks"]
 
 Keys = npt.NDArray[np.bytes_]
 
@@ -129,7 +128,7 @@ def check_leaks(
     *,
     leaks: Literal["stop", "drop"] = "stop",
     id_near_duplicates: Literal["keep", "drop"] = "keep",
-    rule: Rule | None = None,
+    rule: Likeness | None = None,
 ) -> tuple[LeakReport, dict[str, Mask]]:
     """Compare all sets of different roles.
 
@@ -146,7 +145,7 @@ def check_leaks(
         BadInput: naming every collision that stops the study.
     """
     started = time.perf_counter()
-    rule = rule or Rule()
+    rule = rule or Likeness()
     ordered = sorted(members, key=lambda member: ROLE_ORDER.index(member.role))
     sides = [_side(member, ordered, rule) for member in ordered]
     collisions: list[Collision] = []
@@ -176,7 +175,7 @@ def check_leaks(
     return report, dropped
 
 
-def _side(member: Member, members: Sequence[Member], rule: Rule) -> _Side:
+def _side(member: Member, members: Sequence[Member], rule: Likeness) -> _Side:
     pixels = member.images.pixels
     return _Side(
         member,
@@ -205,7 +204,7 @@ def _hashes(pixels: Pixels) -> Keys:
     return np.array(digests, dtype="S32")
 
 
-def _compare(weaker: _Side, stronger: _Side, rule: Rule) -> dict[Kind, _Found]:
+def _compare(weaker: _Side, stronger: _Side, rule: Likeness) -> dict[Kind, _Found]:
     return {
         "exact": _shared(weaker.hashes, stronger.hashes),
         "near": _near(weaker, stronger, rule),
@@ -225,7 +224,7 @@ def _shared(weaker: Keys, stronger: Keys) -> _Found:
     return _Found(np.flatnonzero(in_weaker), np.flatnonzero(in_stronger), examples)
 
 
-def _near(weaker: _Side, stronger: _Side, rule: Rule) -> _Found:
+def _near(weaker: _Side, stronger: _Side, rule: Likeness) -> _Found:
     """Near-duplicates that are no exact copies; exact mirror images whatever their structure."""
     pairs = find_near_duplicates(
         weaker.member.images.pixels,

@@ -111,7 +111,7 @@ class LeakReport:
         dropped: images dropped, by set; sets that lost none are not listed.
         rule: when two images are near-duplicates, in words.
         time_s: duration of the comparison; with the reading of the test files where
-            :func:`study.data.leak_step.run_leak_check` made it.
+            :func:`study.data.leaks.step.run_leak_check` made it.
     """
 
     collisions: tuple[Collision, ...]

@@ -2,9 +2,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from study.data import leak_step
 from study.data.images import ImageSet
-from study.data.leak_step import run_leak_check
+from study.data.leaks import step
+from study.data.leaks.step import run_leak_check
 from study.data.roles import OODValidation, Outliers, StudyData, TrainID, ValidationID
 from study.data.test_access import TestData
 from study.errors import BadInput
@@ -31,7 +31,7 @@ TEST = TestData(image_set("id_test", 100, LABELS), {"far": image_set("far", 101)
 
 @pytest.fixture(autouse=True)
 def _sealed(monkeypatch):
-    monkeypatch.setattr(leak_step, "open_test", lambda plan: TEST)
+    monkeypatch.setattr(step, "open_test", lambda plan: TEST)
 
 
 def study_data(train=(), val_id=(), outliers=(), ood_val=()):

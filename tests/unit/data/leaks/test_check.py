@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from study.data.images import ImageSet
-from study.data.leaks import Member, check_leaks
+from study.data.leaks.check import check_leaks
+from study.data.leaks.report import Member
 from study.errors import BadInput
 from tests.pictures import photographs
 

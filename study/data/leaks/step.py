@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from study.data.images import ImageSet
-from study.data.leak_report import LeakReport, Member
-from study.data.leaks import check_leaks
-from study.data.near_duplicates import Mask
+from study.data.leaks.check import check_leaks
+from study.data.leaks.near_duplicates import Mask
+from study.data.leaks.report import LeakReport, Member
 from study.data.roles import KeptPart, OODValidation, Outliers, StudyData, TrainID, ValidationID
 from study.data.test_access import open_test
 from study.errors import BadInput, Fault

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import yaml
 
-from study.data import id_choice, leak_step
+from study.data import id_choice
 from study.data.images import ImageSet
-from study.data.leak_step import run_leak_check
+from study.data.leaks import step
+from study.data.leaks.step import run_leak_check
 from study.data.plan import make_plan
 from study.data.roles import OODValidation, Outliers, StudyData, TrainID, ValidationID
 from study.data.test_access import TestData
@@ -52,7 +53,7 @@ def _data(outliers: ImageSet, ood_val: ImageSet) -> StudyData:
 
 def _check(data: StudyData, monkeypatch: pytest.MonkeyPatch, far: ImageSet = FAR) -> None:
     sealed = TestData(_images("id_test", 100, LABELS), {"far": far})
-    monkeypatch.setattr(leak_step, "open_test", lambda plan: sealed)
+    monkeypatch.setattr(step, "open_test", lambda plan: sealed)
     run_leak_check(NO_PLAN, data, STOP)
 
 

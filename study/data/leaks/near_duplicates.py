@@ -13,15 +13,16 @@ a copy.
    projection on the span of the other and its derivatives by x, y and scale (the tangent
    distance of Simard et al. 1993).
 3. What remains is aligned on pixels, over shifts of +-2 pixels and a zoom of 32/30 either way, and
-   is a near-duplicate where all of :class:`Rule` holds.
+   is a near-duplicate where all of `Likeness` holds.
 
 Flat patches, smooth gradients and pictures of a single edge (a white wall beside a dark one) agree
-with their like by nature. Two lines of the rule keep them out: an image needs ``Rule.structure``,
-or it is never a near-duplicate here (exact copies and mirrors are still found by hash), and the
-*detail*, normalised by local contrast, must agree as well, where an edge is one detail among many.
+with their like by nature. Two lines of the rule keep them out: an image needs
+``Likeness.structure``, or it is never a near-duplicate here (exact copies and mirrors are still
+found by hash), and the *detail*, normalised by local contrast, must agree as well, where an edge
+is one detail among many.
 
 How often the rule errs is measured by ``benchmarks/leak_rule.py``; the numbers are in
-:mod:`study.data.leaks`.
+`study.data.leaks.check`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from study.data.alignment import (
+from study.data.images import Pixels
+from study.data.leaks.alignment import (
     MAX_SHIFT,
     SIDE,
     ZOOMED,
@@ -42,7 +44,6 @@ from study.data.alignment import (
     planes,
     structure,
 )
-from study.data.images import Pixels
 
 Index = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
@@ -58,7 +59,7 @@ _MEASURED_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
-class Rule:
+class Likeness:
     """When two images show the same picture; each line must hold.
 
     Attributes:
@@ -122,7 +123,7 @@ class Pairs:
         return Pairs(self.first[chosen], self.second[chosen], self.mirrored[chosen])
 
 
-def describe(pixels: Pixels, rule: Rule) -> Descriptors:
+def describe(pixels: Pixels, rule: Likeness) -> Descriptors:
     """Descriptors of images, shape (N, H, W, 3) uint8; memory beyond the result is bounded."""
     vectors, usable = [], []
     for chunk in _chunks(pixels):
@@ -141,7 +142,7 @@ def describe(pixels: Pixels, rule: Rule) -> Descriptors:
 def find_near_duplicates(
     first: Pixels,
     second: Pixels,
-    rule: Rule,
+    rule: Likeness,
     described: tuple[Descriptors, Descriptors] | None = None,
 ) -> Pairs:
     """All near-duplicates between two sets, mirrored ones included; exact copies are among them.
@@ -170,7 +171,7 @@ def find_near_duplicates(
     )
 
 
-def _propose(left: Descriptors, right: Descriptors, columns: slice, rule: Rule) -> Pairs:
+def _propose(left: Descriptors, right: Descriptors, columns: slice, rule: Likeness) -> Pairs:
     """Pairs of the left rows with the right rows ``columns`` whose cosine reaches the rule."""
     even, odd = right.even[columns].T.copy(), right.odd[columns].T.copy()
     rows_found, columns_found, mirrored = [], [], []
@@ -197,7 +198,7 @@ def _positions(mask: Mask) -> tuple[Index, Index]:
     return np.divmod(cells, mask.shape[1])
 
 
-def _within_tangents(left: Descriptors, second: Pixels, pairs: Pairs, rule: Rule) -> Mask:
+def _within_tangents(left: Descriptors, second: Pixels, pairs: Pairs, rule: Likeness) -> Mask:
     """Whether each pair's cosine, up to small shifts and zooms, reaches the rule."""
     wanted, position = np.unique(pairs.second, return_inverse=True)
     bases = np.concatenate([_tangent_bases(planes(c)) for c in _chunks(second, wanted)])
@@ -215,7 +216,7 @@ def _within_tangents(left: Descriptors, second: Pixels, pairs: Pairs, rule: Rule
     return result
 
 
-def confirm(first: Pixels, second: Pixels, pairs: Pairs, rule: Rule) -> Mask:
+def confirm(first: Pixels, second: Pixels, pairs: Pairs, rule: Likeness) -> Mask:
     """Whether each pair is a near-duplicate by its pixels (step 3)."""
     result = np.zeros(len(pairs), dtype=bool)
     for start in range(0, len(pairs), _MEASURED_AT_ONCE):

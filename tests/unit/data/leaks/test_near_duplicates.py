@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.data.alignment import measure
-from study.data.near_duplicates import (
-    Rule,
+from study.data.leaks.alignment import measure
+from study.data.leaks.near_duplicates import (
+    Likeness,
     describe,
     find_near_duplicates,
 )
@@ -54,7 +54,7 @@ def test_find_near_duplicates_finds_planted_copies_and_nothing_else(name):
     originals = photographs(120)
     others = photographs(60, seed=1)
     first = np.concatenate([others[:30], ALTERATIONS[name](originals), others[30:]])
-    pairs = find_near_duplicates(first, originals, Rule())
+    pairs = find_near_duplicates(first, originals, Likeness())
     found = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
     assert found <= {(30 + row, row) for row in range(120)}
     assert len(found) >= 118
@@ -65,7 +65,7 @@ def test_find_near_duplicates_finds_planted_copies_and_nothing_else(name):
 
 
 def test_find_near_duplicates_independent_images_have_none():
-    assert len(find_near_duplicates(photographs(600, 2), photographs(600, 3), Rule())) == 0
+    assert len(find_near_duplicates(photographs(600, 2), photographs(600, 3), Likeness())) == 0
 
 
 def flat_and_smooth():
@@ -91,20 +91,20 @@ def flat_and_smooth():
 def test_find_near_duplicates_flat_patches_gradients_and_single_edges_are_none():
     images = flat_and_smooth()
     encoded = jpeg(images)
-    assert len(find_near_duplicates(images[:120], images[120:], Rule())) == 0
-    assert len(find_near_duplicates(encoded[:120], encoded[120:], Rule())) == 0
+    assert len(find_near_duplicates(images[:120], images[120:], Likeness())) == 0
+    assert len(find_near_duplicates(encoded[:120], encoded[120:], Likeness())) == 0
 
 
 def test_describe_marks_images_without_structure():
-    usable = describe(np.concatenate([flat_and_smooth()[:2], photographs(3)]), Rule()).usable
+    usable = describe(np.concatenate([flat_and_smooth()[:2], photographs(3)]), Likeness()).usable
     assert usable.tolist() == [False, False, True, True, True]
-    assert not describe(jpeg(flat_and_smooth()), Rule()).usable.any()
+    assert not describe(jpeg(flat_and_smooth()), Likeness()).usable.any()
 
 
 def test_find_near_duplicates_other_image_sizes_are_compared_at_32():
     large = photographs(20, size=64)
     small = large.reshape(20, 32, 2, 32, 2, 3).mean(axis=(2, 4)).astype(np.uint8)
-    pairs = find_near_duplicates(large, small, Rule())
+    pairs = find_near_duplicates(large, small, Likeness())
     assert pairs.first.tolist() == pairs.second.tolist() == list(range(20))
 
 
@@ -143,7 +143,7 @@ def test_pairs_of_sets_of_any_size_are_all_found(shape, share):
     else:
         again = generator.random(shape[1]) < share
         second = np.where(again, generator.integers(shape[0], size=shape[1]), second)
-    pairs = find_near_duplicates(pictures[first], pictures[second], Rule())
+    pairs = find_near_duplicates(pictures[first], pictures[second], Likeness())
     expected = np.nonzero(first[:, None] == second)
     found = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
     assert found == set(zip(*(one.tolist() for one in expected), strict=True))
@@ -154,12 +154,12 @@ def test_sets_beyond_a_block_of_rows_and_columns_are_compared_without_a_gap():
     first = photographs(600)
     # The same pictures 4, 8, ... pixels further are others.
     second = np.concatenate([np.roll(first, 4 * step, axis=1) for step in range(7)])[::-1]
-    pairs = find_near_duplicates(first, second.copy(), Rule())
+    pairs = find_near_duplicates(first, second.copy(), Likeness())
     found = sorted(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
     assert found == [(row, 4199 - row) for row in range(600)]
 
 
 def test_rule_says_its_thresholds():
-    text = str(Rule(detail=0.7))
+    text = str(Likeness(detail=0.7))
     assert "0.7" in text
     assert "grey levels" in text
