@@ -29,9 +29,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from safetensors.numpy import load_file
 
-from tests.golden.driving import SHIPPED, SHIPPED_ALONE, STUDIES, Checkout
+from tests.golden.driving import SHIPPED, STUDIES, WALL_CLOCK, Checkout
 
-WALL_CLOCK = ("time_s", "images_per_s")
 _CHOICE = ("trial_id", "winner", "epoch", "value", "interval", "threshold", "corrected_value",
            "corrected_interval", "seed_trials")  # fmt: skip
 Found = dict[str, Any]
@@ -57,7 +56,7 @@ def main() -> int:
         for study in options.only:
             runs = []
             for checkout in (old, new):
-                done = checkout.begin(study, study, *SHIPPED, *SHIPPED_ALONE.get(study, ()))
+                done = checkout.begin(study, study, *SHIPPED[study])
                 if done.returncode != 0:
                     say(f"{study} by {checkout.folder.name}: exit {done.returncode}")
                     say(done.stderr)

@@ -2,16 +2,17 @@
 
     python tests/golden/record_studies.py
 
-writes ``tests/golden/studies.json``. The studies are those of ``compare_studies.py``, in one
-process and without Ray, with one thread. A change that means to move a number records them anew
-and says why; `compare_studies.py` shows first that nothing else moved.
+writes ``tests/golden/studies.json``. The studies are ``tests/golden/spaces`` with the backbone
+``smooth`` of ``tiny.py``, which a copy of the code is given; they run in one process on that copy,
+without Ray, with one thread. A change that means to move a number records them anew and says why;
+``compare_studies.py`` shows first that nothing else moved.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -30,20 +31,37 @@ from study.tune.searching import search_plan
 from study.tune.session import Limits, Session
 from study.tune.setup import CheckedStudy, Setup, prepare
 from study.watch.progress import Progress
-from tests.golden.driving import HERE, SHIPPED, SHIPPED_ALONE, SPACES, STUDIES
-from tests.integration.runs import WALL_CLOCK
+from tests.golden.driving import HERE, SMOOTH, SPACES, STUDIES, WALL_CLOCK, Checkout
 
+ROOT = HERE.parents[1]
 RECORDED = HERE / "studies.json"
 _DIGITS = 7  # significant; what is compared to 1e-3 needs no more
 
 
 def main() -> None:
     """Run all and write what they did."""
-    torch.set_num_threads(1)
+    if len(sys.argv) == 2:  # in the copy
+        _run_all(Path(sys.argv[1]))
+        return
     with tempfile.TemporaryDirectory(prefix="golden-") as folder:
-        os.environ["OOD_STUDY_CACHE"] = str(Path(folder) / "cache")
-        found = {name: searched(name, Path(folder) / name) for name in STUDIES}
-    RECORDED.write_text(_as_lines(found))
+        RECORDED.write_text(_as_lines(found_now(Path(folder))))
+
+
+def found_now(folder: Path) -> dict[str, Any]:
+    """What this checkout's studies do, by name; see `searched`."""
+    checkout = Checkout.copied(ROOT, folder).with_backbone()
+    there = checkout.code / "tests" / "golden"
+    shutil.copytree(HERE, there, ignore=shutil.ignore_patterns("runs", "__pycache__"))
+    done = checkout.run(str(there / Path(__file__).name), "found.json")
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+    found: dict[str, Any] = json.loads((folder / "found.json").read_text())
+    return found
+
+
+def _run_all(out: Path) -> None:
+    torch.set_num_threads(1)
+    out.write_text(json.dumps({name: searched(name, Path(name)) for name in STUDIES}))
 
 
 def searched(name: str, folder: Path) -> dict[str, Any]:
@@ -71,8 +89,7 @@ def searched(name: str, folder: Path) -> dict[str, Any]:
 
 def prepared(name: str) -> Setup:
     """The study on the embedded demo, its base trained; without the leak check."""
-    overrides = [*SHIPPED, *SHIPPED_ALONE.get(name, ())]
-    spec = load_space(str(SPACES / f"{name}.yaml"), overrides)
+    spec = load_space(str(SPACES / f"{name}.yaml"), SMOOTH[name])
     plan = make_plan(spec.data, "demo")
     nothing: Any = None
     with Progress(io.StringIO(), live=False, quiet=True) as progress:
@@ -85,7 +102,7 @@ def _search(setup: Setup, run: RunFolder, ledger: Ledger) -> None:
     decisions = Decisions(search_plan(setup), ledger)
     limits = Limits(setup.spec.tune.num_trials, None, max_failures=1)
     session = Session(decisions, setup.assign, limits, [])
-    setting = setup.trial_setting(run.path, threads=1, device="cpu")
+    setting = setup.trial_setting(run.path.resolve(), threads=1, device="cpu")
     while not session.exhausted:
         assignment = session.next_assignment()
         assert assignment is not None, "one trial at a time: there is a next one, or the end"
