@@ -200,6 +200,8 @@ class Parameter(BaseModel):
             yield "a default is true, false, a number or a text, or null with its `type`"
         if (self.kind == "str") != bool(self.choices):
             yield "a text has choices, and nothing else has"
+        if len({*(self.choices or ())}) < len(self.choices or ()):
+            yield "each of choices is named once"
         if self._bounds and self.kind not in ("int", "float"):
             yield "only numbers have bounds"
         if self.kind == "int" and any(isinstance(bound, float) for bound in self._bounds.values()):
@@ -286,13 +288,12 @@ def read_literals(
             files.setdefault(path.stem, path)
     found: dict[str, D] = {}
     faults: list[Fault] = []
-    for name in sorted(files):
-        reader = _FileReader(files[name], literal, model, faults)
-        for declared, one in reader.several() if several else reader.single():
-            if declared in found:
-                rule = f"{declared} is declared already, in {found[declared].file}"
+    for _, path in sorted(files.items()):
+        for name, one in _File(path, literal, model, faults).declarations(several=several):
+            if name in found:
+                rule = f"{name} is declared already, in {found[name].file}"
                 faults.append(one.fault((), rule, "Give one of the two another name."))
-            found.setdefault(declared, one)
+            found.setdefault(name, one)
     known = [name for name in first if name in found]
     found = {name: found[name] for name in (*known, *(n for n in found if n not in first))}
     faults += together(found)
@@ -311,13 +312,23 @@ def unlike_parameters(declarations: Mapping[str, Any]) -> Iterator[Fault]:
     for declared in declarations.values():
         for name, parameter in declared.parameters.items():
             other = first.setdefault(name, declared)
-            if not NAME.fullmatch(name):
-                rule = "a parameter is named by small letters, digits and _"
-                yield declared.fault(("parameters", name), rule, "Rename it.")
+            if fault := misnamed(declared, name, name):
+                yield fault
             elif not other.parameters[name].same(parameter):
                 rule = f"{other.file} declares this parameter otherwise"
                 way_out = "Declare it alike in both, or give it another name."
                 yield declared.fault(("parameters", name), rule, way_out, parameter.told())
+
+
+def misnamed(declared: Declaration, name: str, field: str) -> Fault | None:
+    """What is wrong with a parameter's name, as the name of a field too."""
+    if not NAME.fullmatch(name):
+        rule = "a parameter is named by small letters, digits and _"
+    elif hasattr(BaseModel, field):
+        rule = f"{field} is a name that no parameter can have"
+    else:
+        return None
+    return declared.fault(("parameters", name), rule, "Rename it.")
 
 
 def by_parameter(declarations: Mapping[str, Any]) -> dict[str, tuple[Parameter, list[str]]]:
@@ -333,12 +344,15 @@ def by_parameter(declarations: Mapping[str, Any]) -> dict[str, tuple[Parameter, 
     return found
 
 
-class _NotPlain(Exception):
-    """A part of a literal that would have to be run, as a fault's key, line, rule and way out."""
+class _Wrong(Exception):
+    """A part of a literal that is wrong: the arguments of `_File.tell`."""
 
 
-class _FileReader:
-    """One file's literal; what is wrong with it is added to the faults."""
+_Entry = tuple[str, str, ast.expr]  # a declaration's name, its key in messages, its literal
+
+
+class _File:
+    """One file's declarations; what is wrong with them is added to the faults."""
 
     def __init__(
         self, path: Path, literal: str, model: type[Declaration], faults: list[Fault]
@@ -347,118 +361,97 @@ class _FileReader:
         self.layout = f"Write {literal} as the files beside it do."
         self.naming = f"a {model.noun} is named by small letters, digits and _"
 
-    def single(self) -> Iterator[tuple[str, Any]]:
-        """The file as one declaration."""
-        if not NAME.fullmatch(self.path.stem):
-            self._tell("", None, self.naming, "Rename the file.", self.path.stem)
-        module = self._parsed(self._text())
-        if module is None:
-            return
-        way_out = ", or let the file's name begin with _."
-        self._check_defined(module, self.model.defines, "a file of this folder", way_out)
-        nodes = self._set_to(module)
-        if len(nodes) == 1:
-            yield from self._declared(self.path.stem, nodes[0], self.literal)
-            return
-        rule = f"a file of this folder declares its {self.model.noun}: {self.literal} is set once"
-        line = nodes[1].lineno if nodes else None
-        self._tell(self.literal, line, f"{rule}, to a literal", self.layout)
+    def tell(self, key: str, line: int | None, rule: str, way_out: str, *value: Any) -> None:
+        self.faults.append(_fault(self.path, key, line, rule, way_out, *value))
 
-    def several(self) -> Iterator[tuple[str, Any]]:
-        """The file's declarations by name; none where it has no such literal."""
-        text = self._text()
-        if text is None or not re.search(rf"^{self.literal}\b", text, re.MULTILINE):
-            return
-        module = self._parsed(text)
-        for node in [] if module is None else self._set_to(module):
-            for name, value in self._entries(node):
-                key = f"{self.literal}.{name}"
-                for _, one in self._declared(name, value, key):
-                    owner = f"a file that declares a {self.model.noun}"
-                    self._check_defined(module, one.must_define(), owner, ".", key, node.lineno)
-                    yield name, one
-
-    def _text(self) -> str | None:
+    def declarations(self, *, several: bool) -> Iterator[tuple[str, Any]]:
+        """Name and declaration, of those that are right."""
         try:
-            return self.path.read_text(encoding="utf-8")
-        except ValueError as error:
-            self._tell("", None, f"this is no Python: {error}", "Mend it.")
-            return None
-
-    def _parsed(self, text: str | None) -> ast.Module | None:
-        try:
-            return None if text is None else ast.parse(text)
+            text = self.path.read_text(encoding="utf-8")
+            if several and not re.search(rf"^{self.literal}\b", text, re.MULTILINE):
+                return
+            module = ast.parse(text)
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             line = error.lineno if isinstance(error, SyntaxError) else None
-            self._tell("", line, f"this is no Python: {error}", "Mend it.")
-            return None
+            self.tell("", line, f"this is no Python: {error}", "Mend it.")
+            return
+        there = {getattr(node, "name", "") for node in module.body}
+        nodes = [node for statement in module.body for node in self._set_to(statement)]
+        for name, key, node in self._several(nodes) if several else self._single(nodes, there):
+            try:
+                one = self._declaration(key, node)
+            except _Wrong as wrong:
+                self.tell(*wrong.args)
+            except ValidationError as error:
+                self.faults += self._told(error, key, _lines(node))
+            else:
+                if several:
+                    owner = f"a file that declares a {self.model.noun}"
+                    self._check_defined(there, one.must_define(), owner, ".", key, node.lineno)
+                yield name, one
 
-    def _set_to(self, module: ast.Module) -> list[ast.expr]:
-        """What the literal's name is set to at the module's level, each time."""
-        found: list[ast.expr] = []
-        for node in module.body:
-            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                named = any(isinstance(o, ast.Name) and o.id == self.literal for o in targets)
-                found += [node.value] * named
-        return found
+    def _set_to(self, statement: ast.stmt) -> Iterator[ast.expr]:
+        """What a statement sets the literal's name to."""
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            assigned = isinstance(statement, ast.Assign)
+            targets = statement.targets if assigned else [statement.target]
+            if any(isinstance(one, ast.Name) and one.id == self.literal for one in targets):
+                yield statement.value
+
+    def _single(
+        self, nodes: list[ast.expr], there: set[str]
+    ) -> Iterator[tuple[str, str, ast.expr]]:
+        """The file's one declaration, under its own name."""
+        if not NAME.fullmatch(self.path.stem):
+            self.tell("", None, self.naming, "Rename the file.", self.path.stem)
+        folder = "a file of this folder"
+        way_out = ", or let the file's name begin with _."
+        self._check_defined(there, self.model.defines, folder, way_out)
+        if len(nodes) == 1:
+            yield self.path.stem, self.literal, nodes[0]
+            return
+        rule = f"{folder} declares its {self.model.noun}: {self.literal} is set once, to a literal"
+        self.tell(self.literal, nodes[1].lineno if nodes else None, rule, self.layout)
+
+    def _several(self, nodes: list[ast.expr]) -> Iterator[_Entry]:
+        """Every declaration of the file; entry by entry, where a dict keeps the last of a name."""
+        for node in nodes:
+            if not isinstance(node, ast.Dict):
+                rule = f"a dict of each {self.model.noun}'s name and what it is, written out"
+                self.tell(self.literal, node.lineno, rule, self.layout)
+                continue
+            for key, value in zip(node.keys, node.values, strict=True):
+                try:
+                    name = self._plain(key, value.lineno, self.literal)
+                    if not isinstance(name, str) or not NAME.fullmatch(name):
+                        raise _Wrong(self.literal, value.lineno, self.naming, "Rename it.", name)
+                    yield name, f"{self.literal}.{name}", value
+                except _Wrong as wrong:
+                    self.tell(*wrong.args)
 
     def _check_defined(
         self,
-        module: ast.Module | None,
+        there: set[str],
         needed: Mapping[str, str],
         owner: str,
         end: str,
         key: str = "",
         line: int | None = None,
     ) -> None:
-        there = {getattr(node, "name", "") for node in ([] if module is None else module.body)}
         for name, form in needed.items():
             if name not in there:
                 kind = "class" if form.startswith("class ") else "function"
-                self._tell(key, line, f"{owner} has a {kind} {name}", f"Write {form}{end}")
+                self.tell(key, line, f"{owner} has a {kind} {name}", f"Write {form}{end}")
 
-    def _entries(self, node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
-        """A literal of several, entry by entry."""
-        if not isinstance(node, ast.Dict):
-            rule = f"a dict of each {self.model.noun}'s name and what it is, written out"
-            self._tell(self.literal, node.lineno, rule, self.layout)
-            return
-        for key, value in zip(node.keys, node.values, strict=True):
-            try:
-                name = self._plain(key, value.lineno, self.literal)
-            except _NotPlain as error:
-                self._tell(*error.args)
-                continue
-            if isinstance(name, str) and NAME.fullmatch(name):
-                yield name, value
-            else:
-                self._tell(self.literal, value.lineno, self.naming, "Rename it.", name)
-
-    def _declared(self, name: str, node: ast.expr, key: str) -> Iterator[tuple[str, Any]]:
-        """A name and its literal as a declaration, unless something is wrong with it."""
-        lines: dict[tuple[str, ...], int] = {}
-        try:
-            value = self._value(node, (), key, lines)
-        except _NotPlain as error:
-            self._tell(*error.args)
-            return
+    def _declaration(self, key: str, node: ast.expr) -> Declaration:
+        value = self._value(node, key)
         if not isinstance(value, dict):
-            self._tell(key, node.lineno, "a declaration is a dict", self.layout, value)
-            return
-        try:
-            one = self.model.model_validate(value)
-        except ValidationError as error:
-            self.faults += self._told(error, key, lines)
-            return
-        one._file, one._key, one._lines = self.path, key, lines
-        yield name, one
+            raise _Wrong(key, node.lineno, "a declaration is a dict", self.layout, value)
+        one = self.model.model_validate(value)
+        one._file, one._key, one._lines = self.path, key, _lines(node)
+        return one
 
-    def _value(
-        self, node: ast.expr, path: tuple[str, ...], key: str, lines: dict[tuple[str, ...], int]
-    ) -> Any:
-        """The value of a literal; ``lines`` takes where each of its keys stands."""
-        lines.setdefault(path, node.lineno)
+    def _value(self, node: ast.expr, key: str) -> Any:
         if not isinstance(node, ast.Dict):
             return self._plain(node, node.lineno, key)
         found: dict[str, Any] = {}
@@ -466,22 +459,19 @@ class _FileReader:
             name = self._plain(key_node, value.lineno, key)
             if not isinstance(name, str) or name in found:
                 rule = "stands here twice" if name in found else "is no text, as a key must be"
-                raise _NotPlain(key, value.lineno, f"{name!r} {rule}", "Take it out.")
-            lines[*path, name] = value.lineno
-            found[name] = self._value(value, (*path, name), f"{key}.{name}", lines)
+                raise _Wrong(key, value.lineno, f"{name!r} {rule}", "Take it out.")
+            found[name] = self._value(value, f"{key}.{name}")
         return found
 
     def _plain(self, node: ast.expr | None, line: int, key: str) -> Any:
-        try:
-            if node is not None:
+        way_out = "Write out what ** stands for."
+        if node is not None:
+            try:
                 return ast.literal_eval(node)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            pass
+            except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+                way_out = f"Write out {ast.unparse(node)}."
         rule = f"{self.literal} is read without running the file, so it holds plain values alone"
-        way_out = (
-            "Write out what ** stands for." if node is None else f"Write out {ast.unparse(node)}."
-        )
-        raise _NotPlain(key, line, rule, way_out)
+        raise _Wrong(key, line, rule, way_out)
 
     def _told(
         self, error: ValidationError, key: str, lines: Mapping[tuple[str, ...], int]
@@ -492,13 +482,11 @@ class _FileReader:
             # Beyond the literal's own keys pydantic adds the types that it tried.
             known = next(where[:n] for n in range(len(where), -1, -1) if where[:n] in lines)
             place = where if one["type"] == "missing" else known
-            if place in told:
-                continue
-            told.add(place)
-            rule, way_out = self._words(one, place)
-            value = () if one["type"] == "missing" else (one["input"],)
-            dotted = ".".join([key, *place])
-            yield _fault(self.path, dotted, lines[known], rule, way_out, *value)
+            if place not in told:
+                told.add(place)
+                value = () if one["type"] == "missing" else (one["input"],)
+                dotted = ".".join([key, *place])
+                yield _fault(self.path, dotted, lines[known], *self._words(one, place), *value)
 
     def _words(self, error: ErrorDetails, where: tuple[str, ...]) -> tuple[str, str]:
         """The rule that is broken, and the way out."""
@@ -515,8 +503,17 @@ class _FileReader:
             return field.description, self.layout
         return error["msg"], ""
 
-    def _tell(self, key: str, line: int | None, rule: str, way_out: str, *value: Any) -> None:
-        self.faults.append(_fault(self.path, key, line, rule, way_out, *value))
+
+def _lines(node: ast.expr, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
+    """Where each key of a literal stands."""
+    found = {path: node.lineno}
+    if isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant):
+                found |= _lines(value, (*path, str(key.value))) | {
+                    (*path, str(key.value)): key.lineno
+                }
+    return found
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

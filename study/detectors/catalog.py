@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from study.declared import NAME, Declaration, Parameter, read_literals
+from study.declared import Declaration, Parameter, misnamed, read_literals
 from study.detectors import methods
 from study.errors import Fault
 
@@ -96,9 +96,8 @@ def _beside_each_other(detectors: Mapping[str, DetectorDeclaration]) -> Iterator
     for detector, declared in detectors.items():
         for name, parameter in declared.parameters.items():
             place, field = ("parameters", name), f"{detector}_{name}"
-            if not NAME.fullmatch(name):
-                rule = "a parameter is named by small letters, digits and _"
-                yield declared.fault(place, rule, "Rename it.")
+            if fault := misnamed(declared, name, field):
+                yield fault
             if field in fields:
                 rule = f"{field} is a parameter of {fields[field]} already"
                 yield declared.fault(place, rule, "Choose another name.")

@@ -17,7 +17,7 @@ RECONSTRUCTION: Final = {
             "default": 1e-3,
             "gt": 0,
             "meaning": "how far from zero it is smoothed, in [0, 1] of brightness",
-        },
+        }
     },
 }
 

@@ -18,7 +18,7 @@ RECONSTRUCTION: Final = {
             "gt": 0,
             # From 1 on the loss is half the MSE.
             "meaning": "where it turns from quadratic to linear, in [0, 1] of brightness",
-        },
+        }
     },
 }
 

@@ -18,7 +18,7 @@ RECONSTRUCTION: Final = {
             "gt": 0,
             "lt": 1,
             "meaning": "share of SSIM",
-        },
+        }
     },
 }
 

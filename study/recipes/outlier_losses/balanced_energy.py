@@ -1,4 +1,7 @@
-"""Balanced energy regularisation (Choi et al. 2023, arXiv:2306.10485)."""
+"""Balanced energy regularisation (Choi et al. 2023, arXiv:2306.10485).
+
+``energy_weight`` is 0.1 in the paper.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,7 @@ from study.recipes.energy import EnergyLoss, outlier_images, start_logits
 DECLARED: Final = {
     "margins": True,
     "parameters": {
-        "energy_weight": {
-            "default": 0.1,
-            "ge": 0,
-            "meaning": "weight of the energy terms; 0.1 in the paper",
-        },
+        "energy_weight": {"default": 0.1, "ge": 0, "meaning": "weight of the energy terms"},
         "prior_power": {
             "default": 0.05,  # the public code's for CIFAR-10; 0.75 for its long-tailed form
             "ge": 0,

@@ -2,6 +2,7 @@
 
 The defaults of the ``dal_`` parameters are those of the public script; its runs on CIFAR use
 larger ones (radius 10, step 1), which no one network's features need fit.
+``oe_weight`` is 0.5 in the paper.
 """
 
 from __future__ import annotations
@@ -17,22 +18,13 @@ from study.recipes.energy import OutlierLoss
 
 DECLARED: Final = {
     "parameters": {
-        "oe_weight": {
-            "default": 0.5,
-            "ge": 0,
-            "meaning": "weight of the outliers' term; 0.5 in the paper",
-        },
+        "oe_weight": {"default": 0.5, "ge": 0, "meaning": "weight of the outliers' term"},
         "dal_radius": {
             "default": 0.01,
             "gt": 0,
             "meaning": "mean |d| that the features are moved by, in their unit",
         },
-        "dal_steps": {
-            "default": 10,
-            "ge": 1,
-            "le": 1000,
-            "meaning": "steps up the gradient",
-        },
+        "dal_steps": {"default": 10, "ge": 1, "le": 1000, "meaning": "steps up the gradient"},
         "dal_step_size": {
             "default": 0.01,
             "gt": 0,
@@ -48,7 +40,7 @@ DECLARED: Final = {
             "gt": 0,
             "meaning": "ceiling of the penalty, which starts at a hundredth of it",
         },
-    },
+    }
 }
 
 _START_PENALTY = 0.01  # of the ceiling, as in the public script

@@ -1,7 +1,7 @@
 """A learnt logistic function of the energy (from VOS, Du et al. 2022, arXiv:2202.01197).
 
 Slope and centre are learnt; the centre starts midway between the mean energies of ID and outliers
-under the model that training starts from.
+under the model that training starts from. ``energy_weight`` is 0.1 in the paper.
 """
 
 from __future__ import annotations
@@ -19,17 +19,9 @@ from study.recipes.energy import OutlierLoss, outlier_images, start_logits
 
 DECLARED: Final = {
     "parameters": {
-        "energy_weight": {
-            "default": 0.1,
-            "ge": 0,
-            "meaning": "weight of the energy terms; 0.1 in the paper",
-        },
-        "logistic_scale": {
-            "default": 1.0,
-            "gt": 0,
-            "meaning": "slope at the start, in 1 / nats",
-        },
-    },
+        "energy_weight": {"default": 0.1, "ge": 0, "meaning": "weight of the energy terms"},
+        "logistic_scale": {"default": 1.0, "gt": 0, "meaning": "slope at the start, in 1 / nats"},
+    }
 }
 
 

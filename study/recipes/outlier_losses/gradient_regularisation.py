@@ -1,4 +1,7 @@
-"""Gradient regularisation of the energy (GReg, Sharifi et al., ECCV 2024)."""
+"""Gradient regularisation of the energy (GReg, Sharifi et al., ECCV 2024).
+
+``energy_weight`` is 0.1 in the paper.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,7 @@ DECLARED: Final = {
     "linear": "needs the gradient by the image, and with fine_tune: linear there are only "
     "features",
     "parameters": {
-        "energy_weight": {
-            "default": 0.1,
-            "ge": 0,
-            "meaning": "weight of the energy terms; 0.1 in the paper",
-        },
+        "energy_weight": {"default": 0.1, "ge": 0, "meaning": "weight of the energy terms"},
         "gradient_weight": {
             "default": 1.0,
             "ge": 0,

@@ -1,4 +1,7 @@
-"""Outlier Exposure (Hendrycks et al. 2019, arXiv:1812.04606)."""
+"""Outlier Exposure (Hendrycks et al. 2019, arXiv:1812.04606).
+
+``oe_weight`` is 0.5 in the paper.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,8 @@ from study.recipes.energy import OutlierLoss
 
 DECLARED: Final = {
     "parameters": {
-        "oe_weight": {
-            "default": 0.5,
-            "ge": 0,
-            "meaning": "weight of the outliers' term; 0.5 in the paper",
-        },
-    },
+        "oe_weight": {"default": 0.5, "ge": 0, "meaning": "weight of the outliers' term"}
+    }
 }
 
 
