@@ -392,11 +392,13 @@ class _File:
 
     def _set_to(self, statement: ast.stmt) -> Iterator[ast.expr]:
         """What a statement sets the literal's name to."""
-        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
-            assigned = isinstance(statement, ast.Assign)
-            targets = statement.targets if assigned else [statement.target]
-            if any(isinstance(one, ast.Name) and one.id == self.literal for one in targets):
-                yield statement.value
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        if isinstance(statement, ast.AnnAssign):
+            targets = [statement.target]
+        value = getattr(statement, "value", None)
+        named = any(isinstance(one, ast.Name) and one.id == self.literal for one in targets)
+        if named and value is not None:
+            yield value
 
     def _single(
         self, nodes: list[ast.expr], there: set[str]
@@ -501,7 +503,7 @@ class _File:
         field = model.model_fields.get(where[-1]) if where else None
         if field is not None and field.description:
             return field.description, self.layout
-        return error["msg"], ""
+        return error["msg"], self.layout
 
 
 def _lines(node: ast.expr, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:
