@@ -192,7 +192,7 @@ def _conclude(
     with progress.stage("Selection and report"):
         try:
             text = conclude(run, ledger)
-        except StudyFailed:
+        except (StudyFailed, BadInput):  # nothing to conclude from
             if session.error is None:
                 raise
             text = ""

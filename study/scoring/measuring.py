@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from study.errors import StudyFailed
 from study.scoring.metrics import METRICS, Metric
 from study.scoring.ranking import RECALL, Counts, Floats, Ranking, Tally, Weights, needed
 
@@ -32,8 +33,9 @@ def ood_metrics(
         Metric name -> value.
 
     Raises:
-        ValueError: if a set is empty, not 1-D, or holds a score that is not finite, for an
-            unknown name, or where a metric gives no finite number.
+        ValueError: if a set is empty, not 1-D, or holds a score that is not finite, or for an
+            unknown name.
+        StudyFailed: naming a metric that gives no finite number.
     """
     id_, ood = _checked(id_scores, "id_scores"), _checked(ood_scores, "ood_scores")
     weights = Weights.once(id_.size), Weights.once(ood.size)
@@ -113,7 +115,8 @@ def weighted_metrics(
         Metric name -> values, shape (B,).
 
     Raises:
-        ValueError: for an unknown name, or where a metric gives no finite number.
+        ValueError: for an unknown name.
+        StudyFailed: naming a metric that gives no finite number a weighting.
     """
     wanted = tuple(names)
     if unknown := [name for name in wanted if name not in OOD_METRICS]:
@@ -174,10 +177,10 @@ def _computed(metric: Metric, tally: Tally) -> Floats:
     values = np.asarray(metric.compute(tally), dtype=np.float64)
     if values.shape != (tally.positives.num,):
         rule = f"gives shape {values.shape} for {tally.positives.num} weightings"
-        raise ValueError(f"metric {metric.name}: {rule}")
+        raise StudyFailed(f"metric {metric.name}: {rule}")
     if bad := int(np.count_nonzero(~np.isfinite(values))):
         rule = f"gives {values[~np.isfinite(values)][0]} for {bad} of {values.size} weightings"
-        raise ValueError(f"metric {metric.name}: {rule}")
+        raise StudyFailed(f"metric {metric.name}: {rule}")
     return values
 
 

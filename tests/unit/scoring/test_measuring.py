@@ -3,6 +3,7 @@ import time
 import numpy as np
 import pytest
 
+from study.errors import StudyFailed
 from study.scoring.measuring import (
     OOD_METRICS,
     fpr_at_recall,
@@ -187,5 +188,5 @@ def test_bootstrap_counts_bad_arguments_raise(groups, num):
 def test_metric_that_gives_no_number_a_weighting_raises_and_names_it(compute, match, monkeypatch):
     monkeypatch.setitem(METRICS, "odd", Metric("odd", "Odd", "lower", compute=compute))
     monkeypatch.setattr("study.scoring.measuring.OOD_METRICS", (*OOD_METRICS, "odd"))
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises(StudyFailed, match=match):
         ood_metric("odd", [0.0], [1.0])
