@@ -36,14 +36,14 @@ ROOMS = (
     "study/training/schedules.py",
     "study/models/reversal_schedules.py",
     "study/tune/sampler.py",
-    "study/tune/searchers",
+    "study/searchers",
     "analysis/statistics",
     "analysis/choice",
 )
 # Tests of modules that they reach through another one.
 MORE_TESTS = {
     "study/tune/sampler": ("unit/tune/test_searchers.py", "unit/tune/test_decisions.py"),
-    "study/tune/searchers": ("unit/tune/test_searchers.py",),
+    "study/searchers": ("unit/tune/test_searchers.py", "unit/searchers/test_catalog.py"),
     "study/losses/reconstructions": (
         "unit/losses/test_reconstruction.py",
         "unit/losses/test_perceptual.py",

@@ -191,3 +191,9 @@ def test_similarity_bad_settings_are_named(settings):
 def test_similarity_only_the_logit_form_learns_something():
     assert dict(Similarity().named_parameters()).keys() == {"log_scale", "offset"}
     assert not list(Similarity("clamp").parameters())
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), (3, 3)), ((3, 3), (2, 3)), ((2, 3), (2, 4))])
+def test_cosine_of_unequal_shapes_raises_whichever_is_larger(shapes):
+    with pytest.raises(ValueError, match=r"must be equal, \(P, U\)"):
+        cosine(*(torch.ones(shape) for shape in shapes))

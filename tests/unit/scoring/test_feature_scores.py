@@ -55,6 +55,8 @@ def test_class_prototypes_match_hand_computed_values():
 def test_class_prototypes_class_without_images_raises():
     with pytest.raises(ValueError, match=r"classes \[1, 3\] have no image"):
         class_prototypes(normal(3, 2), torch.tensor([0, 2, 2]), 4)
+    with pytest.raises(ValueError, match=r"classes \[0\] have no image"):
+        class_prototypes(normal(3, 2), torch.tensor([1, 2, 2]), 3)
 
 
 @pytest.mark.parametrize("labels", [[0, 2], [0, -1]])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import analysis
+from analysis.choice.frozen import corrected_text
 from study.errors import BadInput
 from study.records.frozen import SELECTED, read_frozen
 from study.records.ledger import read_ledger
@@ -36,6 +37,7 @@ def test_freeze_writes_the_contract_and_reads_back(tmp_path: Path) -> None:
     assert low < content["corrected_value"] < high
     assert content["corrected_of"]["num_candidates"] == 6
     assert "bootstrap resamples" in content["corrected_note"]
+    assert ", 90 % interval " in corrected_text(content)
     assert len(content["candidates"]) == 6
     assert read_frozen(tmp_path) == content
 

@@ -58,6 +58,8 @@ def test_front_has_intervals_band_and_volume(study: Study) -> None:
     assert (front.band_low[told] <= front.band_high[told]).all()
     assert front.low <= front.hypervolume <= front.high
     assert front.reference == (1.0, 0.0)
+    chosen = table.loc[table["chosen"], "trial_id"].tolist()
+    assert set(chosen) <= {study.select().trial_id}
 
 
 def test_front_with_time_has_three_axes(study: Study) -> None:
