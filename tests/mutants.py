@@ -50,6 +50,7 @@ MORE_TESTS = {
         "property/test_reconstruction.py",
     ),
     "analysis/choice/frozen": ("unit/analysis/choice/test_selection.py",),
+    "analysis/statistics/compare": ("unit/analysis/choice/test_confirmation.py",),
 }
 TIMEOUT_S = 240.0
 Span = tuple[tuple[int, int], tuple[int, int]]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from study.losses.classification import cross_entropy
+from study.losses.classification import cross_entropy, cross_entropy_per_image
 
 LOGITS = torch.randn(7, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 1])
@@ -46,3 +46,13 @@ def test_cross_entropy_smoothing_outside_range_raises(smoothing):
 def test_cross_entropy_shapes_that_do_not_fit_raise(logits, labels):
     with pytest.raises(ValueError, match=r"\(N, K\)"):
         cross_entropy(logits, labels)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+def test_cross_entropy_per_image_equals_torch_with_float_and_with_tensor(smoothing):
+    expected = functional.cross_entropy(
+        LOGITS, LABELS, label_smoothing=smoothing, reduction="none"
+    )
+    for value in (smoothing, torch.tensor(smoothing, dtype=torch.float64)):
+        each = cross_entropy_per_image(LOGITS, LABELS, label_smoothing=value)
+        torch.testing.assert_close(each, expected)

@@ -103,3 +103,7 @@ def test_crossing_one_reference_compared_without_stats() -> None:
     assert crossing(m_in, MarginRange("above", "id_energy", -0.4, 2)) is None
     assert crossing(m_in, MarginRange("above", "id_energy", -0.5, 2)) is not None
     assert crossing(m_in, MarginRange("below", "id_energy", 0, 0.4)) is None
+
+
+def test_energy_stats_of_equal_energies_are_taken() -> None:
+    assert EnergyStats(id_mean=-8.0, id_sd=0.0, outlier_mean=-5.0, outlier_sd=0.0).outlier_sd == 0

@@ -85,3 +85,8 @@ def test_scores_of_one_dimension_raise(name):
 def test_msp_of_one_class_raises():
     with pytest.raises(ValueError, match="two classes"):
         msp(torch.zeros(2, 1))
+
+
+@pytest.mark.parametrize("score", [msp, max_logit, energy])
+def test_scores_are_of_temperature_one_where_nothing_is_said(score):
+    np.testing.assert_array_equal(score(LOGITS), score(LOGITS, 1.0))
