@@ -27,6 +27,11 @@ P_co = TypeVar("P_co", bound=TrialParams, covariant=True)
 T_co = TypeVar("T_co", bound=TrainParams, covariant=True)
 
 
+def same_tensors(one: Fitted, other: Fitted) -> bool:
+    """Whether the very same tensors are in both, so that what was made of them still holds."""
+    return one.keys() == other.keys() and all(one[name] is other[name] for name in one)
+
+
 @dataclass(frozen=True)
 class Moment:
     """Where a training step stands in its run.

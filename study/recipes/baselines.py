@@ -21,7 +21,7 @@ from study.detectors.model_parts import TrainFeatures
 from study.errors import TrialFailed
 from study.models.classifier import Classifier
 from study.models.weights import load_into, load_part
-from study.recipes.base import Fitted, Recipe, Scores
+from study.recipes.base import Fitted, Recipe, Scores, same_tensors
 from study.recipes.baselines_params import OWN_SCORE, BaselineParams
 from study.recipes.frozen_features import Frozen
 from study.scoring.feature_scores import class_prototypes, unit_rows
@@ -108,13 +108,8 @@ class BaselinesRecipe(Recipe[BaselineParams]):
     def _ready(self, fitted: Fitted) -> Detector:
         """The fitted detector, made once for all batches: kNN builds an index."""
         state = {name: tensor for name, tensor in fitted.items() if name != _MEANS}
-        if self._loaded is None or not _same(self._loaded[0], state):
+        if self._loaded is None or not same_tensors(self._loaded[0], state):
             detector = self._detector()
             detector.load_state(state)
             self._loaded = (state, detector)
         return self._loaded[1]
-
-
-def _same(one: Fitted, other: Fitted) -> bool:
-    """Whether the very same tensors are in both."""
-    return one.keys() == other.keys() and all(one[name] is other[name] for name in one)

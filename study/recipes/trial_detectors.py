@@ -19,7 +19,7 @@ from study.detectors.base import Detector, make_detector
 from study.detectors.model_parts import TrainFeatures, features_of_train
 from study.errors import TrialFailed
 from study.models.classifier import Classifier, LinearHead
-from study.recipes.base import Fitted, Scores
+from study.recipes.base import Fitted, Scores, same_tensors
 from study.recipes.classifier_params import ClassifierParams
 from study.recipes.frozen_features import Frozen
 from study.seeding import numpy_generator
@@ -102,7 +102,7 @@ class TrialDetectors:
 
     def _ready(self, fitted: Fitted) -> dict[str, Detector]:
         """The fitted detectors, made once for all batches: kNN builds an index."""
-        if self._loaded is None or not _same(self._loaded[0], fitted):
+        if self._loaded is None or not same_tensors(self._loaded[0], fitted):
             made = {name: make_detector(name, one) for name, one in self._given.items()}
             for name, detector in made.items():
                 detector.load_state(_of(name, fitted))
@@ -113,8 +113,3 @@ class TrialDetectors:
 def _of(name: str, fitted: Mapping[str, Tensor]) -> Fitted:
     start = f"{name}."
     return {key.removeprefix(start): one for key, one in fitted.items() if key.startswith(start)}
-
-
-def _same(one: Fitted, other: Fitted) -> bool:
-    """Whether the very same tensors are in both."""
-    return one.keys() == other.keys() and all(one[name] is other[name] for name in one)
