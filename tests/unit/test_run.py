@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -95,6 +96,24 @@ def test_interrupted_set_up_leaves_spec_and_manifest_to_resume_from(
     assert module.run_folder.recorded_plan(run).to_json()["demo"] is True
     with pytest.raises(Interrupted):
         resume_study(ResumeOptions(options.out), progress, _conclude)
+
+
+def test_error_of_a_search_is_told_where_it_left_nothing_to_conclude_from(
+    options: RunOptions, progress: Progress, failing: Fail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(Interrupted())
+    broken = StudyFailed("searcher mine: it raised")
+    decisions = SimpleNamespace(unfinished=[])
+    session = SimpleNamespace(disk_full="", stopping="", error=broken, decisions=decisions)
+    monkeypatch.setattr(module, "prepare", lambda *_, **__: SimpleNamespace(base=None))
+    monkeypatch.setattr(module.run_folder, "add_start", lambda *_: None)
+    monkeypatch.setattr(module, "search", lambda *_: session)
+
+    def no_table(*_: Any) -> str:
+        raise BadInput(Fault("trials.parquet", "", "is not there"))
+
+    with pytest.raises(StudyFailed, match="searcher mine: it raised"):
+        run_study(options, progress, no_table)
 
 
 def test_options_become_settings_of_the_study_under_their_own_names(
