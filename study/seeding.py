@@ -9,12 +9,8 @@ epoch 7.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
 
 
 def seed_of(seed: int, *names: str | int) -> int:
@@ -34,10 +30,3 @@ def seed_of(seed: int, *names: str | int) -> int:
 def numpy_generator(seed: int, *names: str | int) -> np.random.Generator:
     """NumPy generator of the stream ``names`` under ``seed``."""
     return np.random.Generator(np.random.PCG64(seed_of(seed, *names)))
-
-
-def torch_generator(seed: int, *names: str | int, device: str = "cpu") -> torch.Generator:
-    """Torch generator of the stream ``names`` under ``seed``, on ``device``."""
-    import torch  # seeding serves torch-free rooms too
-
-    return torch.Generator(device=device).manual_seed(seed_of(seed, *names))
