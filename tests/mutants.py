@@ -3,6 +3,7 @@
     .venv/bin/pip install cosmic-ray
     .venv/bin/python tests/mutants.py                 300 mutants of all rooms below, 2 at a time
     .venv/bin/python tests/mutants.py study/losses    those of some files or folders
+    .venv/bin/python tests/mutants.py --log FILE      goes on where FILE ends
 
 Every mutant (cosmic-ray's operators) is made in a copy of the project and tried by the tests that
 mirror the mutated module. The sample is drawn with ``--seed``
@@ -18,13 +19,16 @@ import ast
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from hashlib import sha1
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -52,7 +56,9 @@ MORE_TESTS = {
     "analysis/choice/frozen": ("unit/analysis/choice/test_selection.py",),
     "analysis/statistics/compare": ("unit/analysis/choice/test_confirmation.py",),
 }
-TIMEOUT_S = 240.0
+# Of CPU: on a busy machine a slow test is no killed mutant. The other one is for tests that wait.
+CPU_S = 300
+TIMEOUT_S = 7200.0
 Span = tuple[tuple[int, int], tuple[int, int]]
 
 
@@ -156,6 +162,10 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=300, help="mutants; 0 for all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE",
+        help="a JSON line for every mutant tried; what has one there is not tried again",
+    )  # fmt: skip
     given = parser.parse_args()
     os.chdir(ROOT)
     files = modules(given.paths)
@@ -167,33 +177,51 @@ def main() -> None:
     print(f"{len(drawn)} of {len(mutants)} mutants in {len(files)} files", flush=True)
     for file in untested:
         print(f"{file}: no test file imports it", flush=True)
+    before = _logged(given.log)
     with tempfile.TemporaryDirectory() as folder:
         free: SimpleQueue[Path] = SimpleQueue()
         for copy in _copies(given.jobs, Path(folder)):
             free.put(copy)
 
-        def tried(mutation: Any) -> tuple[Any, str, str]:
+        def tried(mutation: Any) -> dict[str, Any]:
+            if (known := before.get(_key(mutation))) is not None:
+                return known
             copy = free.get()
             try:
-                return mutation, *_tried(mutation, copy)
+                return _tried(mutation, copy)
             finally:
                 free.put(copy)
 
         with ThreadPoolExecutor(given.jobs) as pool:
-            results = []
+            alive = 0
             for number, result in enumerate(pool.map(tried, drawn), start=1):
-                results.append(result)
-                if result[1] != "killed":
-                    print(
-                        f"\n{number}: {result[1]}, {result[0].module_path}\n{result[2]}",
-                        flush=True,
-                    )
-    alive = [one for one in results if one[1] != "killed"]
-    print(f"\n{len(results) - len(alive)} of {len(results)} killed, {len(alive)} not")
+                if given.log and result["mutant"] not in before:
+                    with given.log.open("a", encoding="utf-8") as log:
+                        log.write(json.dumps(result) + "\n")
+                if result["outcome"] != "killed":
+                    alive += 1
+                    print(f"\n{number}: {result['outcome']}, {result['mutant']}", flush=True)
+                    print(result["diff"], flush=True)
+    print(f"\n{len(drawn) - alive} of {len(drawn)} killed, {alive} not")
     sys.exit(bool(alive))
 
 
-def _tried(mutation: Any, copy: Path) -> tuple[str, str]:
+def _key(mutation: Any) -> str:
+    """What a mutant is called: of a file that has changed it is another one."""
+    text = (ROOT / mutation.module_path).read_bytes()
+    args = json.dumps(mutation.operator_args, sort_keys=True)
+    name = mutation.operator_name.removeprefix("core/")
+    return (
+        f"{mutation.module_path}@{sha1(text).hexdigest()[:8]} {name} {mutation.occurrence} {args}"
+    )
+
+
+def _logged(log: Path | None) -> dict[str, dict[str, Any]]:
+    lines = log.read_text(encoding="utf-8").splitlines() if log and log.exists() else []
+    return {result["mutant"]: result for result in map(json.loads, lines)}
+
+
+def _tried(mutation: Any, copy: Path) -> dict[str, Any]:
     """Outcome and diff of one mutant, made in a copy of the project by a process of its own."""
     told = {
         "module": str(mutation.module_path),
@@ -203,18 +231,21 @@ def _tried(mutation: Any, copy: Path) -> tuple[str, str]:
         "tests": [str(test) for test in tests_of(mutation.module_path)],
     }
     ours = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, __file__, "--one", json.dumps(told)],
         cwd=copy, env=os.environ | ours, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if done.returncode:
-        return "not tried", done.stderr[-2000:]
-    outcome, diff = json.loads(done.stdout.splitlines()[-1])
-    return outcome, diff
+    found = (
+        {"outcome": "not tried", "by": "", "diff": done.stderr[-2000:]}
+        if done.returncode
+        else json.loads(done.stdout.splitlines()[-1])
+    )
+    return {"mutant": _key(mutation), "s": round(time.monotonic() - begun), **found}
 
 
 def try_one(told: dict[str, Any]) -> None:
-    """Make one mutant in the working directory, run its tests, and print outcome and diff."""
+    """Make one mutant in the working directory, run its tests, and print what came of it."""
     from cosmic_ray.mutating import mutate_and_test
     from cosmic_ray.work_item import MutationSpec
 
@@ -223,9 +254,17 @@ def try_one(told: dict[str, Any]) -> None:
         Path(told["module"]), told["operator"], told["occurrence"], *nowhere,
         operator_args=told["args"],
     )  # fmt: skip
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider {' '.join(told['tests'])}"
     result = mutate_and_test([mutation], command, TIMEOUT_S)
-    print(json.dumps([str(result.test_outcome and result.test_outcome.value), result.diff or ""]))
+    # Pytest's last lines name the test and what it says; there are none when the time was over.
+    said = [line for line in (result.output or "").splitlines() if line[:5] in ("FAILE", "ERROR")]
+    found = {
+        "outcome": str(result.test_outcome and result.test_outcome.value),
+        "by": said[-1][:300] if said else "",
+        "diff": result.diff or "",
+    }
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SPACES = HERE / "spaces"
+RUNS = HERE / "runs"
+AS_FINISHED = "as_finished.txt"
 STUDIES = ("energy", "nordf", "ablation")
 WALL_CLOCK = ("time_s", "images_per_s")  # metrics that no two runs share
 # Enough trials for TPE to ask by what it has seen, and a rung to cut at after every epoch.
@@ -48,6 +50,17 @@ SMOOTH = {
 }
 _CODE = ("study", "analysis", "run_study.py")
 _PATIENCE_S = 300
+
+
+def recorded(name: str, folder: Path) -> Path:
+    """A copy of a golden run, whole: with what lies in the finished run of its study alone."""
+    run = Path(shutil.copytree(RUNS / name, folder / name))
+    if (names := run / AS_FINISHED).exists():
+        for one in names.read_text(encoding="utf-8").splitlines():
+            (run / one).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(RUNS / f"{name.partition('-')[0]}-finished" / one, run / one)
+        names.unlink()
+    return run
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,11 @@ run stays what a user who is short of disk would leave:
   interrupted ones, for the same reason;
 - weights of the base, of what resumes, and of the trial that wins; of NORD-F, whose weights take
   225 kB, the base and the state that is resumed alone (its trial wins, by its last epoch);
-- scores as compressed npz: the same arrays under the same names.
+- scores as compressed npz: the same arrays under the same names;
+- tables without the statistics and the second copy of their types that Parquet may hold: pandas
+  reads the same frame;
+- in an interrupted run nothing that the finished one of the same study has too, byte for byte:
+  ``as_finished.txt`` names it, and `tests.golden.driving.recorded` puts it back.
 
 manifest.json tells nothing of the machine but what numbers depend on.
 """
@@ -35,9 +39,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.golden.driving import STUDIES, Checkout
+from tests.golden.driving import AS_FINISHED, STUDIES, Checkout
 
 # Results by which the second trial has a checkpoint and an epoch to go.
 INTERRUPT_AFTER = 4
@@ -57,10 +63,12 @@ def main() -> None:
     for name in options.only:
         with tempfile.TemporaryDirectory(prefix="golden-") as folder:
             checkout = _cloned(options.checkout, Path(folder))
-            for run in (_finished(checkout, name), _interrupted(checkout, name)):
-                _pack_scores(run)
+            runs = _finished(checkout, name), _interrupted(checkout, name)
+            for run in runs:
                 _tell_no_machine(run / "manifest.json")
                 _refuse_traces(run, (folder, str(options.checkout.resolve())))
+            pack(*runs)
+            for run in runs:
                 shutil.rmtree(options.out / run.name, ignore_errors=True)
                 shutil.copytree(run, options.out / run.name)
                 sys.stdout.write(f"{run.name}: {_bytes(run):,} bytes\n")
@@ -116,6 +124,33 @@ def _remove(run: Path, names: tuple[str, ...]) -> None:
     for name in names:
         path = run / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def pack(finished: Path, interrupted: Path) -> None:
+    """Make two runs of one study small, in place."""
+    for run in (finished, interrupted):
+        _pack_scores(run)
+        _pack_tables(run)
+    same = [
+        path
+        for path in sorted(_files(interrupted))
+        if (other := finished / path.relative_to(interrupted)).exists()
+        and other.read_bytes() == path.read_bytes()
+    ]
+    names = "".join(f"{path.relative_to(interrupted)}\n" for path in same)
+    (interrupted / AS_FINISHED).write_text(names)
+    for path in same:
+        path.unlink()
+
+
+def _pack_tables(run: Path) -> None:
+    for path in sorted(run.glob("*.parquet")):
+        frame = pd.read_parquet(path)
+        pq.write_table(
+            pq.read_table(path), path,
+            use_dictionary=False, write_statistics=False, store_schema=False,
+        )  # fmt: skip
+        pd.testing.assert_frame_equal(pd.read_parquet(path), frame, check_exact=True)
 
 
 def _pack_scores(run: Path) -> None:

@@ -10,8 +10,6 @@ Versions: torch 2.14, numpy 2.4. Tolerance: 1e-3 on fractions.
 from __future__ import annotations
 
 import json
-import shutil
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,8 @@ import analysis
 from analysis.__main__ import main
 from study.records.files import RunFolder
 from study.records.ledger import read_ledger
-from tests.golden.driving import HERE, STUDIES, Checkout
+from tests.golden.driving import RUNS, STUDIES, Checkout, recorded
 
-RUNS = HERE / "runs"
-_MOST_BYTES = 1_000_000  # as git packs them; tables are mostly their own description
 # Trial, epoch and value as the recording version chose them.
 CHOSEN = {
     "energy": ("00002", 2, 0.8643),
@@ -37,11 +33,7 @@ CHOSEN = {
 @pytest.fixture(params=STUDIES)
 def finished(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy of a finished run."""
-    return copied(f"{request.param}-finished", tmp_path)
-
-
-def copied(name: str, folder: Path) -> Path:
-    return Path(shutil.copytree(RUNS / name, folder / name))
+    return recorded(f"{request.param}-finished", tmp_path)
 
 
 def study_of(run: Path) -> str:
@@ -53,8 +45,7 @@ def statuses(run: Path) -> list[str]:
 
 
 def test_recorded_runs_are_small():
-    packed = [zlib.compress(path.read_bytes()) for path in RUNS.rglob("*") if path.is_file()]
-    assert sum(map(len, packed)) < _MOST_BYTES
+    assert sum(path.stat().st_size for path in RUNS.rglob("*") if path.is_file()) < 1_000_000
 
 
 def test_finished_run_is_loaded_without_a_fault(finished: Path):
@@ -107,7 +98,7 @@ def test_report_of_a_finished_run_shows_the_recorded_choice(finished: Path):
 def test_finished_ablation_still_has_its_effect(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    run = copied("ablation-finished", tmp_path)
+    run = recorded("ablation-finished", tmp_path)
     assert main(["ablation", str(run), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     (effect,) = (row for row in rows if row["metric"] == "val/fpr95")
@@ -121,7 +112,7 @@ def test_finished_ablation_still_has_its_effect(
 def test_interrupted_run_resumes_to_the_end_of_the_finished_one(
     name: str, tmp_path: Path, project_root: Path
 ):
-    run = copied(f"{name}-interrupted", tmp_path)
+    run = recorded(f"{name}-interrupted", tmp_path)
     before = read_ledger(RunFolder(run).ledger)[0]
     checkout = Checkout.copied(project_root, tmp_path).with_backbone()
     done = checkout.study("--resume", run.name, "--max-concurrent", "1")
@@ -129,7 +120,7 @@ def test_interrupted_run_resumes_to_the_end_of_the_finished_one(
     after = read_ledger(RunFolder(run).ledger)[0]
     assert after[: len(before)] == before
     assert [one["event"] for one in after].count("resumed") == 1
-    whole = copied(f"{name}-finished", tmp_path)
+    whole = recorded(f"{name}-finished", tmp_path)
     assert statuses(run) == statuses(whole)
     assert asked(run) == asked(whole)
     tables = [analysis.load(one).epochs for one in (run, whole)]
