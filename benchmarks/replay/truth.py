@@ -1,0 +1,169 @@
+"""What a point of the space truly gives, and what a search that measures it sees.
+
+The truth is a Gaussian process over the space for each metric, fitted to what both halves of
+validation gave at every epoch and alpha of the recorded trials (one kernel for all of these, on
+the scale of log-odds). A search sees half of validation: the truth plus how far one resample of
+the sources lies from that half. The resample is the same for all points of a search, so that
+differences between them are paired as they are in a study. A point has the deviation of one of
+the three recorded trials nearest to it, drawn by trial.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+from scipy.stats import norm
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+from replay.cube import Floats, Point, in_unit_cube
+from replay.table import METRICS, Table
+from study.seeding import numpy_generator
+
+NEAREST = 3
+FOLDS = 8
+_LEAST, _MOST = 1e-3, 1 - 1e-3  # log-odds need numbers inside
+
+
+@dataclass(frozen=True)
+class States:
+    """What points give at epochs and alphas, each array (..., E, A).
+
+    Attributes:
+        accuracy: of ID, as seen or as it is.
+        fpr95: likewise.
+        error: standard error of the accuracy's difference from the base's, on half of validation.
+    """
+
+    accuracy: Floats
+    fpr95: Floats
+    error: Floats
+
+    def part(self, *place: int | slice | list[int]) -> States:
+        """Some points, epochs, alphas alone."""
+        return States(self.accuracy[place], self.fpr95[place], self.error[place])
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """How well the surrogate foretells trials that it was not fitted to, last epoch, alpha 1.
+
+    Attributes:
+        error: root mean squared, a fraction.
+        spread: standard deviation of the recorded trials.
+    """
+
+    error: float
+    spread: float
+
+
+class Truth:
+    """The surrogate of one table."""
+
+    def __init__(self, table: Table) -> None:
+        """Fit it."""
+        self.table = table
+        self._cube = in_unit_cube(table.points, table.distributions)
+        self._fitted = {name: _fitted(self._cube, table.truth[name]) for name in METRICS}
+
+    def at(self, points: Sequence[Point]) -> States:
+        """P points as they are, (P, E, A); alpha 0 is the base's own."""
+        cube = in_unit_cube(points, self.table.distributions)
+        return States(
+            **{name: self._predicted(name, cube) for name in METRICS},
+            error=self._errors[self._nearest(cube)[:, 0]],
+        )
+
+    def _predicted(self, name: str, cube: Floats) -> Floats:
+        tuned = expit(self._fitted[name].predict(cube))
+        tuned = tuned.reshape(len(cube), self.table.num_epochs, -1)
+        base = np.full((*tuned.shape[:2], 1), self.table.base[name])
+        return np.concatenate([base, tuned], axis=2)
+
+    def like(self, point: Point) -> NDArray[np.intp]:
+        """The recorded trials that are most like a point."""
+        (trials,) = self._nearest(in_unit_cube([point], self.table.distributions))
+        return np.asarray(trials)
+
+    def _nearest(self, cube: Floats) -> NDArray[np.intp]:
+        """(P, NEAREST), by the lengths over which accuracy changes."""
+        lengths: Floats = self._fitted["accuracy"].kernel_.k1.k2.length_scale
+        apart: Floats = (cube[:, None, :] - self._cube) / lengths
+        return np.argsort(np.square(apart).sum(axis=2), axis=1)[:, :NEAREST]
+
+    @cached_property
+    def _errors(self) -> Floats:
+        """(N, E, A) of the recorded trials."""
+        noise = self.table.noise["accuracy"]
+        errors: Floats = (noise - noise[0, 0, 0]).std(axis=-1, ddof=1)
+        return errors
+
+    def seen(self, true: States, trial: int, resample: int) -> States:
+        """One point, (E, A), as a resample shows it, with the deviation of a recorded trial."""
+        seen = {
+            name: np.clip(getattr(true, name) + one[trial, ..., resample], 0, 1)
+            for name, one in self.table.noise.items()
+        }
+        return States(**seen, error=self._errors[trial])
+
+    def left_out(self) -> dict[str, LeftOut]:
+        """Of each metric, by cross-validation over trials."""
+        return {name: self._left_out(self.table.truth[name]) for name in METRICS}
+
+    def _left_out(self, truth: Floats) -> LeftOut:
+        fold = numpy_generator(0, "folds").permutation(len(truth)) % FOLDS
+        guessed = np.empty(len(truth))
+        for one in range(FOLDS):
+            rest = fold != one
+            fitted = _fitted(self._cube[rest], truth[rest])
+            guessed[~rest] = expit(fitted.predict(self._cube[~rest]))[:, -1]
+        last = truth[:, -1, -1]
+        error = float(np.sqrt(np.mean(np.square(guessed - last))))
+        return LeftOut(error, float(last.std(ddof=1)))
+
+
+def _fitted(cube: Floats, truth: Floats) -> GaussianProcessRegressor:
+    """(N, columns) and (N, E, A) to a process of E (A - 1) outputs."""
+    smooth = Matern(np.full(cube.shape[1], 1.0), (0.1, 30), nu=2.5)
+    kernel = ConstantKernel(1.0, (0.1, 100)) * smooth + WhiteKernel(0.05, (1e-4, 1.0))
+    told = logit(np.clip(truth[:, :, 1:], _LEAST, _MOST)).reshape(len(truth), -1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its bound: no effect
+        return GaussianProcessRegressor(kernel, normalize_y=True).fit(cube, told)
+
+
+class Seen:
+    """Half of validation, as one search sees it.
+
+    Attributes:
+        base_accuracy: of the base, as seen.
+    """
+
+    def __init__(self, truth: Truth, seed: int) -> None:
+        """The resample is drawn by ``seed``."""
+        self._truth, self._seed = truth, seed
+        noise = truth.table.noise["accuracy"][0, 0, 0]
+        self._resample = seed % len(noise)
+        self.base_accuracy = truth.table.base["accuracy"] + float(noise[self._resample])
+
+    def at(self, point: Point, number: int) -> tuple[States, States]:
+        """The point of trial ``number``, (E, A), as seen and as it is."""
+        true = self._truth.at([point]).part(0)
+        generator = numpy_generator(self._seed, "noise", number)
+        like = int(generator.choice(self._truth.like(point)))
+        return self._truth.seen(true, like, self._resample), true
+
+
+def holds(states: States, floor: float) -> Floats:
+    """How likely the true accuracy is above the floor, by the normal distribution."""
+    margin = states.accuracy - floor
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sure = np.where(margin >= 0, np.inf, -np.inf)
+        return np.asarray(norm.cdf(np.where(states.error > 0, margin / states.error, sure)))

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from replay.table import table_of
+from replay.truth import Seen, Truth, holds
+
+from tests.fake_table import BASE_FPR95, fake_rows, fake_space
+
+
+@pytest.fixture(scope="module")
+def truth() -> Truth:
+    return Truth(table_of(fake_rows(), fake_space()))
+
+
+def test_truth_of_recorded_points_is_near_what_was_recorded(truth: Truth) -> None:
+    states = truth.at(truth.table.points)
+
+    assert np.abs(states.fpr95 - truth.table.truth["fpr95"]).max() < 0.02
+    assert (states.fpr95[..., 0] == BASE_FPR95).all()
+
+
+def test_left_out_error_of_a_smooth_table_is_small_beside_its_spread(truth: Truth) -> None:
+    told = truth.left_out()["fpr95"]
+
+    assert told.error < told.spread / 3
+
+
+def test_seen_differs_from_the_truth_by_the_resample_of_the_seed(truth: Truth) -> None:
+    seen = Seen(truth, seed=3)
+
+    of_point, true = seen.at(truth.table.points[0], number=0)
+
+    assert seen.base_accuracy == pytest.approx(truth.table.base["accuracy"] + 0.003)
+    gained = of_point.accuracy[-1, -1] - true.accuracy[-1, -1]
+    assert gained == pytest.approx(0.003) or gained == pytest.approx(0.006)
+
+
+def test_holds_is_a_half_at_the_floor_and_sure_without_an_error(truth: Truth) -> None:
+    states = truth.at(truth.table.points[1:2]).part(0)
+
+    likely = holds(states, floor=float(states.accuracy[-1, -1]))
+
+    assert likely[-1, -1] == pytest.approx(0.5)
+    assert likely[-1, 0] == 1  # the base against itself
