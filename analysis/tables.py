@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from study.errors import BadInput, Fault
-from study.records.files import KEPT, STATUSES, VAL_ID, RunFolder, ValidationScores
+from study.records.files import KEPT, STATUSES, VAL_ID, RunFolder
 from study.records.ledger import Record, read_ledger
+from study.records.scores import ValidationScores, has_scores, read_scores
 from study.records.words import todays_words
 from study.scoring.measuring import OOD_METRICS
 from study.scoring.metrics import METRICS, metric_of
@@ -249,21 +250,19 @@ class Records:
         Raises:
             BadInput: if there is no such file or it cannot be read whole.
         """
-        path = self.folder.trial_scores(trial_id)
-        if not path.exists():
+        place = str(self.folder.scores / trial_id)
+        if not self.has_scores(trial_id):
             rule = f"the per-image scores of {trial_id} are missing"
-            raise BadInput(Fault(str(path), "", rule, "Restore the file, or run the trial again."))
+            raise BadInput(Fault(place, "", rule, "Restore them, or run the trial again."))
         try:
-            return ValidationScores.load(path)
+            return read_scores(self.folder, trial_id)
         except Exception as error:
             # zipfile, numpy and zlib each have their own word for a torn file
-            raise BadInput(
-                Fault(str(path), "", f"not a readable scores file ({error})")
-            ) from error
+            raise BadInput(Fault(place, "", f"no readable scores ({error})")) from error
 
     def has_scores(self, trial_id: str) -> bool:
         """Whether per-image scores of a trial (or of ``base``) were kept."""
-        return self.folder.trial_scores(trial_id).exists()
+        return has_scores(self.folder, trial_id)
 
     def status_counts(self) -> dict[str, int]:
         """Number of trials in each status that occurs, in the order of the contract."""

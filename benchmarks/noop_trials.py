@@ -150,7 +150,8 @@ def _setup(folder: Path, trials: int) -> Any:
     from study.bases.base_models import BaseModel
     from study.data.leaks.report import LeakReport
     from study.data.plan import make_plan
-    from study.records.files import ValidationScores
+    from study.records.scores import ValidationScores
+    from study.scoring.floor import Floor
     from study.space.loading import load_space
     from study.tune.setup import Setup
 
@@ -167,7 +168,7 @@ def _setup(folder: Path, trials: int) -> Any:
         leaks=LeakReport((), {}),
         models={"base": base},
         initial=(),
-        floor=0.79,
+        floor=Floor(0.79),
         device="cpu",
     )
 

@@ -41,8 +41,9 @@ from study.errors import TrialFailed
 from study.recipes.base import Recipe
 from study.recipes.params import TrialParams
 from study.recipes.registry import make_recipe
-from study.records.files import VAL_ID, SetScores
+from study.records.files import VAL_ID
 from study.records.ledger import Ledger
+from study.records.scores import SetScores
 from study.scoring.measuring import ood_metric, resampled_metrics
 from study.scoring.ranking import bootstrap_counts
 from study.seeding import numpy_generator

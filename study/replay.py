@@ -22,9 +22,10 @@ from study import run_folder
 from study.errors import BadInput, Fault
 from study.options import ReplayOptions
 from study.records.failures import BUG, DIVERGED
-from study.records.files import RunFolder, ValidationScores, trial_id
+from study.records.files import RunFolder, trial_id
 from study.records.ledger import Record, RecordedLedger
 from study.records.manifest import changed_machine, manifest_entry, read_manifest
+from study.records.scores import ValidationScores, has_scores, read_scores
 from study.space.loading import load_resolved
 from study.training.trial import TrialSetting, run_trial
 from study.tune.decisions import Decisions
@@ -195,18 +196,16 @@ def _compare_scores(
 ) -> None:
     """The per-image scores and predictions of every recorded epoch, the kept part's too."""
     name, done = trial_id(record.number), len(record.epochs)
-    for path, now in (
-        (run.trial_scores(name), copy.trial_scores(name)),
-        (run.kept_scores(name), copy.kept_scores(name)),
-    ):
-        if not done or not now.exists():
+    for kept in (False, True):
+        if not done or not has_scores(copy, name, kept=kept):
             continue
+        path = run.epoch_scores(name, kept=kept)
         try:
-            one = _arrays(ValidationScores.load(path).upto(done))
+            one = _arrays(read_scores(run, name, kept=kept).upto(done))
         except Exception as error:
             rule = f"cannot be read as a trial's scores ({type(error).__name__}: {error})"
             raise BadInput(Fault(str(path), "", rule, "Restore it from a copy.")) from error
-        two = _arrays(ValidationScores.load(now))
+        two = _arrays(read_scores(copy, name, kept=kept))
         stored = sum(values.size for values in one.values())
         agreement.compared += f", and {stored:,} stored values"
         agreement.differences += [
@@ -221,9 +220,4 @@ def _bits(values: NDArray[Any]) -> tuple[object, ...]:
 
 
 def _arrays(scores: ValidationScores) -> dict[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {"epochs": scores.epochs}
-    for name, one in scores.sets.items():
-        arrays |= {f"{name}/{score}": values for score, values in one.scores.items()}
-        for part in ("prediction", "label", "image", "group"):
-            arrays[f"{name}/{part}"] = getattr(one, part)
-    return arrays
+    return scores.of_states() | scores.of_images()

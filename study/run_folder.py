@@ -186,7 +186,12 @@ def add_start(run: RunFolder, setup: Setup) -> None:
         relative = floor.kind == "below_base"
         how = f"{floor.value:g} below the base's" if relative else "absolute"
         reference = "base" if relative else "absolute"
-        manifest["floor"] = {"value": setup.floor, "reference": reference, "how": how}
+        manifest["floor"] = {
+            "value": setup.floor.accuracy,
+            "reference": reference,
+            "how": how,
+            "confidence": floor.confidence,
+        }
     write_json(run.manifest, manifest)
 
 

@@ -19,7 +19,8 @@ from study.explain.options import MapOptions, Request
 from study.explain.panel import draw_panel, save_panel
 from study.explain.rows import ScoreTexts, rows_of
 from study.explain.targets import PairLogit
-from study.records.files import VAL_ID, ValidationScores, write_json
+from study.records.files import VAL_ID, write_json
+from study.records.scores import ValidationScores
 from study.validation_images import find_trial, load_scores, load_validation
 
 _ROWS = 8  # of a set's picture

@@ -13,15 +13,10 @@ import numpy as np
 
 from study.data.images import ImageSet
 from study.errors import BadInput, Fault
-from study.records.files import (
-    VAL_ID,
-    WEIGHTS,
-    RunFolder,
-    ValidationScores,
-    trial_id,
-)
+from study.records.files import VAL_ID, WEIGHTS, RunFolder, trial_id
 from study.records.frozen import read_frozen
 from study.records.manifest import read_manifest
+from study.records.scores import ValidationScores, has_scores, read_scores
 from study.run_folder import recorded_plan
 from study.space.loading import load_resolved
 
@@ -73,14 +68,14 @@ def load_scores(run: RunFolder, trial: str) -> ValidationScores | None:
     Raises:
         BadInput: where the file cannot be read.
     """
-    path = run.trial_scores(trial)
-    if not path.exists():
+    if not has_scores(run, trial):
         return None
     try:
-        return ValidationScores.load(path)
+        return read_scores(run, trial)
     except (OSError, ValueError, KeyError) as error:
         rule = f"cannot be read as scores ({error})"
-        raise BadInput(Fault(str(path), "", rule, "Restore it from a copy.")) from error
+        place = str(run.epoch_scores(trial))
+        raise BadInput(Fault(place, "", rule, "Restore it from a copy.")) from error
 
 
 def load_validation(run: RunFolder, scores: ValidationScores | None) -> ValidationImages:

@@ -17,18 +17,12 @@ import yaml
 
 from analysis.choice.frozen import freeze_choice
 from analysis.study import Study
-from study.records.files import (
-    VAL_ID,
-    RunFolder,
-    SetScores,
-    ValidationScores,
-    write_bytes,
-    write_json,
-)
+from study.records.files import VAL_ID, RunFolder, write_bytes, write_json
 from study.records.frozen import read_frozen
 from study.records.ledger import Ledger
+from study.records.scores import SetScores, ValidationScores
 from study.scoring.measuring import OOD_METRICS, ood_metrics
-from study.scoring.objective import objective
+from study.scoring.objective import rejudged
 from study.seeding import numpy_generator
 
 SCORES = ("msp", "max_logit", "energy")
@@ -111,8 +105,7 @@ def _tables(
         scores = make_scores(fake, trial_id, _course(params, length))
         scores.save(run.trial_scores(trial_id))
         rows = [metrics_of(scores, row) for row in range(length)]
-        for row in rows:
-            row["val/objective"] = objective(row, "val/fpr95", floor)
+        rows = [rejudged(row, "val/fpr95", floor, None) for row in rows]
         best = int(np.argmin([row["val/objective"] for row in rows]))
         shared = {"arm": None, "seed": number, "status": status}
         reason = {"failed": "epoch 2, step 118: loss is nan", "pruned": "stopped at rung 1"}

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from analysis.tables import BASE, Records
 from study.errors import BadInput, StudyFailed
-from study.records.files import VAL_ID, SetScores, ValidationScores
+from study.records.files import VAL_ID
+from study.records.scores import SetScores, ValidationScores
 from study.scoring.measuring import weighted_metrics
 from study.scoring.metrics import METRICS
 from study.scoring.ranking import Weights

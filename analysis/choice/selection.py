@@ -19,7 +19,8 @@ from analysis.statistics.bootstrap import (
 )
 from analysis.tables import Records, direction_of, require_metrics
 from study.errors import BadInput, Fault, StudyFailed
-from study.records.files import VAL_ID, SetScores
+from study.records.files import VAL_ID
+from study.records.scores import SetScores
 from study.scoring.intervals import Interval, percentile_interval
 from study.scoring.measuring import OOD_METRICS, threshold_at_recall
 from study.scoring.objective import ID_ACCURACY

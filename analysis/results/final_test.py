@@ -18,9 +18,10 @@ import pandas as pd
 from analysis.statistics.compare import WINNER, Sets, compare
 from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
-from study.records.files import TEST_ID, TEST_OPENED, RunFolder, ValidationScores, replacing
+from study.records.files import TEST_ID, TEST_OPENED, RunFolder, replacing
 from study.records.frozen import frozen_models, read_frozen
 from study.records.ledger import Record
+from study.records.scores import ValidationScores
 
 _STDERR = 2
 

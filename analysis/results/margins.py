@@ -11,7 +11,8 @@ from analysis.bases import bases
 from analysis.choice.selection import scores_at
 from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault
-from study.records.files import VAL_ID, SetScores
+from study.records.files import VAL_ID
+from study.records.scores import SetScores
 from study.scoring.objective import ID_ACCURACY
 
 ENERGY = "energy"  # the score

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from study.records.files import VAL_ID, SetScores
+from study.records.files import VAL_ID
+from study.records.scores import SetScores
 from study.scoring.measuring import OOD_METRICS, resampled_metrics
 from study.scoring.ranking import bootstrap_counts
 from study.seeding import numpy_generator

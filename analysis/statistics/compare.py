@@ -19,7 +19,8 @@ from analysis.statistics.bootstrap import (
 from analysis.statistics.paired import student
 from analysis.tables import BASE
 from study.errors import BadInput, Fault
-from study.records.files import VAL_ID, SetScores
+from study.records.files import VAL_ID
+from study.records.scores import SetScores
 from study.scoring.intervals import Interval, percentile_interval
 from study.scoring.measuring import OOD_METRICS, ood_metrics
 from study.seeding import numpy_generator

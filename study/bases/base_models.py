@@ -22,7 +22,7 @@ from study.losses.margins import EnergyStats
 from study.models.weights import load_into
 from study.recipes.base import Fitted, Recipe
 from study.recipes.params import TrialParams
-from study.records.files import ValidationScores
+from study.records.scores import ValidationScores
 from study.seeding import numpy_generator
 from study.training.chosen import load_chosen
 from study.training.evaluation import evaluate

@@ -63,7 +63,8 @@ def load_model(run: RunFolder, trial: str, num_classes: int, image_size: int) ->
         return load_base(run, num_classes, image_size, str(told.get("base", BASE))).build()
 
     recipe = make_recipe(name, told["train"], base)
-    model = fresh_model(recipe, Assignment(**told), num_classes, image_size)
+    assignment = Assignment(told["number"], told["seed"], told["model"], told["train"])
+    model = fresh_model(recipe, assignment, num_classes, image_size)
     chosen = load_chosen(folder / WEIGHTS)
     load_into(model, chosen.model, folder / WEIGHTS)
     epoch = int(chosen.notes["epoch"]) if "epoch" in chosen.notes and trial != BASE else None

@@ -16,7 +16,8 @@ from study.explain.explanation import CLASS, SIMILARITY, Explanation, explain
 from study.explain.options import MapOptions
 from study.explain.panel import Picture, Row, draw_panel, panel_array
 from study.explain.targets import PairLogit
-from study.records.files import VAL_ID, SetScores
+from study.records.files import VAL_ID
+from study.records.scores import SetScores
 
 # Half the steps of the command's: a look, not a measurement.
 LIVE = MapOptions(steps=16)

@@ -76,6 +76,11 @@ class ClassifierParams(TrainParams, DetectorSettings):
     )
 
     @property
+    def has_path(self) -> bool:
+        """Yes, but for detectors, which would have to be fitted anew at each of its points."""
+        return not self.detectors
+
+    @property
     def scores(self) -> tuple[str, ...]:
         """Those of the logits, and the detectors'."""
         return (*SCORES, *self.detectors)

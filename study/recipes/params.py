@@ -118,6 +118,11 @@ class TrialParams(Section):
         return True
 
     @property
+    def has_path(self) -> bool:
+        """Whether weights between the base's and a trial's are models of the recipe too."""
+        return False
+
+    @property
     def uses_margins(self) -> bool:
         """Whether m_in and m_out play a part."""
         return False

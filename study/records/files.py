@@ -5,21 +5,16 @@ Knows neither torch nor Ray, so that ``analysis`` can read a run anywhere.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
 STATUSES = ("finished", "pruned", "stopped", "failed", "paused", "running")
 ALL_EPOCHS = "all epochs trained"  # why a trial normally ends; "; " and a remark may follow
-SCORES_SCHEMA = 1
 VAL_ID = "val_id"  # name of the ID set in validation scores
 TEST_ID = "test_id"  # and in the final test's
 BASE = "base"  # takes a trial's place in the run's folder
@@ -28,6 +23,7 @@ TRIAL_JSON = "trial.json"  # beside them: what they are the weights of
 TEST_OPENED = "test opened"  # the ledger's event
 TUNING, TUNED = "tuning", "tuned"  # events of re-tuning: its points, and an arm's choice
 LOOK = "look"  # the ledger's event: an ablation's arms are judged between two seeds
+_KEPT = ".kept"
 KEPT = "confirm"  # metrics of the kept part of validation are confirm/..., not val/...
 CONFIRM = "confirm"  # the ledger's event: candidates, seeds, num_searched; and the trials' arm
 
@@ -63,8 +59,10 @@ class RunFolder:
     """One row a trial."""
     epochs = _Place("epochs.parquet")
     """One row a trial and epoch."""
+    states = _Place("states.parquet")
+    """One row a trial, epoch and point of its path; where trials have one."""
     scores = _Place("scores")
-    """Folder of per-image validation scores, one file a trial."""
+    """Folder of per-image validation scores (``study.records.scores``)."""
     checkpoints = _Place("checkpoints")
     """Folder of weights and training states, one folder a trial."""
     study_db = _Place("study.db")
@@ -86,13 +84,20 @@ class RunFolder:
         """The saliency panel of an epoch (1-based) of a trial; few epochs have one."""
         return self.panels / trial_id / f"epoch_{epoch:04d}.png"
 
-    def trial_scores(self, trial_id: str) -> Path:
-        """Per-image validation scores of every reported epoch of a trial."""
-        return self.scores / f"{trial_id}.npz"
+    def trial_scores(self, trial_id: str, *, kept: bool = False) -> Path:
+        """Per-image validation scores in one file: the base's, and those of older runs' trials.
 
-    def kept_scores(self, trial_id: str) -> Path:
-        """The same of the part of validation that confirming runs alone are scored on."""
-        return self.scores / f"{trial_id}.kept.npz"
+        ``kept``: of the part of validation that is kept for confirmation.
+        """
+        return self.scores / f"{trial_id}{_KEPT if kept else ''}.npz"
+
+    def epoch_scores(self, trial_id: str, *, kept: bool = False) -> Path:
+        """Folder of a trial's per-image validation scores, a file an epoch."""
+        return self.scores / f"{trial_id}{_KEPT if kept else ''}"
+
+    def score_images(self, *, kept: bool = False) -> Path:
+        """The images that trials are scored on: label, id and source of each."""
+        return self.scores / f"images{_KEPT if kept else ''}.npz"
 
     def trial_checkpoints(self, trial_id: str) -> Path:
         """Folder of a trial's checkpoints."""
@@ -123,99 +128,3 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write readable JSON by rename. NaN and infinities are refused (ValueError)."""
     write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
-
-
-@dataclass(frozen=True)
-class SetScores:
-    """Scores of one validation set over the epochs of a trial.
-
-    Attributes:
-        scores: score name -> (E, N) float64, higher = more OOD.
-        prediction: predicted class, (E, N) int16.
-        label: true class, (N,) int16, -1 where there is none.
-        image: image id, (N,) bytes.
-        group: source group, (N,) bytes; equal to ``image`` where each is its own source.
-    """
-
-    scores: dict[str, NDArray[np.float64]]
-    prediction: NDArray[np.int16]
-    label: NDArray[np.int16]
-    image: NDArray[np.bytes_]
-    group: NDArray[np.bytes_]
-
-    def cut(self, rows: NDArray[np.bool_] | slice) -> SetScores:
-        """The same with some of the epochs."""
-        scores = {name: values[rows] for name, values in self.scores.items()}
-        return replace(self, scores=scores, prediction=self.prediction[rows])
-
-
-@dataclass(frozen=True)
-class ValidationScores:
-    """Per-image validation scores of every reported epoch of one trial (scores/<trial>.npz).
-
-    Attributes:
-        epochs: epoch numbers, 1-based, (E,) int32.
-        sets: ``VAL_ID`` and the name of each OOD validation set -> its scores.
-    """
-
-    epochs: NDArray[np.int32]
-    sets: dict[str, SetScores] = field(default_factory=dict)
-
-    def at(self, epoch: int) -> int:
-        """Row of ``epoch`` in every (E, N) array (KeyError if it was not reported)."""
-        rows = np.flatnonzero(self.epochs == epoch)
-        if not rows.size:
-            raise KeyError(f"epoch {epoch} was not reported; reported: {self.epochs.tolist()}")
-        return int(rows[0])
-
-    def upto(self, epoch: int) -> ValidationScores:
-        """The same without the epochs after ``epoch``."""
-        keep = self.epochs <= epoch
-        sets = {name: one.cut(keep) for name, one in self.sets.items()}
-        return ValidationScores(self.epochs[keep], sets)
-
-    def followed_by(self, later: ValidationScores) -> ValidationScores:
-        """The same with the epochs of ``later``, which scores the same images, appended."""
-        if not self.sets:
-            return later
-        sets = {}
-        for name, one in self.sets.items():
-            two = later.sets[name]
-            scores = {s: np.concatenate([v, two.scores[s]]) for s, v in one.scores.items()}
-            prediction = np.concatenate([one.prediction, two.prediction])
-            sets[name] = SetScores(scores, prediction, one.label, one.image, one.group)
-        return ValidationScores(np.concatenate([self.epochs, later.epochs]), sets)
-
-    def save(self, path: Path) -> None:
-        """Write an uncompressed npz by rename."""
-        arrays: dict[str, NDArray[Any]] = {
-            "schema": np.array(SCORES_SCHEMA, np.int32),
-            "epochs": self.epochs,
-        }
-        for name, one in self.sets.items():
-            for score, values in one.scores.items():
-                arrays[f"{name}/score/{score}"] = values
-            for part in ("prediction", "label", "image", "group"):
-                arrays[f"{name}/{part}"] = getattr(one, part)
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        write_bytes(path, buffer.getvalue())
-
-    @classmethod
-    def load(cls, path: Path) -> ValidationScores:
-        """Read what ``save`` wrote (ValueError for another schema)."""
-        # Opened here: numpy leaves its own handle open where the file is torn.
-        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-        if int(arrays.get("schema", -1)) != SCORES_SCHEMA:
-            raise ValueError(f"{path}: not a scores file of schema {SCORES_SCHEMA}")
-        names = [key.removesuffix("/label") for key in arrays if key.endswith("/label")]
-        sets = {}
-        for name in names:
-            prefix = f"{name}/score/"
-            scores = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-            parts = [
-                arrays[f"{name}/{part}"] for part in ("prediction", "label", "image", "group")
-            ]
-            sets[name] = SetScores(scores, *parts)
-        return cls(arrays["epochs"], sets)

@@ -1,4 +1,4 @@
-"""Words of earlier versions, read in spaces and records as the words of today.
+"""What earlier versions wrote, read in spaces and records as what is written today.
 
 ``cifar10`` once was a recipe and an initialisation as well as a data set.
 """
@@ -13,6 +13,23 @@ _RENAMED = (  # where a value stands, its first word, today's
     (("recipe",), "cifar10", "classifier"),
     (("model", "init"), "cifar10", "base"),
 )
+
+
+_ONCE = (  # what specs did not say while there was nothing else
+    (("select",), {"path": False, "penalty": None}),
+)
+
+
+def with_first_defaults(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a run's spec that says what it meant where an earlier version wrote nothing."""
+    told = copy.deepcopy(dict(resolved))
+    for path, meant in _ONCE:
+        inner: Any = told
+        for part in path:
+            inner = inner.get(part) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner.update({key: value for key, value in meant.items() if key not in inner})
+    return told
 
 
 def todays_words(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
+from study.scoring.path import ALPHAS
 from study.section import Section
-from study.space.reading.sections import Floor
+from study.space.reading.sections import FloorRule
 from study.space.study_spec import StudySpec
 
 S = TypeVar("S", bound=Section)
-DEFAULT_FLOOR = Floor("below_base", 0.01)
+DEFAULT_FLOOR = FloorRule("below_base", 0.01)
 
 
 def with_defaults(spec: StudySpec, *, ablates: bool) -> StudySpec:
@@ -36,7 +37,10 @@ def with_defaults(spec: StudySpec, *, ablates: bool) -> StudySpec:
     one_base = not (spec.ablate and spec.ablate.of_base())
     if trains_base and model.init == "base" and one_base:
         select = _where_missing(select, floor=DEFAULT_FLOOR)
-    return replace(spec, own_base=base, tune=tune, select=select, trains_base=trains_base)
+    spec = replace(spec, own_base=base, tune=tune, select=select, trains_base=trains_base)
+    if spec.may_have_path and not ablates:  # an arm is measured as it was trained
+        spec = replace(spec, select=_where_missing(select, path=ALPHAS))
+    return spec
 
 
 def _where_missing(section: S, **defaults: object) -> S:

@@ -10,7 +10,7 @@ from typing import Any
 from study.errors import BadInput, Fault
 from study.recipes.params import TrialParams
 from study.recipes.registry import RECIPES
-from study.records.words import todays_words
+from study.records.words import todays_words, with_first_defaults
 from study.space.ablation.reading import read_ablation
 from study.space.ablation.section import Ablation
 from study.space.checks import bases, model, selection, sets, together, tune
@@ -112,7 +112,8 @@ def load_resolved(path: Path) -> StudySpec:
         BadInput: if it is not what ``StudySpec.dump`` writes.
     """
     document = read(path)
-    return _build(document.value, _begin(document), DEFAULT_ROOT, check_paths=False)
+    told = with_first_defaults(document.value)
+    return _build(told, _begin(document), DEFAULT_ROOT, check_paths=False)
 
 
 def _begin(document: Document) -> FaultList:

@@ -66,6 +66,12 @@ class StudySpec:
         return self.params.model_dump(exclude=left_out | self.search.keys())
 
     @property
+    def may_have_path(self) -> bool:
+        """Whether trials are paths: each starts from a base of its own network."""
+        starts = self.trains_base and self.values_of("model.init") == ["base"]
+        return starts and self.params.has_path
+
+    @property
     def own_score(self) -> str:
         """The OOD score that means over OOD sets, and so the selection, are of."""
         return self.params.selected_score

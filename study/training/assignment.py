@@ -17,7 +17,10 @@ class Assignment:
         seed: names all its random streams.
         model: the section ``model:`` with searched values in place.
         train: the section ``train:`` with searched values in place and margins as numbers.
-        objectives: val/objective of the epochs that are on record; training goes on after them.
+        standings: of the epochs that are on record (`study.scoring.objective.standing`); training
+            goes on after them.
+        scores: hashes of the files of their per-image scores; "" of older records.
+        path: whether points between its base and its trained weights are scored too.
         kept: whether it is scored on the part of validation that is kept for confirmation too.
         base: name of the base that the trial starts from, or looks at; a study has one, but an
             ablation may have several.
@@ -27,8 +30,10 @@ class Assignment:
     seed: int
     model: dict[str, Any]
     train: dict[str, Any]
-    objectives: tuple[float, ...] = ()
+    standings: tuple[tuple[bool, float], ...] = ()
+    scores: tuple[str, ...] = ()
     kept: bool = False
+    path: bool = False
     base: str = BASE
 
     @property

@@ -16,7 +16,8 @@ from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.recipes.base import CombinesScores, Fitted, Recipe
 from study.recipes.params import TrialParams
-from study.records.files import VAL_ID, SetScores, ValidationScores
+from study.records.files import VAL_ID
+from study.records.scores import SetScores, ValidationScores
 from study.scoring.measuring import OOD_METRICS, ood_metric, ood_metrics
 
 _BATCH_SIZE = 512
@@ -90,11 +91,13 @@ class Evaluation:
             for name, one in scores
         }
 
-    def as_epoch(self, epoch: int, id_name: str = VAL_ID) -> ValidationScores:
-        """The scores as the one-epoch record that is kept on disk."""
+    def as_epoch(
+        self, epoch: int, id_name: str = VAL_ID, *, alpha: float = 1.0
+    ) -> ValidationScores:
+        """The scores as the record of one state that is kept on disk."""
         sets = {id_name: _record(self.id)}
         sets |= {name: _record(scored) for name, scored in self.ood.items()}
-        return ValidationScores(np.array([epoch], np.int32), sets)
+        return ValidationScores(np.array([epoch], np.int32), sets, np.array([alpha]))
 
 
 def _record(scored: Scored) -> SetScores:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -22,12 +23,23 @@ from study.errors import TrialFailed
 from study.recipes.base import Fitted, Moment, Recipe, TrainingLoss, TrainingRecipe
 from study.recipes.classifier import ClassifierRecipe
 from study.recipes.params import TrainParams, TrialParams
-from study.records.files import ValidationScores
-from study.scoring.objective import OBJECTIVE, objective
+from study.records.scores import ValidationScores
+from study.scoring.floor import Floor
+from study.scoring.objective import (
+    ALPHA,
+    FLOOR_HOLDS,
+    OBJECTIVE,
+    PENALTY,
+    SHORTFALL,
+    objective,
+    standing,
+)
+from study.scoring.path import PathPlan
 from study.seeding import seed_of
 from study.training.evaluation import Evaluation, evaluate
 from study.training.linear import LinearTraining
 from study.training.optimizers import make_optimizer
+from study.training.path import between
 from study.training.schedules import ScheduleClock, make_schedule, make_transition
 
 _CHECK_EVERY_STEPS = 50
@@ -35,10 +47,27 @@ _CHECK_EVERY_STEPS = 50
 
 @dataclass(frozen=True)
 class Goal:
-    """What an epoch is judged by: the metric, and the least ID accuracy (None for no floor)."""
+    """What a state of a model is judged by.
+
+    Attributes:
+        metric: such as ``val/fpr95``.
+        floor: on ID accuracy; None without one.
+        penalty: cost of a percentage point under the floor, see `study.scoring.objective`.
+    """
 
     metric: str
-    floor: float | None
+    floor: Floor | None
+    penalty: float | None = PENALTY
+
+    def judged(self, validated: Evaluation, own_score: str) -> dict[str, float]:
+        """Metrics of one state, with how it stands to the floor and val/objective."""
+        metrics = validated.metrics(own_score)
+        if self.floor is not None:
+            images = validated.id.images
+            judged = self.floor.judge(validated.id.prediction == images.labels, images.groups)
+            metrics |= {FLOOR_HOLDS: judged.holds, SHORTFALL: judged.shortfall}
+        metrics[OBJECTIVE] = objective(metrics, self.metric, self.penalty)
+        return metrics
 
 
 @dataclass(frozen=True)
@@ -55,23 +84,53 @@ class TrainingState:
 
 
 @dataclass(frozen=True)
+class State:
+    """One set of weights of a trial that was scored: a point of an epoch's path.
+
+    Attributes:
+        alpha: place on the path from the base; 1 as trained.
+        metrics: ``val/*``.
+        validated: per-image validation scores, and what they need beside the model.
+        weights: state dict of the model.
+    """
+
+    alpha: float
+    metrics: dict[str, float]
+    validated: Evaluation
+    weights: dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
 class EpochResult:
     """One trained and validated epoch.
 
     Attributes:
         epoch: 1-based.
-        metrics: ``train/*``, ``val/*``, ``lr``, ``images_per_s`` and ``time_s`` (training and
-            validation of this epoch, in seconds).
-        scores: per-image validation scores of this epoch.
+        metrics: ``train/*``, ``lr``, ``images_per_s`` and ``time_s`` (training and validation of
+            this epoch, in seconds), and ``val/*`` of the best state.
+        states: what was scored, the lowest alpha first; without a path the trained weights alone.
+        best: the one that stands for the epoch.
         state: what resumes after it.
-        fitted: what the scores need beside the model.
     """
 
     epoch: int
     metrics: dict[str, float]
-    scores: ValidationScores
+    states: tuple[State, ...]
+    best: State
     state: TrainingState
-    fitted: Fitted
+
+    @property
+    def fitted(self) -> Fitted:
+        """What the scores of the best state need beside the model."""
+        return self.best.validated.fitted
+
+    @property
+    def scores(self) -> ValidationScores:
+        """Per-image validation scores of the states."""
+        scores = ValidationScores(np.empty(0, np.int32))
+        for one in self.states:
+            scores = scores.followed_by(one.validated.as_epoch(self.epoch, alpha=one.alpha))
+        return scores
 
 
 def train(
@@ -83,6 +142,7 @@ def train(
     goal: Goal,
     device: torch.device,
     start: TrainingState | None = None,
+    path: PathPlan | None = None,
 ) -> Iterator[EpochResult]:
     """Train ``model`` by ``recipe`` and yield after every epoch.
 
@@ -94,6 +154,8 @@ def train(
         goal: what ``val/objective`` measures.
         device: where to train.
         start: state to go on from; None for the beginning.
+        path: which points between the weights of ``model`` and the trained ones are scored too;
+            None for no others.
 
     Yields:
         One result an epoch, from the epoch after ``start`` to ``recipe.params.epochs``.
@@ -103,24 +165,15 @@ def train(
     """
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def result(
-        epoch: int,
-        begun: float,
-        trained: dict[str, float],
-        validated: Evaluation,
-        state: TrainingState,
-    ) -> EpochResult:
-        metrics = trained | validated.metrics(recipe.own_score)
-        metrics[OBJECTIVE] = objective(metrics, goal.metric, goal.floor)
-        metrics["time_s"] = time.perf_counter() - begun
-        return EpochResult(epoch, metrics, validated.as_epoch(epoch), state, validated.fitted)
-
     if not isinstance(recipe, TrainingRecipe) or not recipe.params.trains:  # scored as it is
         if start is None:
             begun = time.perf_counter()
             validated = evaluate(recipe, model, data, device)
-            yield result(1, begun, {}, validated, TrainingState(1, _detached(model), {}))
+            state = TrainingState(1, _detached(model), {})
+            one = State(1.0, goal.judged(validated, recipe.own_score), validated, state.model)
+            yield _result({}, (one,), state, begun)
         return
+    base = _detached(model) if path else {}
     loss = recipe.loss().to(device)
     loss.begin(model, data, device)
     feed: LinearTraining | _WholeModel
@@ -140,12 +193,35 @@ def train(
         begun = time.perf_counter()
         torch.manual_seed(seed_of(seed, "dropout", epoch))  # dropout has no generator argument
         metrics = trainer.train(feed.batches(epoch), epoch)
+        state = TrainingState(epoch, _detached(model), optimizer.state_dict(), _detached(loss))
+        alphas = path.scored_at(epoch, recipe.params.epochs) if path else ()
+        states = []
         try:
-            validated = feed.evaluate()
+            for alpha in (*alphas, 1.0):  # last as trained, which training goes on with
+                weights = between(base, state.model, alpha)
+                if alphas:
+                    model.load_state_dict(weights)
+                validated = feed.evaluate()
+                told = goal.judged(validated, recipe.own_score)
+                states.append(State(alpha, told, validated, weights))
         except TrialFailed as error:
             raise TrialFailed(f"epoch {epoch}: {error}") from error
-        state = TrainingState(epoch, _detached(model), optimizer.state_dict(), _detached(loss))
-        yield result(epoch, begun, metrics, validated, state)
+        yield _result(metrics, tuple(states), state, begun, of_path=path is not None)
+
+
+def _result(
+    trained: dict[str, float],
+    states: tuple[State, ...],
+    state: TrainingState,
+    begun: float,
+    *,
+    of_path: bool = False,
+) -> EpochResult:
+    """An epoch's result; of states that are as good the one nearest to the trained weights."""
+    best = min(reversed(states), key=lambda one: standing(one.metrics))
+    metrics = trained | best.metrics | ({ALPHA: best.alpha} if of_path else {})
+    metrics["time_s"] = time.perf_counter() - begun
+    return EpochResult(state.epoch, metrics, states, best, state)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,12 @@ from __future__ import annotations
 import ctypes
 import json
 import traceback
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -24,15 +23,11 @@ from study.recipes.base import Recipe
 from study.recipes.params import TrialParams
 from study.recipes.registry import make_recipe
 from study.records.failures import DIVERGED, FILE, MEMORY, cause_of
-from study.records.files import (
-    KEPT,
-    TRIAL_JSON,
-    WEIGHTS,
-    RunFolder,
-    ValidationScores,
-    write_json,
-)
-from study.scoring.objective import OBJECTIVE
+from study.records.files import KEPT, TRIAL_JSON, WEIGHTS, RunFolder, write_json
+from study.records.frozen import file_hash
+from study.records.scores import add_epoch, epoch_file
+from study.scoring.objective import ALPHA, WORST, standing
+from study.scoring.path import PathPlan
 from study.training.assignment import Assignment
 from study.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from study.training.chosen import ChosenWeights, save_chosen
@@ -55,10 +50,13 @@ class TrialSetting:
         data: the roles that training may see.
         starting: the base, and the weights to start from.
         run: the run's folder, the same path on every machine.
-        goal: what epochs are judged by.
-        checkpoint_rule: "best" (lowest val/objective, earliest of equals) or "last".
+        goal: what states are judged by.
+        checkpoint_rule: "best" (above the floor, then the lowest val/objective, the earliest of
+            equals) or "last".
         threads: CPU threads of a trial.
         device: "cpu" or "cuda".
+        path: which points between base and trained weights are scored too, of the trials that
+            have a path; None where none has.
     """
 
     recipe: str
@@ -69,25 +67,41 @@ class TrialSetting:
     checkpoint_rule: str
     threads: int
     device: str
+    path: PathPlan | None = None
 
 
 def run_trial(assignment: Assignment, setting: TrialSetting) -> Iterator[str]:
     """Train and yield one message an epoch; a failure is a message too, and the last one.
 
     Yields:
-        ``{"epoch": e, "metrics": {...}}`` or ``{"failed": reason, "cause": c, "traceback": t}``.
+        ``{"epoch": e, "metrics": {...}, "scores": sha256, "states": [{"val/alpha": a, ...}]}``
+        (no states without a path) or ``{"failed": reason, "cause": c, "traceback": t}``.
     """
     torch.set_num_threads(setting.threads)
     try:
         _need_shared_folder(setting.run)
-        for result in _epochs(assignment, setting):
-            yield json.dumps({"epoch": result.epoch, "metrics": result.metrics})
+        for result, sealed in _epochs(assignment, setting):
+            yield json.dumps(_told(result, sealed))
     except Exception as error:
         if setting.device == "cuda" and _is_dead(error):
             raise  # this process can use its GPU no more: Ray tells of it, and takes another
         yield json.dumps(_failure(error))
     finally:
         give_back_memory(setting.device)
+
+
+def _told(result: EpochResult, sealed: str) -> dict[str, Any]:
+    """An epoch as the driver is told of it; of its states what candidates are compared by."""
+    told = {"epoch": result.epoch, "metrics": result.metrics, "scores": sealed}
+    if ALPHA not in result.metrics:
+        return told
+    states = [{ALPHA: one.alpha} | _summary(one.metrics) for one in result.states]
+    return told | {"states": states}
+
+
+def _summary(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics of a state that are of no one set or score."""
+    return {name: value for name, value in metrics.items() if name.count("/") == 1}
 
 
 def give_back_memory(device: str) -> None:
@@ -130,13 +144,17 @@ def _failure(error: Exception) -> dict[str, str]:
     return {"failed": f"{type(error).__name__}: {error}", "cause": cause, "traceback": trace}
 
 
-def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResult]:
-    """Train on from the recorded epochs; scores, checkpoint and chosen weights on disk first."""
+def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[tuple[EpochResult, str]]:
+    """Train on from the recorded epochs; scores, checkpoint and chosen weights on disk first.
+
+    Yields:
+        The result of an epoch, and the hash of its scores.
+    """
     run = RunFolder(setting.run)
     folder = run.trial_checkpoints(assignment.trial_id)
     base = setting.starting.base_of(assignment.base)
     recipe = make_recipe(setting.recipe, assignment.train, base.build if base else None)
-    told = {"recipe": setting.recipe, **asdict(replace(assignment, objectives=()))}
+    told = asdict(replace(assignment, standings=(), scores=())) | {"recipe": setting.recipe}
     write_json(folder / TRIAL_JSON, told)
     model = fresh_model(recipe, assignment, setting.data.num_classes, setting.data.image_size)
     weights = setting.starting.weights_of(assignment.base, assignment.model["backbone"])
@@ -144,11 +162,9 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
         recipe.load_start(model, tensors(weights))
     start = _standing(assignment, folder)
     done = start.epoch if start else 0
-    scores = _ScoresFile(run.trial_scores(assignment.trial_id), done)
-    part, of_part = setting.data.kept if assignment.kept else None, None
-    if part is not None:
-        of_part = _ScoresFile(run.kept_scores(assignment.trial_id), done)
-    best = min(assignment.objectives[:done], default=float("inf"))
+    _check_scores(run, assignment, done)
+    part = setting.data.kept if assignment.kept else None
+    best = min(assignment.standings[:done], default=WORST)
     device = torch.device(setting.device)
     epochs = train(
         recipe,
@@ -158,25 +174,37 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[EpochResu
         goal=setting.goal,
         device=device,
         start=start,
+        path=setting.path if assignment.path else None,
     )
     for result in epochs:
-        scores.add(result.scores)
-        if part is not None and of_part is not None:
+        sealed = add_epoch(run, assignment.trial_id, result.scores)
+        if part is not None:
             found = _scored_kept(part, recipe, model, result, device)
-            of_part.add(found.as_epoch(result.epoch))
+            of_kept = found.as_epoch(result.epoch, alpha=result.best.alpha)
+            add_epoch(run, assignment.trial_id, of_kept, kept=True)
             for name, value in found.metrics(recipe.own_score).items():
                 result.metrics[f"{KEPT}/{name.removeprefix('val/')}"] = value
         save_checkpoint(folder, result.state)
         if isinstance(recipe.params, NamesPanels) and result.epoch in recipe.params.panel_epochs:
             path = run.panel(assignment.trial_id, result.epoch)
             keep_panel(path, model, setting.data, result.state.loss, device)
-        value = result.metrics[OBJECTIVE]
-        if setting.checkpoint_rule == "last" or value < best:
-            best = min(best, value)
-            notes = {"epoch": str(result.epoch)}
-            chosen = ChosenWeights(result.state.model, result.fitted, result.state.loss, notes)
+        stands = standing(result.metrics)
+        if setting.checkpoint_rule == "last" or stands < best:
+            best = min(best, stands)
+            notes = {"epoch": str(result.epoch), "alpha": f"{result.best.alpha:g}"}
+            chosen = ChosenWeights(result.best.weights, result.fitted, result.state.loss, notes)
             save_chosen(folder / WEIGHTS, chosen)
-        yield result
+        yield result, sealed
+
+
+def _check_scores(run: RunFolder, assignment: Assignment, done: int) -> None:
+    """The scores of the recorded epochs that are not trained again are what the ledger says."""
+    for epoch, sealed in enumerate(assignment.scores[:done], start=1):
+        path = run.epoch_scores(assignment.trial_id) / epoch_file(epoch)
+        if sealed and file_hash(path) != sealed:
+            rule = "is not what was recorded" if path.exists() else "is missing"
+            way_out = "Restore it from a copy, or remove the trial's checkpoints: it starts over."
+            raise _UnusableFile(f"{path}: {rule}. {way_out}")
 
 
 def _scored_kept(
@@ -186,15 +214,18 @@ def _scored_kept(
     result: EpochResult,
     device: torch.device,
 ) -> Evaluation:
-    """An epoch's model on the part of validation that is kept for confirming runs.
+    """The best state of an epoch on the part of validation that is kept for confirming runs.
 
     What scores need beside the model was fitted and calibrated on the other part; val/objective,
     and with it the epoch that counts, is of the other part too.
     """
     try:
+        model.load_state_dict(result.best.weights)
         return evaluate_sets(recipe, model, part.id, part.ood, device, result.fitted)
     except TrialFailed as error:
         raise TrialFailed(f"epoch {result.epoch}, kept part: {error}") from error
+    finally:
+        model.load_state_dict(result.state.model)
 
 
 def fresh_model(
@@ -216,37 +247,9 @@ def _standing(assignment: Assignment, folder: Path) -> TrainingState | None:
 
     Recorded epochs that are trained again come out the same; the ledger keeps the first telling.
     """
-    recorded = range(len(assignment.objectives), 0, -1)
+    recorded = range(len(assignment.standings), 0, -1)
     done = next((epoch for epoch in recorded if has_checkpoint(folder, epoch)), 0)
     try:
         return load_checkpoint(folder, done) if done else None
     except BadInput as error:
         raise _UnusableFile(str(error)) from error
-
-
-class _ScoresFile:
-    """A file of scores that grows by an epoch at a time; all on disk when ``add`` returns."""
-
-    def __init__(self, path: Path, done: int) -> None:
-        """Go on after the recorded epochs up to ``done``: all of them, or none."""
-        self._path = path
-        self._scores = ValidationScores(np.empty(0, np.int32))
-        if done:
-            self._scores = _recorded_scores(path, done)
-
-    def add(self, later: ValidationScores) -> None:
-        self._scores = self._scores.followed_by(later)
-        self._scores.save(self._path)
-
-
-def _recorded_scores(path: Path, done: int) -> ValidationScores:
-    way_out = "Restore it from a copy, or remove it and the trial's checkpoints."
-    try:
-        scores = ValidationScores.load(path).upto(done)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        rule = f"{path}: cannot be read as a trial's scores ({type(error).__name__}: {error})"
-        raise _UnusableFile(f"{rule}. {way_out}") from error
-    if scores.epochs.tolist() != list(range(1, done + 1)):
-        rule = f"{path}: holds the epochs {scores.epochs.tolist()}, not 1 to {done}"
-        raise _UnusableFile(f"{rule}. {way_out}")
-    return scores

@@ -4,7 +4,7 @@ The state is an in-memory Optuna study that is rebuilt by replaying the ledger t
 code that wrote it. Nothing of Ray is needed to decide, and nothing of Ray's state is read back.
 
 Events: ``started`` {warm_start: trials of another study, where there is one},
-``ask`` {number, seed, params}, ``result`` {number, epoch, metrics, decision},
+``ask`` {number, seed, params}, ``result`` {number, epoch, metrics, scores, states, decision},
 ``failed`` {number, epoch, reason, cause, traceback}, ``lost`` {number, cause},
 ``retried`` {number, epoch, reason, cause}. A confirming trial's ``ask`` has ``confirms``, the
 number of its candidate; Optuna is never told of it. The ``ask`` of a trial that tunes an arm of
@@ -109,8 +109,15 @@ class Decisions:
             self._tell(record, state=TrialState.PRUNED)
         return record
 
-    def result(self, number: int, epoch: int, metrics: dict[str, float]) -> str:
+    def result(self, number: int, epoch: int, metrics: dict[str, float], **evidence: Any) -> str:
         """Record an epoch and decide; an epoch on record keeps its recorded decision.
+
+        Args:
+            number: of the trial.
+            epoch: 1-based.
+            metrics: of its best state.
+            evidence: goes on the ledger as it is: ``scores``, the hash of the per-image scores
+                that the metrics follow from, and ``states``, by what each compares.
 
         Returns:
             ``CONTINUE``, ``PRUNED`` or ``FINISHED``.
@@ -121,7 +128,7 @@ class Decisions:
         if epoch != len(record.epochs) + 1:
             raise ValueError(f"trial {number} told epoch {epoch} after {len(record.epochs)}")
         decision = self._decide(record, epoch, metrics)
-        told = {"metrics": metrics, "decision": decision}
+        told = {"metrics": metrics, **evidence, "decision": decision}
         self._take(self._ledger.append("result", number=number, epoch=epoch, **told))
         return decision
 
@@ -197,6 +204,8 @@ class Decisions:
         record = self.trials[event["number"]]
         match event["event"]:
             case "result":
+                record.states += [event["states"]] if "states" in event else []
+                record.scores.append(event.get("scores", ""))
                 self._take_result(record, event["metrics"], event["decision"])
             case "failed":
                 record.status = "failed"
@@ -216,7 +225,7 @@ class Decisions:
         elif decision == FINISHED:
             remark = self.plan.remark(metrics)
             record.reason = ALL_EPOCHS + (f"; {remark}" if remark else "")
-            self._tell(record, self.plan.values(record.epochs, record.objectives))
+            self._tell(record, self.plan.values(record.epochs))
         if decision != CONTINUE:
             record.status = decision
 
@@ -258,9 +267,7 @@ class Decisions:
             trial = optuna.trial.create_trial(
                 params={name: told["params"][name] for name in distributions},
                 distributions=distributions,
-                values=self.plan.values(
-                    told["epochs"], [self.plan.objective(e) for e in told["epochs"]]
-                ),
+                values=self.plan.values([self.plan.rejudged(one) for one in told["epochs"]]),
                 system_attrs=attrs,
             )
             self._study.add_trial(trial)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from study.scoring.metrics import metric_of
-from study.scoring.objective import OBJECTIVE
+from study.scoring.objective import OBJECTIVE, standing
 from study.space.search.conditions import Conditions
 from study.tune.record import checkpoint_epoch
 from study.tune.sampler import Direction, Distributions, LedgerSampler, Point
@@ -18,8 +18,8 @@ def _nothing(metrics: dict[str, float]) -> str:
     return ""
 
 
-def _recorded_objective(metrics: Mapping[str, float]) -> float:
-    return metrics[OBJECTIVE]
+def _as_recorded(metrics: Mapping[str, float]) -> Mapping[str, float]:
+    return metrics
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class SearchPlan:
         parameters: the searcher's own, where they are not its defaults.
         objectives: metrics that the searcher follows in place of val/objective; none for that.
         num_tuning: trials that tune an ablation's arms, the first of the grid.
-        objective: val/objective, under this study's floor, of an epoch of another study.
+        rejudged: metrics of an epoch of another study, under this study's floor.
     """
 
     seed: int
@@ -60,7 +60,7 @@ class SearchPlan:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     objectives: tuple[str, ...] = ()
     num_tuning: int = 0
-    objective: Callable[[Mapping[str, float]], float] = _recorded_objective
+    rejudged: Callable[[Mapping[str, float]], Mapping[str, float]] = _as_recorded
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -69,17 +69,10 @@ class SearchPlan:
         lower = [metric_of(name).better == "lower" for name in told]
         return tuple("minimize" if one else "maximize" for one in lower)
 
-    def values(
-        self, epochs: Sequence[Mapping[str, float]], objectives: Sequence[float]
-    ) -> list[float]:
-        """What the searcher is told of a trial, at the epoch that stands for it.
-
-        Args:
-            epochs: metrics of each.
-            objectives: val/objective of each.
-        """
-        chosen = checkpoint_epoch(objectives, self.checkpoint_rule) - 1
-        return [epochs[chosen][name] for name in self.objectives] or [objectives[chosen]]
+    def values(self, epochs: Sequence[Mapping[str, float]]) -> list[float]:
+        """What the searcher is told of a trial, at that of these epochs that stands for it."""
+        chosen = checkpoint_epoch([standing(one) for one in epochs], self.checkpoint_rule) - 1
+        return [epochs[chosen][name] for name in self.objectives or (OBJECTIVE,)]
 
     def sampler(self) -> LedgerSampler:
         """The searcher."""

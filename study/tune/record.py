@@ -6,21 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from study.records.files import CONFIRM
-from study.scoring.objective import OBJECTIVE
+from study.scoring.objective import OBJECTIVE, standing
 from study.space.ablation.section import ARM
 from study.tune.sampler import Point
 
 
-def checkpoint_epoch(objectives: Sequence[float], rule: str) -> int:
+def checkpoint_epoch(standings: Sequence[tuple[bool, float]], rule: str) -> int:
     """The epoch (1-based) that the checkpoint rule picks; 0 where none is recorded.
 
-    "best" is the lowest val/objective, the earliest of equals; "last" the last recorded one.
+    "best" is the lowest val/objective of those above the floor, where there is none of all, the
+    earliest of equals; "last" the last recorded one.
+
+    Args:
+        standings: `study.scoring.objective.standing` of each.
+        rule: "best" or "last".
     """
-    if not objectives:
+    if not standings:
         return 0
     if rule == "last":
-        return len(objectives)
-    return min(range(len(objectives)), key=lambda index: objectives[index]) + 1
+        return len(standings)
+    return min(range(len(standings)), key=lambda index: standings[index]) + 1
 
 
 @dataclass
@@ -31,7 +36,10 @@ class TrialRecord:
         number: from 0, in the order of asking.
         seed: names its random streams.
         params: searched parameters, dotted name -> value; of an ablation, arm and seed.
-        epochs: metrics of every recorded epoch.
+        epochs: metrics of every recorded epoch, of its best state.
+        states: of every recorded epoch what its states are compared by, the lowest alpha first;
+            empty where the trial has no path.
+        scores: of every recorded epoch the hash of its per-image scores; "" in older ledgers.
         status: "running" until it ends as "finished", "pruned" or "failed"; "stopped" from the
             beginning where its arm was stopped before.
         reason: why it ended so.
@@ -47,6 +55,8 @@ class TrialRecord:
     seed: int
     params: Point
     epochs: list[dict[str, float]] = field(default_factory=list)
+    states: list[list[dict[str, float]]] = field(default_factory=list)
+    scores: list[str] = field(default_factory=list)
     status: str = "running"
     reason: str = ""
     cause: str = ""
@@ -70,12 +80,17 @@ class TrialRecord:
 
     def checkpoint_epoch(self, rule: str) -> int:
         """The epoch (1-based) that the checkpoint rule picks; 0 where none is recorded."""
-        return checkpoint_epoch(self.objectives, rule)
+        return checkpoint_epoch(self.standings, rule)
 
     def chosen_metrics(self, rule: str) -> dict[str, float]:
         """Metrics of the epoch that the checkpoint rule picks; empty before the first."""
         epoch = self.checkpoint_epoch(rule)
         return self.epochs[epoch - 1] if epoch else {}
+
+    @property
+    def standings(self) -> tuple[tuple[bool, float], ...]:
+        """How every recorded epoch stands."""
+        return tuple(standing(metrics) for metrics in self.epochs)
 
     @property
     def objectives(self) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ import torch
 
 from study.records.files import RunFolder, trial_id
 from study.records.ledger import Ledger, Record
-from study.scoring.objective import objective
+from study.scoring.objective import rejudged
 from study.space.ablation.section import ARM, SEED
 from study.space.points import absent, conditions, grid, is_under, suggested
 from study.tune.confirming import Choose, Confirming
@@ -29,6 +29,7 @@ from study.watch.progress import Progress
 def search_plan(setup: Setup) -> SearchPlan:
     """The part of a study that fixes its decisions."""
     tune, select = setup.spec.tune, setup.spec.select
+    floor = setup.floor.accuracy if setup.floor else None
     return SearchPlan(
         seed=tune.seed,
         searcher=tune.searcher,
@@ -45,7 +46,7 @@ def search_plan(setup: Setup) -> SearchPlan:
         parameters=tune.searcher_parameters(),
         objectives=tuple(tune.objectives or ()),
         num_tuning=setup.spec.ablate.num_tuning if setup.spec.ablate else 0,
-        objective=lambda metrics: objective(metrics, select.metric, setup.floor),
+        rejudged=lambda metrics: rejudged(metrics, select.metric, floor, select.penalty),
     )
 
 

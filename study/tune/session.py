@@ -122,7 +122,11 @@ class Session:
         with self.pausing_on_full_disk():
             record = self._next_record()
             if record is not None:
-                given = replace(self._assign(record), objectives=record.objectives)
+                given = replace(
+                    self._assign(record),
+                    standings=record.standings,
+                    scores=tuple(record.scores),
+                )
                 for observer in self._observers:
                     observer.trial_started(record)
                 self._live.add(record.number)  # last: what failed above was given to nobody
@@ -186,7 +190,7 @@ class Session:
         if "failed" in told:
             return self._told_of_failure(record, told)
         known = told["epoch"] <= len(record.epochs)  # trained again for want of a checkpoint
-        decision = self.decisions.result(number, told["epoch"], told["metrics"])
+        decision = self.decisions.result(number, **told)
         for observer in () if known else self._observers:
             observer.epoch(record)
         if decision != CONTINUE:

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from study.bases.base_models import BaseModel, RecordedBase
 from study.bases.bringing import Bringer
 from study.bases.initial import Initial
@@ -22,7 +24,10 @@ from study.errors import BadInput, Fault
 from study.losses.margins import MeasuredMargin, parse_margin, resolve_margin
 from study.recipes.params import TrialParams
 from study.recipes.registry import make_recipe
-from study.records.files import BASE
+from study.records.files import BASE, VAL_ID
+from study.scoring.floor import Floor
+from study.scoring.objective import ID_ACCURACY
+from study.scoring.path import PathPlan
 from study.space.ablation.section import ARM
 from study.space.checks.against import (
     check_against_base,
@@ -90,13 +95,13 @@ class Setup(CheckedStudy):
     Attributes:
         models: what trials start from, by the names of `wanted`; none where it is nothing.
         initial: pretrained weights that trials start from, by backbone.
-        floor: least validation ID accuracy of a candidate; None without one.
+        floor: on the validation ID accuracy of a candidate; None without one.
         device: "cuda" or "cpu", of bases and trials.
     """
 
     models: Mapping[str, BaseModel]
     initial: tuple[Initial, ...]
-    floor: float | None
+    floor: Floor | None
     device: str
 
     @property
@@ -120,7 +125,10 @@ class Setup(CheckedStudy):
         train |= self.margins(train, record.params)
         base = self.base_name(record.params)
         kept = record.confirms is not None and self.data.kept is not None
-        return Assignment(record.number, record.seed, model, train, kept=kept, base=base)
+        path = bool(self.spec.select.path)
+        return Assignment(
+            record.number, record.seed, model, train, kept=kept, base=base, path=path
+        )
 
     def margins(self, train: Flat, point: Mapping[str, Any]) -> dict[str, float]:
         """The margins of ``train`` in nats, as measured on the base of the trial at ``point``.
@@ -194,7 +202,8 @@ class Setup(CheckedStudy):
             data=self.data,
             starting=self.starting(),
             run=run,
-            goal=Goal(select.metric, self.floor),
+            goal=Goal(select.metric, self.floor, select.penalty),
+            path=PathPlan(select.path) if select.path else None,
             checkpoint_rule=select.checkpoint,
             threads=threads,
             device=device,
@@ -254,8 +263,7 @@ def prepare(
     initial = recorded.initial if recorded else bringer.initial(base)
     for role, sources in declared(sources_declared(spec), study.plan, data)["overlaps"].items():
         progress.warning(f"{role}: the initialisation was trained on {', '.join(sources)}")
-    accuracy = base.metrics["val/id_accuracy"] if base else None
-    floor = spec.select.floor.accuracy(accuracy) if spec.select.floor else None
+    floor = _floor(spec, data, base)
     setup = Setup(spec, study.plan, data, study.leaks, models, initial, floor, device)
     # At which margins are measured: the fixed one, the ends of a search's, or those of arms.
     temperatures = [float(one) for one in spec.values_of("temperature") if one is not None]
@@ -267,6 +275,20 @@ def prepare(
                 check_against_base(spec, stats, temperature, arms)
     _check_recipes(setup)  # their parameters need margins that do not cross
     return setup
+
+
+def _floor(spec: StudySpec, data: StudyData, base: BaseModel | None) -> Floor | None:
+    """The floor on this base, by whose predictions a floor below its accuracy goes."""
+    rule = spec.select.floor
+    if rule is None:
+        return None
+    accuracy = rule.accuracy(base.metrics[ID_ACCURACY] if base else None)
+    right = None
+    if base is not None and rule.kind == "below_base":
+        one = base.scores.sets[VAL_ID]
+        assert np.array_equal(one.image, data.val_id.images.ids), "measured on other images"
+        right = one.prediction[-1] == one.label
+    return Floor(accuracy, rule.confidence, right)
 
 
 def _models(bringer: Bringer, recorded: Recorded | None) -> dict[str, BaseModel]:

@@ -1,4 +1,4 @@
-"""trials.parquet and epochs.parquet: the ledger's trials as tidy, typed tables."""
+"""trials.parquet, epochs.parquet and states.parquet: the ledger's trials as tidy, typed tables."""
 
 from __future__ import annotations
 
@@ -67,11 +67,22 @@ def trials_table(
 
 
 def epochs_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
-    """One row a trial and epoch: trial_id, epoch and every metric of that epoch."""
+    """One row a trial and epoch: trial_id, epoch and every metric of its best state."""
     rows = [
         {"trial_id": trial_id(record.number), "epoch": epoch, **metrics}
         for record in trials
         for epoch, metrics in enumerate(record.epochs, start=1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def states_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
+    """One row a state of each trial's path: trial_id, epoch, val/alpha and summary metrics."""
+    rows = [
+        {"trial_id": trial_id(record.number), "epoch": epoch, **state}
+        for record in trials
+        for epoch, states in enumerate(record.states, start=1)
+        for state in states
     ]
     return pd.DataFrame(rows)
 
@@ -98,11 +109,13 @@ def write_tables(
     *,
     live: bool,
 ) -> None:
-    """Write both tables by rename."""
+    """Write the tables by rename."""
     tables = {
         run.trials: trials_table(trials, params, rule, live=live),
         run.epochs: epochs_table(trials),
     }
+    if any(record.states for record in trials):
+        tables[run.states] = states_table(trials)
     for path, table in tables.items():
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)

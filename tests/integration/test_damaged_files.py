@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from study.errors import BadInput
-from study.records.files import ValidationScores
 from study.records.ledger import read_ledger
 from study.tune.session import INTERRUPT, Session
 from tests.integration.faults import remains, search_here, small_setup
 
-SCORES = "scores/00000.npz"
+SCORES = "scores/00000/epoch_0001.npz"
 STATE = "checkpoints/00000/epoch_0002"
 
 
@@ -50,9 +49,8 @@ def _flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def _of_another_run(path: Path) -> None:
-    """The scores of a trial that has trained one epoch only."""
-    ValidationScores.load(path).upto(1).save(path)
+def _of_another_epoch(path: Path) -> None:
+    shutil.copy(path.with_name("epoch_0002.npz"), path)
 
 
 DAMAGE: list[tuple[str, Callable[[Path], object]]] = [
@@ -61,7 +59,7 @@ DAMAGE: list[tuple[str, Callable[[Path], object]]] = [
 ]
 MORE = [
     (SCORES, Path.unlink),
-    (SCORES, _of_another_run),
+    (SCORES, _of_another_epoch),
     (f"{STATE}/model.safetensors", _cut),
     (f"{STATE}/state.pt", Path.unlink),
     (f"{STATE}/meta.json", _cut),

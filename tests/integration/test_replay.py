@@ -14,9 +14,10 @@ import pytest
 from study import replay as module
 from study.errors import BadInput
 from study.options import ReplayOptions
-from study.records.files import RunFolder, ValidationScores, write_bytes, write_json
+from study.records.files import RunFolder, write_bytes, write_json
 from study.records.ledger import Ledger, encode, read_ledger
 from study.records.manifest import made_now
+from study.records.scores import add_epoch, read_scores
 from study.replay import Agreement, replay
 from study.run_folder import hashes
 from study.space.study_spec import StudySpec
@@ -103,12 +104,11 @@ def test_metric_that_differs_is_named_with_its_epoch_and_both_values(run: RunFol
 
 
 def test_scores_that_differ_in_one_bit_are_named(run: RunFolder) -> None:
-    path = run.trial_scores("00000")
-    scores = ValidationScores.load(path)
+    scores = read_scores(run, "00000")
     scores.sets["far"].scores["msp"].view("u8")[0, 3] ^= 1
-    scores.save(path)
+    add_epoch(run, "00000", scores.upto(1))
     agreement = _replay(run)
-    assert agreement.differences == ["00000.npz, far/msp: not the values on record"]
+    assert agreement.differences == ["00000, far/msp: not the values on record"]
 
 
 def test_changed_versions_machine_and_data_are_told_beside_what_differs(run: RunFolder) -> None:
@@ -134,9 +134,9 @@ def test_folder_without_a_study_is_bad_input(tmp_path: Path) -> None:
 
 
 def test_torn_scores_are_bad_input_by_name(run: RunFolder) -> None:
-    path = run.trial_scores("00000")
+    path = run.epoch_scores("00000") / "epoch_0001.npz"
     path.write_bytes(path.read_bytes()[:999])
-    with pytest.raises(BadInput, match=r"00000\.npz"):
+    with pytest.raises(BadInput, match="scores/00000"):
         _replay(run)
 
 

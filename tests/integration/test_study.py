@@ -16,8 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from study.models.weights import load_weights
-from study.records.files import STATUSES, WEIGHTS, RunFolder, ValidationScores
+from study.records.files import STATUSES, WEIGHTS, RunFolder
 from study.records.ledger import read_ledger
+from study.records.scores import read_scores
 from study.scoring.measuring import OOD_METRICS
 from study.space.loading import load_resolved
 from tests.integration.runs import NUM_TRIALS, SMALL, Shell, new_study
@@ -116,7 +117,7 @@ def test_scores_of_every_epoch_and_weights_of_every_trial_are_kept(
     run: RunFolder, trials: pd.DataFrame
 ) -> None:
     for row in trials.to_dict("records"):
-        scores = ValidationScores.load(run.trial_scores(row["trial_id"]))
+        scores = read_scores(run, row["trial_id"])
         assert scores.epochs.tolist() == list(range(1, row["epochs"] + 1))
         assert len(scores.sets) >= 3  # validation ID and at least two OOD sets
         folder = run.trial_checkpoints(row["trial_id"])

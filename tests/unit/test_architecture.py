@@ -77,8 +77,8 @@ ROOMS = {
 ALLOWED = {
     "analysis/*": (
         "analysis*", "study.records.files", "study.records.ledger", "study.records.failures",
-        "study.records.frozen", "study.records.words", "study.scoring.*", "study.seeding",
-        "study.searchers.catalog", "study.errors",
+        "study.records.frozen", "study.records.scores", "study.records.words",
+        "study.scoring.*", "study.seeding", "study.searchers.catalog", "study.errors",
     ),
     "study/losses/*": ("study.errors", "study.declared", "study.losses*"),
     "study/models/*": ("study.errors", "study.declared", "study.models*"),

@@ -16,9 +16,10 @@ from study.errors import BadInput
 from study.final_test import final_test, main
 from study.models.weights import save_weights
 from study.recipes.registry import make_recipe
-from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores, write_json
+from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, write_json
 from study.records.frozen import file_hash, seal
 from study.records.ledger import Ledger, read_ledger
+from study.records.scores import ValidationScores
 from study.records.test_accesses import machine_ledger
 from study.training.assignment import Assignment
 from study.training.evaluation import evaluate_sets

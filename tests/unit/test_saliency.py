@@ -19,15 +19,9 @@ from study.errors import BadInput
 from study.losses.similarity import Similarity
 from study.models.weights import save_weights
 from study.recipes.registry import make_recipe
-from study.records.files import (
-    TRIAL_JSON,
-    WEIGHTS,
-    RunFolder,
-    SetScores,
-    ValidationScores,
-    write_json,
-)
+from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, write_json
 from study.records.frozen import seal
+from study.records.scores import SetScores, ValidationScores
 from study.training.assignment import Assignment
 from study.training.chosen import ChosenWeights, save_chosen
 from study.training.trial import fresh_model

@@ -161,14 +161,14 @@ def test_history_is_worth_what_this_studys_floor_makes_of_it(
         studies.append(make_study(*given))
         return studies[-1]
 
-    def objective(metrics: Any) -> float:
-        return float(metrics["val/fpr95"]) + 1  # as under a floor that does not hold
+    def rejudged(metrics: Any) -> dict[str, float]:
+        return {**metrics, "val/objective": metrics["val/fpr95"] + 1}  # as under the floor
 
     trial = {"trial": 0, "params": {"x": 0.2, "kind": "a"}, "epochs": [{"val/fpr95": 0.5}]}
     warm = WarmStart("run", "abc", (trial,), 0, ())
     with Ledger(tmp_path / "ledger") as ledger:
         ledger.append("started", warm_start=warm.event())
         monkeypatch.setattr(decisions_module, "make_study", noted)
-        decisions = Decisions(toy_plan(objective=objective), ledger)
+        decisions = Decisions(toy_plan(rejudged=rejudged), ledger)
         assert [[one.value for one in study.trials] for study in studies] == [[1.5]]
         assert decisions.trials == []

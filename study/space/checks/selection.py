@@ -42,6 +42,16 @@ def _floor(case: Case) -> Iterator[Problem]:
         yield Problem(path, rule, OWN_FLOOR, case.given(case.spec.select, "floor"))
 
 
+def _path(case: Case) -> Iterator[Problem]:
+    """A path leads from the study's base to a network like it."""
+    spec = case.spec
+    if spec.select.path and not (spec.may_have_path or case.init_faulty):
+        rule = "a path needs trials that start from the study's own base, by a recipe that keeps "
+        rule += "its network, and no detectors"
+        way_out = "Take it out: the trained weights alone are then scored."
+        yield Problem(("select", "path"), rule, way_out, list(spec.select.path))
+
+
 def _kept(case: Case) -> Iterator[Problem]:
     """Images that are kept for a confirmation need one."""
     fraction = case.spec.data.confirm_fraction
@@ -54,4 +64,4 @@ def _kept(case: Case) -> Iterator[Problem]:
         yield Problem(("data", "confirm_fraction"), rule, way_out, fraction)
 
 
-CHECKS: tuple[Check, ...] = (_metric, _floor, _kept)
+CHECKS: tuple[Check, ...] = (_metric, _floor, _path, _kept)

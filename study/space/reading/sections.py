@@ -14,14 +14,19 @@ from study.data.section import DataSection
 from study.models.names import Normalisation, Stem
 from study.recipes.params import TrainParams
 from study.records.disk import parse_bytes
+from study.scoring.objective import PENALTY
+from study.scoring.path import ALPHAS
 from study.searchers.catalog import Searcher, searchers
 from study.section import Section, broken_rule
 
 FloorKind = Literal["below_base", "at_least"]
 _FLOOR_FORM = "{id_accuracy: {below_base: 0.01}} or {id_accuracy: {at_least: 0.9}}"
+_SURE_FORM = "{id_accuracy: {below_base: 0.01, confidence: 0.9}}"
+_PATH_FORM = "true, false or alphas between 0 and 1, such as [0.2, 0.4, 0.6, 0.8]"
 OWN_FLOOR = "Write {id_accuracy: {at_least: 0.9}}; at_least: 0 lets everything through."
 _CONFIRM_FORM = "{top: 3, seeds: 3}"
 _MOST_CONFIRMED = 1000
+_MOST_ALPHAS = 20
 
 
 @dataclass(frozen=True)
@@ -33,16 +38,18 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Floor:
+class FloorRule:
     """The least validation ID accuracy that a selected model must have.
 
     Attributes:
         kind: ``below_base``: so much below the base's; ``at_least``: absolute.
         value: a fraction.
+        confidence: with what probability it must hold; None where what was measured must.
     """
 
     kind: FloorKind
     value: float
+    confidence: float | None = None
 
     def accuracy(self, base_accuracy: float | None) -> float:
         """The least accuracy, a fraction (ValueError if it is relative and there is no base)."""
@@ -54,25 +61,49 @@ class Floor:
 
     def plain(self) -> dict[str, Any]:
         """The form of the YAML."""
-        return {"id_accuracy": {self.kind: self.value}}
+        sure = {} if self.confidence is None else {"confidence": self.confidence}
+        return {"id_accuracy": {self.kind: self.value, **sure}}
 
 
-def _parse_floor(raw: Any) -> Floor | None:
-    if raw is None or isinstance(raw, Floor):
+def _parse_floor(raw: Any) -> FloorRule | None:
+    if raw is None or isinstance(raw, FloorRule):
         return raw
     inner = raw.get("id_accuracy") if isinstance(raw, dict) and len(raw) == 1 else None
-    kinds = get_args(FloorKind)
-    if not isinstance(inner, dict) or len(inner) != 1 or next(iter(inner)) not in kinds:
+    inner = dict(inner) if isinstance(inner, dict) else {}
+    confidence = inner.pop("confidence", None)
+    if len(inner) != 1 or next(iter(inner)) not in get_args(FloorKind):
         rule = "a floor is on id_accuracy, below the base or absolute"
         raise broken_rule(rule, f"Write {_FLOOR_FORM}.")
     kind, value = next(iter(inner.items()))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_number(value):
         raise broken_rule("a floor must be a number", f"Write {_FLOOR_FORM}.")
     if not 0 <= value <= 1:
         raise broken_rule(
             "accuracies are fractions in [0, 1]", f"Not percent: write {_FLOOR_FORM}."
         )
-    return Floor(cast(FloorKind, kind), float(value))
+    if confidence is not None and not (_is_number(confidence) and 0.5 <= confidence < 1):
+        rule = "confidence is the probability with which the floor must hold, in [0.5, 1)"
+        raise broken_rule(rule, f"Write {_SURE_FORM}, or leave it out.")
+    sure = None if confidence is None else float(confidence)
+    return FloorRule(cast(FloorKind, kind), float(value), sure)
+
+
+def _parse_path(raw: Any) -> tuple[float, ...]:
+    if isinstance(raw, bool) or raw in (None, ()):
+        return ALPHAS if raw else ()
+    alphas = tuple(raw) if isinstance(raw, list | tuple) else ()
+    if not alphas or not all(_is_number(one) and 0 < one < 1 for one in alphas):
+        rule = "the path's points lie between 0, the base, and 1, the trained weights"
+        raise broken_rule(rule, f"Write {_PATH_FORM}.")
+    if list(alphas) != sorted(set(alphas)) or len(alphas) > _MOST_ALPHAS:
+        rule = f"alphas ascend, each is there once, and there are at most {_MOST_ALPHAS}"
+        raise broken_rule(rule, f"Write {_PATH_FORM}.")
+    return tuple(float(one) for one in alphas)
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -106,7 +137,7 @@ def _parse_confirm(raw: Any) -> Confirm | None:
     return Confirm(raw["top"], raw["seeds"])
 
 
-def _plain(value: Floor | Confirm | None) -> dict[str, Any] | None:
+def _plain(value: FloorRule | Confirm | None) -> dict[str, Any] | None:
     return None if value is None else value.plain()
 
 
@@ -281,13 +312,28 @@ class SelectSection(Section):
     Attributes:
         metric: a validation metric; searcher and selection go by it.
         floor: a constraint on validation ID accuracy; null only where ID accuracy is the metric.
+            With ``confidence`` it must hold with that probability, not only on these images.
+        penalty: what a percentage point under the floor costs in the objective that the search
+            follows, in units of the metric; null: all under the floor is worse than all above it,
+            and the metric does not count there. Nothing under the floor is ever selected.
+        path: score points between the base's weights and the trained ones too, each a candidate
+            (`study.scoring.path`): true or false, or alphas. By default a search whose trials
+            start from the study's base has it, an ablation has not.
         checkpoint: the epoch of the best objective, or the last one.
         confirm: train the best candidates anew, such as {top: 3, seeds: 3}; the winner is then
             the best mean over the fresh seeds. Null: the search's own numbers decide.
     """
 
     metric: str = "val/fpr95"
-    floor: Annotated[Floor | None, PlainValidator(_parse_floor), PlainSerializer(_plain)] = None
+    floor: Annotated[FloorRule | None, PlainValidator(_parse_floor), PlainSerializer(_plain)] = (
+        None
+    )
+    penalty: float | None = Field(PENALTY, ge=0, le=100)
+    path: Annotated[
+        tuple[float, ...],
+        PlainValidator(_parse_path),
+        PlainSerializer(lambda alphas: list(alphas) or False),
+    ] = ()
     checkpoint: Literal["best", "last"] = "best"
     confirm: Annotated[Confirm | None, PlainValidator(_parse_confirm), PlainSerializer(_plain)] = (
         None

@@ -102,7 +102,7 @@ def test_scores_of_a_torn_file_name_it(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     path = run.trial_scores("00000")
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(BadInput, match=r"00000.npz: not a readable scores file"):
+    with pytest.raises(BadInput, match="scores/00000: no readable scores"):
         analysis.load(tmp_path).scores("00000")
 
 

@@ -9,7 +9,7 @@ from study.explain.options import MapOptions
 from study.explain.rows import ScoreTexts, panel_image, rows_of
 from study.explain.targets import has_upper
 from study.models.registry import build_classifier
-from study.records.files import SetScores
+from study.records.scores import SetScores
 from tests.explain_toys import ToyNordF, toy_chosen
 
 CPU = torch.device("cpu")

@@ -21,7 +21,8 @@ from study.models.weights import save_weights
 from study.recipes.base import Moment, Recipe
 from study.recipes.nordf_params import NordfParams
 from study.recipes.registry import make_recipe
-from study.records.files import WEIGHTS, RunFolder, ValidationScores, write_json
+from study.records.files import WEIGHTS, RunFolder, write_json
+from study.records.scores import read_scores
 from study.training.assignment import Assignment
 from study.training.evaluation import evaluate, evaluate_sets
 from study.training.loop import EpochResult, Goal, train
@@ -277,7 +278,7 @@ def test_trial_comes_back_from_its_folder_with_scores_and_similarity(tmp_path: P
     again = evaluate_sets(
         saved.recipe, saved.model, data.val_id.images, data.ood_val.sets, CPU, saved.fitted
     )
-    kept = ValidationScores.load(run.trial_scores("00000")).sets["far"].scores
+    kept = read_scores(run, "00000").sets["far"].scores
     for name, values in again.ood["far"].scores.items():
         np.testing.assert_allclose(kept[name][-1], values, rtol=1e-6, err_msg=name)
     assert "similarity.log_scale" in saved.loss

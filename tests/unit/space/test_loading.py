@@ -16,7 +16,7 @@ from study.space.checks.against import (
 from study.space.loading import SPACES, load_resolved, load_space, space_path
 from study.space.points import conditions, flat, substitute
 from study.space.reading.overrides import Override
-from study.space.reading.sections import Floor
+from study.space.reading.sections import FloorRule
 from study.space.search.conditions import existing
 from study.space.study_spec import StudySpec
 
@@ -116,7 +116,7 @@ def test_override_reaches_into_a_domain_and_a_dotted_name() -> None:
 
 def test_override_of_the_recipe_and_a_section() -> None:
     floor = "select.floor={id_accuracy: {at_least: 0.5}}"
-    assert load_space("energy", [floor]).select.floor == Floor("at_least", 0.5)
+    assert load_space("energy", [floor]).select.floor == FloorRule("at_least", 0.5)
 
 
 @pytest.mark.parametrize(
@@ -226,11 +226,11 @@ def test_words_of_earlier_versions_are_read_and_todays_are_written(tmp_path: Pat
 def test_floor_defaults_to_a_point_below_the_base(tmp_path: Path) -> None:
     file = write(tmp_path, "recipe: energy\nsearch: {lr: {uniform: [1, 2]}}\n")
     floor = load_space(file).select.floor
-    assert floor == Floor("below_base", 0.01)
+    assert floor == FloorRule("below_base", 0.01)
     assert floor.accuracy(0.9) == pytest.approx(0.89)
     with pytest.raises(ValueError, match="needs a base"):
         floor.accuracy(None)
-    assert Floor("at_least", 0.7).accuracy(None) == 0.7
+    assert FloorRule("at_least", 0.7).accuracy(None) == 0.7
 
 
 def test_base_takes_the_models_dropout(tmp_path: Path) -> None:

@@ -14,8 +14,12 @@ import torch
 
 from study.models.weights import load_weights
 from study.recipes.registry import make_recipe
-from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, ValidationScores
+from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder
+from study.records.scores import read_scores
+from study.scoring.floor import Floor
 from study.scoring.measuring import ood_metrics
+from study.scoring.objective import standing
+from study.scoring.path import PathPlan
 from study.training import trial
 from study.training.assignment import Assignment
 from study.training.checkpoint import has_checkpoint
@@ -61,7 +65,7 @@ def test_trial_tells_every_epoch_and_keeps_its_files(tmp_path: Path) -> None:
     told = _messages(_assignment(), _setting(tmp_path))
     run = RunFolder(tmp_path)
     assert [message["epoch"] for message in told] == [1, 2, 3]
-    scores = ValidationScores.load(run.trial_scores("00004"))
+    scores = read_scores(run, "00004")
     assert scores.epochs.tolist() == [1, 2, 3]
     for row, message in enumerate(told):
         one = [scores.sets[name].scores["energy"][row] for name in ("val_id", "far")]
@@ -118,8 +122,8 @@ def test_resumed_trial_goes_on_from_what_is_on_record(tmp_path: Path, ahead: int
     cut = run_trial(_assignment(), _setting(tmp_path / "cut"))
     first, *_ = [json.loads(next(cut)) for _ in range(1 + ahead)]
     cut.close()  # type: ignore[attr-defined]
-    recorded = (first["metrics"]["val/objective"],)
-    assignment = replace(_assignment(), objectives=recorded)
+    recorded = (standing(first["metrics"]),)
+    assignment = replace(_assignment(), standings=recorded, scores=(first["scores"],))
     rest = _messages(assignment, _setting(tmp_path / "cut"))
     assert [message["epoch"] for message in rest] == [2, 3]
     assert [_numbers(m) for m in rest] == [_numbers(m) for m in whole[1:]]
@@ -130,8 +134,11 @@ def test_resumed_trial_without_its_checkpoints_starts_over(tmp_path: Path) -> No
     whole = _messages(_assignment(), _setting(tmp_path))
     shutil.copytree(tmp_path, tmp_path.with_name("kept"))
     shutil.rmtree(RunFolder(tmp_path).trial_checkpoints("00004"))
-    objectives = tuple(message["metrics"]["val/objective"] for message in whole[:2])
-    again = _messages(replace(_assignment(), objectives=objectives), _setting(tmp_path))
+    told = {
+        "standings": tuple(standing(message["metrics"]) for message in whole[:2]),
+        "scores": tuple(message["scores"] for message in whole[:2]),
+    }
+    again = _messages(replace(_assignment(), **told), _setting(tmp_path))
     assert [_numbers(m) for m in again] == [_numbers(m) for m in whole]
     _same_files(tmp_path.with_name("kept"), tmp_path)
 
@@ -141,8 +148,12 @@ def _same_files(one: Path, two: Path) -> None:
     weights = [load_weights(run.trial_checkpoints("00004") / WEIGHTS) for run in paths]
     assert weights[0][1] == weights[1][1]
     assert all(torch.equal(weights[0][0][name], weights[1][0][name]) for name in weights[0][0])
-    scores = [run.trial_scores("00004").read_bytes() for run in paths]
+    scores = [_contents(run.epoch_scores("00004")) for run in paths]
     assert scores[0] == scores[1]
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_trial_starts_from_the_base_that_it_is_given(tmp_path: Path) -> None:
@@ -210,8 +221,8 @@ def test_torn_checkpoint_fails_the_trial_by_name(tmp_path: Path) -> None:
     whole = _messages(_assignment(epochs=2), _setting(tmp_path))
     folder = RunFolder(tmp_path).trial_checkpoints("00004")
     (folder / "epoch_0002" / "state.pt").write_bytes(b"torn")
-    objectives = tuple(message["metrics"]["val/objective"] for message in whole)
-    assignment = replace(_assignment(), objectives=objectives)
+    standings = tuple(standing(message["metrics"]) for message in whole)
+    assignment = replace(_assignment(), standings=standings)
     (told,) = _messages(assignment, _setting(tmp_path))
     assert "state.pt" in told["failed"]
 
@@ -228,3 +239,50 @@ def test_memory_that_a_trial_freed_goes_back_to_the_machine() -> None:
     kept = _private_mb()
     give_back_memory("cpu")
     assert kept - _private_mb() > 60
+
+
+def _base() -> Starting:
+    recipe = make_recipe("energy", train_section("energy"))
+    base = recipe.build_model("resnet20", 3, dropout=0.0, image_size=8, seed=5)
+    return Starting(weights={"resnet20": {n: t.numpy() for n, t in base.state_dict().items()}})
+
+
+def test_trial_with_a_path_keeps_every_state_and_the_weights_of_the_best(tmp_path: Path) -> None:
+    right = np.arange(len(toy_data().val_id.images)) % 2 == 0
+    goal = Goal("val/fpr95", Floor(0.3, base_right=right))
+    setting = _setting(tmp_path, starting=_base(), goal=goal, path=PathPlan((0.25, 0.5)))
+    told = _messages(replace(_assignment(lr=0.05), path=True), setting)
+    run = RunFolder(tmp_path)
+    scores = read_scores(run, "00004")
+    assert scores.epochs.tolist() == [1, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert scores.alphas.tolist() == [0, 0.25, 0.5, 1, 0.25, 0.5, 1, 0.25, 0.5, 1]
+    for row, state in enumerate(state for message in told for state in message["states"]):
+        one = [scores.sets[name].scores["energy"][row] for name in ("val_id", "far")]
+        assert ood_metrics(*one)["fpr95"] == state["val/fpr95"]
+    for message in told:
+        best = min(reversed(message["states"]), key=standing)
+        assert {n: message["metrics"][n] for n in best} == best
+    chosen = min(told, key=lambda message: standing(message["metrics"]))
+    _, notes = load_weights(run.trial_checkpoints("00004") / WEIGHTS)
+    alpha = chosen["metrics"]["val/alpha"]
+    assert (notes["epoch"], notes["alpha"]) == (str(chosen["epoch"]), f"{alpha:g}")
+
+
+def test_path_leaves_training_as_it_was(tmp_path: Path) -> None:
+    plain = _messages(_assignment(), _setting(tmp_path / "plain", starting=_base()))
+    setting = _setting(tmp_path / "path", starting=_base(), path=PathPlan((0.5,)))
+    told = _messages(replace(_assignment(), path=True), setting)
+    trained = [message["states"][-1] for message in told]
+    for one, other in zip(plain, trained, strict=True):
+        assert {n: one["metrics"][n] for n in other if n != "val/alpha"} == {
+            n: value for n, value in other.items() if n != "val/alpha"
+        }
+
+
+def test_resumed_trial_with_changed_scores_stops_by_their_name(tmp_path: Path) -> None:
+    (first, *_) = _messages(_assignment(epochs=1), _setting(tmp_path))
+    file = RunFolder(tmp_path).epoch_scores("00004") / "epoch_0001.npz"
+    known = {"standings": (standing(first["metrics"]),), "scores": (first["scores"],)}
+    file.write_bytes(file.read_bytes() + b" ")
+    (told,) = _messages(replace(_assignment(epochs=2), **known), _setting(tmp_path))
+    assert "epoch_0001.npz: is not what was recorded" in told["failed"]

@@ -12,8 +12,10 @@ import torch
 from study.data.images import ImageSet
 from study.data.roles import KeptPart, StudyData
 from study.models.weights import load_weights
-from study.records.files import WEIGHTS, RunFolder, ValidationScores
+from study.records.files import WEIGHTS, RunFolder
+from study.records.scores import has_scores, read_scores
 from study.scoring.measuring import ood_metrics
+from study.scoring.objective import standing
 from study.training.assignment import Assignment
 from study.training.loop import Goal
 from study.training.starting import Starting
@@ -50,7 +52,7 @@ def _told(assignment: Assignment, setting: TrialSetting) -> list[dict[str, Any]]
 
 def test_confirming_run_is_scored_on_the_kept_part_beside_the_other(tmp_path: Path) -> None:
     told = _told(CONFIRMING, _setting(tmp_path, _data()))
-    scores = ValidationScores.load(RunFolder(tmp_path).kept_scores("00004"))
+    scores = read_scores(RunFolder(tmp_path), "00004", kept=True)
     assert scores.epochs.tolist() == [1, 2]
     assert [len(one.image) for one in scores.sets.values()] == [18, 12]
     for row, message in enumerate(told):
@@ -69,7 +71,7 @@ def test_trial_of_the_search_never_touches_the_kept_part(tmp_path: Path) -> None
     told = _told(SEARCHED, _setting(tmp_path / "kept", _data()))
     assert [_numbers(one) for one in told] == [_numbers(one) for one in plain]
     assert not any(name.startswith("confirm/") for name in told[0]["metrics"])
-    assert not RunFolder(tmp_path / "kept").kept_scores("00004").exists()
+    assert not has_scores(RunFolder(tmp_path / "kept"), "00004", kept=True)
 
 
 @pytest.mark.parametrize("fine_tune", ["full", "linear"])
@@ -89,7 +91,7 @@ def test_kept_part_moves_neither_weights_nor_epoch_nor_other_scores(
     for name in ("one", "other"):
         numbers = [_numbers(one, "confirm/") for one in told[name]]
         assert numbers == [_numbers(one) for one in told["plain"]]
-        for file in ("trial_scores", "weights"):
+        for file in ("scores", "weights"):
             paths = [RunFolder(tmp_path / each) for each in ("plain", name)]
             if file == "weights":
                 tensors = [load_weights(p.trial_checkpoints("00004") / WEIGHTS) for p in paths]
@@ -97,10 +99,14 @@ def test_kept_part_moves_neither_weights_nor_epoch_nor_other_scores(
                 first, second = tensors[0][0], tensors[1][0]
                 assert all(torch.equal(first[key], second[key]) for key in first)
             else:
-                read = [path.trial_scores("00004").read_bytes() for path in paths]
+                read = [_contents(path.epoch_scores("00004")) for path in paths]
                 assert read[0] == read[1]
-    kept = [RunFolder(tmp_path / name).kept_scores("00004") for name in ("one", "other")]
-    assert kept[0].read_bytes() != kept[1].read_bytes()
+    kept = [RunFolder(tmp_path / name).epoch_scores("00004", kept=True) for name in runs]
+    assert _contents(kept[1]) != _contents(kept[2])
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*")}
 
 
 def test_confirming_run_cut_off_and_resumed_keeps_the_same_scores(tmp_path: Path) -> None:
@@ -108,8 +114,8 @@ def test_confirming_run_cut_off_and_resumed_keeps_the_same_scores(tmp_path: Path
     cut = run_trial(CONFIRMING, _setting(tmp_path / "cut", _data()))
     first = json.loads(next(cut))
     cut.close()  # type: ignore[attr-defined]
-    resumed = replace(CONFIRMING, objectives=(first["metrics"]["val/objective"],))
+    resumed = replace(CONFIRMING, standings=(standing(first["metrics"]),))
     (last,) = _told(resumed, _setting(tmp_path / "cut", _data()))
     assert _numbers(last) == _numbers(whole[1])
-    files = [RunFolder(tmp_path / name).kept_scores("00004") for name in ("whole", "cut")]
-    assert files[0].read_bytes() == files[1].read_bytes()
+    kept = [RunFolder(tmp_path / one).epoch_scores("00004", kept=True) for one in ("whole", "cut")]
+    assert _contents(kept[0]) == _contents(kept[1])

@@ -93,7 +93,7 @@ def test_stopped_session_pauses_trials_and_the_next_one_takes_them_up(
     assert record.status == "running"
     again = _session(decisions).next_assignment()
     assert again is not None
-    assert (again.number, again.objectives) == (0, record.objectives)
+    assert (again.number, again.standings) == (0, record.standings)
 
 
 def test_time_budget_stops_the_session(decisions: Decisions) -> None:
@@ -194,7 +194,7 @@ def test_trial_out_of_memory_goes_on_alone_after_its_recorded_epoch(decisions: D
     session.left(1)
     again = session.next_assignment()
     assert again is not None
-    assert (again.number, len(again.objectives)) == (0, 1)
+    assert (again.number, len(again.standings)) == (0, 1)
     assert session.next_assignment() is None  # nothing beside it
     assert session.told(0, _message(decisions.trials[0], 2))
     session.left(0)

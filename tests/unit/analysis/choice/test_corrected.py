@@ -11,7 +11,8 @@ import pytest
 import analysis
 from analysis.choice.cells import Cells, NoScores
 from analysis.choice.corrected import Correction, correct, mean_interval, pick_on_all
-from study.records.files import VAL_ID, ValidationScores
+from study.records.files import VAL_ID
+from study.records.scores import ValidationScores
 from tests.fake_choice import EQUAL, ONE_BETTER, make_cells, plain_interval, true_fpr95
 from tests.fake_run import Fake, make_run
 
@@ -164,7 +165,7 @@ def _study_with(tmp_path: Path, trial_id: str, change: str) -> analysis.study.St
     ("change", "told"),
     [
         ("missing", "scores of 00002 are missing"),
-        ("torn", "not a readable scores file"),
+        ("torn", "no readable scores"),
         ("nan", "00002.npz: 1 energy scores of blobs are not finite"),
         ("images", "are of other images"),
     ],

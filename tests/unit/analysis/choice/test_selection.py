@@ -18,7 +18,8 @@ from analysis.choice.selection import (
 )
 from analysis.tables import Records
 from study.errors import BadInput
-from study.records.files import VAL_ID, RunFolder, ValidationScores
+from study.records.files import VAL_ID, RunFolder
+from study.records.scores import ValidationScores
 from study.scoring.measuring import fpr_at_recall
 from tests.fake_run import Fake, make_run
 

@@ -1,0 +1,224 @@
+"""Per-image validation scores of trials on disk: written once an epoch, never again.
+
+scores/images.npz            label, id and source of every image of every validation set
+scores/00003/epoch_0001.npz  scores and predictions of one epoch of trial 3, a row a state
+scores/base.npz              both in one file: the base, and trials of older runs
+
+An epoch's file holds the hash of the file of images, and the ledger that of the epoch's file, so
+that the ledger seals every number that is computed from them. Knows neither torch nor Ray.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.records.files import RunFolder, write_bytes
+
+SCORES_SCHEMA = 1
+_OF_IMAGES = ("label", "image", "group")
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class SetScores:
+    """Scores of one validation set over the states of a trial.
+
+    Attributes:
+        scores: score name -> (S, N) float64, higher = more OOD.
+        prediction: predicted class, (S, N) int16.
+        label: true class, (N,) int16, -1 where there is none.
+        image: image id, (N,) bytes.
+        group: source group, (N,) bytes; equal to ``image`` where each is its own source.
+    """
+
+    scores: dict[str, NDArray[np.float64]]
+    prediction: NDArray[np.int16]
+    label: NDArray[np.int16]
+    image: NDArray[np.bytes_]
+    group: NDArray[np.bytes_]
+
+    def cut(self, rows: NDArray[np.bool_] | slice) -> SetScores:
+        """The same with some of the states."""
+        scores = {name: values[rows] for name, values in self.scores.items()}
+        return replace(self, scores=scores, prediction=self.prediction[rows])
+
+
+@dataclass(frozen=True)
+class ValidationScores:
+    """Per-image validation scores of the states of one trial.
+
+    A state is one set of weights that was scored: an epoch, and a place on the path from the base
+    to that epoch's weights.
+
+    Attributes:
+        epochs: epoch of each state, 1-based, (S,) int32, in ascending order.
+        sets: ``VAL_ID`` and the name of each OOD validation set -> its scores.
+        alphas: place of each state on the path, (S,) float64, ascending within an epoch; 1 is
+            the trial as trained, 0 its base.
+    """
+
+    epochs: NDArray[np.int32]
+    sets: dict[str, SetScores] = field(default_factory=dict)
+    alphas: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        """Scores of a trial without a path are of its epochs as trained."""
+        if len(self.alphas) != len(self.epochs):
+            object.__setattr__(self, "alphas", np.ones(len(self.epochs)))
+
+    def at(self, epoch: int, alpha: float = 1.0) -> int:
+        """Row of a state in every (S, N) array (KeyError if it was not reported)."""
+        rows = np.flatnonzero((self.epochs == epoch) & np.isclose(self.alphas, alpha))
+        if not rows.size:
+            told = f"epoch {epoch}" if alpha == 1 else f"epoch {epoch}, alpha {alpha:g}"
+            raise KeyError(f"{told} was not reported; reported: {self.reported()}")
+        return int(rows[0])
+
+    def reported(self) -> str:
+        """The epochs that were reported, as words."""
+        return ", ".join(str(epoch) for epoch in np.unique(self.epochs)) or "none"
+
+    def cut(self, rows: NDArray[np.bool_] | slice) -> ValidationScores:
+        """The same with some of the states."""
+        sets = {name: one.cut(rows) for name, one in self.sets.items()}
+        return ValidationScores(self.epochs[rows], sets, self.alphas[rows])
+
+    def upto(self, epoch: int) -> ValidationScores:
+        """The same without the epochs after ``epoch``."""
+        return self.cut(self.epochs <= epoch)
+
+    def followed_by(self, later: ValidationScores) -> ValidationScores:
+        """The same with the states of ``later``, which scores the same images, appended."""
+        if not self.sets:
+            return later
+        sets = {}
+        for name, one in self.sets.items():
+            two = later.sets[name]
+            scores = {s: np.concatenate([v, two.scores[s]]) for s, v in one.scores.items()}
+            prediction = np.concatenate([one.prediction, two.prediction])
+            sets[name] = SetScores(scores, prediction, one.label, one.image, one.group)
+        return ValidationScores(
+            np.concatenate([self.epochs, later.epochs]),
+            sets,
+            np.concatenate([self.alphas, later.alphas]),
+        )
+
+    def of_states(self) -> dict[str, NDArray[Any]]:
+        """What differs from state to state, by its name in a file."""
+        arrays: dict[str, NDArray[Any]] = {"epochs": self.epochs, "alphas": self.alphas}
+        for name, one in self.sets.items():
+            arrays |= {f"{name}/score/{score}": values for score, values in one.scores.items()}
+            arrays[f"{name}/prediction"] = one.prediction
+        return arrays
+
+    def of_images(self) -> dict[str, NDArray[Any]]:
+        """What every state shares, by its name in a file."""
+        return {
+            f"{name}/{part}": getattr(one, part)
+            for name, one in self.sets.items()
+            for part in _OF_IMAGES
+        }
+
+    def save(self, path: Path) -> None:
+        """Write everything as one uncompressed npz, by rename."""
+        write_bytes(path, _packed(self.of_states() | self.of_images()))
+
+    @classmethod
+    def load(cls, path: Path) -> ValidationScores:
+        """Read what ``save`` wrote (ValueError for another schema)."""
+        return cls.of(_unpacked(path))
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> ValidationScores:
+        """The scores that the arrays of files hold."""
+        sets = {}
+        for name in [key.removesuffix("/label") for key in arrays if key.endswith("/label")]:
+            prefix = f"{name}/score/"
+            scores = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            parts = [arrays[f"{name}/{part}"] for part in ("prediction", *_OF_IMAGES)]
+            sets[name] = SetScores(scores, *parts)
+        epochs = arrays["epochs"]
+        return cls(epochs, sets, arrays.get("alphas", np.ones(len(epochs))))
+
+
+def add_epoch(run: RunFolder, trial: str, scores: ValidationScores, *, kept: bool = False) -> str:
+    """Keep the states of one epoch of a trial; all on disk when this returns.
+
+    Args:
+        run: its folder.
+        trial: the trial.
+        scores: of the states of one epoch.
+        kept: whether they are of the part of validation that is kept for confirmation.
+
+    Returns:
+        SHA-256 of the file, for the ledger.
+    """
+    images = run.score_images(kept=kept)
+    if not images.exists():
+        write_bytes(images, _packed(scores.of_images()))
+    seal = np.array(hashlib.sha256(images.read_bytes()).hexdigest(), np.bytes_)
+    content = _packed({"images": seal} | scores.of_states())
+    folder = run.epoch_scores(trial, kept=kept)
+    write_bytes(folder / epoch_file(int(scores.epochs[0])), content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_scores(run: RunFolder, trial: str, *, kept: bool = False) -> ValidationScores:
+    """Every recorded state of a trial, or the one of the base.
+
+    Raises:
+        FileNotFoundError: where there are none.
+        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: where a file is damaged.
+    """
+    one_file = run.trial_scores(trial, kept=kept)
+    files = sorted(run.epoch_scores(trial, kept=kept).glob("epoch_*.npz"))
+    if not files:
+        return ValidationScores.load(one_file)
+    images_file = run.score_images(kept=kept)
+    images = _unpacked(images_file)
+    seal = hashlib.sha256(images_file.read_bytes()).hexdigest().encode()
+    scores = ValidationScores(np.empty(0, np.int32))
+    for path in files:
+        arrays = _unpacked(path)
+        if arrays["images"].item() != seal:
+            raise ValueError(f"{path} was not measured on the images that {images_file} names")
+        one = ValidationScores.of(arrays | images)
+        if not scores.sets and one_file.exists():  # an older run that goes on
+            scores = ValidationScores.load(one_file).upto(int(one.epochs[0]) - 1)
+        scores = scores.followed_by(one)
+    return scores
+
+
+def has_scores(run: RunFolder, trial: str, *, kept: bool = False) -> bool:
+    """Whether per-image scores of a trial (or of the base) were kept."""
+    folder = run.epoch_scores(trial, kept=kept)
+    return folder.is_dir() or run.trial_scores(trial, kept=kept).exists()
+
+
+def epoch_file(epoch: int) -> str:
+    """Name of the file of one epoch's scores."""
+    return f"epoch_{epoch:04d}.npz"
+
+
+def _packed(arrays: Arrays) -> bytes:
+    buffer = io.BytesIO()
+    schema = np.array(SCORES_SCHEMA, np.int32)
+    np.savez(buffer, schema=schema, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _unpacked(path: Path) -> dict[str, NDArray[Any]]:
+    # Opened here: numpy leaves its own handle open where the file is torn.
+    with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    if int(arrays.get("schema", -1)) != SCORES_SCHEMA:
+        raise ValueError(f"{path}: not a scores file of schema {SCORES_SCHEMA}")
+    return arrays

@@ -1,0 +1,39 @@
+"""The path from the base to a trial's weights: which of its points are scored, and when.
+
+A trial that starts from a base of the same network is a path: base + alpha (tuned - base),
+BatchNorm's running statistics likewise (WiSE-FT; Wortsman et al., 2022, arXiv:2109.01903, for
+robustness to shifts). No training is needed for a point of it, one validation pass is. Margins say
+how far a trial goes and alpha how far it goes back: where tuning cost more ID accuracy than the
+floor allows, the best model of the trial lies on its path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ALPHAS = (0.2, 0.4, 0.6, 0.8)
+
+
+@dataclass(frozen=True)
+class PathPlan:
+    """Which points of the path are scored, and when.
+
+    Attributes:
+        alphas: between 0 and 1, ascending; beside them the trained weights always are, and
+            once, with the first scored epoch, the base's.
+        epochs: at which they are; None for every one. The last one always is.
+    """
+
+    alphas: tuple[float, ...] = ALPHAS
+    epochs: frozenset[int] | None = None
+
+    def scored_at(self, epoch: int, last: int) -> tuple[float, ...]:
+        """The alphas below 1 that are scored after ``epoch`` of ``last``, ascending."""
+        if not self._is_scored(epoch, last):
+            return ()
+        first = min([one for one in self.epochs or () if one <= last], default=last)
+        first = 1 if self.epochs is None else first
+        return (0.0, *self.alphas) if epoch == first else self.alphas
+
+    def _is_scored(self, epoch: int, last: int) -> bool:
+        return self.epochs is None or epoch in self.epochs or epoch == last
