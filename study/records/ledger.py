@@ -1,15 +1,18 @@
 """The ledger of a run: every event that matters, one checked line each, never rewritten.
 
-A line is one JSON object whose last key is the CRC-32 of the text before it. It is written with
-a single ``os.write`` to an append-only descriptor and synced, so that after a crash at most the
-last line is torn. The ledger is the only truth about a study's decisions: the tables, study.db
-and TensorBoard are projections of it.
+A line is one JSON object whose last keys are its number, the hash of the line before and the
+CRC-32 of the text before that. It is written with a single ``os.write`` to an append-only
+descriptor and synced, so that after a crash at most the last line is torn; a line that was lost,
+doubled, moved or edited breaks the chain. Older ledgers have no chain: the first line appended to
+one holds the hash of all bytes before it. The ledger is the only truth about a study's decisions:
+the tables, study.db and TensorBoard are projections of it.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import zlib
@@ -22,7 +25,9 @@ from study.errors import BadInput, Fault
 from study.records.disk import is_disk_full
 
 Record = dict[str, Any]
+_LINE, _BEFORE = "line", "before"
 _CRC = ',"crc32":"'
+_DAMAGED = "the line does not match its checksum, so the ledger was damaged or edited"
 _CRC_LENGTH = len(_CRC) + 8 + len('"}')
 
 
@@ -33,12 +38,41 @@ def encode(record: Mapping[str, Any]) -> bytes:
 
 
 def decode(line: bytes) -> Record | None:
-    """The record of one line without its newline, or None where the line is damaged."""
+    """What `encode` was given, of one line without its newline; None where it is damaged."""
     body, tail = line[:-_CRC_LENGTH], line[-_CRC_LENGTH:]
     if tail != f'{_CRC}{zlib.crc32(body):08x}"}}'.encode():
         return None
     record: Record = json.loads(body + b"}")
     return record
+
+
+class _Chain:
+    """The lines of a ledger one after another, each sealed by what comes before it."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._everything = hashlib.sha256()  # while nothing is chained
+        self._last = ""
+
+    @property
+    def links(self) -> Record:
+        """What the next line holds beside its record."""
+        return {_LINE: self._count + 1, _BEFORE: self._last or self._everything.hexdigest()}
+
+    def add(self, line: bytes, record: Record) -> str:
+        """Take a line, its links out of ``record``; gives what is wrong with it, or nothing."""
+        expected, found = self.links, {key: record.pop(key, None) for key in (_LINE, _BEFORE)}
+        self._count += 1
+        if found[_BEFORE] is None and not self._last:
+            self._everything.update(line)
+            return ""
+        self._last = hashlib.sha256(line).hexdigest()
+        if found[_LINE] != expected[_LINE]:
+            told = "has no number" if found[_LINE] is None else f"was written as {found[_LINE]}"
+            return f"the line {told}, so lines were lost, doubled, moved or put in"
+        if found[_BEFORE] != expected[_BEFORE]:
+            return "the line does not follow the one before it, so one of them was edited"
+        return ""
 
 
 def read_ledger(path: Path) -> tuple[list[Record], int]:
@@ -48,13 +82,19 @@ def read_ledger(path: Path) -> tuple[list[Record], int]:
     then below the file's size. Damage anywhere else is refused.
 
     Raises:
-        BadInput: naming file and line, where a line before the last is damaged; or naming the
-            file, where it cannot be read.
+        BadInput: naming file and line, where a line before the last is damaged or the chain is
+            broken; or naming the file, where it cannot be read.
     """
+    records, good, _ = _read(path)
+    return records, good
+
+
+def _read(path: Path) -> tuple[list[Record], int, _Chain]:
+    chain = _Chain()
     try:
         lines = path.read_bytes().split(b"\n")
     except (FileNotFoundError, NotADirectoryError):
-        return [], 0
+        return [], 0, chain
     except OSError as error:
         raise BadInput(_unusable(path, "read", error)) from error
     records: list[Record] = []
@@ -64,18 +104,20 @@ def read_ledger(path: Path) -> tuple[list[Record], int]:
         if record is None:
             if number == len(lines) - 1 and not lines[-1]:
                 break
-            raise BadInput(_damage(path, number))
+            raise BadInput(_damage(path, number, _DAMAGED))
+        if broken := chain.add(line + b"\n", record):
+            raise BadInput(_damage(path, number, broken))
         records.append(record)
         good += len(line) + 1
-    return records, good
+    return records, good, chain
 
 
-def _damage(path: Path, line: int) -> Fault:
+def _damage(path: Path, line: int, rule: str) -> Fault:
     return Fault(
         place=str(path),
         line=line,
         key="",
-        rule="the line does not match its checksum, so the ledger was damaged or edited",
+        rule=rule,
         way_out="Restore the file from a copy; as it is no study can be read or resumed from it.",
     )
 
@@ -115,7 +157,7 @@ class Ledger:
             raise BadInput(_unusable(path, "opened for writing", error)) from error
         try:
             self._lock(wait)
-            self.records, good = read_ledger(path)
+            self.records, good, self._chain = _read(path)
             self.torn_bytes = os.fstat(self._fd).st_size - good
             if self.torn_bytes:
                 os.ftruncate(self._fd, good)
@@ -143,7 +185,7 @@ class Ledger:
             OSError: where it cannot be written whole; the file is then as it was.
         """
         record: Record = {"event": event, "time": datetime.now(UTC).isoformat(), **fields}
-        line = encode(record)
+        line = encode(record | self._chain.links)
         status = os.fstat(self._fd)
         if not status.st_nlink:
             # Only this process would ever read the line, and a new study may be in its place.
@@ -160,6 +202,7 @@ class Ledger:
         except OSError:
             os.ftruncate(self._fd, end)
             raise
+        self._chain.add(line, dict(record | self._chain.links))
         self.records.append(record)
         return record
 

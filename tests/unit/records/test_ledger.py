@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Timer
 
@@ -197,3 +198,66 @@ def test_recorded_ledger_reads_beside_its_owner_and_changes_nothing(tmp_path: Pa
     assert path.read_bytes() == whole + b'{"event":"res'
     with pytest.raises(AssertionError, match="to be read"):
         recorded.append("result")
+
+
+def lines_of(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines[1:],
+        lambda lines: lines[:2] + lines[3:],
+        lambda lines: [*lines[:3], lines[2], *lines[3:]],
+        lambda lines: [lines[1], lines[0], *lines[2:]],
+        lambda lines: [*lines[:2], encode({"event": "result", "number": 9}), *lines[2:]],
+    ],
+    ids=["first lost", "one lost", "doubled", "swapped", "put in"],
+)
+def test_ledger_with_lines_lost_doubled_moved_or_put_in_is_refused(
+    tmp_path: Path, change: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    fill(path, 5)
+    path.write_bytes(b"".join(change(lines_of(path))))
+    with pytest.raises(BadInput, match=r"ledger\.jsonl:\d+: .*(lost, doubled|does not follow)"):
+        read_ledger(path)
+
+
+def test_line_edited_with_its_checksum_is_refused_at_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    fill(path, 3)
+    lines = lines_of(path)
+    edited = json.loads(lines[1])
+    del edited["crc32"]
+    lines[1] = encode(edited | {"value": 7})
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(BadInput, match=r"ledger\.jsonl:3: .*does not follow"):
+        read_ledger(path)
+
+
+def test_older_ledger_is_sealed_by_the_first_line_appended(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    older = b"".join(encode({"event": "result", "number": number}) for number in range(3))
+    path.write_bytes(older)
+    with Ledger(path) as ledger:
+        ledger.append("session")
+        ledger.append("finished")
+    assert path.read_bytes().startswith(older)
+    assert len(read_ledger(path)[0]) == 5
+    for lost in range(3):
+        lines = lines_of(path)
+        del lines[lost]
+        path.write_bytes(b"".join(lines))
+        with pytest.raises(BadInput, match=r"ledger\.jsonl:3: .*written as 4"):
+            read_ledger(path)
+        path.write_bytes(older + b"".join(lines[2:]))
+
+
+def test_numbers_and_hashes_of_lines_are_no_part_of_a_record(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    with Ledger(path) as ledger:
+        written = ledger.append("result", number=0)
+    assert read_ledger(path)[0] == [written] == RecordedLedger(path).records
+    assert set(json.loads(path.read_bytes())) - set(written) == {"line", "before", "crc32"}
