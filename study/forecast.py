@@ -21,6 +21,7 @@ from study.recipes.params import TrainParams, TrialParams
 from study.recipes.registry import make_recipe
 from study.records.disk import bytes_text, parse_bytes
 from study.records.files import BASE, WEIGHTS
+from study.scoring.path import PathPlan
 from study.space.ablation.section import Ablation
 from study.space.checks.tune import NAMES
 from study.space.points import conditions, flat, grid, substitute
@@ -30,12 +31,12 @@ from study.training.assignment import Assignment
 from study.training.evaluation import read_images, score_images
 from study.training.trial import fresh_model
 from study.tune.resources import Resources, machine_of, plan_resources, this_machine
+from study.tune.setup import path_plan
 from study.watch.progress import Progress
 
 PROBE_S = 3.0  # how long a speed is measured
 _WARM_UP_STEPS = 2
 _PROBED_VALIDATION = 512
-_BYTES_PER_SCORED_IMAGE = 100  # id, group, label: once a trial
 _CHECKPOINTS_OF_A_LIVE_TRIAL = 4  # two states of weights and momentum
 
 
@@ -89,8 +90,10 @@ def _rows(
         kept = len(data.kept.id) + sum(len(one) for one in data.kept.ood.values())
     num_trials, epochs = spec.tune.num_trials, train["epochs"]
     at_a_time = min(resources.max_concurrent, num_trials)
-    images_s = epoch_images / speed.training + validated / speed.validation
-    trial_s = epochs * (images_s + speed.fit_s)
+    path = path_plan(spec, data)
+    passes = epochs + sum(len(_of_path(path, epoch, epochs)) for epoch in range(1, epochs + 1))
+    images_s = epochs * epoch_images / speed.training + passes * validated / speed.validation
+    trial_s = images_s + epochs * speed.fit_s
     who = [NAMES[spec.tune.scheduler]] if spec.tune.scheduler in NAMES else []
     who += ["ablate.stop"] if ablation is not None and ablation.stop is not None else []
     early = f", less what {' and '.join(who)} stops early" if who else ""
@@ -100,6 +103,13 @@ def _rows(
         f"{resources.threads} CPU thread(s)",
     )
     yield "epochs a trial", f"{epochs}"
+    if path is not None:
+        share = (passes - epochs) * validated / speed.validation / trial_s
+        when = "at every epoch" if path.epochs is None else "at rungs and at the last epoch"
+        told = ", ".join(f"{alpha:g}" for alpha in path.alphas)
+        yield "path to the base", f"alphas {told} scored {when}, {share:.0%} of a trial's time"
+    else:
+        yield "path to the base", "none: the trained weights alone are scored"
     yield "images an epoch", f"{epoch_images:,} ({id_images:,} ID, the rest outliers)"
     yield "images in all", f"{num_trials * epochs * epoch_images:,}{early}"
     doing = " in training" if isinstance(spec.params, TrainParams) else ", nothing is trained"
@@ -114,10 +124,14 @@ def _rows(
         run_s = (trial_s + epochs * kept / speed.validation) / at_a_time
         each = f"{confirm.top} candidates x {confirm.seeds} fresh seeds"
         yield "confirmation", f"about {_time(confirm.top * confirm.seeds * run_s)}, {each}"
-    disk_mib = _disk(spec, epochs, (validated, kept), at_a_time, speed) / 2**20
+    disk_mib = _disk(spec, epochs, (passes * validated, kept), at_a_time, speed) / 2**20
     budget = spec.tune.checkpoint_budget
     within = "no limit" if budget is None else bytes_text(parse_bytes(budget))
     yield "disk", f"about {disk_mib:,.0f} MiB, checkpoints within {within}"
+
+
+def _of_path(path: PathPlan | None, epoch: int, last: int) -> tuple[float, ...]:
+    return path.scored_at(epoch, last) if path else ()
 
 
 def _outliers_an_image(train: dict[str, Any]) -> float:
@@ -260,16 +274,18 @@ def _base_text(spec: StudySpec, base: BaseSpec, data: StudyData, speed: float) -
 def _disk(
     spec: StudySpec, epochs: int, scored: tuple[int, int], at_a_time: int, speed: Speed
 ) -> int:
-    """Each trial keeps one set of weights and the scores of every epoch; a live one states too.
+    """Each trial keeps one set of weights and the scores of every state; a live one states too.
 
-    ``scored`` counts the images of validation and those that confirming runs alone score, beside.
+    ``scored`` counts the images that a trial of the search scores, once for every state, and those
+    that confirming runs score beside, once an epoch.
     """
-    an_image = _BYTES_PER_SCORED_IMAGE + epochs * (8 * speed.num_scores + 2)
-    validated, kept = scored
+    of_trial, kept = scored
     confirm = spec.select.confirm
     confirming = confirm.top * confirm.seeds if confirm else 0
+    an_image = 8 * speed.num_scores + 2
     runs = spec.tune.num_trials + confirming
-    written = runs * (speed.weights_bytes + validated * an_image) + confirming * kept * an_image
+    written = runs * (speed.weights_bytes + of_trial * an_image)
+    written += confirming * kept * epochs * an_image
     return written + at_a_time * _CHECKPOINTS_OF_A_LIVE_TRIAL * speed.weights_bytes
 
 

@@ -12,6 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ALPHAS = (0.2, 0.4, 0.6, 0.8)
+MOST_OF_TRAINING = 0.1
+"""What scoring the points may cost at every epoch, as a share of the training itself."""
+_FORWARD = 1 / 3
+"""What an image costs that is only scored, in images that are trained on."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,21 @@ class PathPlan:
 
     alphas: tuple[float, ...] = ALPHAS
     epochs: frozenset[int] | None = None
+
+    @classmethod
+    def within_cost(
+        cls, alphas: tuple[float, ...], *, trained: float, validated: int, rungs: frozenset[int]
+    ) -> PathPlan:
+        """Every epoch where that costs little; where epochs are short, at rungs and at the end.
+
+        Args:
+            alphas: between 0 and 1, ascending.
+            trained: images that an epoch trains on, outliers among them.
+            validated: images that a validation pass scores.
+            rungs: epochs at which a trial scheduler compares trials.
+        """
+        cheap = len(alphas) * validated * _FORWARD <= MOST_OF_TRAINING * trained
+        return cls(alphas, None if cheap else rungs)
 
     def scored_at(self, epoch: int, last: int) -> tuple[float, ...]:
         """The alphas below 1 that are scored after ``epoch`` of ``last``, ascending."""

@@ -203,7 +203,7 @@ class Setup(CheckedStudy):
             starting=self.starting(),
             run=run,
             goal=Goal(select.metric, self.floor, select.penalty),
-            path=PathPlan(select.path) if select.path else None,
+            path=path_plan(self.spec, self.data),
             checkpoint_rule=select.checkpoint,
             threads=threads,
             device=device,
@@ -216,6 +216,23 @@ class Setup(CheckedStudy):
 
     def _checked(self, train: Flat) -> TrialParams:
         return type(self.spec.params).model_validate(train)
+
+
+def path_plan(spec: StudySpec, data: StudyData) -> PathPlan | None:
+    """Which points of a trial's path are scored, and when; None where trials have no path."""
+    if not spec.select.path:
+        return None
+    if spec.values_of("fine_tune") == ["linear"]:  # on features that are there already
+        return PathPlan(spec.select.path)
+    most = max(spec.values_of("epochs"))
+    sizes = [one or len(data.train.images) for one in spec.values_of("epoch_images")]
+    outliers = min(spec.values_of("outlier_batch_size"), default=0)
+    return PathPlan.within_cost(
+        spec.select.path,
+        trained=min(sizes) * (1 + outliers / max(spec.values_of("batch_size"))),
+        validated=len(data.val_id.images) + sum(map(len, data.ood_val.sets.values())),
+        rungs=frozenset(spec.tune.rungs(most)),
+    )
 
 
 def prepare_data(spec: StudySpec, plan: DataPlan, progress: Progress) -> CheckedStudy:

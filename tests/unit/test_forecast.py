@@ -86,5 +86,5 @@ def test_forecast_of_the_disk_counts_confirming_runs_and_what_they_alone_score()
     plain, parted = _mib(more, toy_data()), _mib(more, data)
     # As many runs again as the search has, beside the four states of a live trial.
     assert plain / search == pytest.approx((50 + 50 + 4) / (50 + 4), rel=0.02)
-    # Of each image and run 100 bytes, and of each of three epochs two scores and a prediction.
-    assert parted - plain == pytest.approx(50 * 6000 * (100 + 3 * (2 * 8 + 2)) / 2**20, abs=1.01)
+    # Of each image and run, and of each of three epochs two scores and a prediction.
+    assert parted - plain == pytest.approx(50 * 6000 * 3 * (2 * 8 + 2) / 2**20, abs=1.01)

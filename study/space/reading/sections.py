@@ -281,6 +281,13 @@ class _TuneSection(Section):
         """What the searcher declares."""
         return searchers()[self.searcher]
 
+    def rungs(self, most: int) -> list[int]:
+        """Epochs up to ``most`` at which the trial scheduler compares trials; none without any."""
+        if self.scheduler not in ("asha", "hyperband"):
+            return []
+        count = 1 + int(math.log(max(most / self.grace_epochs, 1), self.reduction_factor) + 1e-9)
+        return [self.grace_epochs * self.reduction_factor**rung for rung in range(count)]
+
     def searcher_parameters(self) -> dict[str, Any]:
         """The searcher's own parameters."""
         return {name: getattr(self, name) for name in self.declared.parameters}

@@ -18,3 +18,9 @@ def test_named_epochs_and_the_last_are_scored() -> None:
 def test_trial_that_ends_before_the_named_epochs_has_its_base_at_the_end() -> None:
     plan = PathPlan((0.5,), frozenset({4}))
     assert [plan.scored_at(epoch, 2) for epoch in (1, 2)] == [(), (0.0, 0.5)]
+
+
+def test_path_that_costs_little_is_scored_at_every_epoch() -> None:
+    told = {"trained": 135_000, "validated": 7_000, "rungs": frozenset({1, 3})}
+    assert PathPlan.within_cost(ALPHAS, **told).epochs is None
+    assert PathPlan.within_cost(ALPHAS, **told | {"trained": 12_000}).epochs == {1, 3}
