@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from study.bases.base_models import BaseModel, RecordedBase
 from study.bases.bringing import Bringer
 from study.bases.initial import Initial
@@ -24,9 +22,8 @@ from study.errors import BadInput, Fault
 from study.losses.margins import MeasuredMargin, parse_margin, resolve_margin
 from study.recipes.params import TrialParams
 from study.recipes.registry import make_recipe
-from study.records.files import BASE, VAL_ID
+from study.records.files import BASE
 from study.scoring.floor import Floor
-from study.scoring.objective import ID_ACCURACY
 from study.scoring.path import PathPlan
 from study.space.ablation.section import ARM
 from study.space.checks.against import (
@@ -50,6 +47,7 @@ from study.training.assignment import Assignment
 from study.training.loop import Goal
 from study.training.starting import BaseWeights, Starting
 from study.training.trial import TrialSetting
+from study.tune.floors import floor_of, too_fine
 from study.tune.record import TrialRecord
 from study.tune.sampler import Point
 from study.watch.progress import Progress
@@ -280,7 +278,9 @@ def prepare(
     initial = recorded.initial if recorded else bringer.initial(base)
     for role, sources in declared(sources_declared(spec), study.plan, data)["overlaps"].items():
         progress.warning(f"{role}: the initialisation was trained on {', '.join(sources)}")
-    floor = _floor(spec, data, base)
+    floor = floor_of(spec, data, base)
+    if floor is not None and (told := too_fine(spec, data, floor)):
+        progress.warning(told)
     setup = Setup(spec, study.plan, data, study.leaks, models, initial, floor, device)
     # At which margins are measured: the fixed one, the ends of a search's, or those of arms.
     temperatures = [float(one) for one in spec.values_of("temperature") if one is not None]
@@ -292,20 +292,6 @@ def prepare(
                 check_against_base(spec, stats, temperature, arms)
     _check_recipes(setup)  # their parameters need margins that do not cross
     return setup
-
-
-def _floor(spec: StudySpec, data: StudyData, base: BaseModel | None) -> Floor | None:
-    """The floor on this base, by whose predictions a floor below its accuracy goes."""
-    rule = spec.select.floor
-    if rule is None:
-        return None
-    accuracy = rule.accuracy(base.metrics[ID_ACCURACY] if base else None)
-    right = None
-    if base is not None and rule.kind == "below_base":
-        one = base.scores.sets[VAL_ID]
-        assert np.array_equal(one.image, data.val_id.images.ids), "measured on other images"
-        right = one.prediction[-1] == one.label
-    return Floor(accuracy, rule.confidence, right)
 
 
 def _models(bringer: Bringer, recorded: Recorded | None) -> dict[str, BaseModel]:

@@ -1,0 +1,49 @@
+"""The floor of a study: its height on the base, and whether the validation images can tell it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from study.bases.base_models import BaseModel
+from study.data.roles import StudyData
+from study.records.files import VAL_ID
+from study.scoring.floor import Floor
+from study.scoring.objective import ID_ACCURACY
+from study.space.study_spec import StudySpec
+
+
+def floor_of(spec: StudySpec, data: StudyData, base: BaseModel | None) -> Floor | None:
+    """The floor on this base, by whose predictions a floor below its accuracy goes."""
+    rule = spec.select.floor
+    if rule is None:
+        return None
+    accuracy = rule.accuracy(base.metrics[ID_ACCURACY] if base else None)
+    right = None
+    if base is not None and rule.kind == "below_base":
+        one = base.scores.sets[VAL_ID]
+        assert np.array_equal(one.image, data.val_id.images.ids), "measured on other images"
+        right = one.prediction[-1] == one.label
+    return Floor(accuracy, rule.confidence, right)
+
+
+def too_fine(spec: StudySpec, data: StudyData, floor: Floor) -> str:
+    """What to say of a floor that the validation images cannot measure; empty for nothing."""
+    rule, num = spec.select.floor, len(np.unique(data.val_id.images.groups))
+    if rule is None or rule.kind != "below_base" or not rule.value:
+        return ""
+    way_out = "More validation images (data.val_fraction), a wider floor, or floor.confidence."
+    if rule.value < 1 / num:
+        return (
+            f"select.floor: below_base: {rule.value:g} is less than one of the {num:,} validation "
+            f"ID images is worth, {1 / num:.4f}. {way_out}"
+        )
+    error = math.sqrt(floor.accuracy * (1 - floor.accuracy) / num)
+    if rule.value < error:
+        return (
+            f"select.floor: below_base: {rule.value:g} is less than the standard error of the ID "
+            f"accuracy on {num:,} validation images, {error:.4f}, so that luck decides what holds "
+            f"it. {way_out}"
+        )
+    return ""
