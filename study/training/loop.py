@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -173,7 +173,7 @@ def train(
             one = State(1.0, goal.judged(validated, recipe.own_score), validated, state.model)
             yield _result({}, (one,), state, begun)
         return
-    base = _detached(model) if path else {}
+    base = between({}, _detached(model), 1.0) if path else {}  # copied: the model moves on
     loss = recipe.loss().to(device)
     loss.begin(model, data, device)
     feed: LinearTraining | _WholeModel
@@ -195,6 +195,8 @@ def train(
         metrics = trainer.train(feed.batches(epoch), epoch)
         state = TrainingState(epoch, _detached(model), optimizer.state_dict(), _detached(loss))
         alphas = path.scored_at(epoch, recipe.params.epochs) if path else ()
+        if alphas:  # copied: others take its place in the model
+            state = replace(state, model=between({}, state.model, 1.0))
         states = []
         try:
             for alpha in (*alphas, 1.0):  # last as trained, which training goes on with

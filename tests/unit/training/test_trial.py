@@ -23,6 +23,7 @@ from study.scoring.path import PathPlan
 from study.training import trial
 from study.training.assignment import Assignment
 from study.training.checkpoint import has_checkpoint
+from study.training.evaluation import evaluate
 from study.training.loop import Goal
 from study.training.starting import Starting
 from study.training.trial import TrialSetting, give_back_memory, run_trial
@@ -259,6 +260,8 @@ def test_trial_with_a_path_keeps_every_state_and_the_weights_of_the_best(tmp_pat
     for row, state in enumerate(state for message in told for state in message["states"]):
         one = [scores.sets[name].scores["energy"][row] for name in ("val_id", "far")]
         assert ood_metrics(*one)["fpr95"] == state["val/fpr95"]
+    energies = scores.sets["far"].scores["energy"]
+    assert len({one.tobytes() for one in energies}) == len(energies)  # no two states are one
     for message in told:
         best = min(reversed(message["states"]), key=standing)
         assert {n: message["metrics"][n] for n in best} == best
@@ -266,6 +269,20 @@ def test_trial_with_a_path_keeps_every_state_and_the_weights_of_the_best(tmp_pat
     _, notes = load_weights(run.trial_checkpoints("00004") / WEIGHTS)
     alpha = chosen["metrics"]["val/alpha"]
     assert (notes["epoch"], notes["alpha"]) == (str(chosen["epoch"]), f"{alpha:g}")
+
+
+def test_ends_of_a_path_are_the_base_and_the_trained_weights(tmp_path: Path) -> None:
+    _messages(_assignment(), _setting(tmp_path / "plain", starting=_base()))
+    setting = _setting(tmp_path / "path", starting=_base(), path=PathPlan((0.5,)))
+    _messages(replace(_assignment(), path=True), setting)
+    plain, path = (read_scores(RunFolder(tmp_path / name), "00004") for name in ("plain", "path"))
+    recipe = make_recipe("energy", train_section("energy"))
+    base = recipe.build_model("resnet20", 3, dropout=0.0, image_size=8, seed=5)
+    base.to(memory_format=torch.channels_last)
+    found = evaluate(recipe, base, toy_data(), torch.device("cpu")).ood["far"].scores["energy"]
+    energies = path.sets["far"].scores["energy"]
+    np.testing.assert_array_equal(energies[0], found)
+    np.testing.assert_array_equal(energies[path.at(3)], plain.sets["far"].scores["energy"][2])
 
 
 def test_path_leaves_training_as_it_was(tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""study.records.sealed: how far a search has come, and whether its files are what they were."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.records.files import RunFolder
+from study.records.ledger import Ledger
+from study.records.sealed import changed_files, note_end, reached
+
+
+def ask(number: int, **more: Any) -> dict[str, Any]:
+    return {"event": "ask", "number": number, **more}
+
+
+def result(number: int, decision: str) -> dict[str, Any]:
+    return {"event": "result", "number": number, "decision": decision}
+
+
+def end(complete: bool, planned: int, reason: str = "") -> dict[str, Any]:
+    told = {"complete": complete, "reason": reason, "unfinished": 0, "planned": planned}
+    return {"event": "session ended", **told, "files": {"trials.parquet": "abc"}}
+
+
+@pytest.mark.parametrize(
+    ("records", "missing"),
+    [
+        ([ask(0), result(0, "finished"), end(True, 1)], ""),
+        ([ask(0), result(0, "pruned"), ask(1, stopped="arm"), end(True, 2)], ""),
+        ([ask(0), {"event": "failed", "number": 0}, end(True, 1)], ""),
+        ([ask(0), result(0, "continue")], "1 trials have not ended (00000)"),
+        ([ask(0), result(0, "finished"), end(False, 3, "interrupt")], "2 of 3 were not begun"),
+        (
+            [ask(0), ask(1), result(0, "pruned"), {"event": "promoted", "number": 0}],
+            "2 trials have not ended (00000, 00001)",
+        ),
+        ([ask(0), result(0, "finished"), end(True, 1), ask(1)], "1 trials have not ended (00001)"),
+        ([ask(0), result(0, "finished")], ""),
+        (
+            [ask(0), result(0, "finished"), end(False, 1)],
+            "its last session stopped before the end",
+        ),
+    ],
+)
+def test_what_is_missing_of_a_search_is_told_by_its_ledger(
+    records: list[dict[str, Any]], missing: str
+) -> None:
+    assert reached(records).missing == missing
+
+
+def test_trials_that_confirm_are_not_among_those_planned() -> None:
+    records = [ask(0), result(0, "finished"), ask(1, confirms=0), result(1, "finished")]
+    assert reached([*records, end(True, 1)]).asked == 1
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    run = RunFolder(tmp_path)
+    for path in (run.spec, run.manifest, run.trials, run.epochs):
+        path.write_text(path.name)
+    with Ledger(run.ledger) as ledger:
+        note_end(ledger, run, complete=True, reason="", unfinished=0, planned=3)
+    return run
+
+
+def told_of(run: RunFolder) -> list[str]:
+    with Ledger(run.ledger) as ledger:
+        return changed_files(run, reached(ledger.records))
+
+
+def test_files_as_they_were_are_not_told(run: RunFolder) -> None:
+    assert told_of(run) == []
+
+
+@pytest.mark.parametrize("name", ["spec", "manifest", "trials", "epochs"])
+@pytest.mark.parametrize("gone", [True, False])
+def test_file_that_was_changed_or_removed_is_told_with_the_way_out(
+    run: RunFolder, name: str, gone: bool
+) -> None:
+    path: Path = getattr(run, name)
+    if gone:
+        path.unlink()
+    else:
+        path.write_text("edited")
+    (told,) = told_of(run)
+    what = "is missing" if gone else "is not what the ledger holds the hash of"
+    assert told.startswith(f"{path}: {what}. ")
+    assert ("--resume" in told) == (name in ("trials", "epochs"))
+
+
+def test_tables_of_a_search_that_moved_on_are_not_held_to_their_old_hash(run: RunFolder) -> None:
+    with Ledger(run.ledger) as ledger:
+        ledger.append("ask", number=0)
+    run.trials.write_text("a later one")
+    assert told_of(run) == []
