@@ -92,6 +92,7 @@ def _rows(
     at_a_time = min(resources.max_concurrent, num_trials)
     path = path_plan(spec, data)
     passes = epochs + sum(len(_of_path(path, epoch, epochs)) for epoch in range(1, epochs + 1))
+    passes += path is not None  # the base, once
     images_s = epochs * epoch_images / speed.training + passes * validated / speed.validation
     trial_s = images_s + epochs * speed.fit_s
     who = [NAMES[spec.tune.scheduler]] if spec.tune.scheduler in NAMES else []

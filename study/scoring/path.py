@@ -23,9 +23,9 @@ class PathPlan:
     """Which points of the path are scored, and when.
 
     Attributes:
-        alphas: between 0 and 1, ascending; beside them the trained weights always are, and
-            once, with the first scored epoch, the base's.
-        epochs: at which they are; None for every one. The last one always is.
+        alphas: between 0 and 1, ascending; beside them are the base's weights, scored once for
+            all epochs, and at every epoch the trained ones.
+        epochs: at which they are scored; None for every one. The last one always is.
     """
 
     alphas: tuple[float, ...] = ALPHAS
@@ -48,11 +48,5 @@ class PathPlan:
 
     def scored_at(self, epoch: int, last: int) -> tuple[float, ...]:
         """The alphas below 1 that are scored after ``epoch`` of ``last``, ascending."""
-        if not self._is_scored(epoch, last):
-            return ()
-        first = min([one for one in self.epochs or () if one <= last], default=last)
-        first = 1 if self.epochs is None else first
-        return (0.0, *self.alphas) if epoch == first else self.alphas
-
-    def _is_scored(self, epoch: int, last: int) -> bool:
-        return self.epochs is None or epoch in self.epochs or epoch == last
+        scored = self.epochs is None or epoch in self.epochs or epoch == last
+        return self.alphas if scored else ()

@@ -189,6 +189,14 @@ def train(
     steps = recipe.sampling(data).num_batches(len(data.train.images))
     clocks = schedule_clocks(recipe.params, optimizer, steps)
     trainer = _Trainer(recipe, feed.module, loss, optimizer, clocks)
+    of_base: State | None = None
+
+    def scored(alpha: float, weights: dict[str, torch.Tensor]) -> State:
+        if path is not None:
+            model.load_state_dict(weights)
+        validated = feed.evaluate()
+        return State(alpha, goal.judged(validated, recipe.own_score), validated, weights)
+
     for epoch in range(start.epoch + 1 if start else 1, recipe.params.epochs + 1):
         begun = time.perf_counter()
         torch.manual_seed(seed_of(seed, "dropout", epoch))  # dropout has no generator argument
@@ -199,13 +207,11 @@ def train(
             state = replace(state, model=between({}, state.model, 1.0))
         states = []
         try:
-            for alpha in (*alphas, 1.0):  # last as trained, which training goes on with
-                weights = between(base, state.model, alpha)
-                if alphas:
-                    model.load_state_dict(weights)
-                validated = feed.evaluate()
-                told = goal.judged(validated, recipe.own_score)
-                states.append(State(alpha, told, validated, weights))
+            if alphas and of_base is None:
+                of_base = scored(0.0, base)
+            states += [of_base] if alphas and of_base else []
+            states += [scored(alpha, between(base, state.model, alpha)) for alpha in alphas]
+            states.append(scored(1.0, state.model))  # last: training goes on with these weights
         except TrialFailed as error:
             raise TrialFailed(f"epoch {epoch}: {error}") from error
         yield _result(metrics, tuple(states), state, begun, of_path=path is not None)

@@ -8,6 +8,7 @@ import torch
 
 from study.records.files import RunFolder, trial_id
 from study.records.ledger import Ledger, Record
+from study.records.sealed import note_end
 from study.scoring.objective import rejudged
 from study.space.ablation.section import ARM, SEED
 from study.space.points import absent, conditions, grid, is_under, suggested
@@ -90,6 +91,15 @@ def search(
             records.close()
         progress.close()
         progress.failure_table(records.failures)
+    with session.pausing_on_full_disk():
+        note_end(
+            ledger,
+            run,
+            complete=session.exhausted and not (session.stopping or session.error),
+            reason=session.stopping,
+            unfinished=len(decisions.unfinished),
+            planned=session.num_wanted,
+        )
     return session
 
 

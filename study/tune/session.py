@@ -162,6 +162,12 @@ class Session:
         self.stopping = self.stopping or DISK_FULL
 
     @property
+    def num_wanted(self) -> int:
+        """Trials that the search is to have; a grid has no more than its points."""
+        grid = self.decisions.plan.grid
+        return min(self._limits.num_trials, len(grid) or self._limits.num_trials)
+
+    @property
     def exhausted(self) -> bool:
         """Whether nothing is live and nothing will be given out any more."""
         if self._live:
@@ -169,9 +175,7 @@ class Session:
         if self.error or self.stopping:
             return True
         decisions = self.decisions
-        grid = decisions.plan.grid
-        wanted = min(self._limits.num_trials, len(grid) or self._limits.num_trials)
-        if decisions.unfinished or decisions.num_searched < wanted:
+        if decisions.unfinished or decisions.num_searched < self.num_wanted:
             return False
         return self._confirming is None or self._confirming.asked
 
