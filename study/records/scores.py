@@ -171,12 +171,21 @@ def add_epoch(run: RunFolder, trial: str, scores: ValidationScores, *, kept: boo
     return hashlib.sha256(content).hexdigest()
 
 
-def read_scores(run: RunFolder, trial: str, *, kept: bool = False) -> ValidationScores:
+def read_scores(
+    run: RunFolder, trial: str, *, kept: bool = False, sealed: Mapping[int, str] | None = None
+) -> ValidationScores:
     """Every recorded state of a trial, or the one of the base.
+
+    Args:
+        run: its folder.
+        trial: the trial.
+        kept: whether those on the part of validation that is kept for confirmation.
+        sealed: epoch -> the hash of its file; epochs without one are read as they are.
 
     Raises:
         FileNotFoundError: where there are none.
-        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: where a file is damaged.
+        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: where a file is damaged, is
+            not what was sealed, or is missing.
     """
     one_file = run.trial_scores(trial, kept=kept)
     files = sorted(run.epoch_scores(trial, kept=kept).glob("epoch_*.npz"))
@@ -187,6 +196,7 @@ def read_scores(run: RunFolder, trial: str, *, kept: bool = False) -> Validation
     seal = hashlib.sha256(images_file.read_bytes()).hexdigest().encode()
     scores = ValidationScores(np.empty(0, np.int32))
     for path in files:
+        _check_seal(path, sealed or {})
         arrays = _unpacked(path)
         if arrays["images"].item() != seal:
             raise ValueError(f"{path} was not measured on the images that {images_file} names")
@@ -194,7 +204,17 @@ def read_scores(run: RunFolder, trial: str, *, kept: bool = False) -> Validation
         if not scores.sets and one_file.exists():  # an older run that goes on
             scores = ValidationScores.load(one_file).upto(int(one.epochs[0]) - 1)
         scores = scores.followed_by(one)
+    if missing := sorted(
+        {epoch for epoch, seal in (sealed or {}).items() if seal} - {*scores.epochs}
+    ):
+        raise ValueError(f"{epoch_file(missing[0])} is missing")
     return scores
+
+
+def _check_seal(path: Path, sealed: Mapping[int, str]) -> None:
+    seal = sealed.get(int(path.stem.removeprefix("epoch_")))
+    if seal and hashlib.sha256(path.read_bytes()).hexdigest() != seal:
+        raise ValueError(f"{path.name} is not what the ledger holds the hash of")
 
 
 def has_scores(run: RunFolder, trial: str, *, kept: bool = False) -> bool:

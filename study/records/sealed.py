@@ -112,6 +112,15 @@ def reached(records: Sequence[Record]) -> Reached:
     )
 
 
+def score_seals(records: Sequence[Record], number: int) -> dict[int, str]:
+    """Epoch -> the hash of its per-image scores, of one trial; without those of older ledgers."""
+    return {
+        record["epoch"]: record["scores"]
+        for record in records
+        if record["event"] == "result" and record["number"] == number and "scores" in record
+    }
+
+
 def changed_files(run: RunFolder, found: Reached) -> list[str]:
     """Sealed files that are not what the ledger says, as sentences; none where none is sealed."""
     told = []

@@ -159,3 +159,15 @@ def test_scores_of_an_older_run_that_goes_on_are_one(tmp_path: Path) -> None:
     assert_equal(read_scores(run, "00001"), whole.upto(2))
     add_epoch(run, "00001", whole.cut(whole.epochs == 3))
     assert_equal(read_scores(run, "00001"), whole)
+
+
+def test_scores_that_are_not_what_was_sealed_are_refused_by_epoch(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    sealed = {epoch: add_epoch(run, "00001", states_of(epoch)) for epoch in (1, 2)}
+    read_scores(run, "00001", sealed=sealed)
+    add_epoch(run, "00001", ValidationScores(np.array([2], np.int32), scores_of(2).sets))
+    with pytest.raises(ValueError, match=r"epoch_0002\.npz is not what the ledger"):
+        read_scores(run, "00001", sealed=sealed)
+    (run.epoch_scores("00001") / "epoch_0002.npz").unlink()
+    with pytest.raises(ValueError, match=r"epoch_0002\.npz is missing"):
+        read_scores(run, "00001", sealed=sealed)

@@ -7,7 +7,7 @@ import pytest
 
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
-from study.records.sealed import changed_files, note_end, reached
+from study.records.sealed import changed_files, note_end, reached, score_seals
 
 
 def ask(number: int, **more: Any) -> dict[str, Any]:
@@ -94,3 +94,12 @@ def test_tables_of_a_search_that_moved_on_are_not_held_to_their_old_hash(run: Ru
         ledger.append("ask", number=0)
     run.trials.write_text("a later one")
     assert told_of(run) == []
+
+
+def test_hashes_of_scores_are_those_of_one_trial() -> None:
+    records = [
+        result(0, "continue") | {"epoch": 1, "scores": "a"},
+        result(1, "continue") | {"epoch": 1, "scores": "b"},
+        result(0, "finished") | {"epoch": 2},
+    ]
+    assert score_seals(records, 0) == {1: "a"}
