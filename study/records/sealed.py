@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from study.errors import Fault
 from study.records.files import CONFIRM, RunFolder, trial_id
 from study.records.frozen import file_hash
 from study.records.ledger import Ledger, Record
@@ -74,7 +75,12 @@ class Reached:
         if self.unfinished:
             names = ", ".join(trial_id(number) for number in self.unfinished[:5])
             more = ", ..." if len(self.unfinished) > 5 else ""
-            told.append(f"{len(self.unfinished)} trials have not ended ({names}{more})")
+            have = (
+                "1 trial has"
+                if len(self.unfinished) == 1
+                else f"{len(self.unfinished)} trials have"
+            )
+            told.append(f"{have} not ended ({names}{more})")
         if self.planned is not None and self.planned > self.asked:
             told.append(f"{self.planned - self.asked} of {self.planned} were not begun")
         if not told and self.complete is False:
@@ -121,14 +127,14 @@ def score_seals(records: Sequence[Record], number: int) -> dict[int, str]:
     }
 
 
-def changed_files(run: RunFolder, found: Reached) -> list[str]:
-    """Sealed files that are not what the ledger says, as sentences; none where none is sealed."""
+def changed_files(run: RunFolder, found: Reached) -> list[Fault]:
+    """Sealed files that are not what the ledger says; none where none is sealed."""
     told = []
     for path in _sealed(run):
         sealed = (found.sealed or {}).get(path.name)
         if sealed is None or file_hash(path) == sealed:
             continue
-        what = "is not what the ledger holds the hash of" if path.exists() else "is missing"
+        rule = "is not what the ledger holds the hash of" if path.exists() else "is missing"
         table = path in (run.trials, run.epochs, run.states)
-        told.append(f"{path}: {what}. {_WAY_OUT if table else 'Restore it from a copy.'}")
+        told.append(Fault(str(path), "", rule, _WAY_OUT if table else "Restore it from a copy."))
     return told

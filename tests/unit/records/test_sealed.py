@@ -29,13 +29,13 @@ def end(complete: bool, planned: int, reason: str = "") -> dict[str, Any]:
         ([ask(0), result(0, "finished"), end(True, 1)], ""),
         ([ask(0), result(0, "pruned"), ask(1, stopped="arm"), end(True, 2)], ""),
         ([ask(0), {"event": "failed", "number": 0}, end(True, 1)], ""),
-        ([ask(0), result(0, "continue")], "1 trials have not ended (00000)"),
+        ([ask(0), result(0, "continue")], "1 trial has not ended (00000)"),
         ([ask(0), result(0, "finished"), end(False, 3, "interrupt")], "2 of 3 were not begun"),
         (
             [ask(0), ask(1), result(0, "pruned"), {"event": "promoted", "number": 0}],
             "2 trials have not ended (00000, 00001)",
         ),
-        ([ask(0), result(0, "finished"), end(True, 1), ask(1)], "1 trials have not ended (00001)"),
+        ([ask(0), result(0, "finished"), end(True, 1), ask(1)], "1 trial has not ended (00001)"),
         ([ask(0), result(0, "finished")], ""),
         (
             [ask(0), result(0, "finished"), end(False, 1)],
@@ -66,7 +66,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 def told_of(run: RunFolder) -> list[str]:
     with Ledger(run.ledger) as ledger:
-        return changed_files(run, reached(ledger.records))
+        return [str(fault) for fault in changed_files(run, reached(ledger.records))]
 
 
 def test_files_as_they_were_are_not_told(run: RunFolder) -> None:
