@@ -90,9 +90,9 @@ def run_trial(assignment: Assignment, setting: TrialSetting) -> Iterator[str]:
         give_back_memory(setting.device)
 
 
-def _told(result: EpochResult, sealed: str) -> dict[str, Any]:
+def _told(result: EpochResult, sealed: Mapping[str, str]) -> dict[str, Any]:
     """An epoch as the driver is told of it; of its states what candidates are compared by."""
-    told = {"epoch": result.epoch, "metrics": result.metrics, "scores": sealed}
+    told = {"epoch": result.epoch, "metrics": result.metrics, **sealed}
     if ALPHA not in result.metrics:
         return told
     states = [{ALPHA: one.alpha} | _summary(one.metrics) for one in result.states]
@@ -144,11 +144,13 @@ def _failure(error: Exception) -> dict[str, str]:
     return {"failed": f"{type(error).__name__}: {error}", "cause": cause, "traceback": trace}
 
 
-def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[tuple[EpochResult, str]]:
+def _epochs(
+    assignment: Assignment, setting: TrialSetting
+) -> Iterator[tuple[EpochResult, dict[str, str]]]:
     """Train on from the recorded epochs; scores, checkpoint and chosen weights on disk first.
 
     Yields:
-        The result of an epoch, and the hash of its scores.
+        The result of an epoch, and the hashes of its scores, of the kept part's too.
     """
     run = RunFolder(setting.run)
     folder = run.trial_checkpoints(assignment.trial_id)
@@ -177,11 +179,11 @@ def _epochs(assignment: Assignment, setting: TrialSetting) -> Iterator[tuple[Epo
         path=setting.path if assignment.path else None,
     )
     for result in epochs:
-        sealed = add_epoch(run, assignment.trial_id, result.scores)
+        sealed = {"scores": add_epoch(run, assignment.trial_id, result.scores)}
         if part is not None:
             found = _scored_kept(part, recipe, model, result, device)
             of_kept = found.as_epoch(result.epoch, alpha=result.best.alpha)
-            add_epoch(run, assignment.trial_id, of_kept, kept=True)
+            sealed["kept_scores"] = add_epoch(run, assignment.trial_id, of_kept, kept=True)
             for name, value in found.metrics(recipe.own_score).items():
                 result.metrics[f"{KEPT}/{name.removeprefix('val/')}"] = value
         save_checkpoint(folder, result.state)

@@ -116,8 +116,9 @@ class Decisions:
             number: of the trial.
             epoch: 1-based.
             metrics: of its best state.
-            evidence: goes on the ledger as it is: ``scores``, the hash of the per-image scores
-                that the metrics follow from, and ``states``, by what each compares.
+            evidence: goes on the ledger as it is: ``scores`` and ``kept_scores``, hashes of the
+                per-image scores that the metrics follow from, and ``states``, what each state of
+                the path is compared by.
 
         Returns:
             ``CONTINUE``, ``PRUNED`` or ``FINISHED``.
