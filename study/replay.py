@@ -209,7 +209,7 @@ def _compare_scores(
         stored = sum(values.size for values in one.values())
         agreement.compared += f", and {stored:,} stored values"
         agreement.differences += [
-            f"{path.name}, {key}: not the values on record"
+            f"{path.name}, {key.replace('/score/', '/')}: not the values on record"
             for key in one | two
             if key not in one or key not in two or _bits(one[key]) != _bits(two[key])
         ]

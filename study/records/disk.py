@@ -92,5 +92,5 @@ def sweep_temporaries(folder: Path) -> int:
 
 def _temporaries(folder: Path) -> Iterator[Path]:
     """As the writers of records, weights and checkpoints name them."""
-    for pattern in (".*.tmp", "*/.*.tmp", "checkpoints/*/.*.tmp"):
+    for pattern in (".*.tmp", "*/.*.tmp", "*/*/.*.tmp"):
         yield from folder.glob(pattern)

@@ -148,8 +148,8 @@ def test_edited_spec_is_bad_input(run: RunFolder) -> None:
 
 def test_failure_on_record_is_repeated_too(run: RunFolder, setup: Setup) -> None:
     def change(bodies: list[dict[str, Any]]) -> None:
-        number = bodies[-1]["number"]
         last = max(i for i, b in enumerate(bodies) if b["event"] == "result")
+        number = bodies[last]["number"]
         epoch = bodies[last]["epoch"]
         fields = {"reason": f"epoch {epoch}: val/objective is nan", "cause": "diverged"}
         bodies[last] = {
