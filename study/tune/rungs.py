@@ -1,0 +1,123 @@
+"""Asynchronous successive halving: who goes on at a rung, who waits there, who is promoted.
+
+The rule is that of ASHA (Li et al., MLSys 2020, arXiv:1810.05934, algorithm 2): of the trials that
+have come to a rung the best 1/eta go on to the next one, eta being the reduction factor, so that
+nobody is promoted before eta have come; and whoever is free takes the best promotable trial of
+the highest rung before it begins a new one. A trial that is among the best as it arrives is not
+stopped first; one that is not waits, and goes on when enough worse ones have come after it.
+
+Nothing here knows of ledgers or trials: numbers, epochs and values (lower = better) alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from operator import itemgetter
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a trial stands at a rung.
+
+    Attributes:
+        number: of the trial.
+        epoch: of the rung.
+        rung: from 0, the grace.
+        place: among those that have come, from 1, the best.
+        of: how many have come.
+    """
+
+    number: int
+    epoch: int
+    rung: int
+    place: int
+    of: int
+
+
+@dataclass(eq=False)
+class Rungs:
+    """The rungs of one search and who has come to them.
+
+    Attributes:
+        grace: epoch of the first rung; each further one lies at ``reduction`` times the epoch.
+        reduction: one in so many goes on (eta in the paper).
+    """
+
+    grace: int
+    reduction: int
+    _came: list[dict[int, float]] = field(default_factory=list)  # of each rung: number -> value
+    _waits: dict[int, int] = field(default_factory=dict)  # number -> the rung that stopped it
+
+    def rung_at(self, epoch: int) -> int | None:
+        """The rung that lies at an epoch (1-based), from 0; None between rungs."""
+        rung, at = 0, self.grace
+        while at < epoch:
+            rung, at = rung + 1, at * self.reduction
+        return rung if at == epoch else None
+
+    def goes_on(self, number: int, epoch: int, value: float) -> bool:
+        """Whether a trial that comes to ``epoch`` with ``value`` goes on at once.
+
+        It does between rungs, and at one where it is among the best 1/eta of all that have come,
+        itself among them. Of equal values the lower number is the better one.
+        """
+        rung = self.rung_at(epoch)
+        if rung is None:
+            return True
+        came = {**self._at(rung), number: value}
+        return _ranked(came).index(number) < len(came) // self.reduction
+
+    def arrive(self, number: int, epoch: int, value: float, *, stopped: bool) -> None:
+        """Count a trial at ``epoch``; one that is ``stopped`` there waits. Nothing between rungs.
+
+        Raises:
+            ValueError: where it has come to this rung before.
+        """
+        rung = self.rung_at(epoch)
+        if rung is None:
+            return
+        while len(self._came) <= rung:
+            self._came.append({})
+        if number in self._came[rung]:
+            raise ValueError(f"trial {number} came to epoch {epoch} before")
+        self._came[rung][number] = value
+        if stopped:
+            self._waits[number] = rung
+
+    def leave(self, number: int) -> None:
+        """A trial that waits goes on (KeyError where it does not wait)."""
+        del self._waits[number]
+
+    def waits(self, number: int) -> bool:
+        """Whether a trial was stopped by a rung and has not gone on since."""
+        return number in self._waits
+
+    def promotable(self) -> Place | None:
+        """Who goes on next: the best that waits among the best 1/eta, the highest rung first."""
+        for rung in reversed(range(len(self._came))):
+            ranked = _ranked(self._came[rung])
+            for number in ranked[: len(ranked) // self.reduction]:
+                if self._waits.get(number) == rung:
+                    return self._place(number, rung, ranked)
+        return None
+
+    def best_waiting(self) -> Place | None:
+        """The best of all that wait, whether promotable or not: the highest rung's best."""
+        if not self._waits:
+            return None
+        rung = max(self._waits.values())
+        ranked = _ranked(self._came[rung])
+        number = next(one for one in ranked if self._waits.get(one) == rung)
+        return self._place(number, rung, ranked)
+
+    def _at(self, rung: int) -> dict[int, float]:
+        return self._came[rung] if rung < len(self._came) else {}
+
+    def _place(self, number: int, rung: int, ranked: list[int]) -> Place:
+        epoch = self.grace * self.reduction**rung
+        return Place(number, epoch, rung, ranked.index(number) + 1, len(ranked))
+
+
+def _ranked(came: dict[int, float]) -> list[int]:
+    """Numbers from the best value to the worst, of equals the lower one first."""
+    return [number for number, _ in sorted(sorted(came.items()), key=itemgetter(1))]
