@@ -22,6 +22,7 @@ from study.records.manifest import note_session
 from study.space.loading import load_resolved, load_space
 from study.space.reading.overrides import Override
 from study.tune.confirming import Choose
+from study.tune.decisions import RULES
 from study.tune.ray_tuner import cluster_nodes
 from study.tune.resources import Machine, machine_of, plan_resources, this_machine
 from study.tune.searching import search
@@ -73,7 +74,8 @@ def run_study(
                 warm.tell_manifest(run)
             history = {} if warm is None else {"warm_start": warm.event()}
             # One line: a study that is on the ledger has its history there, whenever it is killed.
-            ledger.append("started", command=options.command, **hashes, **history)
+            told = {"rules": RULES, **hashes, **history}
+            ledger.append("started", command=options.command, **told)
             setup = _prepared(run, study, progress)
         except BadInput:
             run_folder.discard(run)  # nothing was trained for this study; its name is free again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import optuna
 from study.data.images import ImageSet
 from study.data.roles import OODValidation, Outliers, StudyData, TrainID, ValidationID
 from study.records.ledger import Ledger
-from study.tune.decisions import Decisions
+from study.tune.decisions import BY_RUNG, TO_FINISH, Decisions
 from study.tune.plan import SearchPlan
 
 if TYPE_CHECKING:
@@ -84,7 +85,13 @@ def toy_metrics(params: dict[str, Any], epoch: int) -> dict[str, float]:
 
 
 def run_toy_search(
-    path: Path, num_trials: int, *, stop_after: int | None = None, **changes: Any
+    path: Path,
+    num_trials: int,
+    *,
+    stop_after: int | None = None,
+    finish: int = 0,
+    metrics: Callable[[dict[str, Any], int], dict[str, float]] = toy_metrics,
+    **changes: Any,
 ) -> Decisions:
     """One trial at a time to the end, or until so many results are recorded."""
     with Ledger(path) as ledger:
@@ -92,12 +99,16 @@ def run_toy_search(
         steps = 0
         while steps != stop_after:
             left = decisions.unfinished
+            if not left and (place := decisions.promotable()):
+                left = [decisions.promote(place, BY_RUNG)]
             if not left and len(decisions.trials) < num_trials:
                 asked = decisions.ask()
                 left = [asked] if asked else []
+            if not left and (place := decisions.promotable(finish)):
+                left = [decisions.promote(place, TO_FINISH)]
             if not left:
                 break
             epoch = len(left[0].epochs) + 1
-            decisions.result(left[0].number, epoch, toy_metrics(left[0].params, epoch))
+            decisions.result(left[0].number, epoch, metrics(left[0].params, epoch))
             steps += 1
     return decisions

@@ -13,22 +13,19 @@ _RENAMED = (  # where a value stands, its first word, today's
     (("recipe",), "cifar10", "classifier"),
     (("model", "init"), "cifar10", "base"),
 )
-
-
-_ONCE = (  # what specs did not say while there was nothing else
-    (("select",), {"path": False, "penalty": None}),
-)
+_ONCE: Mapping[str, Mapping[str, Any]] = {  # what specs did not say while there was nothing else
+    "select": {"path": False, "penalty": None},
+    "tune": {"finish": 0},
+}
 
 
 def with_first_defaults(resolved: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a run's spec that says what it meant where an earlier version wrote nothing."""
     told = copy.deepcopy(dict(resolved))
-    for path, meant in _ONCE:
-        inner: Any = told
-        for part in path:
-            inner = inner.get(part) if isinstance(inner, dict) else None
+    for section, meant in _ONCE.items():
+        inner = told.get(section)
         if isinstance(inner, dict):
-            inner.update({key: value for key, value in meant.items() if key not in inner})
+            told[section] = {**meant, **inner}
     return told
 
 
@@ -38,8 +35,14 @@ def todays_words(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def first_words(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The same in the words that those keys had first."""
-    return _replaced(told, {path: (now, first) for path, first, now in _RENAMED})
+    """The same in the words that those keys had first, without what was meant unsaid."""
+    first = _replaced(told, {path: (now, first) for path, first, now in _RENAMED})
+    for section, meant in _ONCE.items():
+        inner = first.get(section)
+        if isinstance(inner, dict):
+            unsaid = [key for key, value in meant.items() if inner.get(key, value) == value]
+            first[section] = {key: inner[key] for key in inner if key not in unsaid}
+    return first
 
 
 def _replaced(

@@ -40,6 +40,8 @@ def shrink(plain: dict[str, Any], keep: Set[KeyPath], params: type[Section]) -> 
         _shrink_ablation(small["ablate"], train, kept)
     elif ("tune", "num_trials") not in kept:
         tune["num_trials"] = min(tune["num_trials"], NUM_TRIALS)
+    if "num_trials" in tune and ("tune", "finish") not in kept:
+        tune["finish"] = min(tune["finish"], tune["num_trials"])
     before = copy.deepcopy(search)
     _epochs(train, search, kept)
     trained = "lr" in params.model_fields

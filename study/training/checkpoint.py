@@ -120,10 +120,11 @@ def has_checkpoint(folder: Path, epoch: int) -> bool:
     return (checkpoint_path(folder, epoch) / "meta.json").exists()
 
 
-def drop_checkpoints(folder: Path) -> None:
-    """Remove the resumable states of an ended trial; its chosen weights stay."""
+def drop_checkpoints(folder: Path, but: int = 0) -> None:
+    """Remove the resumable states of a trial, ``but`` that of one epoch; chosen weights stay."""
     for path in folder.glob("epoch_*"):
-        _remove(path)
+        if path != checkpoint_path(folder, but):
+            _remove(path)
 
 
 def _fault(path: Path, rule: str) -> Fault:

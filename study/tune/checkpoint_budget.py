@@ -1,8 +1,10 @@
-"""The byte budget for checkpoints: the weights of losing trials go first, some never go."""
+"""The byte budget for checkpoints: what losing trials keep goes first, some never goes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from study.records.disk import bytes_text, folder_bytes
 from study.records.files import WEIGHTS, RunFolder, trial_id
@@ -10,8 +12,9 @@ from study.scoring.objective import OBJECTIVE
 from study.tune.record import TrialRecord
 
 _LOSE_FIRST = ("failed", "pruned", "finished")
-Dropped = Callable[[list[str], int], object]
-"""Is told of the trials whose weights go and of their bytes, before they do."""
+STATES, CHOSEN = "states", "weights"
+Dropped = Callable[[str, list[str], int], object]
+"""Is told what goes (`STATES` or `CHOSEN`), of which trials and how many bytes, before it does."""
 
 
 class CheckpointBudget:
@@ -19,9 +22,10 @@ class CheckpointBudget:
 
     A trial that has ended keeps its weights at the epoch of the checkpoint rule. They are needed
     if it is selected, or looked at; its scores, metrics and parameters stay in any case, and
-    ``--replay`` brings the weights back. What a paused or running trial resumes from, the
-    base, the trials of a confirmation, and the best finished trial (all of them, where several
-    are equal) are never touched.
+    ``--replay`` brings the weights back. A trial that a rung stopped keeps the state that it would
+    go on from, too; without it a promotion trains it anew from its first epoch. What a paused or
+    running trial resumes from, the base, the trials of a confirmation, and the best finished trial
+    (all of them, where several are equal) are never touched.
     """
 
     def __init__(
@@ -34,24 +38,25 @@ class CheckpointBudget:
         self._dropped = dropped
 
     def enforce(self, trials: Sequence[TrialRecord]) -> str:
-        """Drop as many losers' weights as it takes; what to warn of where that is not enough."""
+        """Drop as much of the losers as it takes; what to warn of where that is not enough."""
         if self._limit is None:
             return ""
         used = folder_bytes(self._run.checkpoints)
         if used <= self._limit:
             return ""
-        going, freed = [], 0
-        for record in losers(trials, self._rule):
-            path = self._run.trial_checkpoints(trial_id(record.number)) / WEIGHTS
+        going: dict[str, dict[Path, int]] = {STATES: {}, CHOSEN: {}}
+        freed = 0
+        for what, path in self._expendable(trials):
             if used - freed <= self._limit:
                 break
-            if path.exists():
-                going.append(path)
-                freed += path.stat().st_size
-        if going:
-            self._dropped([path.parent.name for path in going], freed)
-        for path in going:
-            path.unlink(missing_ok=True)
+            going[what][path] = size = folder_bytes(path) if path.is_dir() else path.stat().st_size
+            freed += size
+        for what, sizes in going.items():
+            if sizes:
+                names = [path.parent.name for path in sizes]
+                self._dropped(what, names, sum(sizes.values()))
+            for path in sizes:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         if used - freed <= self._limit:
             return ""
         return (
@@ -59,19 +64,33 @@ class CheckpointBudget:
             f"({bytes_text(self._limit)}); the best, the base and what resumes are all kept"
         )
 
+    def _expendable(self, trials: Sequence[TrialRecord]) -> Iterator[tuple[str, Path]]:
+        """What may go, worst first; a state never after the weights that it would go on with."""
+        order = losers(trials, self._rule)
+        for status in _LOSE_FIRST:
+            folders = [
+                self._run.trial_checkpoints(trial_id(one.number))
+                for one in order
+                if one.status == status
+            ]
+            for what, name in ((STATES, "epoch_*"), (CHOSEN, WEIGHTS)):
+                yield from ((what, path) for folder in folders for path in folder.glob(name))
+
 
 def losers(trials: Sequence[TrialRecord], rule: str) -> list[TrialRecord]:
-    """Ended trials that may lose their weights, worst first.
+    """Ended trials that may lose what they keep, worst first.
 
-    Those that tune an arm before others; then failed, pruned, finished.
+    Those that tune an arm before others; then failed, pruned (by how far they came, then by
+    objective), finished.
     """
 
     def value(record: TrialRecord) -> float:
         return record.chosen_metrics(rule).get(OBJECTIVE, float("inf"))
 
-    def order(record: TrialRecord) -> tuple[bool, int, float, int]:
+    def order(record: TrialRecord) -> tuple[bool, int, int, float, int]:
         kind = _LOSE_FIRST.index(record.status)
-        return record.competes, kind, -value(record), record.number
+        came = len(record.epochs) if record.status == "pruned" else 0
+        return record.competes, kind, came, -value(record), record.number
 
     trials = [record for record in trials if record.confirms is None]
 

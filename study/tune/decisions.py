@@ -6,15 +6,19 @@ code that wrote it. Nothing of Ray is needed to decide, and nothing of Ray's sta
 Events: ``started`` {warm_start: trials of another study, where there is one},
 ``ask`` {number, seed, params}, ``result`` {number, epoch, metrics, scores, states, decision},
 ``failed`` {number, epoch, reason, cause, traceback}, ``lost`` {number, cause},
-``retried`` {number, epoch, reason, cause}. A confirming trial's ``ask`` has ``confirms``, the
-number of its candidate; Optuna is never told of it. The ``ask`` of a trial that tunes an arm of
-an ablation has ``tunes``; that of a trial that is not run, since its arm was stopped, says why
-under ``stopped``.
+``retried`` {number, epoch, reason, cause}, ``promoted`` {number, epoch, rung, place, of, why}: a
+trial that a rung stopped goes on, since it is among the best there (`BY_RUNG`), or to its end, so
+that enough trials finish (`TO_FINISH`). A confirming trial's ``ask`` has ``confirms``, the number
+of its candidate; Optuna is never told of it. The ``ask`` of a trial that tunes an arm of an
+ablation has ``tunes``; that of a trial that is not run, since its arm was stopped, says why under
+``stopped``.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from dataclasses import asdict
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import (
@@ -23,20 +27,31 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from study.errors import BadInput, Fault
 from study.records.files import ALL_EPOCHS, CONFIRM, trial_id
 from study.records.ledger import Ledger, Record
-from study.scoring.objective import OBJECTIVE
+from study.scoring.objective import OBJECTIVE, standing
 from study.searchers.catalog import searchers
 from study.space.ablation.section import SEED
 from study.tune.plan import SearchPlan
 from study.tune.record import TrialRecord
+from study.tune.rungs import Place, Rungs
 from study.tune.sampler import Point, make_pruner, make_study
 
 CONTINUE, PRUNED, FINISHED = "continue", "pruned", "finished"
 STOPPED = "stopped"
+Why = Literal["rung", "finish"]
+BY_RUNG: Why = "rung"
+TO_FINISH: Why = "finish"
+RULES = {"asha": "promotes"}
+"""What the line ``started`` says of the rules of decisions. Studies that were begun without it had
+Optuna's pruner for ASHA, which promotes nobody later; they go on with it."""
+_STATES = {
+    "finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "stopped": TrialState.PRUNED,
+    "failed": TrialState.FAIL, "running": TrialState.RUNNING,
+}  # fmt: skip
 
 
 class Decisions:
@@ -53,11 +68,19 @@ class Decisions:
         self.trials: list[TrialRecord] = []
         self._ledger = ledger
         self._sampler = plan.sampler()
+        self._rungs: Rungs | None = None
+        if plan.scheduler == "asha" and _promotes(ledger):
+            self._rungs = Rungs(plan.grace_epochs, plan.reduction_factor)
         pruner = make_pruner(
-            plan.scheduler, plan.grace_epochs, plan.reduction_factor, plan.max_epochs
+            "none" if self._rungs else plan.scheduler,
+            plan.grace_epochs,
+            plan.reduction_factor,
+            plan.max_epochs,
         )
         self._study = make_study(self._sampler, pruner, plan.directions)
         self._asked: dict[int, optuna.Trial] = {}  # of the search; confirming ones have none
+        self._rows: dict[int, FrozenTrial] = {}  # of those that Optuna was told otherwise of
+        self._to_end: set[int] = set()  # no rung stops them any more
         for line, record in enumerate(ledger.records, start=1):
             self._replay(record, line)
 
@@ -133,6 +156,32 @@ class Decisions:
         self._take(self._ledger.append("result", number=number, epoch=epoch, **told))
         return decision
 
+    def promotable(self, finish: int | None = None) -> Place | None:
+        """Who goes on next of those that a rung has stopped; None where nobody does now.
+
+        Args:
+            finish: so many trials are to finish above the floor: the best that waits, as long as
+                fewer have or still run. None: the rungs' own rule.
+        """
+        if self._rungs is None or finish is None:
+            return self._rungs.promotable() if self._rungs else None
+        searched = [self.trials[number] for number in self._asked]
+        still = sum(one.status == "running" or self._stands(one) for one in searched)
+        return self._rungs.best_waiting() if still < finish else None
+
+    def promote(self, place: Place, why: Why) -> TrialRecord:
+        """Let a trial go on that a rung has stopped, on the ledger; see `promotable`."""
+        self._take(self._ledger.append("promoted", **asdict(place), why=why))
+        return self.trials[place.number]
+
+    def waits(self, record: TrialRecord) -> bool:
+        """Whether a trial was stopped by a rung and may be promoted."""
+        return self._rungs is not None and self._rungs.waits(record.number)
+
+    def _stands(self, record: TrialRecord) -> bool:
+        chosen = record.chosen_metrics(self.plan.checkpoint_rule)
+        return record.status == FINISHED and not standing(chosen)[0]
+
     def failed(self, number: int, *, reason: str, cause: str, traceback: str = "") -> None:
         """Record that a trial failed; the searcher is told."""
         told = {"reason": reason, "cause": cause, "traceback": traceback}
@@ -165,9 +214,10 @@ class Decisions:
         return len(self._asked)
 
     @property
-    def frozen(self) -> list[optuna.trial.FrozenTrial]:
-        """The trials of the search as Optuna sees them, in number order."""
-        return self._study.get_trials(deepcopy=False)[len(self._sampler.history) :]
+    def frozen(self) -> list[FrozenTrial]:
+        """The trials of the search, each once as it stands, as Optuna's, in number order."""
+        every = self._study.get_trials(deepcopy=False)
+        return [self._rows.get(n) or every[trial.number] for n, trial in self._asked.items()]
 
     def value(self, record: TrialRecord) -> float:
         """The objective of the epoch that the checkpoint rule picks, of an ended trial."""
@@ -192,13 +242,18 @@ class Decisions:
         return trial
 
     def _decide(self, record: TrialRecord, epoch: int, metrics: dict[str, float]) -> str:
+        ends = epoch >= self.plan.num_epochs(record.params)
         # Optuna neither takes a report nor prunes where objectives are several.
         trial = None if self.plan.objectives else self._asked.get(record.number)
-        if trial is not None:
+        if trial is not None and record.number not in self._rows:
             trial.report(metrics[OBJECTIVE], step=epoch)
-        if epoch >= self.plan.num_epochs(record.params):
-            return FINISHED
-        return PRUNED if trial is not None and trial.should_prune() else CONTINUE
+        if ends or trial is None:
+            return FINISHED if ends else CONTINUE
+        if self._rungs is None:
+            return PRUNED if trial.should_prune() else CONTINUE
+        stays = record.number in self._to_end
+        goes_on = stays or self._rungs.goes_on(record.number, epoch, metrics[OBJECTIVE])
+        return CONTINUE if goes_on else PRUNED
 
     def _take(self, event: Record) -> None:
         """What an event on the ledger changes of the trial that it is about."""
@@ -217,9 +272,23 @@ class Decisions:
                 record.lost += 1
             case "retried":
                 record.retried += 1
+            case "promoted":
+                assert self._rungs is not None
+                self._rungs.leave(record.number)
+                record.status, record.reason = "running", ""
+                if event["why"] == TO_FINISH:
+                    self._to_end.add(record.number)
+        if record.number in self._rows:
+            self._rows[record.number] = self._row(record)
 
     def _take_result(self, record: TrialRecord, metrics: dict[str, float], decision: str) -> None:
         record.epochs.append(metrics)
+        if self._rungs is not None and record.number in self._asked and decision != FINISHED:
+            stopped = decision == PRUNED
+            epoch, value = len(record.epochs), metrics[OBJECTIVE]
+            self._rungs.arrive(record.number, epoch, value, stopped=stopped)
+        if decision != CONTINUE:
+            record.status = decision
         if decision == PRUNED:
             record.reason = f"pruned by {self.plan.scheduler} after epoch {len(record.epochs)}"
             self._tell(record, state=TrialState.PRUNED)
@@ -227,8 +296,6 @@ class Decisions:
             remark = self.plan.remark(metrics)
             record.reason = ALL_EPOCHS + (f"; {remark}" if remark else "")
             self._tell(record, self.plan.values(record.epochs))
-        if decision != CONTINUE:
-            record.status = decision
 
     def _tell(
         self,
@@ -237,8 +304,49 @@ class Decisions:
         state: TrialState | None = None,
     ) -> None:
         """Tell Optuna how a trial of the search ended; of a confirming one it never hears."""
-        if record.number in self._asked:
-            self._study.tell(self._asked[record.number], values, state=state)
+        trial = self._asked.get(record.number)
+        if trial is None:
+            return
+        if self._rungs is None:
+            self._study.tell(trial, values, state=state)
+            return
+        self._tell_of_rungs(record, trial, values)
+
+    def _tell_of_rungs(
+        self, record: TrialRecord, trial: optuna.Trial, values: list[float] | None
+    ) -> None:
+        """Tell Optuna of a trial that rungs may stop, and that it may have heard of before.
+
+        What comes of a trial once it was promoted is told as one more observation at its point,
+        since Optuna lets nobody change what it was told.
+        """
+        state = _STATES[record.status]
+        if record.status == PRUNED and self.plan.stopped_as == "complete":
+            state = TrialState.COMPLETE
+            values = self.plan.values(record.epochs)
+        if record.number not in self._rows:
+            self._study.tell(trial, values, state=state)
+        elif record.status in (PRUNED, FINISHED):
+            again = optuna.trial.create_trial(
+                state=state,
+                params=trial.params,
+                distributions=trial.distributions,
+                values=values or [record.objectives[-1]],
+                intermediate_values=dict(enumerate(record.objectives, start=1)),
+            )
+            self._study.add_trial(again)
+            self._sampler.observed += 1
+        self._rows[record.number] = self._row(record)
+
+    def _row(self, record: TrialRecord) -> FrozenTrial:
+        """A trial as it stands, whatever Optuna was told when."""
+        number = self._asked[record.number].number
+        row = copy.copy(self._study.get_trials(deepcopy=False)[number])
+        row.state = _STATES[record.status]
+        ended = record.status == FINISHED
+        row.values = self.plan.values(record.epochs) if ended else None
+        row.intermediate_values = dict(enumerate(record.objectives, start=1))
+        return row
 
     def _replay(self, event: Record, line: int) -> None:
         kind = event["event"]
@@ -250,13 +358,27 @@ class Decisions:
                 self._sampler.recorded[self.num_searched] = event["params"]
                 trial = self._drawn()
             self._begin(event, trial)
-        elif kind in ("result", "failed", "lost", "retried"):
+        elif kind in ("result", "failed", "lost", "retried", "promoted"):
             if kind == "result":
                 record = self.trials[event["number"]]
                 decision = self._decide(record, event["epoch"], event["metrics"])
                 if decision != event["decision"]:
-                    raise BadInput(_contradiction(self._ledger, line, event, decision))
+                    told = event["decision"]
+                    raise BadInput(_contradiction(self._ledger, line, event, told, decision))
+            elif kind == "promoted":
+                self._check_promotion(event, line)
             self._take(event)
+
+    def _check_promotion(self, event: Record, line: int) -> None:
+        """What was promoted must be what is promoted now, in the place that it had."""
+        told = Place(*(event[name] for name in ("number", "epoch", "rung", "place", "of")))
+        found = None
+        if self._rungs is not None:
+            by_rung = event["why"] == BY_RUNG
+            found = self._rungs.promotable() if by_rung else self._rungs.best_waiting()
+        if found != told:
+            texts = [_promotion_text(one) for one in (told, found)]
+            raise BadInput(_contradiction(self._ledger, line, event, *texts))
 
     def _take_history(self, warm_start: Record) -> None:
         """Tell the searcher the trials of another study, before any of this one."""
@@ -286,12 +408,23 @@ def _suggested(trial: optuna.Trial, name: str, distribution: BaseDistribution) -
     return trial.suggest_categorical(name, distribution.choices)
 
 
-def _contradiction(ledger: Ledger, line: int, event: Record, decision: str) -> Fault:
+def _promotes(ledger: Ledger) -> bool:
+    started = ledger.events("started")
+    return not started or RULES.items() <= started[0].get("rules", {}).items()
+
+
+def _promotion_text(place: Place | None) -> str:
+    if place is None:
+        return "nobody is promoted"
+    return f"trial {trial_id(place.number)} is promoted, {place.place} of {place.of}"
+
+
+def _contradiction(ledger: Ledger, line: int, event: Record, told: str, now: str) -> Fault:
     return Fault(
         place=str(ledger.path),
         line=line,
         key=f"trial {event['number']}, epoch {event['epoch']}",
-        value=event["decision"],
-        rule=f"the recorded decision differs from the one that the spec gives now ({decision})",
+        value=told,
+        rule=f"the recorded decision differs from the one that the spec gives now ({now})",
         way_out="Resume with the versions in manifest.json, or start anew with another --out.",
     )

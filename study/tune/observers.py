@@ -15,6 +15,7 @@ from study.training.checkpoint import drop_checkpoints
 from study.tune.checkpoint_budget import CheckpointBudget
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord
+from study.tune.rungs import Place
 from study.tune.session import Observer
 from study.tune.setup import Setup
 from study.tune.study_db import StudyDatabase, confirming
@@ -37,6 +38,13 @@ class ProgressObserver(Observer):
     def trial_started(self, record: TrialRecord) -> None:
         """Show its searched parameters."""
         self._progress.trial_started(trial_id(record.number), record.params)
+
+    @override
+    def trial_promoted(self, record: TrialRecord, place: Place) -> None:
+        """Say why it goes on."""
+        name = trial_id(record.number)
+        told = f"goes on from epoch {place.epoch}, place {place.place} of {place.of} there"
+        self._progress.note(f"trial {name} {told}")
 
     def epoch(self, record: TrialRecord) -> None:
         """Show its newest epoch."""
@@ -93,13 +101,15 @@ class RecordsObserver(Observer):
         sweep_temporaries(run.path)
         for record in decisions.trials:  # a kill may have come between its end and this
             if record.status != "running":
-                drop_checkpoints(run.trial_checkpoints(trial_id(record.number)))
+                self._free(record)
         limit = setup.spec.tune.checkpoint_budget
         self._budget = CheckpointBudget(
             run,
             None if limit is None else parse_bytes(limit),
             setup.spec.select.checkpoint,
-            lambda trials, size: decisions.note("weights dropped", trials=trials, bytes=size),
+            lambda what, trials, size: decisions.note(
+                f"{what} dropped", trials=trials, bytes=size
+            ),
         )
         name, directions = run.path.resolve().name, decisions.plan.directions
         self._database = StudyDatabase(run.study_db, name, directions)
@@ -115,12 +125,17 @@ class RecordsObserver(Observer):
 
     def trial_ended(self, record: TrialRecord) -> None:
         """Free its resumable states, add it to study.db, write the tables if it is time."""
-        drop_checkpoints(self._run.trial_checkpoints(trial_id(record.number)))
+        self._free(record)
         beyond = self._budget.enforce(self._decisions.trials)
         if beyond and self._warn is not None:
             self._warn(beyond)
         self._update_database()
         self.epoch(record)
+
+    def _free(self, record: TrialRecord) -> None:
+        """Remove what an ended trial will not resume from; a promotion resumes from its last."""
+        last = len(record.epochs) if self._decisions.waits(record) else 0
+        drop_checkpoints(self._run.trial_checkpoints(trial_id(record.number)), but=last)
 
     def flush(self) -> None:
         """Write the tables now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from study.scoring.metrics import metric_of
 from study.scoring.objective import OBJECTIVE, standing
@@ -29,8 +29,8 @@ class SearchPlan:
     Attributes:
         seed: of the study; trials draw their parameters from (seed, number).
         searcher: a name of ``study.searchers``.
-        scheduler: a name that ``make_pruner`` knows.
-        grace_epochs: first rung of ASHA, in epochs; nobody is stopped before it.
+        scheduler: "asha", or a name that ``make_pruner`` knows.
+        grace_epochs: first rung, in epochs; nobody is stopped before it.
         reduction_factor: of ASHA and Hyperband, one in so many goes on.
         checkpoint_rule: "best" or "last", which objective a finished trial is told with.
         distributions: searched parameter -> Optuna distribution, parents of conditions first.
@@ -43,6 +43,8 @@ class SearchPlan:
         objectives: metrics that the searcher follows in place of val/objective; none for that.
         num_tuning: trials that tune an ablation's arms, the first of the grid.
         rejudged: metrics of an epoch of another study, under this study's floor.
+        stopped_as: how the searcher is told of a trial that a rung stopped: "complete", with the
+            objective that it has by then, or "pruned".
     """
 
     seed: int
@@ -61,6 +63,9 @@ class SearchPlan:
     objectives: tuple[str, ...] = ()
     num_tuning: int = 0
     rejudged: Callable[[Mapping[str, float]], Mapping[str, float]] = _as_recorded
+    # TPE takes any complete trial for better than any pruned one, and models of finished trials
+    # alone would wait for them.
+    stopped_as: Literal["complete", "pruned"] = "complete"
 
     @property
     def directions(self) -> tuple[Direction, ...]:

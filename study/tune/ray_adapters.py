@@ -74,6 +74,9 @@ class LedgerScheduler(FIFOScheduler):
         """Take the session."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._session: Session | None = session
+        # By Ray's own ids: a promoted trial is another one to Ray, and what Ray tells late of the
+        # one before must not take it for gone.
+        self._stopped: set[str] = set()
 
     @override
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -88,20 +91,21 @@ class LedgerScheduler(FIFOScheduler):
             session.error = session.error or error
             stop = True
         if stop:
+            self._stopped.add(trial.trial_id)
             session.left(number)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
     @override
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """A function that returned by itself has told all it had to tell."""
-        if self._session is not None:
+        if self._session is not None and trial.trial_id not in self._stopped:
             self._session.left(_number(trial))
 
     @override
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """A worker that died is resumed; an exception that got out of the function is a bug."""
         session = self._session
-        if session is None:
+        if session is None or trial.trial_id in self._stopped:
             return
         number, text = _number(trial), _error_text(trial)
         raised = _raised(text)

@@ -36,6 +36,7 @@ class LedgerSampler(BaseSampler):
     Attributes:
         recorded: parameters of the trials that are on the ledger, by number.
         history: trials of another study that come before trial 0.
+        observed: how often Optuna was told once more of a trial that it knew.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class LedgerSampler(BaseSampler):
         """
         self.recorded: dict[int, Point] = {}
         self.history: list[FrozenTrial] = []
+        self.observed = 0
         self._searcher = searcher
         self._seed = seed
         self._grid = grid
@@ -74,8 +76,8 @@ class LedgerSampler(BaseSampler):
         self._inner: BaseSampler = RandomSampler(seed=0)
 
     def number(self, trial: FrozenTrial) -> int:
-        """The trial's number in the study, from 0 after the history."""
-        return trial.number - len(self.history)
+        """The number in the study, from 0 after the history, of a trial that is asked for now."""
+        return trial.number - len(self.history) - self.observed
 
     @override
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -184,10 +186,11 @@ def make_pruner(
 ) -> BasePruner:
     """The trial scheduler; what it goes by lies in the study's trials, so a replay brings it back.
 
-    "asha" is asynchronous successive halving (Li et al., MLSys 2020, arXiv:1810.05934) with one
-    bracket; "hyperband" (Li et al., JMLR 2018) has a bracket for each first rung, of which a trial
-    belongs to one by its number; "median" stops a trial whose best epoch so far is worse than the
-    median of what the finished trials had at that epoch (Golovin et al., KDD 2017).
+    "asha" is Optuna's form of asynchronous successive halving, for studies that were begun with it
+    (see `study.tune.rungs` for today's); "hyperband" (Li et al., JMLR 2018) has a bracket for each
+    first rung, of which a trial belongs to one by its number; "median" stops a trial whose best
+    epoch so far is worse than the median of what the finished trials had at that epoch (Golovin et
+    al., KDD 2017).
     """
     if scheduler == "asha":
         return SuccessiveHalvingPruner(

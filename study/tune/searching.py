@@ -75,7 +75,7 @@ def search(
     session = Session(
         decisions,
         setup.assign,
-        Limits(tune.num_trials, machine.time_budget_s, tune.max_failures),
+        Limits(tune.num_trials, machine.time_budget_s, tune.max_failures, tune.finish),
         [ProgressObserver(progress, setup), board, records],
         ask=_ask(setup, decisions, progress),
         confirming=_confirming(run, setup, records, decisions, progress, choose),

@@ -19,8 +19,9 @@ from study.records.failures import DISK, DIVERGED, FILE, LOST, MEMORY
 from study.records.files import trial_id
 from study.training.assignment import Assignment
 from study.tune.confirming import Confirming
-from study.tune.decisions import CONTINUE, Decisions
+from study.tune.decisions import BY_RUNG, CONTINUE, TO_FINISH, Decisions, Why
 from study.tune.record import TrialRecord
+from study.tune.rungs import Place
 
 # Why a session stops before its end.
 INTERRUPT, TIME_BUDGET, DISK_FULL = "interrupt", "time budget", "disk full"
@@ -36,6 +37,9 @@ class Observer:
 
     def trial_started(self, record: TrialRecord) -> None:
         """A trial was given to a worker."""
+
+    def trial_promoted(self, record: TrialRecord, place: Place) -> None:
+        """A trial that a rung had stopped goes on, for the place that it has there."""
 
     def epoch(self, record: TrialRecord) -> None:
         """A trial recorded an epoch."""
@@ -55,11 +59,14 @@ class Limits:
         num_trials: of the whole study.
         time_budget_s: of this session, None for no limit.
         max_failures: failed trials in a row that stop the study.
+        finish: so many trials are to finish above the floor: once all were begun, the best of
+            those that rungs have stopped go on to their end.
     """
 
     num_trials: int
     time_budget_s: float | None
     max_failures: int
+    finish: int = 0
 
 
 class Session:
@@ -133,18 +140,34 @@ class Session:
         return None if self.disk_full else given
 
     def _next_record(self) -> TrialRecord | None:
-        """The lowest unfinished trial, else a new one; one that was out of memory runs alone."""
+        """The lowest unfinished trial, else a promoted one, else a new one, and so on.
+
+        One that was out of memory runs alone.
+        """
         trials = self.decisions.trials
         if any(trials[number].retried for number in self._live):
             return None
         record = next((r for r in self.decisions.unfinished if r.number not in self._live), None)
         if record is not None:
             return None if record.retried and self._live else record
-        more = self.decisions.num_searched < self._limits.num_trials
-        record = self._ask() if more else None
-        if record is None and self._confirming is not None:
-            record = self._confirming.next_trial()
+        if (place := self.decisions.promotable()) is not None:
+            return self._promoted(place, BY_RUNG)
+        if self._more_to_ask:
+            return self._ask()
+        if (place := self.decisions.promotable(self._limits.finish)) is not None:
+            return self._promoted(place, TO_FINISH)
+        return None if self._confirming is None else self._confirming.next_trial()
+
+    def _promoted(self, place: Place, why: Why) -> TrialRecord:
+        record = self.decisions.promote(place, why)
+        for observer in self._observers:
+            observer.trial_promoted(record, place)
         return record
+
+    @property
+    def _more_to_ask(self) -> bool:
+        """Whether the search has trials that were not begun."""
+        return self.decisions.num_searched < self.num_wanted
 
     @contextmanager
     def pausing_on_full_disk(self) -> Iterator[None]:
@@ -175,7 +198,9 @@ class Session:
         if self.error or self.stopping:
             return True
         decisions = self.decisions
-        if decisions.unfinished or decisions.num_searched < self.num_wanted:
+        if decisions.unfinished or self._more_to_ask:
+            return False
+        if decisions.promotable() or decisions.promotable(self._limits.finish):
             return False
         return self._confirming is None or self._confirming.asked
 

@@ -23,8 +23,10 @@ class StudyDatabase:
     """Writes ended trials in number order, in the background, while the study runs.
 
     The file is made anew at each session from the ledger: it then never holds a row that says
-    RUNNING for a trial that no process runs. Confirming trials are in a study of their own: they
-    repeat points of the search, and would count twice in its history and importance.
+    RUNNING for a trial that no process runs. A row cannot change: where a trial was promoted after
+    its own was written, the file is made anew at the end. Confirming trials are in a study of
+    their own: they repeat points of the search, and would count twice in its history and
+    importance.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class StudyDatabase:
         self._path = path
         self._name = name
         self._directions = list(directions)
-        self._written = 0
+        self._written: list[FrozenTrial] = []
         self._confirmed = 0
         self._study: optuna.Study | None = None
         self._confirmation: optuna.Study | None = None
@@ -44,8 +46,8 @@ class StudyDatabase:
 
     def update(self, trials: Sequence[FrozenTrial]) -> None:
         """Write the trials that have ended since, as far as all before them have."""
-        ready = _ready(trials[self._written :])
-        self._written += len(ready)
+        ready = _ready(trials[len(self._written) :])
+        self._written += ready
         for trial in ready:
             self._submit(self._add, trial, trial.state)
 
@@ -62,7 +64,11 @@ class StudyDatabase:
         Raises:
             Exception: what went wrong in the background, if anything did.
         """
-        for trial in trials[self._written :]:
+        stands = [(one.state, one.intermediate_values) for one in trials[: len(self._written)]]
+        if stands != [(one.state, one.intermediate_values) for one in self._written]:
+            self._written, self._confirmed = [], 0
+            self._submit(self._create)
+        for trial in trials[len(self._written) :]:
             state = trial.state if trial.state in _ENDED else TrialState.WAITING
             self._submit(self._add, trial, state)
         for trial in confirming[self._confirmed :]:
@@ -75,6 +81,7 @@ class StudyDatabase:
         self._pending.append(self._writer.submit(action, *args))  # type: ignore[arg-type]
 
     def _create(self) -> None:
+        self._study = self._confirmation = None
         for suffix in ("", "-journal", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         self._study = self._new_study(self._name, self._directions)

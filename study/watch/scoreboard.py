@@ -65,7 +65,7 @@ class Scoreboard:
         self._rates: deque[float] = deque(maxlen=_RATES_KEPT)
         self._begun = now
         self._time_budget_s = time_budget_s
-        self._ended: Counter[str] = Counter()
+        self._ended: dict[str, str] = {}  # trial id -> status
         self._recorded_fraction = 0.0
 
     def recorded(self, trial_id: str, status: str, metrics: Mapping[str, float]) -> None:
@@ -75,7 +75,8 @@ class Scoreboard:
             self._recorded_fraction = self.fraction
 
     def start(self, trial_id: str, params: Mapping[str, object]) -> None:
-        """A trial begins, or begins again."""
+        """A trial begins, or begins again; one that was pruned may be promoted."""
+        self._ended.pop(trial_id, None)
         self.running[trial_id] = RunningTrial(trial_id, dict(params))
 
     def epoch(self, trial_id: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
@@ -91,7 +92,7 @@ class Scoreboard:
         if status not in STATUSES:
             raise ValueError(f"status {status!r} is not one of {', '.join(STATUSES)}")
         self.running.pop(trial_id, None)
-        self._ended[status] += 1
+        self._ended[trial_id] = status
         if status in _NO_CANDIDATES:
             self._bests.pop(trial_id, None)
         else:
@@ -115,7 +116,8 @@ class Scoreboard:
     @property
     def counts(self) -> dict[str, int]:
         """Trials by status, in a fixed order, with "waiting" for those that never began."""
-        counts = {status: self._ended[status] for status in STATUSES}
+        ended = Counter(self._ended.values())
+        counts = {status: ended[status] for status in STATUSES}
         counts["running"] = len(self.running)
         counts["waiting"] = max(0, self.num_trials - sum(counts.values()))
         return counts
@@ -123,7 +125,7 @@ class Scoreboard:
     @property
     def num_ended(self) -> int:
         """Trials that need no more work."""
-        return sum(self._ended[status] for status in _ENDED)
+        return sum(status in _ENDED for status in self._ended.values())
 
     @property
     def fraction(self) -> float:

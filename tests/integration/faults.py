@@ -44,6 +44,7 @@ _SPACE = (
     "train.warmup_epochs=0",
     "search={lr: {loguniform: [1.0e-3, 1.0e-1]}, batch_size: {choice: [16, 32]}}",
     f"tune.num_trials={NUM_TRIALS}",
+    "tune.finish=2",
 )
 KILLED = -signal.SIGKILL
 PAUSED = 7  # exit status of a child whose search found the disk full

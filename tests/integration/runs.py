@@ -29,7 +29,7 @@ SMALL = (
     "select.floor={id_accuracy: {at_least: 0.0}}",
 )
 WALL_CLOCK = ("time_s", "images_per_s")
-_DECISIONS = ("ask", "result", "failed", TUNING, TUNED, LOOK, CONFIRM)
+_DECISIONS = ("ask", "result", "failed", "promoted", TUNING, TUNED, LOOK, CONFIRM)
 _PATIENCE_S = 300
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from study.records.ledger import read_ledger
@@ -24,11 +25,17 @@ Whole = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """What a search leaves that was never disturbed."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a search that was never disturbed."""
     run = tmp_path_factory.mktemp("whole") / "run"
     assert searched_in_child(run) == 0
-    return remains(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(undisturbed: Path) -> Whole:
+    """What it leaves."""
+    return remains(undisturbed)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +72,43 @@ def test_search_killed_while_it_writes_ends_the_same(
     run = _struck(tmp_path, _index(points, when, of, nth), full=False)
     assert searched_in_child(run) == 0
     assert remains(run) == whole
+
+
+@pytest.mark.parametrize("why", ["rung", "finish"])
+@pytest.mark.parametrize("when", ["before", "in", "after"])
+def test_search_killed_at_a_promotion_ends_the_same(
+    tmp_path: Path, undisturbed: Path, whole: Whole, points: list[str], why: str, when: str
+) -> None:
+    records = read_ledger(undisturbed / "ledger.jsonl")[0]
+    nth = next(i for i, record in enumerate(records) if record.get("why") == why)
+    run = _struck(tmp_path, _index(points, f"{when} the write", "ledger.jsonl", nth), full=False)
+    assert searched_in_child(run) == 0
+    assert remains(run) == whole
+
+
+def test_trial_that_a_rung_stopped_keeps_the_state_that_it_would_go_on_from(
+    undisturbed: Path,
+) -> None:
+    table = pd.read_parquet(undisturbed / "trials.parquet").set_index("trial_id")
+    for trial, row in table.iterrows():
+        states = [path.name for path in (undisturbed / f"checkpoints/{trial}").glob("epoch_*")]
+        stopped = row["status"] == "pruned"
+        assert states == ([f"epoch_{row['epochs']:04d}"] if stopped else [])
+    assert set(table["status"]) == {"finished", "pruned"}
+
+
+def test_promoted_trial_trains_from_its_first_epoch_where_its_state_is_gone(
+    tmp_path: Path, undisturbed: Path, whole: Whole, points: list[str]
+) -> None:
+    records = read_ledger(undisturbed / "ledger.jsonl")[0]
+    nth = next(i for i, record in enumerate(records) if record["event"] == "promoted")
+    run = _struck(tmp_path, _index(points, "after the write", "ledger.jsonl", nth), full=False)
+    for state in run.glob("checkpoints/*/epoch_*"):
+        shutil.rmtree(state)
+    assert searched_in_child(run) == 0
+    ended = remains(run)
+    for part in ("decisions", "rows", "tables"):
+        assert ended[part] == whole[part]
 
 
 @pytest.mark.parametrize(("of", "nth"), [("ledger.jsonl", 5), ("state.pt", 2)])

@@ -18,7 +18,11 @@ from study.space.search.conditions import num_points
 from study.space.search.domains import MAX_GRID, Choice
 
 NAMES = {"asha": "ASHA", "hyperband": "Hyperband", "median": "median stopping"}
-_UNUSED = {"none": ("grace_epochs", "reduction_factor"), "median": ("reduction_factor",)}
+_UNUSED = {
+    "none": ("grace_epochs", "reduction_factor", "finish"),
+    "median": ("reduction_factor", "finish"),
+    "hyperband": ("finish",),
+}
 
 
 def _without_effect(case: Case) -> Iterator[Problem]:
@@ -32,6 +36,16 @@ def _without_effect(case: Case) -> Iterator[Problem]:
             if (value := getattr(tune, name)) != parameter.default:
                 rule = f"has no effect without searcher: {searcher}"
                 yield Problem(("tune", name), rule, f"Take it out, or choose {searcher}.", value)
+
+
+def _finish(case: Case) -> Iterator[Problem]:
+    tune, finish = case.spec.tune, case.spec.tune.finish
+    if finish and "ablate" in case.sections:
+        rule = "an ablation compares arms and promotes none of its trials to their end"
+        yield Problem(("tune", "finish"), rule, "Take it out.", finish)
+    elif finish > tune.num_trials:
+        rule = f"no more trials can finish than there are (num_trials: {tune.num_trials})"
+        yield Problem(("tune", "finish"), rule, "Lower it, or raise num_trials.", finish)
 
 
 def _objectives(case: Case) -> Iterator[Problem]:
@@ -124,4 +138,4 @@ def epochs(case: Case) -> Iterator[Problem]:
         yield Problem(("tune", "scheduler"), rule, way_out, tune.scheduler, ("epochs",))
 
 
-CHECKS: tuple[Check, ...] = (_without_effect, _objectives, _modelled, _grid)
+CHECKS: tuple[Check, ...] = (_without_effect, _finish, _objectives, _modelled, _grid)

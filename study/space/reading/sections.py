@@ -249,6 +249,8 @@ class _TuneSection(Section):
         max_concurrent: trials at once; null: as many as fit.
         grace_epochs: no trial is stopped before it.
         reduction_factor: ASHA and Hyperband keep one in this many at each rung.
+        finish: of ASHA; once all trials were begun, the best of those that rungs have stopped go
+            on to their end until so many have finished above the floor. 0: none.
         cpus_per_trial: null: the machine's cores over the trials at once.
         gpus_per_trial: ``auto``, or a number, a share of one GPU allowed.
         max_failures: failed trials in a row that stop the study.
@@ -265,6 +267,7 @@ class _TuneSection(Section):
     max_concurrent: int | None = Field(default=None, ge=1)
     grace_epochs: int = Field(default=1, ge=1)
     reduction_factor: int = Field(default=3, ge=2)
+    finish: int = Field(default=0, ge=0, le=100_000)
     cpus_per_trial: float | None = Field(default=None, gt=0)
     gpus_per_trial: Annotated[float | Literal["auto"], PlainValidator(_parse_gpus)] = "auto"
     max_failures: int = Field(default=5, ge=1)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from study.records.words import first_words, todays_words
+from study.records.words import first_words, todays_words, with_first_defaults
 
 FIRST = {"recipe": "cifar10", "model": {"init": "cifar10", "dropout": 0.0}}
 TODAY = {"recipe": "classifier", "model": {"init": "base", "dropout": 0.0}}
@@ -30,3 +30,17 @@ def test_words_are_replaced_in_a_copy() -> None:
 @pytest.mark.parametrize("told", [{}, {"recipe": ["cifar10"], "model": "cifar10"}, {"model": {}}])
 def test_words_of_what_is_no_space_stay(told: dict[str, Any]) -> None:
     assert todays_words(told) == told
+
+
+def test_what_a_run_s_spec_left_unsaid_is_said_and_is_unsaid_in_its_first_words() -> None:
+    first = {"select": {"metric": "val/fpr95"}, "tune": {"seed": 0}}
+    today = with_first_defaults(first)
+    assert today["select"] == {"metric": "val/fpr95", "path": False, "penalty": None}
+    assert today["tune"] == {"seed": 0, "finish": 0}
+    assert first_words(today) == first
+
+
+def test_what_a_spec_says_today_stays_in_its_first_words() -> None:
+    told = {"select": {"path": [0.5], "penalty": 0.2}, "tune": {"finish": 2}}
+    assert with_first_defaults(told) == told
+    assert first_words(told) == told

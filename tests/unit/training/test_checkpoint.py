@@ -121,3 +121,10 @@ def test_pickle_that_would_run_code_is_refused_even_with_the_right_checksum(
     with pytest.raises(BadInput, match=r"state\.pt"):
         load_checkpoint(tmp_path, 3)
     assert not (tmp_path / "ran").exists()
+
+
+def test_drop_leaves_the_state_of_the_epoch_that_is_named(tmp_path: Path) -> None:
+    for epoch in (1, 2):
+        save_checkpoint(tmp_path, _state(epoch))
+    drop_checkpoints(tmp_path, but=1)
+    assert [has_checkpoint(tmp_path, epoch) for epoch in (1, 2)] == [True, False]

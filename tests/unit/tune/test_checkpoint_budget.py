@@ -53,8 +53,12 @@ def _left(run: RunFolder) -> set[str]:
 
 def _enforce(run: RunFolder, limit: int | None) -> tuple[str, list[tuple[list[str], int]]]:
     told: list[tuple[list[str], int]] = []
-    budget = CheckpointBudget(run, limit, "best", lambda trials, size: told.append((trials, size)))
-    return budget.enforce(_records()), told
+
+    def dropped(what: str, trials: list[str], size: int) -> None:
+        assert what == "weights"
+        told.append((trials, size))
+
+    return CheckpointBudget(run, limit, "best", dropped).enforce(_records()), told
 
 
 def test_losers_are_the_failed_the_pruned_and_the_worst_finished_in_this_order() -> None:
@@ -86,3 +90,41 @@ def test_best_base_and_what_resumes_stay_and_the_user_is_told(run: RunFolder) ->
     assert told == [(["00003", "00002", "00007", "00005", "00000"], 5 * SIZE)]
     assert "checkpoints take 500 B, above tune.checkpoint_budget (100 B)" in beyond
     assert _enforce(run, SIZE)[1] == []  # nothing is told twice
+
+
+def _waiting(run: RunFolder) -> None:
+    """Trials 2 and 7 were stopped by a rung: each has a state to go on from."""
+    for number in (2, 7):
+        state = run.trial_checkpoints(f"{number:05d}") / "epoch_0001" / "model.safetensors"
+        state.parent.mkdir()
+        state.write_bytes(b"x" * SIZE)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (11, [("weights", ["00003"])]),
+        (10, [("states", ["00002"]), ("weights", ["00003"])]),
+        (9, [("states", ["00002", "00007"]), ("weights", ["00003"])]),
+        (8, [("states", ["00002", "00007"]), ("weights", ["00003", "00002"])]),
+    ],
+)
+def test_states_that_stopped_trials_would_go_on_from_go_before_their_weights(
+    run: RunFolder, limit: int, expected: list[tuple[str, list[str]]]
+) -> None:
+    _waiting(run)
+    told: list[tuple[str, list[str]]] = []
+    budget = CheckpointBudget(
+        run, limit * SIZE, "best", lambda what, trials, size: told.append((what, trials))
+    )
+    assert budget.enforce(_records()) == ""
+    assert told == expected
+    left = {path.parent.parent.name for path in run.checkpoints.glob("*/epoch_*/*")}
+    gone = {name for what, names in expected if what == "states" for name in names}
+    assert left == {"00002", "00004", "00007"} - gone
+
+
+def test_stopped_trial_that_came_less_far_loses_what_it_keeps_first() -> None:
+    far = TrialRecord(0, 0, {}, [{"val/objective": 0.9}] * 3, status="pruned")
+    near = TrialRecord(1, 0, {}, [{"val/objective": 0.1}], status="pruned")
+    assert [record.number for record in losers([far, near], "best")] == [1, 0]

@@ -39,6 +39,7 @@ def _study(
     *,
     stop_after: int | None = None,
     candidates: Sequence[int] | None = None,
+    finish: int = 2,
 ) -> Decisions:
     """A session, one trial at a time, to its end or to so many epochs."""
     with Ledger(path) as ledger:
@@ -46,7 +47,7 @@ def _study(
         choose = Confirming(
             decisions, RULE, lambda: _best(decisions) if candidates is None else candidates
         )
-        limits = Limits(num_trials, None, 9)
+        limits = Limits(num_trials, None, 9, finish)
         session = Session(decisions, _assign, limits, [], confirming=choose)
         steps = 0
         while not session.exhausted and steps != stop_after:
@@ -110,9 +111,9 @@ def test_search_that_is_extended_after_a_confirmation_goes_on_as_if_there_was_no
     tmp_path: Path,
 ) -> None:
     plain = run_toy_search(tmp_path / "plain", 14)
-    before = _study(tmp_path / "ledger", 9)
+    before = _study(tmp_path / "ledger", 9, finish=0)
     assert len(before.trials) > 9
-    decisions = _study(tmp_path / "ledger", 14)
+    decisions = _study(tmp_path / "ledger", 14, finish=0)
     searched = [record for record in decisions.trials if record.confirms is None]
     told = [(r.params, r.status, r.objectives) for r in searched]
     assert told == [(r.params, r.status, r.objectives) for r in plain.trials]

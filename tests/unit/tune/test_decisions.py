@@ -77,7 +77,7 @@ def test_first_parameters_depend_on_the_seed_and_the_number_alone(tmp_path: Path
 
 def test_recorded_epoch_keeps_its_decision(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger") as ledger:
-        decisions = Decisions(toy_plan(), ledger)
+        decisions = Decisions(toy_plan(grace_epochs=2), ledger)
         record = decisions.ask()
         assert record is not None
         metrics = toy_metrics(record.params, 1)

@@ -12,6 +12,7 @@ from study.records.ledger import Ledger
 from study.training.assignment import Assignment
 from study.tune.decisions import Decisions
 from study.tune.record import TrialRecord
+from study.tune.rungs import Place
 from study.tune.session import Limits, Observer, Session
 from tests.toys import toy_metrics, toy_plan
 
@@ -23,6 +24,10 @@ class _Log(Observer):
     @override
     def trial_started(self, record: TrialRecord) -> None:
         self.lines.append(f"start {record.number}")
+
+    @override
+    def trial_promoted(self, record: TrialRecord, place: Place) -> None:
+        self.lines.append(f"promoted {record.number} {place.place}/{place.of}")
 
     @override
     def epoch(self, record: TrialRecord) -> None:
@@ -252,3 +257,43 @@ def test_file_that_cannot_be_used_stops_the_study_and_fails_no_trial(decisions: 
     assert isinstance(session.error, BadInput)
     assert "trial 00000: scores/00000.npz: is torn" in str(session.error)
     assert decisions.trials[0].status == "running"
+
+
+def _run(session: Session, number: int) -> None:
+    """Train a trial to where it stops."""
+    record = session.decisions.trials[number]
+    while not session.told(number, _message(record, len(record.epochs) + 1)):
+        pass
+    session.left(number)
+
+
+def test_session_promotes_before_it_begins_a_new_trial_and_says_so(tmp_path: Path) -> None:
+    log = _Log()
+    with Ledger(tmp_path / "ledger") as ledger:
+        decisions = Decisions(toy_plan(reduction_factor=2, searcher="random"), ledger)
+        session = _session(decisions, log, num_trials=4)
+        session.max_concurrent = 1
+        while (assignment := session.next_assignment()) is not None:
+            assert assignment.objectives == decisions.trials[assignment.number].objectives
+            _run(session, assignment.number)
+        assert session.exhausted
+    promoted = [line for line in log.lines if line.startswith("promoted")]
+    assert promoted
+    for line in promoted:
+        assert log.lines[log.lines.index(line) + 1] == f"start {line.split()[1]}"
+
+
+def test_session_ends_once_enough_trials_have_finished(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger") as ledger:
+        decisions = Decisions(toy_plan(num_epochs=lambda point: 3), ledger)
+        session = _session(decisions, num_trials=4, finish=2)
+        given = [session.next_assignment() for _ in range(2)]
+        while any(given):
+            for assignment in filter(None, given):
+                _run(session, assignment.number)
+            assert session.exhausted == (
+                sum(one.status == "finished" for one in decisions.trials) == 2
+            )
+            given = [session.next_assignment() for _ in range(2)]
+        assert session.exhausted
+        assert sorted(one.status for one in decisions.trials) == ["finished"] * 2 + ["pruned"] * 2

@@ -38,7 +38,7 @@ def test_database_lies_in_a_folder_whose_name_means_something_in_a_url(tmp_path:
 
 def test_paused_trial_is_waiting_and_ends_once_in_the_next_session(tmp_path: Path) -> None:
     for stop_after, expected in ((3, TrialState.WAITING), (None, TrialState.COMPLETE)):
-        decisions = run_toy_search(tmp_path / "ledger", 1, stop_after=stop_after)
+        decisions = run_toy_search(tmp_path / "ledger", 1, stop_after=stop_after, scheduler="none")
         database = StudyDatabase(tmp_path / "study.db", "toy")
         database.update(decisions.frozen)
         database.close(decisions.frozen)

@@ -15,7 +15,7 @@ def _params(record: TrialRecord) -> dict[str, object]:
 
 
 def test_tables_come_back_typed_and_tell_every_trial(tmp_path: Path) -> None:
-    decisions = run_toy_search(tmp_path / "ledger", 6, stop_after=20)
+    decisions = run_toy_search(tmp_path / "ledger", 6, stop_after=20, finish=3)
     run = RunFolder(tmp_path)
     write_tables(run, decisions.trials, _params, "best", live=False)
     trials, epochs = pd.read_parquet(run.trials), pd.read_parquet(run.epochs)

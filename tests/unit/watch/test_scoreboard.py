@@ -123,3 +123,13 @@ def test_images_per_s_is_the_mean_rate_times_the_running_trials() -> None:
     assert search.images_per_s == pytest.approx(400.0)
     search.end("a", "finished", {})
     assert search.images_per_s == pytest.approx(200.0)
+
+
+def test_pruned_trial_that_is_promoted_runs_again_and_counts_once() -> None:
+    search = board()
+    search.start("a", {})
+    search.end("a", "pruned", metrics(0.5))
+    search.start("a", {})
+    assert (search.counts["pruned"], search.counts["running"], search.num_ended) == (0, 1, 0)
+    search.end("a", "finished", metrics(0.4))
+    assert (search.counts["finished"], search.num_ended) == (1, 1)
