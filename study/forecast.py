@@ -103,7 +103,13 @@ def _rows(
         f"{num_trials}{_arms(ablation)}, {at_a_time} at a time, each on {resources.device} with "
         f"{resources.threads} CPU thread(s)",
     )
+    if remark := spec.tune.searcher_remark():
+        yield "searcher", remark.partition(": ")[2]
+    if spec.tune.first:
+        yield "first points", "; ".join(_point_text(point) for point in spec.tune.first)
     yield "epochs a trial", f"{epochs}"
+    if spec.tune.scheduler == "asha":
+        yield "rungs", _rungs_text(spec, epochs)
     if path is not None:
         share = (passes - epochs) * validated / speed.validation / trial_s
         when = "at every epoch" if path.epochs is None else "at rungs and at the last epoch"
@@ -139,6 +145,29 @@ def _outliers_an_image(train: dict[str, Any]) -> float:
     """Outliers for each ID image of a batch."""
     outliers: int = train.get("outlier_batch_size", 0)
     return outliers / train["batch_size"] if outliers else 0.0
+
+
+def _point_text(point: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in point.items())
+
+
+def _rungs_text(spec: StudySpec, epochs: int) -> str:
+    """Where trials are compared, and about how many epochs are trained if one in eta goes on."""
+    tune = spec.tune
+    rungs = tune.rungs(epochs - 1)
+    if not rungs:
+        return "none: the grace is all epochs of a trial, and every trial finishes"
+    come, trained, before = float(tune.num_trials), 0.0, 0
+    for rung in rungs:
+        trained, before = trained + come * (rung - before), rung
+        come /= tune.reduction_factor
+    more = max(0.0, tune.finish - come)  # of those that wait at the last rung
+    trained += (come + more) * (epochs - before)
+    told = f"at {', '.join(map(str, rungs))} epochs one in {tune.reduction_factor} goes on, the "
+    told += f"others wait: about {trained:.0f} epochs in all"
+    if tune.finish:
+        told += f", {tune.finish} or more to their end (if the best stand above the floor)"
+    return told
 
 
 def _arms(ablation: Ablation | None) -> str:
@@ -275,7 +304,7 @@ def _base_text(spec: StudySpec, base: BaseSpec, data: StudyData, speed: float) -
 def _disk(
     spec: StudySpec, epochs: int, scored: tuple[int, int], at_a_time: int, speed: Speed
 ) -> int:
-    """Each trial keeps one set of weights and the scores of every state; a live one states too.
+    """Each trial keeps one set of weights and the scores of every state; a live one two more.
 
     ``scored`` counts the images that a trial of the search scores, once for every state, and those
     that confirming runs score beside, once an epoch.
@@ -287,6 +316,8 @@ def _disk(
     runs = spec.tune.num_trials + confirming
     written = runs * (speed.weights_bytes + of_trial * an_image)
     written += confirming * kept * epochs * an_image
+    if spec.tune.scheduler == "asha":  # what a rung stops keeps the state that it would go on from
+        written += spec.tune.num_trials * 2 * speed.weights_bytes
     return written + at_a_time * _CHECKPOINTS_OF_A_LIVE_TRIAL * speed.weights_bytes
 
 

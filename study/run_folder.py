@@ -181,6 +181,8 @@ def add_start(run: RunFolder, setup: Setup) -> None:
     told = {name: _describe_base(run, setup, name, base) for name, base in setup.models.items()}
     manifest["base"] = told.pop(BASE, None)
     manifest["other_bases"] = told
+    if setup.spec.tune.first:
+        manifest["first"] = setup.first_points()[0]
     floor = setup.spec.select.floor
     if setup.floor is not None and floor is not None:
         relative = floor.kind == "below_base"

@@ -15,7 +15,7 @@ _RENAMED = (  # where a value stands, its first word, today's
 )
 _ONCE: Mapping[str, Mapping[str, Any]] = {  # what specs did not say while there was nothing else
     "select": {"path": False, "penalty": None},
-    "tune": {"finish": 0},
+    "tune": {"finish": 0, "first": []},
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,10 @@ class Searcher(Declaration):
         startup: until when it draws at random, where no history is known.
         title: what a message calls it; by default its name.
         learns: whether it learns from ended trials.
+        models: which of them: "ended", be it by a trial scheduler, or "finished" alone. What a
+            rung of ASHA stops is told as finished with what it has (`study.tune.decisions`).
+        random_first: so many of them are drawn at random before it models any; a number, or the
+            parameter that says it.
         conditional: whether it models parameters that not every trial has; else it draws them at
             random.
         choices: whether it models choices; else it draws them at random.
@@ -55,6 +59,8 @@ class Searcher(Declaration):
     startup: str = ""
     title: str = ""
     learns: bool = True
+    models: Literal["ended", "finished"] = "ended"
+    random_first: int | str = 0
     conditional: bool = True
     choices: bool = True
     several: bool = True
@@ -119,6 +125,9 @@ def _apart(declared: Mapping[str, Searcher]) -> Iterator[Fault]:
                 yield one.fault(("parameters", name), rule, "Rename it.")
         for name in sorted(one.smoke.keys() - one.parameters.keys()):
             yield one.fault(("smoke", name), "there is no such parameter", "Take it out.")
+        if isinstance(one.random_first, str) and one.random_first not in one.parameters:
+            rule = "is a number of trials, or one of the searcher's parameters"
+            yield one.fault(("random_first",), rule, "Declare it.", one.random_first)
         try:
             one.text.format(**dict.fromkeys(one.parameters, 0))
         except (KeyError, IndexError, ValueError) as error:

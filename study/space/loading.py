@@ -21,7 +21,7 @@ from study.space.reading.fields import elsewhere, read_section
 from study.space.reading.overrides import Override, apply_overrides
 from study.space.reading.places import FaultList, Places, nearest
 from study.space.reading.sections import SECTIONS
-from study.space.reading.yamlfile import Document, read
+from study.space.reading.yamlfile import Document, KeyPath, read
 from study.space.search.search import Searched, read_search, split_name
 from study.space.smoke import shrink
 from study.space.study_spec import StudySpec
@@ -39,6 +39,11 @@ _CHECKS: tuple[Check, ...] = (
     *together.CHECKS,
     tune.epochs,
 )
+# Keys of `tune` that a file says for its own search -> what an option must not change for them.
+_OF_ITS_OWN: dict[str, set[KeyPath]] = {
+    "first": {("search",), ("tune", "searcher")},
+    "finish": {("tune", "scheduler")},
+}
 _NOT_FOR_ABLATIONS = {
     "searcher": (
         "nothing is searched: an ablation runs every arm at every seed",
@@ -97,12 +102,22 @@ def load_space(
     faults = _begin(document)
     data = document.value
     fixed = apply_overrides(data, overrides, faults)
+    _leave_out(data, fixed)
     spec = _build(data, faults, root, check_paths=True)
     if not smoke:
         return spec
     small = shrink(spec.resolved(), fixed, type(spec.params))
     shrunk = _build(small, FaultList(Places("--smoke")), root, check_paths=True)
     return replace(shrunk, places=spec.places)
+
+
+def _leave_out(data: dict[str, Any], fixed: Iterable[KeyPath]) -> None:
+    """Take out what the file says for its own search, where an option changed that."""
+    changed = {path[:length] for path in fixed for length in (1, 2)}
+    tune = data.get("tune")
+    for key, hangs_on in _OF_ITS_OWN.items():
+        if isinstance(tune, dict) and ("tune", key) not in changed and changed & hangs_on:
+            tune.pop(key, None)
 
 
 def load_resolved(path: Path) -> StudySpec:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from study.losses.margins import EnergyStats
 from study.space.ablation.section import ARM, DEFAULT, RETUNE, SEED
 from study.space.reading.sections import BaseSection
 from study.space.search.conditions import When, existing, in_order, points
 from study.space.search.domains import Choice, Domain, Scalar
+from study.space.search.first import on_base
 from study.space.search.search import Searched, split_name
 from study.space.study_spec import StudySpec
 
@@ -131,6 +133,31 @@ def point_with(spec: StudySpec, wanted: Mapping[str, Scalar] | None = None) -> d
                 point[parent] = values[0]
             left.append(parent)
     return existing(point, known)
+
+
+def first_points(
+    spec: StudySpec, stats: Callable[[float], EnergyStats | None]
+) -> tuple[list[dict[str, Scalar]], list[str]]:
+    """The points of `tune.first` as searchers see them, and what to tell of them.
+
+    Args:
+        spec: the study.
+        stats: energies of the base at a temperature; None where there is no base.
+
+    Returns:
+        A value for some names of ``flat(spec)`` in each point; texts, each of a point's value
+        that had to be another one.
+    """
+    found, told = [], []
+    for number, point in enumerate(spec.tune.first, start=1):
+        temperature = point.get("temperature", spec.train.get("temperature"))
+        energies = None if temperature is None else stats(float(temperature))
+        values = {name: on_base(spec.search[name], one, energies) for name, one in point.items()}
+        found.append(
+            {_flat_name(name, spec.search[name]): value for name, (value, _) in values.items()}
+        )
+        told += [f"first point {number}: {n}: {text}" for n, (_, text) in values.items() if text]
+    return found, told
 
 
 def flatten(train: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Scalar]:

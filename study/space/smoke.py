@@ -40,8 +40,10 @@ def shrink(plain: dict[str, Any], keep: Set[KeyPath], params: type[Section]) -> 
         _shrink_ablation(small["ablate"], train, kept)
     elif ("tune", "num_trials") not in kept:
         tune["num_trials"] = min(tune["num_trials"], NUM_TRIALS)
-    if "num_trials" in tune and ("tune", "finish") not in kept:
-        tune["finish"] = min(tune["finish"], tune["num_trials"])
+    if ("tune", "finish") not in kept:
+        tune["finish"] = min(tune["finish"], 1)
+    if "first" in tune and ("tune", "first") not in kept:
+        del tune["first"]  # what they name may be shrunk or searched no more
     before = copy.deepcopy(search)
     _epochs(train, search, kept)
     trained = "lr" in params.model_fields

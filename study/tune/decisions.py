@@ -4,7 +4,8 @@ The state is an in-memory Optuna study that is rebuilt by replaying the ledger t
 code that wrote it. Nothing of Ray is needed to decide, and nothing of Ray's state is read back.
 
 Events: ``started`` {warm_start: trials of another study, where there is one},
-``ask`` {number, seed, params}, ``result`` {number, epoch, metrics, scores, states, decision},
+``ask`` {number, seed, params; first: true where it is a point of `tune.first`},
+``result`` {number, epoch, metrics, scores, states, decision},
 ``failed`` {number, epoch, reason, cause, traceback}, ``lost`` {number, cause},
 ``retried`` {number, epoch, reason, cause}, ``promoted`` {number, epoch, rung, place, of, why}: a
 trial that a rung stopped goes on, since it is among the best there (`BY_RUNG`), or to its end, so
@@ -96,8 +97,9 @@ class Decisions:
             return None
         if chosen:
             self._sampler.recorded[number] = {**grid[number], **chosen}
-        trial = self._drawn()
         more: dict[str, Any] = {"tunes": True} if number < self.plan.num_tuning else {}
+        more |= {"first": True} if self._is_first else {}
+        trial = self._drawn()
         more |= {"stopped": stopped} if stopped else {}
         params = dict(trial.params)
         return self._asked_for(trial, params.get(SEED, self.plan.seed), params, **more)
@@ -163,8 +165,10 @@ class Decisions:
             finish: so many trials are to finish above the floor: the best that waits, as long as
                 fewer have or still run. None: the rungs' own rule.
         """
-        if self._rungs is None or finish is None:
-            return self._rungs.promotable() if self._rungs else None
+        if self._rungs is None or finish == 0:
+            return None
+        if finish is None:
+            return self._rungs.promotable()
         searched = [self.trials[number] for number in self._asked]
         still = sum(one.status == "running" or self._stands(one) for one in searched)
         return self._rungs.best_waiting() if still < finish else None
@@ -231,8 +235,15 @@ class Decisions:
         """The ledger's records of an event, in order."""
         return self._ledger.events(name)
 
+    @property
+    def _is_first(self) -> bool:
+        """Whether the next trial is a point that was named."""
+        return self.num_searched < len(self.plan.first)
+
     def _drawn(self) -> optuna.Trial:
         """A trial with all parameters that exist under the values of those before them."""
+        if self._is_first:
+            self._study.enqueue_trial(self.plan.first[self.num_searched])
         trial = self._study.ask()
         point: Point = {}
         for name, distribution in self.plan.distributions.items():

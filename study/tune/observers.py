@@ -42,9 +42,8 @@ class ProgressObserver(Observer):
     @override
     def trial_promoted(self, record: TrialRecord, place: Place) -> None:
         """Say why it goes on."""
-        name = trial_id(record.number)
-        told = f"goes on from epoch {place.epoch}, place {place.place} of {place.of} there"
-        self._progress.note(f"trial {name} {told}")
+        why = f"place {place.place} of {place.of} at epoch {place.epoch}"
+        self._progress.trial_promoted(trial_id(record.number), why)
 
     def epoch(self, record: TrialRecord) -> None:
         """Show its newest epoch."""

@@ -41,6 +41,7 @@ class SearchPlan:
         max_epochs: the most that a trial of the study can have.
         parameters: the searcher's own, where they are not its defaults.
         objectives: metrics that the searcher follows in place of val/objective; none for that.
+        first: points that are tried before the searcher's, each some of the parameters.
         num_tuning: trials that tune an ablation's arms, the first of the grid.
         rejudged: metrics of an epoch of another study, under this study's floor.
         stopped_as: how the searcher is told of a trial that a rung stopped: "complete", with the
@@ -61,6 +62,7 @@ class SearchPlan:
     max_epochs: int = 1
     parameters: Mapping[str, Any] = field(default_factory=dict)
     objectives: tuple[str, ...] = ()
+    first: Sequence[Point] = ()
     num_tuning: int = 0
     rejudged: Callable[[Mapping[str, float]], Mapping[str, float]] = _as_recorded
     # TPE takes any complete trial for better than any pruned one, and models of finished trials

@@ -11,8 +11,8 @@ Nothing here knows of ledgers or trials: numbers, epochs and values (lower = bet
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from dataclasses import dataclass, field
-from operator import itemgetter
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Rungs:
 
     grace: int
     reduction: int
-    _came: list[dict[int, float]] = field(default_factory=list)  # of each rung: number -> value
+    _came: list[list[tuple[float, int]]] = field(default_factory=list)  # a rung: best first
+    _last: dict[int, int] = field(default_factory=dict)  # number -> the last rung that it came to
     _waits: dict[int, int] = field(default_factory=dict)  # number -> the rung that stopped it
 
     def rung_at(self, epoch: int) -> int | None:
@@ -64,8 +65,8 @@ class Rungs:
         rung = self.rung_at(epoch)
         if rung is None:
             return True
-        came = {**self._at(rung), number: value}
-        return _ranked(came).index(number) < len(came) // self.reduction
+        came = self._came[rung] if rung < len(self._came) else []
+        return bisect_left(came, (value, number)) < (len(came) + 1) // self.reduction
 
     def arrive(self, number: int, epoch: int, value: float, *, stopped: bool) -> None:
         """Count a trial at ``epoch``; one that is ``stopped`` there waits. Nothing between rungs.
@@ -76,11 +77,12 @@ class Rungs:
         rung = self.rung_at(epoch)
         if rung is None:
             return
-        while len(self._came) <= rung:
-            self._came.append({})
-        if number in self._came[rung]:
+        if self._last.get(number, -1) >= rung:
             raise ValueError(f"trial {number} came to epoch {epoch} before")
-        self._came[rung][number] = value
+        self._last[number] = rung
+        while len(self._came) <= rung:
+            self._came.append([])
+        insort(self._came[rung], (value, number))
         if stopped:
             self._waits[number] = rung
 
@@ -95,10 +97,9 @@ class Rungs:
     def promotable(self) -> Place | None:
         """Who goes on next: the best that waits among the best 1/eta, the highest rung first."""
         for rung in reversed(range(len(self._came))):
-            ranked = _ranked(self._came[rung])
-            for number in ranked[: len(ranked) // self.reduction]:
-                if self._waits.get(number) == rung:
-                    return self._place(number, rung, ranked)
+            place = self._first_waiting(rung, len(self._came[rung]) // self.reduction)
+            if place is not None:
+                return place
         return None
 
     def best_waiting(self) -> Place | None:
@@ -106,18 +107,14 @@ class Rungs:
         if not self._waits:
             return None
         rung = max(self._waits.values())
-        ranked = _ranked(self._came[rung])
-        number = next(one for one in ranked if self._waits.get(one) == rung)
-        return self._place(number, rung, ranked)
+        return self._first_waiting(rung, len(self._came[rung]))
 
-    def _at(self, rung: int) -> dict[int, float]:
-        return self._came[rung] if rung < len(self._came) else {}
-
-    def _place(self, number: int, rung: int, ranked: list[int]) -> Place:
-        epoch = self.grace * self.reduction**rung
-        return Place(number, epoch, rung, ranked.index(number) + 1, len(ranked))
-
-
-def _ranked(came: dict[int, float]) -> list[int]:
-    """Numbers from the best value to the worst, of equals the lower one first."""
-    return [number for number, _ in sorted(sorted(came.items()), key=itemgetter(1))]
+    def _first_waiting(self, rung: int, among: int) -> Place | None:
+        """The best that waits at a rung, if it is one of so many best there."""
+        came = self._came[rung]
+        for index in range(among):
+            number = came[index][1]
+            if self._waits.get(number) == rung:
+                epoch = self.grace * self.reduction**rung
+                return Place(number, epoch, rung, index + 1, len(came))
+        return None

@@ -46,6 +46,7 @@ def search_plan(setup: Setup) -> SearchPlan:
         max_epochs=max(setup.spec.values_of("epochs")),
         parameters=tune.searcher_parameters(),
         objectives=tuple(tune.objectives or ()),
+        first=setup.first_points()[0],
         num_tuning=setup.spec.ablate.num_tuning if setup.spec.ablate else 0,
         rejudged=lambda metrics: rejudged(metrics, select.metric, floor, select.penalty),
     )
@@ -156,6 +157,8 @@ def _tell_start(progress: Progress, setup: Setup, decisions: Decisions, machine:
     """How many trials there will be, and how those on record ended."""
     select = setup.spec.select
     confirming = select.confirm.top * select.confirm.seeds if select.confirm else 0
+    if remark := setup.spec.tune.searcher_remark():
+        progress.note(remark)
     ended = [record for record in decisions.trials if record.status != "running"]
     progress.study_started(
         setup.spec.tune.num_trials + confirming,

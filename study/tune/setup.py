@@ -35,6 +35,7 @@ from study.space.checks.against import (
 from study.space.points import (
     absent,
     base_at,
+    first_points,
     flat,
     flatten,
     grid,
@@ -146,6 +147,11 @@ class Setup(CheckedStudy):
                 "set model.init: base"
             )
         return {name: resolve_margin(margin, stats) for name, margin in found.items()}
+
+    def first_points(self) -> tuple[list[Point], list[str]]:
+        """The points of `tune.first` on this base, and what to tell of them."""
+        base = self.base
+        return first_points(self.spec, lambda at: base.energy_stats(at) if base else None)
 
     def params(self, record: TrialRecord) -> Flat:
         """Every parameter of a trial, dotted name -> scalar, for tables and TensorBoard.
@@ -290,6 +296,8 @@ def prepare(
             if stats is not None:
                 arms = setup.wanted[name].arms or None
                 check_against_base(spec, stats, temperature, arms)
+    for text in setup.first_points()[1]:
+        progress.warning(text)
     _check_recipes(setup)  # their parameters need margins that do not cross
     return setup
 

@@ -189,6 +189,17 @@ class Progress:
             if self._board is not None:
                 self._board.start(trial_id, params)
 
+    def trial_promoted(self, trial_id: str, why: str) -> None:
+        """A trial that a rung had stopped goes on."""
+        if self._each():
+            self._line(f"trial {trial_id} goes on: {why}")
+
+    def _each(self) -> bool:
+        """Whether every trial has its lines."""
+        with self._lock:
+            few = self._board is not None and self._board.num_trials <= _LINE_PER_TRIAL_UP_TO
+        return few and self._live is None
+
     def epoch(self, trial_id: str, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """A trial told the metrics of epoch ``epoch`` (1-based) of ``epochs``."""
         with self._lock:
@@ -207,11 +218,10 @@ class Progress:
             trial = board.running.get(trial_id)
             epochs = trial.epoch if trial else 0
             board.end(trial_id, status, metrics)
-            each = board.num_trials <= _LINE_PER_TRIAL_UP_TO and self._live is None
         value = metrics.get(board.metric)
         if status == "failed":
             self._failed(trial_id, reason)
-        elif each:
+        elif self._each():
             what = f"{board.metric} {number(value)}" if value is not None else reason
             told = f"trial {trial_id} {status} after {epochs} epochs"
             self._line(f"{told}: {what}" if what else told)

@@ -60,7 +60,7 @@ def _index(points: list[str], when: str, of: str, nth: int) -> int:
     ("when", "of", "nth"),
     [
         ("in the write", "ledger.jsonl", 6),
-        ("before the rename", "scores/00000/epoch_0002.npz", 0),
+        ("before the rename", "scores/00000/epoch_0001.npz", 0),
         ("in the write", "model.safetensors", 3),
         ("after the rename", "weights.safetensors", 0),
         ("in the write", "trials.parquet", 0),

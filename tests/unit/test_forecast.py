@@ -79,7 +79,7 @@ def _mib(spec: StudySpec, data: StudyData) -> float:
 
 def test_forecast_of_the_disk_counts_confirming_runs_and_what_they_alone_score() -> None:
     confirm = "select.confirm={top: 5, seeds: 10}"
-    few = [*SMALL, "tune.num_trials=50", "tune.max_concurrent=1"]
+    few = [*SMALL, "tune.num_trials=50", "tune.max_concurrent=1", "tune.scheduler=none"]
     kept = toy_images("kept", 2000, classes=3), {"far": toy_images("far", 4000)}
     data = replace(toy_data(), kept=KeptPart(*kept))
     search, more = _mib(load_space("cifar10", few), data), load_space("cifar10", [*few, confirm])
@@ -88,3 +88,39 @@ def test_forecast_of_the_disk_counts_confirming_runs_and_what_they_alone_score()
     assert plain / search == pytest.approx((50 + 50 + 4) / (50 + 4), rel=0.02)
     # Of each image and run, and of each of three epochs two scores and a prediction.
     assert parted - plain == pytest.approx(50 * 6000 * 3 * (2 * 8 + 2) / 2**20, abs=1.01)
+
+
+def test_forecast_tells_rungs_and_how_many_epochs_they_leave() -> None:
+    longer = [*SMALL[1:], "train.epochs=9", "tune.num_trials=18", "tune.grace_epochs=1"]
+    _, told = _forecast(load_space("cifar10", longer))
+    assert told["rungs"] == (
+        "at 1, 3 epochs one in 3 goes on, the others wait: about 42 epochs in all"
+    )  # 18, then 6 for two more and 2 for six more
+    _, told = _forecast(load_space("cifar10", [*longer, "tune.finish=4"]))
+    assert told["rungs"].endswith(
+        "about 54 epochs in all, 4 or more to their end (if the best stand above the floor)"
+    )
+
+
+def test_forecast_tells_where_no_rung_compares_anyone() -> None:
+    _, told = _forecast(load_space("cifar10", [*SMALL, "tune.grace_epochs=3"]))
+    assert told["rungs"].startswith("none: the grace is all epochs")
+    _, told = _forecast(load_space("cifar10", [*SMALL, "tune.scheduler=none"]))
+    assert "rungs" not in told
+
+
+def test_forecast_of_the_disk_counts_the_states_that_stopped_trials_keep() -> None:
+    few = [*SMALL, "tune.num_trials=50", "tune.max_concurrent=1"]
+    kept = _mib(load_space("cifar10", few), toy_data())
+    none = _mib(load_space("cifar10", [*few, "tune.scheduler=none"]), toy_data())
+    assert kept / none == pytest.approx((3 * 50 + 4) / (50 + 4), rel=0.02)
+
+
+def test_forecast_tells_first_points_and_a_searcher_that_never_gets_to_search() -> None:
+    more = ["tune.first=[{lr: 0.1}, {batch_size: 8}]", "tune.num_trials=8", "tune.searcher=gp"]
+    _, told = _forecast(load_space("cifar10", [*SMALL, *more]))
+    assert told["first points"] == "lr 0.1; batch_size 8"
+    assert told["searcher"] == (
+        "gp draws at random until 8 trials have finished, and there are 8 in all: "
+        "it is random search"
+    )

@@ -171,6 +171,9 @@ def test_study_goes_on_with_the_spec_and_data_that_it_started_with(
     refuse_other(run, started, load_resolved(run.spec), data)
 
 
+UNSAID = (("select", "path"), ("select", "penalty"), ("tune", "finish"), ("tune", "first"))
+
+
 @pytest.mark.parametrize("name", ["energy", "cifar10"])
 def test_study_of_the_first_words_goes_on(run: RunFolder, data: StudyData, name: str) -> None:
     plain = load_space(name).resolved()
@@ -178,6 +181,8 @@ def test_study_of_the_first_words_goes_on(run: RunFolder, data: StudyData, name:
         plain["recipe"] = "cifar10"
     else:
         plain["model"]["init"] = "cifar10"
+    for section, key in UNSAID:
+        del plain[section][key]
     run.spec.write_text(dump(plain))
     free = ("num_trials", "time_budget_s", "max_concurrent", "cpus_per_trial", "gpus_per_trial")
     for key in (*free, "checkpoint_budget"):

@@ -9,6 +9,8 @@ from study.searchers.catalog import Asked
 SEARCHER = {
     "text": "Bayesian optimisation with a Gaussian process",
     "startup": "random until 8 trials had finished",
+    "models": "finished",
+    "random_first": 8,
     "conditional": False,
 }
 STARTUP_TRIALS = 8

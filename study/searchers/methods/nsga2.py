@@ -8,6 +8,8 @@ from study.searchers.catalog import Asked
 
 SEARCHER = {
     "text": "the genetic algorithm NSGA-II (Deb et al., 2002; population {population})",
+    "models": "finished",
+    "random_first": "population",
     "conditional": False,
     "stateful": True,
     "history_attrs": {"NSGAIISampler:generation": 0},  # another study's are of the first one

@@ -9,6 +9,7 @@ from study.searchers.catalog import Asked
 SEARCHER = {
     "text": "a tree-structured Parzen estimator (TPE; Bergstra et al., 2011)",
     "startup": "random until 8 trials had ended",
+    "random_first": 8,
 }
 STARTUP_TRIALS = 8  # Optuna's 10 is most of a study
 

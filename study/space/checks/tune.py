@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pydantic_core import PydanticCustomError
+
 from study.searchers.catalog import searchers
 from study.space.checks.case import Case, Check
 from study.space.checks.selection import SELECTABLE, nearest_metric
-from study.space.reading.places import Problem
+from study.space.reading.places import NOTHING, Problem
 from study.space.reading.sections import TuneSection
+from study.space.search import first
 from study.space.search.conditions import num_points
 from study.space.search.domains import MAX_GRID, Choice
+from study.space.search.search import Searched
 
 NAMES = {"asha": "ASHA", "hyperband": "Hyperband", "median": "median stopping"}
 _UNUSED = {
@@ -39,13 +43,43 @@ def _without_effect(case: Case) -> Iterator[Problem]:
 
 
 def _finish(case: Case) -> Iterator[Problem]:
-    tune, finish = case.spec.tune, case.spec.tune.finish
+    finish = case.spec.tune.finish
     if finish and "ablate" in case.sections:
         rule = "an ablation compares arms and promotes none of its trials to their end"
         yield Problem(("tune", "finish"), rule, "Take it out.", finish)
-    elif finish > tune.num_trials:
-        rule = f"no more trials can finish than there are (num_trials: {tune.num_trials})"
-        yield Problem(("tune", "finish"), rule, "Lower it, or raise num_trials.", finish)
+
+
+def _first(case: Case) -> Iterator[Problem]:
+    """The points that are tried first, against what is searched."""
+    tune, path = case.spec.tune, ("tune", "first")
+    if tune.first and "ablate" in case.sections:
+        rule = "an ablation runs every arm at every seed, in its own order"
+        yield Problem(path, rule, "Take it out.", tune.first)
+        return
+    if not tune.first:
+        return
+    if tune.declared.points:
+        rule = f"the trials of {_title(tune)} are its points, in their order"
+        yield Problem(path, rule, "Take it out, or choose another searcher.", tune.first)
+        return
+    if case.faulty("search", ()):
+        return
+    search = case.spec.search
+    known = {name: one for name, one in search.items() if not case.faulty("search", (name,))}
+    for i, point in enumerate(tune.first):
+        yield from first.problems(point, known, (*path, i), has_base=case.own_base)
+        nats = [name for name, one in point.items() if _needs_base(known.get(name), one)]
+        if nats and "temperature" in search and "temperature" not in point:
+            rule = "is measured at the base's temperature, which is searched and not named here"
+            way_out = "Name temperature in the point, too."
+            yield Problem((*path, i, nats[0]), rule, way_out, point[nats[0]])
+
+
+def _needs_base(entry: Searched | None, value: Any) -> bool:
+    try:
+        return entry is not None and first.own_value(entry, value) is NOTHING
+    except PydanticCustomError:
+        return False
 
 
 def _objectives(case: Case) -> Iterator[Problem]:
@@ -138,4 +172,4 @@ def epochs(case: Case) -> Iterator[Problem]:
         yield Problem(("tune", "scheduler"), rule, way_out, tune.scheduler, ("epochs",))
 
 
-CHECKS: tuple[Check, ...] = (_without_effect, _finish, _objectives, _modelled, _grid)
+CHECKS: tuple[Check, ...] = (_without_effect, _finish, _first, _objectives, _modelled, _grid)

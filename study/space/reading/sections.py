@@ -241,13 +241,15 @@ class _TuneSection(Section):
             ablation, and with several objectives, nobody unless it is said.
         objectives: metrics that the searcher follows, each by its own direction, in place of
             val/objective; the front is in study.db. The selection's rule stays. null: one.
+        first: points that are tried before the searcher's, each some of what is searched, with
+            values as `train` would have them; the searcher draws the rest.
         num_trials: trials in the study; an ablation has arms times seeds and
             those that re-tune its arms.
         seed: of the searcher, and of every trial's training: trials then differ by their
             parameters alone (common random numbers).
         time_budget_s: the study pauses after this many seconds; null: never.
         max_concurrent: trials at once; null: as many as fit.
-        grace_epochs: no trial is stopped before it.
+        grace_epochs: no trial is stopped before it; by default 1, of ASHA half of the epochs.
         reduction_factor: ASHA and Hyperband keep one in this many at each rung.
         finish: of ASHA; once all trials were begun, the best of those that rungs have stopped go
             on to their end until so many have finished above the floor. 0: none.
@@ -261,6 +263,10 @@ class _TuneSection(Section):
     searcher: str = "tpe"
     scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
     objectives: Annotated[list[str] | None, PlainValidator(_parse_objectives)] = None
+    first: Annotated[
+        list[dict[str, Any]],
+        Told("is a list of points", "Write [{m_in: -23, m_out: -5}], or [{lr: 0.01}]."),
+    ] = Field(default=[])
     num_trials: int = Field(default=32, ge=1, le=100_000)
     seed: int = Field(default=0, ge=0, lt=2**63)
     time_budget_s: float | None = Field(default=None, gt=0)
@@ -288,8 +294,24 @@ class _TuneSection(Section):
         """Epochs up to ``most`` at which the trial scheduler compares trials; none without any."""
         if self.scheduler not in ("asha", "hyperband"):
             return []
-        count = 1 + int(math.log(max(most / self.grace_epochs, 1), self.reduction_factor) + 1e-9)
+        if most < self.grace_epochs:
+            return []
+        count = 1 + int(math.log(most / self.grace_epochs, self.reduction_factor) + 1e-9)
         return [self.grace_epochs * self.reduction_factor**rung for rung in range(count)]
+
+    def searcher_remark(self) -> str:
+        """What to tell of the searcher with this scheduler and so many trials; empty for nothing.
+
+        Trials that Optuna's pruners stop are told as pruned; `searchers` models some no further.
+        """
+        one, first = self.declared, self.declared.random_first
+        least = first if isinstance(first, int) else int(self.searcher_parameters()[first])
+        told = f"searcher: {self.searcher} draws at random until {least} trials have {one.models}"
+        if 0 < self.num_trials <= least:
+            return f"{told}, and there are {self.num_trials} in all: it is random search"
+        if one.models == "finished" and self.scheduler in ("hyperband", "median"):
+            return f"{told} all their epochs, and scheduler: {self.scheduler} lets few do so"
+        return ""
 
     def searcher_parameters(self) -> dict[str, Any]:
         """The searcher's own parameters."""

@@ -36,11 +36,14 @@ def test_what_a_run_s_spec_left_unsaid_is_said_and_is_unsaid_in_its_first_words(
     first = {"select": {"metric": "val/fpr95"}, "tune": {"seed": 0}}
     today = with_first_defaults(first)
     assert today["select"] == {"metric": "val/fpr95", "path": False, "penalty": None}
-    assert today["tune"] == {"seed": 0, "finish": 0}
+    assert today["tune"] == {"seed": 0, "finish": 0, "first": []}
     assert first_words(today) == first
 
 
 def test_what_a_spec_says_today_stays_in_its_first_words() -> None:
-    told = {"select": {"path": [0.5], "penalty": 0.2}, "tune": {"finish": 2}}
+    told = {
+        "select": {"path": [0.5], "penalty": 0.2},
+        "tune": {"finish": 2, "first": [{"lr": 0.1}]},
+    }
     assert with_first_defaults(told) == told
     assert first_words(told) == told

@@ -97,3 +97,14 @@ def test_searchers_file_at_fault_is_told_with_its_name(write: Write, text: str, 
     write(text)
     with pytest.raises(BadInput, match=rf"toy\.py.*{told}"):
         searchers()
+
+
+def test_first_trials_at_random_may_be_a_parameter_of_the_searcher(write: Write) -> None:
+    write(TOY.replace('"learns": False', '"random_first": "width"'))
+    assert searchers()["toy"].random_first == "width"
+
+
+def test_first_trials_at_random_that_name_no_parameter_are_refused(write: Write) -> None:
+    write(TOY.replace('"learns": False', '"random_first": "height"'))
+    with pytest.raises(BadInput, match="one of the searcher's parameters"):
+        searchers()

@@ -283,3 +283,29 @@ def test_names_agree_with_the_registries() -> None:
 
     assert set(DEMO_SETS) == set(demo_names())
     assert set(SYNTHETIC_SETS) == set(SYNTHETIC_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "grace"),
+    [
+        (["train.epochs=9"], 4),
+        (["train.epochs=1"], 1),
+        (
+            [
+                "search.epochs={int: [6, 20]}",
+            ],
+            3,
+        ),
+        (["train.epochs=9", "tune.scheduler=median"], 1),
+        (["train.epochs=9", "tune.grace_epochs=1"], 1),
+    ],
+)
+def test_grace_of_asha_fits_the_epochs_unless_it_is_said(
+    tmp_path: Path, overrides: list[str], grace: int
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "recipe: classifier\nsearch: {lr: {loguniform: [1.0e-3, 1.0e-1]}}\n"
+        "select: {metric: val/id_accuracy}\n"
+    )
+    assert load_space(str(file), overrides).tune.grace_epochs == grace

@@ -274,7 +274,7 @@ def test_session_promotes_before_it_begins_a_new_trial_and_says_so(tmp_path: Pat
         session = _session(decisions, log, num_trials=4)
         session.max_concurrent = 1
         while (assignment := session.next_assignment()) is not None:
-            assert assignment.objectives == decisions.trials[assignment.number].objectives
+            assert assignment.standings == decisions.trials[assignment.number].standings
             _run(session, assignment.number)
         assert session.exhausted
     promoted = [line for line in log.lines if line.startswith("promoted")]

@@ -315,3 +315,12 @@ def test_terminal_shows_one_view_and_gives_the_cursor_back(project_root: Path) -
     assert shown.index("\x1b[?25l") < shown.index("\x1b[?25h") < shown.index("the result")
     after = shown[shown.index("\x1b[?25h") :]
     assert "trials 0/2 (1 running, 1 waiting); best val/fpr95 0.25" in after
+
+
+@pytest.mark.parametrize(("num_trials", "told"), [(12, True), (1000, False)])
+def test_trial_that_goes_on_is_told_where_each_has_a_line(num_trials: int, told: bool) -> None:
+    progress, stream, _ = plain()
+    progress.study_started(num_trials, "val/fpr95")
+    progress.trial_promoted("00003", "place 1 of 3 at epoch 2")
+    line = "trial 00003 goes on: place 1 of 3 at epoch 2\n"
+    assert stream.getvalue().endswith(line) == told
