@@ -22,6 +22,7 @@ from analysis.commands import COMMANDS, Result, answer
 from analysis.numbers import plain
 from analysis.tables import Records
 from study.errors import BadInput, Interrupted, StudyFailed
+from study.stdout import as_it_is_read
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,13 +36,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a report where nothing may be written, say
+        way_out = "Check its permissions, or copy the run to where it can be written."
+        print(f"error: {error.filename}: {error.strerror}. {way_out}", file=sys.stderr)
+        return 2
     except StudyFailed as error:
         print(str(error), file=sys.stderr)
         return 1
     except (Interrupted, KeyboardInterrupt) as error:
         print(str(error) or "interrupted", file=sys.stderr)
         return 130
-    _print(result, as_json=options.json)
+    with as_it_is_read():
+        _print(result, as_json=options.json)
     return 0
 
 
@@ -85,11 +91,12 @@ def _print(result: Result, *, as_json: bool) -> None:
         print(json.dumps(plain(result.content), indent=2, allow_nan=False))
         return
     # A pipe has no width of its own, and a table cut at 80 columns loses numbers.
-    console = Console() if sys.stdout.isatty() else Console(width=400, no_color=True)
+    wide: dict[str, Any] = {} if sys.stdout.isatty() else {"width": 400, "no_color": True}
+    console = Console(markup=False, **wide)  # names of folders and sets may hold brackets
     for title, table in result.tables.items():
         console.print(_rich(title, table))
     for line in result.lines:
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 def _rich(title: str, frame: pd.DataFrame) -> Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pandas as pd
 
 from analysis.bases import base_of_trial
@@ -63,6 +65,7 @@ def _text(study: Records, selection: Selection, frozen: str) -> str:
             told = f"{value:.4g}" if isinstance(value, float) else str(value)
             lines.append(f"  {name:<{wide}} {told}")
     folder = study.folder
+    test = shlex.join(["python", "-m", "analysis", "test", str(folder.path)])
     return "\n".join(
         [
             *lines,
@@ -70,8 +73,8 @@ def _text(study: Records, selection: Selection, frozen: str) -> str:
             *confirmation_lines(study),
             frozen,
             f"Report       {folder.report}",
-            f"TensorBoard  tensorboard --logdir {folder.tensorboard}",
-            f"Final test   python -m analysis test {folder.path}   (once)",
+            f"TensorBoard  {shlex.join(['tensorboard', '--logdir', str(folder.tensorboard)])}",
+            f"Final test   {test}   # once",
         ]
     )
 

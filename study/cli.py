@@ -22,8 +22,14 @@ from study.errors import BadInput, Fault, Interrupted, StudyFailed
 from study.options import DATA_CHOICES, ReplayOptions, ResumeOptions, RunOptions
 from study.records.disk import DiskFull, is_disk_full
 from study.records.files import RunFolder
+from study.stdout import as_it_is_read
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+_NO_LEAVE = (errno.EACCES, errno.EPERM, errno.EROFS)
+_ELSEWHERE = (
+    "Check its permissions; --out names another folder for the run, OOD_STUDY_CACHE for the "
+    "cache, OOD_STUDY_STATE for what this machine remembers."
+)
 
 _EPILOG = """\
 examples:
@@ -349,7 +355,8 @@ def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
         else:
             agreement = replay.replay(options, progress)
             result, code = agreement.text(), DONE if agreement.same else FAILED
-    print(result)
+    with as_it_is_read():
+        print(result)
     return code
 
 
@@ -382,6 +389,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (DiskFull, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             print(f"{error.filename}: the name is too long. Choose another.", file=sys.stderr)
+            return BAD_INPUT
+        if isinstance(error, OSError) and error.errno in _NO_LEAVE and error.filename:
+            print(f"{error.filename}: {error.strerror}. {_ELSEWHERE}", file=sys.stderr)
             return BAD_INPUT
         if not is_disk_full(error) and not isinstance(error, DiskFull):
             raise

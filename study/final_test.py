@@ -29,7 +29,7 @@ from study.records.files import (
 from study.records.frozen import SELECTED, file_hash, frozen_models, read_frozen
 from study.records.ledger import Ledger
 from study.records.manifest import manifest_entry
-from study.records.test_accesses import note_access
+from study.records.test_accesses import machine_ledger, note_access
 from study.run_folder import recorded_plan
 from study.training.evaluation import evaluate_sets
 
@@ -63,6 +63,7 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
         cut_off = cut_off and not (run.final_test / "winner.npz").exists()
         if opening is not None and again is None and not cut_off:
             raise BadInput(_opened_before(run, opening["time"]))
+        machine_ledger()  # where there is none, this is told before anything is opened
         test = open_test(recorded_plan(run))
         sets = test.fingerprints()
         _refuse_other_sets(run, sets, manifest_entry(run, "data", "test_fingerprints"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import NoReturn
@@ -11,7 +11,7 @@ from typing import NoReturn
 import torch
 
 from study import run_folder
-from study.data.plan import DataPlan, make_plan
+from study.data.plan import DataPlan, make_plan, size_of_id
 from study.errors import BadInput, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
 from study.options import ResumeOptions, RunOptions
@@ -21,6 +21,7 @@ from study.records.ledger import Ledger
 from study.records.manifest import note_session
 from study.space.loading import load_resolved, load_space
 from study.space.reading.overrides import Override
+from study.space.study_spec import StudySpec
 from study.tune.confirming import Choose
 from study.tune.decisions import RULES
 from study.tune.ray_tuner import cluster_nodes
@@ -48,8 +49,7 @@ def run_study(
         StudyFailed: where no trial could be selected, or too many failed.
         Interrupted: where the user stopped it; ``--resume`` goes on.
     """
-    overrides: list[str | Override] = [*options.overrides, *_from_options(options)]
-    spec = load_space(options.space, overrides, options.smoke, options.data_root)
+    spec, size_told = spec_of(options)
     machine = machine_of(spec, options.address)
     _check_machine(machine)
     if not options.dry_run:
@@ -57,6 +57,7 @@ def run_study(
     warm = read_warm_start(options.warm_start, spec) if options.warm_start else None
     plan = make_plan(spec.data, options.data, options.data_root)
     _show_plan(plan, progress)
+    progress.note(size_told)
     study = prepare_data(spec, plan, progress)
     if warm is not None:
         warm.check_data(study.data)
@@ -121,6 +122,33 @@ def resume_study(
         setup = _prepared(run, replace(study, spec=spec), progress)
         session = search(run, setup, ledger, progress, machine, choose)
         return _conclude(run, session, ledger, progress, conclude)
+
+
+def spec_of(options: RunOptions, more: Sequence[Override] = ()) -> tuple[StudySpec, str]:
+    """The spec that is asked for, the images' size from the ID set where the space says none.
+
+    Args:
+        options: of the command line.
+        more: keys to set besides.
+
+    Returns:
+        The spec, and a sentence about the size.
+
+    Raises:
+        BadInput: for faults of the space, and where there is no ID set.
+    """
+    overrides: list[str | Override] = [*options.overrides, *_from_options(options), *more]
+
+    def load(more: Sequence[Override] = ()) -> StudySpec:
+        return load_space(options.space, [*overrides, *more], options.smoke, options.data_root)
+
+    spec = load()
+    if spec.data.image_size is not None:
+        size, whence = spec.data.image_size, "as the space says"
+    else:
+        size, whence = size_of_id(spec.data, options.data, options.data_root)
+        spec = load([Override("data.image_size", size, "the ID set")])
+    return spec, f"images of {size}x{size} pixels: {whence}"
 
 
 def _from_options(options: RunOptions) -> list[Override]:

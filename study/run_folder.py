@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -100,8 +101,9 @@ def _begun(records: list[Record]) -> bool:
 
 
 def _holds_a_study(run: RunFolder) -> Fault:
+    path = shlex.quote(str(run.path))
     way_out = (
-        f"Go on with it: --resume {run.path}. Add trials: --extend {run.path} --num-trials +N. "
+        f"Go on with it: --resume {path}. Add trials: --extend {path} --num-trials +N. "
         "Or choose another --out."
     )
     return Fault("--out", "", "this folder holds a study", way_out, str(run.path))

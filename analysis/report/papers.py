@@ -6,6 +6,7 @@ One CSV a model and score (Zhang et al. 2023, OpenOOD v1.5).
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,8 @@ def export_openood(study: Records) -> dict[Path, pd.DataFrame]:
     results = load_results(study.folder)
     if results is None:
         rule = "there is no final test to export"
-        way_out = f"Run it first: python -m analysis test {study.folder.path}."
+        command = shlex.join(["python", "-m", "analysis", "test", str(study.folder.path)])
+        way_out = f"Run it first: {command}"
         raise BadInput(Fault(str(study.folder.path), "", rule, way_out))
     written = {}
     rows = results[results["model"] != DIFFERENCE]

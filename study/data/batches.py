@@ -9,8 +9,10 @@ Rules, the same on every device (the draws are made on the CPU, so a GPU sees th
   more than there are, further permutations of the same stream follow.
   ``window``: consecutive rows from a random offset, wrapping around (the habit of the public
   energy and Outlier Exposure code, whose loader does not shuffle).
-- ``crop_flip``: 4 zero pixels are put around the image, a random crop of the old size is taken,
-  and half of the crops are mirrored; ID and outliers draw from ("augment", "id", epoch) and
+- ``crop_flip``: zero pixels are put around the image (4, and an eighth of the edge where that is
+  more), a random crop of the old size is taken, and half of the crops are mirrored.
+  ``resized_crop_flip`` takes torchvision's RandomResizedCrop in its place. Both may follow a
+  RandomRotation (`study.data.warp`). ID and outliers draw from ("augment", "id", epoch) and
   ("augment", "outliers", epoch), so that the ID images see the same whatever the outliers are.
 - A batch holds the ID images first, then the outliers.
 
@@ -31,12 +33,13 @@ from torch import Tensor
 from study.data.images import ImageSet, Pixels, Rows
 from study.data.order import Augment, EpochRows, Sampling
 from study.data.pairs import chain
+from study.data.warp import Boxes, draw_boxes, resized_crops, rotated
 from study.seeding import numpy_generator
 
 Take = Callable[[slice], Tensor]
 """Positions of an epoch -> what training takes of a set there, on the device."""
 
-PAD = 4
+_LEAST_PAD = 4
 _UPLOAD_CHUNK = 8192
 _UPLOADS_KEPT = 12  # sets on a GPU; a study has fewer
 
@@ -65,10 +68,12 @@ class Draws:
 
     Attributes:
         rows: rows of the set, shape (N,).
-        tops: first row of each crop in the padded image, 0..8, shape (N,); PAD is the middle.
+        tops: first row of each crop in the padded image, 0 .. 2 pad, shape (N,).
         lefts: first column of each crop, likewise.
         mirrored: whether the crop is mirrored, bool, shape (N,).
         augmented: False where there is nothing to crop or mirror.
+        boxes: of resized crops, shape (N, 4), in place of tops and lefts; None for others.
+        angles: in degrees, shape (N,); None where nothing is turned.
     """
 
     rows: Rows
@@ -76,6 +81,8 @@ class Draws:
     lefts: Rows
     mirrored: npt.NDArray[np.bool_]
     augmented: bool
+    boxes: Boxes | None = None
+    angles: npt.NDArray[np.float64] | None = None
 
     def part(self, part: slice) -> Draws:
         """The draws of these positions."""
@@ -85,6 +92,8 @@ class Draws:
             self.lefts[part],
             self.mirrored[part],
             self.augmented,
+            None if self.boxes is None else self.boxes[part],
+            None if self.angles is None else self.angles[part],
         )
 
 
@@ -93,12 +102,14 @@ class DeviceImages:
 
     Attributes:
         num_images: N.
+        size: edge of the images, pixels.
         device: where its batches are.
         labels: shape (N,).
     """
 
     def __init__(self, images: ImageSet, device: torch.device) -> None:
         self.num_images = len(images)
+        self.size = int(images.pixels.shape[1])
         self.device = device
         self.labels = images.labels
         self._pixels = images.pixels
@@ -111,10 +122,26 @@ class DeviceImages:
                 self._tensor[start : start + len(chunk)].copy_(torch.from_numpy(chunk))
 
     def gather(self, draws: Draws) -> Tensor:
-        """Images as uint8, shape (N, H, W, 3), on the device; cropped and mirrored as drawn."""
+        """Images as uint8, shape (N, H, W, 3), on the device; augmented as drawn."""
+        if draws.boxes is not None or draws.angles is not None:
+            return self._warped(draws)
         if self._tensor is not None:
             return _gather_on_device(self._tensor, draws)
         return torch.from_numpy(_gather(self._pixels, draws))
+
+    def _warped(self, draws: Draws) -> Tensor:
+        """Turned, then cropped and mirrored."""
+        plain = Draws(draws.rows, draws.tops, draws.lefts, draws.mirrored, augmented=False)
+        images = self.gather(plain)
+        if draws.angles is not None:
+            images = rotated(images, torch.from_numpy(draws.angles).to(self.device))
+        if draws.boxes is not None:
+            images = resized_crops(images, torch.from_numpy(draws.boxes).to(self.device))
+            mirrored = torch.from_numpy(draws.mirrored).to(self.device)
+            return torch.where(mirrored[:, None, None, None], images.flip(2), images)
+        every = np.arange(len(images))
+        crops = Draws(every, draws.tops, draws.lefts, draws.mirrored, draws.augmented)
+        return _gather_on_device(images, crops)
 
     def labels_of(self, rows: Rows) -> Tensor:
         """Labels of ``rows``, int64, on the device."""
@@ -177,7 +204,15 @@ def training_batches(
     )
 
     def drawn(images: DeviceImages, of: Rows, role: str) -> Take:
-        draws = draw(of, sampling.augment, numpy_generator(seed, "augment", role, epoch))
+        generator = numpy_generator(seed, "augment", role, epoch)
+        draws = draw(
+            of,
+            sampling.augment,
+            generator,
+            images.size,
+            rotation=sampling.rotation,
+            least_area=sampling.least_area,
+        )
         return lambda part: images.gather(draws.part(part))
 
     id_take = drawn(train, rows.id, "id")
@@ -208,26 +243,55 @@ def evaluation_batches(
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     images = on_device(images, device or torch.device("cpu"))
     none = np.random.Generator(np.random.PCG64(0))  # draws nothing: there is no augmentation
-    draws = draw(np.arange(images.num_images), "none", none)
+    draws = draw(np.arange(images.num_images), "none", none, images.size)
     for start in range(0, images.num_images, batch_size):
         part = slice(start, start + batch_size)
         yield to_float(images.gather(draws.part(part)), channels_last)
 
 
-def draw(rows: npt.NDArray[np.int64], augment: Augment, generator: np.random.Generator) -> Draws:
-    """Crops and mirrors for ``rows``, all of an epoch at once.
+def padding(size: int) -> int:
+    """Zero pixels around an image of this edge before it is cropped: 4 at 32 pixels."""
+    return max(_LEAST_PAD, size // 8)
+
+
+def draw(
+    rows: npt.NDArray[np.int64],
+    augment: Augment,
+    generator: np.random.Generator,
+    size: int,
+    *,
+    rotation: float = 0.0,
+    least_area: float = 0.08,
+) -> Draws:
+    """Crops, mirrors and angles for ``rows``, all of an epoch at once.
+
+    Args:
+        rows: of the set.
+        augment: as in `Sampling`, with ``rotation`` and ``least_area``.
+        generator: of this epoch's augmentation.
+        size: edge of the images, pixels.
+        rotation: see ``augment``.
+        least_area: likewise.
 
     Raises:
         ValueError: for an unknown augmentation.
     """
-    if augment not in ("none", "crop_flip"):
-        raise ValueError(f"augment must be none or crop_flip, got {augment!r}")
-    num = len(rows)
-    if augment == "none":
-        middle = np.full(num, PAD)
-        return Draws(rows, middle, middle, np.zeros(num, dtype=bool), augmented=False)
-    tops, lefts = generator.integers(0, 2 * PAD + 1, size=(2, num))
-    return Draws(rows, tops, lefts, generator.random(num) < 0.5, augmented=True)
+    num, pad = len(rows), padding(size)
+    middle, plain = np.full(num, pad), np.zeros(num, dtype=bool)
+    drawn = Draws(rows, middle, middle, plain, augmented=False)
+    if augment == "crop_flip":
+        tops, lefts = generator.integers(0, 2 * pad + 1, size=(2, num))
+        drawn = Draws(rows, tops, lefts, generator.random(num) < 0.5, augmented=True)
+    elif augment == "resized_crop_flip":
+        boxes = draw_boxes(num, size, least_area, generator)
+        mirrored = generator.random(num) < 0.5
+        drawn = Draws(rows, middle, middle, mirrored, augmented=True, boxes=boxes)
+    elif augment != "none":
+        known = "none, crop_flip or resized_crop_flip"
+        raise ValueError(f"augment must be {known}, got {augment!r}")
+    if rotation:
+        drawn = replace(drawn, angles=generator.uniform(-rotation, rotation, num))
+    return drawn
 
 
 def _gather(pixels: Pixels, draws: Draws) -> Pixels:
@@ -235,9 +299,10 @@ def _gather(pixels: Pixels, draws: Draws) -> Pixels:
     if not draws.augmented:
         return pixels[draws.rows]
     num, (height, width) = len(draws.rows), pixels.shape[1:3]
-    padded = np.zeros((num, height + 2 * PAD, width + 2 * PAD, 3), dtype=np.uint8)
-    padded[:, PAD:-PAD, PAD:-PAD] = pixels[draws.rows]
-    # (num, 9, 9, height, 3, width): every crop of every image, as a view
+    pad = padding(height)
+    padded = np.zeros((num, height + 2 * pad, width + 2 * pad, 3), dtype=np.uint8)
+    padded[:, pad:-pad, pad:-pad] = pixels[draws.rows]
+    # (num, 2 pad + 1, 2 pad + 1, height, 3, width): every crop of every image, as a view
     crops = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
     crops = crops.transpose(0, 1, 2, 4, 5, 3)
     result: Pixels = crops[np.arange(num), draws.tops, draws.lefts]
@@ -255,7 +320,7 @@ def _gather_on_device(pixels: Tensor, draws: Draws) -> Tensor:
     if not draws.augmented:
         return chosen
     num, height, width, _ = chosen.shape
-    padded = torch.nn.functional.pad(chosen, (0, 0, PAD, PAD, PAD, PAD))
+    padded = torch.nn.functional.pad(chosen, (0, 0, *[padding(height)] * 4))
     rows = send(draws.tops)[:, None] + torch.arange(height, device=pixels.device)
     columns = torch.arange(width, device=pixels.device).expand(num, width)
     columns = torch.where(send(draws.mirrored)[:, None], columns.flip(1), columns)

@@ -1,16 +1,14 @@
-"""Encoded images to one uint8 array: strict about each row, cached by content.
+"""Encoded images to one uint8 array: one rule for every form, strict about each, kept by content.
 
-Three rules, one for each kind of source:
+A picture is turned as its camera's note says and brought to 8-bit RGB. Grey-scale is a fault
+unless ``grey`` allows it, and gets equal channels; grey of 16 bits is scaled, white being 65,535.
+Opaque alpha is taken off; transparency is a fault, since what shows through is not known, and so
+are several frames. Then the largest centred square is brought to ``size`` with PIL's antialiased
+bicubic filter; a picture already of that size is left as it is. One whose shorter side is smaller
+is a fault unless ``enlarge`` allows it: it would mark its set.
 
-* ``EXACT``: sets that ship at their final size (Parquet). A row of another size, or one that is
-  not 8-bit RGB, is a fault.
-* ``RESIZE``: folders of pictures. The largest centred square is brought to ``image_size`` with
-  PIL's antialiased bicubic filter; a picture already of that size is left as it is, one whose
-  shorter side is smaller is a fault (upsampling would mark its set). Grey-scale is a fault too,
-  unless ``grey`` allows it for a public set that is known to hold some.
-* ``SHORTER_SIDE``: OpenOOD's image lists, as its test preprocessing has them: to RGB, the shorter
-  side to ``image_size`` with PIL's antialiased bilinear filter (smaller pictures are enlarged),
-  then the centred square.
+``shorter_side`` is OpenOOD's way for its own lists: the shorter side to ``size`` with PIL's
+antialiased bilinear filter (smaller pictures are enlarged), then the centred square.
 """
 
 from __future__ import annotations
@@ -19,25 +17,37 @@ import contextlib
 import hashlib
 import io
 import os
+import struct
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import PIL
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from study.data.images import Pixels
+from study.data.sources import Source
 from study.errors import BadInput, Fault
+from study.records.home import own_folder
 
 MAX_FAULTS_TOLD = 10
 # Beyond this mean size decoding happens mostly outside the interpreter's lock and threads pay;
 # for 1 kB thumbnails they only take the lock from each other (measured: 0.30 s against 0.47 s).
 _THREADS_FROM_BYTES = 8_000
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
-_CONVERTIBLE = {"RGB", "P", "CMYK"}
+# Of what Pillow reads, those that hold a picture as such and start no other program.
+_FORMATS = (
+    *("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000", "MPO"),
+    *("TGA", "PCX", "SGI", "QOI"),
+)
+_GREY = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"})
+_COLOUR = frozenset({"RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr"})
+_WHITE_16 = 65535
+_ORIENTATION = 0x0112  # the note of Exif
+_WAY_OUT = "Mend or remove it."
 
 
 @dataclass(frozen=True)
@@ -45,13 +55,36 @@ class DecodeRule:
     """How an encoded image becomes ``size`` x ``size`` RGB; see the module's text."""
 
     size: int
-    resize: bool = False
+    enlarge: bool = False
     grey: bool = False
     shorter_side: bool = False
 
 
+def rule_of(source: Source) -> DecodeRule:
+    """How the images of a source are brought to size and colour."""
+    return DecodeRule(source.image_size, source.enlarge, source.grey, source.shorter_side)
+
+
 class _Unusable(Exception):
-    """One image cannot be used; the text is the rule that it breaks."""
+    """One image cannot be used; the texts are the rule that it breaks and the way out."""
+
+    def __init__(self, rule: str, way_out: str = _WAY_OUT) -> None:
+        super().__init__(rule, way_out)
+        self.rule, self.way_out = rule, way_out
+
+
+@cache
+def picture_suffixes() -> frozenset[str]:
+    """What files of pictures that can be read here end in, small letters."""
+    known = Image.registered_extensions().items()
+    return frozenset(end for end, form in known if form in _readable())
+
+
+@cache
+def _readable() -> tuple[str, ...]:
+    """Of `_FORMATS` those that this Pillow was built with."""
+    Image.init()
+    return tuple(form for form in _FORMATS if form in Image.OPEN)
 
 
 def decode_images(
@@ -73,13 +106,13 @@ def decode_images(
     """
     rows = encoded if isinstance(encoded, Sequence) else list(encoded)
     pixels = np.empty((len(rows), rule.size, rule.size, 3), np.uint8)
-    broken: list[tuple[int, str]] = []
+    broken: list[tuple[int, _Unusable]] = []
 
     def decode_row(row: int) -> None:
         try:
             pixels[row] = _decode(rows[row], rule)
         except _Unusable as error:
-            broken.append((row, str(error)))
+            broken.append((row, error))
 
     mean_bytes = sum(len(data or b"") for data in rows[:100]) / max(1, len(rows[:100]))
     if mean_bytes >= _THREADS_FROM_BYTES:
@@ -89,8 +122,42 @@ def decode_images(
         for row in range(len(rows)):
             decode_row(row)
     if broken:
-        raise BadInput(_faults(sorted(broken), place, key))
+        raise BadInput(_faults(sorted(broken, key=lambda each: each[0]), place, key))
     return pixels
+
+
+def fit_pixels(pixels: Pixels, rule: DecodeRule, place: str) -> Pixels:
+    """Images that are an array already, brought to size as encoded ones are.
+
+    Args:
+        pixels: uint8, shape (N, H, W, 3).
+        rule: size and what to do about others.
+        place: the file, for messages.
+
+    Raises:
+        BadInput: where they are too small.
+    """
+    fitted = np.empty((len(pixels), rule.size, rule.size, 3), np.uint8)
+    try:
+        for row, image in enumerate(pixels):
+            fitted[row] = np.asarray(_resized(Image.fromarray(image), rule))
+    except _Unusable as error:
+        raise BadInput(Fault(place, "", f"each {error.rule}", error.way_out)) from None
+    return fitted
+
+
+def common_size(encoded: Iterable[bytes | None]) -> int | None:
+    """The edge of pictures that are all squares of one size; None where they are not.
+
+    Told by their headers; one that cannot be read is left to who decodes it.
+    """
+    sizes: set[tuple[int, int]] = set()
+    for data in encoded:
+        with contextlib.suppress(OSError, SyntaxError, ValueError):
+            sizes.add(Image.open(io.BytesIO(data or b""), formats=_readable()).size)
+        if len(sizes) > 1:
+            return None
+    return next((width for width, height in sizes if width == height), None)
 
 
 def decode_cached(
@@ -121,9 +188,12 @@ def decode_cached(
 
 
 def cache_folder() -> Path:
-    """``$OOD_STUDY_CACHE``, or ``~/.cache/ood-study``; it may not exist yet."""
-    named = os.environ.get("OOD_STUDY_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "ood-study"
+    """``$OOD_STUDY_CACHE``, or ``~/.cache/ood-study``; it may not exist yet.
+
+    Raises:
+        BadInput: as `own_folder`.
+    """
+    return own_folder("OOD_STUDY_CACHE", ".cache/ood-study")
 
 
 def save_by_rename(path: Path, array: Pixels) -> None:
@@ -150,41 +220,65 @@ def _decode(data: bytes | None, rule: DecodeRule) -> Pixels:
     if not data:
         raise _Unusable("has no image bytes")
     try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        if rule.shorter_side:
-            image = _by_shorter_side(image.convert("RGB"), rule.size)
-        _check_mode(image, rule)
+        image: Image.Image = Image.open(io.BytesIO(data), formats=_readable())
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+            rule_told = f"holds {image.n_frames} frames"  # type: ignore[attr-defined]
+            raise _Unusable(rule_told, "Save the one that is meant.")
+        image = _in_colour(_upright(image), rule)
         if image.size != (rule.size, rule.size):
             image = _resized(image, rule)
-        rgb = image if image.mode == "RGB" else image.convert("RGB")
         # tobytes is twice as fast as np.asarray(image), which goes by the array interface
-        return np.frombuffer(rgb.tobytes(), np.uint8).reshape(rule.size, rule.size, 3)
+        return np.frombuffer(image.tobytes(), np.uint8).reshape(rule.size, rule.size, 3)
     except UnidentifiedImageError:
         raise _Unusable("is not an image that can be read (corrupt, or another format)") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         # PIL reports a broken file as any of these, with the cause in the text
         raise _Unusable(f"cannot be decoded: {error}") from None
 
 
-def _check_mode(image: Image.Image, rule: DecodeRule) -> None:
-    if image.mode == "RGB":
-        return
-    if image.mode in ("L", "1", "LA", "I;16", "I", "F"):
-        if not (rule.grey and image.mode == "L"):
-            raise _Unusable(f"is grey-scale (mode {image.mode}), not RGB")
-    elif not rule.resize or image.mode not in _CONVERTIBLE or "transparency" in image.info:
-        raise _Unusable(f"is not RGB (mode {image.mode})")
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as the camera's note says; a note that cannot be read turns nothing."""
+    try:
+        turned = image.getexif().get(_ORIENTATION, 1) != 1
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error):
+        return image
+    return ImageOps.exif_transpose(image) if turned else image
+
+
+def _in_colour(image: Image.Image, rule: DecodeRule) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode not in _GREY | _COLOUR:
+        way_out = "Save it as 8-bit RGB."
+        raise _Unusable(f"is of mode {image.mode}, whose white is not known", way_out)
+    if image.mode in _GREY and not rule.grey:
+        way_out = "Set data.grey: rgb, which takes it with equal channels, or remove it."
+        raise _Unusable(f"is grey-scale (mode {image.mode}), not RGB", way_out)
+    if image.mode.startswith("I;16"):
+        scaled = np.asarray(image).astype(np.float64) * (255 / _WHITE_16)
+        image = Image.fromarray(np.rint(scaled).astype(np.uint8))
+    if image.has_transparency_data:
+        lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
+        if lowest != 255:
+            way_out = "Lay it on a background of one colour and save it as RGB."
+            raise _Unusable(f"is transparent in parts (mode {image.mode})", way_out)
+        image = image.convert("RGBA")  # a palette's colours, a key's colour: opaque all
+    return image.convert("RGB")
 
 
 def _resized(image: Image.Image, rule: DecodeRule) -> Image.Image:
     width, height = image.size
-    if not rule.resize:
-        raise _Unusable(f"is {width}x{height}, not {rule.size}x{rule.size}")
+    if rule.shorter_side:
+        return _by_shorter_side(image, rule.size)
     side = min(width, height)
-    if side < rule.size:
-        raise _Unusable(f"is {width}x{height}, smaller than {rule.size}x{rule.size}")
+    if side < rule.size and not rule.enlarge:
+        way_out = (
+            "Set data.enlarge: true, which enlarges what is smaller, or a smaller "
+            "data.image_size, or remove it."
+        )
+        raise _Unusable(f"is {width}x{height}, smaller than {rule.size}x{rule.size}", way_out)
     left, top = (width - side) // 2, (height - side) // 2
-    square = image.convert("RGB").crop((left, top, left + side, top + side))
+    square = image.crop((left, top, left + side, top + side))
     return square.resize((rule.size, rule.size), Image.Resampling.BICUBIC)
 
 
@@ -199,10 +293,15 @@ def _by_shorter_side(image: Image.Image, size: int) -> Image.Image:
     return image.crop((left, top, left + size, top + size))
 
 
-def _faults(broken: list[tuple[int, str]], place: str, key: Callable[[int], str]) -> list[Fault]:
-    way_out = "Mend or remove it."
-    faults = [Fault(place, key(row), text, way_out) for row, text in broken[:MAX_FAULTS_TOLD]]
+def _faults(
+    broken: list[tuple[int, _Unusable]], place: str, key: Callable[[int], str]
+) -> list[Fault]:
+    faults = [
+        Fault(place, key(row), error.rule, error.way_out)
+        for row, error in broken[:MAX_FAULTS_TOLD]
+    ]
     more = len(broken) - len(faults)
     if more:
-        faults.append(Fault(place, "", f"{more} further images cannot be used either", way_out))
+        rule = f"{more} further images cannot be used either"
+        faults.append(Fault(place, "", rule, "Mend or remove them."))
     return faults

@@ -2,24 +2,32 @@
 
 A file there has a literal ``FORMAT``, read without importing it (readers bring pyarrow, Pillow or
 torchvision), and a function ``read(source)`` that gives the `ImageSet`, or `BadInput` that names
-the file and row. Its name is the format's.
+the file and row. Its name is the format's. Where looking is cheaper than reading, it has a
+function ``image_size(source)`` too (`own_size`). Sizes and classes are `read_source`'s business,
+alike for all; who decodes files does it by the source's own rule (`rule_of`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from study.data import formats
-from study.data.images import ImageSet
+from study.data.classes import of_classes
+from study.data.decode import fit_pixels, rule_of
+from study.data.images import ImageSet, printable
 from study.data.sources import Source
+from study.data.walk import entries, is_litter
 from study.declared import Declaration, read_literals
 from study.errors import BadInput, Fault
+
+_SHARD = re.compile(r"(.+?)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]{6,})?")
 
 
 class FileFormat(Declaration):
@@ -27,6 +35,7 @@ class FileFormat(Declaration):
 
     Attributes:
         suffixes: what its files end in, small letters.
+        beside: what files end in that belong to another one of the set (its labels).
         by_name_only: whether such a file in a role's folder is no set until a YAML names it.
         marks: what a folder of it holds, as patterns; a folder with one of them is of it.
         unmarked: whether its public sets may lack the marks.
@@ -40,6 +49,7 @@ class FileFormat(Declaration):
     defines: ClassVar[Mapping[str, str]] = {"read": "def read(source)"}
 
     suffixes: tuple[str, ...] = Field(default=(), strict=False)
+    beside: tuple[str, ...] = Field(default=(), strict=False)
     by_name_only: bool = False
     marks: tuple[str, ...] = Field(default=(), strict=False)
     unmarked: bool = False
@@ -53,7 +63,17 @@ class FileFormat(Declaration):
 
     def marked(self, folder: Path) -> bool:
         """Whether a folder holds one of its marks."""
-        return any(any(folder.glob(mark)) for mark in self.marks)
+        found = (path.name for mark in self.marks for path in folder.glob(mark))
+        return not all(map(is_litter, found))
+
+    def belongs_to_another(self, path: Path) -> bool:
+        """Whether a file says something of another one, which is there too."""
+        name = path.name.lower()
+        ending = next((one for one in self.beside if name.endswith(one)), None)
+        if ending is None:
+            return False
+        stem = path.name[: -len(ending)]
+        return any((path.parent / f"{stem}{suffix}").exists() for suffix in self.suffixes)
 
     def lies_at(self, place: Path) -> bool:
         """Whether a public set of it lies there."""
@@ -103,26 +123,83 @@ def suffixes() -> list[str]:
     return [suffix for one in file_formats().values() for suffix in one.suffixes]
 
 
-def read_source(source: Source) -> ImageSet:
-    """Read the images of ``source``.
+def set_name(path: Path) -> str:
+    """The name of the set that a file or folder is: without suffix and number of a shard."""
+    ending = next((one for one in suffixes() if path.name.lower().endswith(one)), None)
+    if ending is None:
+        return printable(path.name if path.is_dir() else path.stem)
+    stem = path.name[: -len(ending)]
+    shard = _SHARD.fullmatch(stem)
+    return printable(shard[1] if shard else stem)
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The file itself, or all the numbered shards of its set, in order.
 
     Raises:
-        BadInput: for an unknown reader, files that cannot be used (see the readers), or images
-            of another size than ``source.image_size``.
+        BadInput: where some of them are missing or there twice.
+    """
+    shard = _SHARD.fullmatch(path.stem)
+    if shard is None:
+        return [path]
+    found: dict[int, list[Path]] = {}
+    for other in entries(path.parent):
+        told = _SHARD.fullmatch(other.stem)
+        if told and other.suffix == path.suffix and told.group(1, 3) == shard.group(1, 3):
+            found.setdefault(int(told["number"]), []).append(other)
+    total = int(shard["total"])
+    wrong = [number for number in range(total) if len(found.get(number, ())) != 1]
+    wrong += [number for number in found if number >= total]
+    if wrong:
+        told_wrong = ", ".join(f"{number:05d}" for number in wrong[:5])
+        rule = f"of the {total} shards of this set, {told_wrong} are missing or there twice"
+        raise BadInput(Fault(str(path), "", rule, "Fetch the set again."))
+    return [found[number][0] for number in range(total)]
+
+
+def is_later_shard(path: Path) -> bool:
+    """Whether a file is a numbered shard whose set another file stands for."""
+    shard = _SHARD.fullmatch(path.stem)
+    if shard is None:
+        return False
+    before = (_SHARD.fullmatch(other.stem) for other in entries(path.parent) if other < path)
+    return any(told and told.group(1, 3) == shard.group(1, 3) for told in before)
+
+
+def read_source(source: Source) -> ImageSet:
+    """Read the images of ``source``: its classes, brought to its size.
+
+    Raises:
+        BadInput: for an unknown reader, files that cannot be used (see the readers), images that
+            are too small, or classes that are not there.
     """
     if source.reader not in file_formats():
         rule = f"no reader '{source.reader}'; there are {', '.join(sorted(file_formats()))}"
         raise BadInput(Fault(source.name, "", rule))
-    read: Callable[[Source], ImageSet]
-    read = import_module(f"{formats.__name__}.{source.reader}").read
+    read: Callable[[Source], ImageSet] = _module(source).read
     images = read(source)
-    height, width = images.pixels.shape[1:3]
-    if (height, width) != (source.image_size, source.image_size):
-        size = source.image_size
-        rule = f"images are {width}x{height}, data.image_size is {size}x{size}"
-        way_out = "Set data.image_size to theirs, or name another set."
-        raise BadInput(Fault(images.provenance, "", rule, way_out))
-    return images
+    if images.pixels.shape[1:3] != (source.image_size, source.image_size):
+        fitted = fit_pixels(images.pixels, rule_of(source), images.provenance)
+        images = images.with_pixels(fitted)
+    return of_classes(images, source.only, source.without)
+
+
+def own_size(source: Source) -> int | None:
+    """The edge that the source's images have as they lie; None where they differ.
+
+    Raises:
+        BadInput: for files that cannot be read.
+    """
+    module = _module(source)
+    if hasattr(module, "image_size"):
+        known: int | None = module.image_size(source)
+        return known
+    height, width = module.read(source).pixels.shape[1:3]
+    return int(width) if height == width else None
+
+
+def _module(source: Source) -> Any:
+    return import_module(f"{formats.__name__}.{source.reader}")
 
 
 @cache

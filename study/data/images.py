@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +42,7 @@ class ImageSet:
         fingerprint: sha256 over shape, labels and pixels, hexadecimal.
         codec: how the pixels were kept before ("jpeg", "lossless", "mixed", "rendered"); sets
             that differ in it can be told apart by the codec alone.
+        left_out: what the reader found beside the images and left out: reasons and numbers.
     """
 
     name: str
@@ -51,6 +54,7 @@ class ImageSet:
     provenance: str
     fingerprint: str
     codec: str = "lossless"
+    left_out: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def make(
@@ -64,6 +68,7 @@ class ImageSet:
         classes: Sequence[str] = (),
         provenance: str = "",
         codec: str = "lossless",
+        left_out: Iterable[tuple[str, int]] = (),
     ) -> ImageSet:
         """Check the arrays and fingerprint them.
 
@@ -76,6 +81,7 @@ class ImageSet:
             classes: class names by label.
             provenance: see the class.
             codec: see the class.
+            left_out: see the class.
 
         Raises:
             BadInput: for an empty set, or one whose shapes, types, labels or ids do not fit.
@@ -90,8 +96,10 @@ class ImageSet:
         pixels = np.ascontiguousarray(pixels)
         labels = np.ascontiguousarray(labels, dtype=np.int64)
         mark = fingerprint_of(pixels, labels)
-        told = (tuple(classes), provenance or name)
-        return cls(name, pixels, labels, names, group_names, *told, mark, codec)
+        # one way to write an accent: systems differ in how they store names of folders
+        written = tuple(unicodedata.normalize("NFC", one) for one in classes)
+        told = (written, provenance or name, mark, codec, tuple(left_out))
+        return cls(name, pixels, labels, names, group_names, *told)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -119,16 +127,42 @@ class ImageSet:
             classes=self.classes,
             provenance=self.provenance,
             codec=self.codec,
+            left_out=self.left_out,
+        )
+
+    def with_pixels(self, pixels: Pixels) -> ImageSet:
+        """The same images with other pixels, such as at another size."""
+        return self._remade(pixels, self.labels, self.classes)
+
+    def numbered(self, labels: npt.ArrayLike, classes: Sequence[str]) -> ImageSet:
+        """The same images with labels that count ``classes``."""
+        return self._remade(self.pixels, labels, classes)
+
+    def _remade(self, pixels: Pixels, labels: npt.ArrayLike, classes: Sequence[str]) -> ImageSet:
+        return ImageSet.make(
+            self.name,
+            pixels,
+            labels=labels,
+            ids=self.ids,
+            groups=self.groups,
+            classes=classes,
+            provenance=self.provenance,
+            codec=self.codec,
+            left_out=self.left_out,
         )
 
     def summary(self) -> dict[str, Any]:
-        """Plain facts for a manifest: fingerprint, num_images, num_groups, provenance, codec."""
+        """Plain facts for a manifest: fingerprint, num_images, num_groups, provenance, codec.
+
+        Also ``left_out``, reason -> number, where the reader left something out.
+        """
         return {
             "fingerprint": self.fingerprint,
             "num_images": len(self),
             "num_groups": self.num_groups,
             "provenance": self.provenance,
             "codec": self.codec,
+            **({"left_out": dict(self.left_out)} if self.left_out else {}),
         }
 
 
@@ -161,6 +195,7 @@ def concatenate(name: str, sets: Sequence[ImageSet]) -> ImageSet:
         groups=prefixed([images.groups for images in sets]),
         provenance=" + ".join(images.provenance for images in sets),
         codec=codecs.pop() if len(codecs) == 1 else "mixed",
+        left_out=sorted(sum((Counter(dict(one.left_out)) for one in sets), Counter()).items()),
     )
 
 
@@ -168,8 +203,14 @@ def byte_names(names: Sequence[str] | Names) -> Names:
     """Names as a fixed-width UTF-8 array, which pickles without a Python object per row."""
     if isinstance(names, np.ndarray):
         return np.ascontiguousarray(names)
-    encoded = [name.encode() for name in names]
+    # a file's name in another encoding comes as surrogates: its bytes are written out
+    encoded = [(name if name.isascii() else printable(name)).encode() for name in names]
     return np.array(encoded, dtype=f"S{max((len(name) for name in encoded), default=1) or 1}")
+
+
+def printable(name: str) -> str:
+    r"""A name with the bytes that are not UTF-8 written out, as in ``caf\xe9.png``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def fingerprint_of(pixels: Pixels, labels: Labels) -> str:

@@ -26,15 +26,14 @@ _OUTLIERS = {"tin597_train": "train_tin597"}
 _VALIDATION = {"tin_val": "val_tin"}
 
 
-def openood_id(root: Path, size: int) -> tuple[Source, Source, Source]:
-    """The ID sources: train, validation and test.
+def openood_id(root: Path) -> dict[str, Source]:
+    """The ID sources by split: train, val and test.
 
     Raises:
         BadInput: naming each list that is not there.
     """
     folder = _folder(root)
-    wanted = {f"cifar10_{split}": f"{split}_cifar10" for split in ("train", "val", "test")}
-    places = {name: folder / f"{stem}.txt" for name, stem in wanted.items()}
+    places = {split: folder / f"{split}_cifar10.txt" for split in ("train", "val", "test")}
     missing = [path for path in places.values() if not path.is_file()]
     if missing:
         way_out = (
@@ -43,11 +42,10 @@ def openood_id(root: Path, size: int) -> tuple[Source, Source, Source]:
         )
         rule = "OpenOOD's image list is not there"
         raise BadInput([Fault(str(path), "", rule, way_out) for path in missing])
-    train, val, test = (_source(name, path, size) for name, path in places.items())
-    return train, val, test
+    return {split: _source(f"cifar10_{split}", path) for split, path in places.items()}
 
 
-def openood_listing(root: Path, size: int) -> RootListing:
+def openood_listing(root: Path) -> RootListing:
     """The sets of the OOD roles, those whose lists are there."""
     folder = _folder(root)
     roles = {
@@ -57,7 +55,7 @@ def openood_listing(root: Path, size: int) -> RootListing:
     }
     sets = {
         role: [
-            _source(name, path, size)
+            _source(name, path)
             for name, stem in lists.items()
             if (path := folder / f"{stem}.txt").is_file()
         ]
@@ -79,5 +77,6 @@ def _folder(root: Path) -> Path:
     return below if below.is_dir() else root / LISTS
 
 
-def _source(name: str, path: Path, size: int) -> Source:
-    return Source(name, "imglist", str(path), image_size=size)
+def _source(name: str, path: Path) -> Source:
+    """A list whose pictures are brought to size and colours as OpenOOD does."""
+    return Source(name, "imglist", str(path), grey=True, shorter_side=True)

@@ -17,7 +17,7 @@ from study.data.images import ImageSet, Labels, Rows
 from study.data.pairs import chain_rows
 from study.seeding import numpy_generator
 
-Augment = Literal["none", "crop_flip"]
+Augment = Literal["none", "crop_flip", "resized_crop_flip"]
 OutlierOrder = Literal["shuffled", "window"]
 
 _MIN_IMAGES = 2
@@ -31,7 +31,9 @@ class Sampling:
     Attributes:
         batch_size: ID images of a batch.
         num_images: ID images that an epoch draws; None for all.
-        augment: "none" or "crop_flip", for ID images and outliers alike.
+        augment: "none", "crop_flip" or "resized_crop_flip", for ID images and outliers alike.
+        rotation: images are turned by up to so many degrees either way before.
+        least_area: smallest share of the image that a resized crop has.
         same_share: where the neighbours in a batch are pairs, the probability that the two are of
             one class; None where there are no pairs.
         outlier_batch_size: outliers of a batch; 0 for none.
@@ -46,6 +48,8 @@ class Sampling:
     outlier_batch_size: int = 0
     outlier_order: OutlierOrder = "shuffled"
     outlier_pool: OutlierPool | None = None
+    rotation: float = 0.0
+    least_area: float = 0.08
 
     def num_batches(self, num_train: int) -> int:
         """Steps of an epoch over so many ID images; a ValueError where it has none."""

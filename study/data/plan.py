@@ -7,13 +7,11 @@ way to read them. :mod:`study.data.test_access` is the only opener.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-
-import numpy as np
 
 from study.data import demo
 from study.data.catalogue import (
@@ -22,29 +20,39 @@ from study.data.catalogue import (
     list_root,
     loose_pictures,
     resolve,
+    unused,
 )
 from study.data.class_names import checked_ood_set
-from study.data.file_formats import read_source, suffixes
+from study.data.classes import like, names_of, with_classes
+from study.data.file_formats import own_size, read_source, suffixes
 from study.data.id_choice import DATA_CHOICES, choose_id
 from study.data.images import ImageSet, concatenate
 from study.data.kept import keep_part
-from study.data.openood import OPENOOD, absent_tests, openood_id, openood_listing
+from study.data.openood import OPENOOD, absent_tests, openood_listing
 from study.data.roles import (
     OODValidation,
     Outliers,
     StudyData,
+    TrainID,
+    ValidationID,
     given_validation,
     split_validation,
 )
-from study.data.section import DataSection
+from study.data.section import DataSection, HoldOut
 from study.data.sources import DEMO, SYNTHETIC, Source
 from study.data.synthetic import VALIDATION_NAMES, make_synthetic
+from study.data.walk import told_left_out
 from study.errors import BadInput, Fault
 
 DEFAULT_ROOT = Path("data")
+DEFAULT_SIZE = 32  # pixels, where the ID set has none of its own
 NUM_SYNTHETIC = 1000  # images a synthetic validation set has at most
 _SYNTHETIC_NOTE = (
     "There is no OOD validation set: synthetic sets, made from validation ID images, stand in."
+)
+_HELD_OUT_NOTE = (
+    "Held-out classes of the ID set are near-OOD: near_val has the training images of its "
+    "classes, near_test the test images of its own; their other images are in no role."
 )
 _NO_TEST_NOTE = "There is no OOD test set: the final test can only measure ID accuracy."
 
@@ -80,6 +88,7 @@ class DataPlan:
         notes: what a reader of the numbers must know, loudest first.
         outlier_id_classes: "refuse" or "filter": what becomes of ID classes in labelled OOD sets.
         val_id: ID validation images where they are not cut from the training images.
+        classes: names of the ID classes by label, once the training images were read.
     """
 
     id: Source
@@ -91,6 +100,7 @@ class DataPlan:
     notes: tuple[str, ...] = ()
     outlier_id_classes: str = "refuse"
     val_id: Source | None = None
+    classes: tuple[str, ...] = ()
 
     def table(self) -> list[dict[str, str]]:
         """The roles as rows of role, set, reader and location, for printing."""
@@ -109,20 +119,22 @@ class DataPlan:
         Raises:
             BadInput: with the faults of all sets that cannot be used.
         """
-        train_images = read_source(self.id)
-        num_classes = _check_id(train_images)
-        if self.val_id is None:
-            fraction, seed = section.val_fraction, section.split_seed
-            train, val_id = split_validation(train_images, fraction, seed)
-        else:
-            train, val_id = given_validation(train_images, read_source(self.val_id))
-        sets, notes = self._read_ood_sets(section, train_images.classes, val_id.images)
+        own, notes, faults = None, list(self.notes), []
+        try:
+            own = self._read_id(section)
+        except BadInput as error:
+            faults += error.faults
+        sets, told, wrong = self._read_ood_sets(section, own)
+        faults += wrong
+        if faults or own is None:
+            raise BadInput(faults)
+        train, val_id = own.train, own.val_id
         outliers, ood_val = sets["outliers"], sets["ood_val"]
-        validation, kept = OODValidation({images.name: images for images in ood_val}), None
+        shown, kept = OODValidation({images.name: images for images in ood_val}), None
         if section.confirm_fraction:
-            val_id, validation, kept = keep_part(
+            val_id, shown, kept = keep_part(
                 val_id.images,
-                validation.sets,
+                shown.sets,
                 section.confirm_fraction,
                 section.split_seed,
                 {
@@ -131,38 +143,56 @@ class DataPlan:
                     if source.reader == SYNTHETIC
                 },
             )
+        every = [*own.read, *outliers, *ood_val]
+        notes += [*own.notes, *told, *left_out_notes(every), *_codec_notes(every)]
         return StudyData(
             train,
             val_id,
             Outliers(concatenate("outliers", outliers)) if outliers else None,
-            validation,
-            num_classes,
+            shown,
+            len(own.classes),
             self.demo,
-            (*self.notes, *notes, *_codec_notes([train_images, *outliers, *ood_val])),
+            tuple(notes),
             kept,
         )
 
+    def _read_id(self, section: DataSection) -> _ReadID:
+        """Train and validation ID, of the same classes."""
+        images, notes = with_classes(read_source(self.id))
+        classes = names_of(images)
+        if self.val_id is None:
+            train, val_id = split_validation(images, section.val_fraction, section.split_seed)
+            return _ReadID(train, val_id, classes, [images], notes)
+        validation, told = like(read_source(self.val_id), classes, images.name)
+        train, val_id = given_validation(images, validation)
+        return _ReadID(train, val_id, classes, [images, validation], [*notes, *told])
+
     def _read_ood_sets(
-        self, section: DataSection, id_classes: Sequence[str], val_id: ImageSet
-    ) -> tuple[dict[str, list[ImageSet]], list[str]]:
-        """The sets of the roles outliers and ood_val, and notes on what was filtered."""
+        self, section: DataSection, own: _ReadID | None
+    ) -> tuple[dict[str, list[ImageSet]], list[str], list[Fault]]:
+        """The sets of the roles outliers and ood_val, notes on what was filtered, and faults."""
         wanted = {"outliers": self.outliers, "ood_val": tuple(self.ood_val.values())}
         sets: dict[str, list[ImageSet]] = {role: [] for role in wanted}
         notes: list[str] = []
         faults: list[Fault] = []
         policy = section.outlier_id_classes
         for role, source in [(role, each) for role, group in wanted.items() for each in group]:
+            if own is None and source.reader == SYNTHETIC:
+                continue  # made from ID images, whose own fault is told
             try:
-                images = _read_ood(source, val_id, section.split_seed)
-                images, note = checked_ood_set(images, id_classes, f"data.{role}", policy)
+                if own is None:
+                    read_source(source)
+                    continue
+                images = _read_ood(source, own.val_id.images, section.split_seed)
+                images, note = checked_ood_source(
+                    source, images, own.train.images.classes, role, policy
+                )
             except BadInput as error:
                 faults += error.faults
                 continue
             sets[role].append(images)
             notes += [note] if note else []
-        if faults:
-            raise BadInput(faults)
-        return sets, notes
+        return sets, notes, faults
 
     def to_json(self) -> dict[str, Any]:
         """Plain form for the manifest, with whole paths; :meth:`from_json` is its inverse."""
@@ -176,6 +206,7 @@ class DataPlan:
             "notes": list(self.notes),
             "outlier_id_classes": self.outlier_id_classes,
             **({"val_id": _whole_path(self.val_id.to_json())} if self.val_id else {}),
+            "classes": list(self.classes),
         }
 
     @classmethod
@@ -197,10 +228,31 @@ class DataPlan:
                 tuple(plain["notes"]),
                 str(plain["outlier_id_classes"]),
                 Source.from_json(plain["val_id"]) if "val_id" in plain else None,
+                tuple(plain.get("classes", ())),
             )
         except (KeyError, TypeError) as error:
             rule = f"is not a data plan of this program ({error!r})"
             raise BadInput(Fault("manifest", "data", rule)) from None
+
+
+@dataclass(frozen=True, eq=False)
+class _ReadID:
+    """The ID sets of training: by role, names of their classes, as they were read, and notes."""
+
+    train: TrainID
+    val_id: ValidationID
+    classes: tuple[str, ...]
+    read: list[ImageSet]
+    notes: list[str]
+
+
+def checked_ood_source(
+    source: Source, images: ImageSet, id_classes: Sequence[str], role: str, policy: str
+) -> tuple[ImageSet, str | None]:
+    """`checked_ood_set`, but for classes that were held out of the ID set: those are meant."""
+    if source.only:
+        return images, None
+    return checked_ood_set(images, id_classes, f"data.{role}", policy)
 
 
 def _whole_path(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,34 +279,82 @@ def make_plan(section: DataSection, data: str = "auto", data_root: Path | None =
         BadInput: with every fault that was found.
     """
     root = _checked_root(data, data_root)
-    size = section.image_size
-    id_train, id_test, notes = choose_id(section, data, root)
+    own, notes = choose_id(section, data, root, root_given=data_root is not None)
     openood = OPENOOD in ((data,) if data != "auto" else (section.id,))
-    listing = openood_listing(root, size) if openood else list_root(root, size)
-    val_id = openood_id(root, size)[1] if openood else None
+    listing = openood_listing(root) if openood else list_root(root)
     notes += absent_tests(listing) if openood else []
-    is_demo = id_train.reader == DEMO
+    is_demo = own["train"].reader == DEMO
     roles, faults = _choose_roles(section, is_demo, root, listing)
+    if section.hold_out is not None:
+        own = _hold_out(section.hold_out, own, roles)
+        notes.append(_HELD_OUT_NOTE)
     if not roles["ood_val"]:
-        roles["ood_val"] = _synthetic_sets(size)
+        roles["ood_val"] = [Source(name, SYNTHETIC, name) for name in VALIDATION_NAMES]
         notes.append(_SYNTHETIC_NOTE)
-    own = [id_train, val_id] if val_id else [id_train]
-    faults += _clashes({"id": own, **roles, "id_test": [id_test]})
+    trained = [own[split] for split in ("train", "val") if split in own]
+    faults += _clashes({"id": trained, **roles, "id_test": [own["test"]]})
     if faults:
         raise BadInput(faults)
-    notes += [] if is_demo else _root_notes(listing, loose_pictures(root))
+    used = [one.location for group in (own.values(), *roles.values()) for one in group]
+    notes += [] if is_demo else _root_notes(listing, loose_pictures(root), unused(root, used))
     notes += [] if roles["ood_test"] else [_NO_TEST_NOTE]
+
+    def sized(source: Source) -> Source:
+        """The source with the study's one rule of sizes and colours."""
+        grey = source.grey or section.grey == "rgb"
+        size = section.image_size or DEFAULT_SIZE
+        return replace(source, image_size=size, enlarge=section.enlarge, grey=grey)
+
+    roles = {role: [sized(source) for source in sources] for role, sources in roles.items()}
+    own = {split: sized(source) for split, source in own.items()}
     return DataPlan(
-        id_train,
+        own["train"],
         tuple(roles["outliers"]),
         {source.name: source for source in roles["ood_val"]},
-        SealedSource.seal(id_test),
+        SealedSource.seal(own["test"]),
         {source.name: SealedSource.seal(source) for source in roles["ood_test"]},
         is_demo,
         tuple(notes),
         section.outlier_id_classes,
-        val_id,
+        own.get("val"),
     )
+
+
+def _hold_out(
+    held_out: HoldOut, own: dict[str, Source], roles: dict[str, list[Source]]
+) -> dict[str, Source]:
+    """The ID sources without the classes that are held out, whose sets join ``roles``."""
+    for role, name, split, classes in (
+        ("ood_val", "near_val", "train", held_out.near_val),
+        ("ood_test", "near_test", "test", held_out.near_test),
+    ):
+        if classes:
+            roles[role].append(replace(own[split], name=name, only=classes))
+    return {split: replace(source, without=held_out.classes) for split, source in own.items()}
+
+
+def size_of_id(
+    section: DataSection, data: str = "auto", data_root: Path | None = None
+) -> tuple[int, str]:
+    """The images' size where the space says none, and where it comes from.
+
+    Args:
+        section: the space's ``data:``.
+        data: as in `make_plan`.
+        data_root: likewise.
+
+    Raises:
+        BadInput: where there is no ID set, or its files cannot be read.
+    """
+    root = _checked_root(data, data_root)
+    own, _ = choose_id(section, data, root, root_given=data_root is not None)
+    source = own["train"]
+    if source.reader == DEMO or source.shorter_side or source.download:
+        return DEFAULT_SIZE, "its images are brought to it"
+    size = own_size(source)
+    if size is None:
+        return DEFAULT_SIZE, f"the images of '{source.name}' are no squares of one size"
+    return size, f"that of the images of '{source.name}'"
 
 
 def missing_outliers(recipe: str) -> Fault:
@@ -293,14 +393,10 @@ def _choose_roles(
             roles[role] = listing.sets[role]
         else:
             items = [asked] if isinstance(asked, str) else asked
-            found = [resolve(item, role, root, listing, section.image_size) for item in items]
+            found = [resolve(item, role, root, listing) for item in items]
             faults += [each for each in found if isinstance(each, Fault)]
             roles[role] = [each for each in found if isinstance(each, Source)]
     return roles, faults
-
-
-def _synthetic_sets(size: int) -> list[Source]:
-    return [Source(name, SYNTHETIC, name, image_size=size) for name in VALIDATION_NAMES]
 
 
 def _clashes(roles: dict[str, list[Source]]) -> list[Fault]:
@@ -309,7 +405,7 @@ def _clashes(roles: dict[str, list[Source]]) -> list[Fault]:
     faults = []
     for index, (role, source) in enumerate(placed):
         for other_role, other in placed[index + 1 :]:
-            if source.name != other.name and not source.same_place(other):
+            if source.name != other.name and not source.shares_images(other):
                 continue
             other_place = "the ID test set" if other_role == "id_test" else f"in data.{other_role}"
             place, rule = f"data.{role}", f"'{source.name}' is also {other_place}"
@@ -326,7 +422,7 @@ def _clashes(roles: dict[str, list[Source]]) -> list[Fault]:
     return faults
 
 
-def _root_notes(listing: RootListing, loose: list[str]) -> list[str]:
+def _root_notes(listing: RootListing, loose: list[str], other: list[str]) -> list[str]:
     notes = [
         f"{entry} has no role (its name ends neither in _train nor in _val) and is not used."
         for entry in listing.left_out
@@ -336,8 +432,19 @@ def _root_notes(listing: RootListing, loose: list[str]) -> list[str]:
         f"{entry} is of no format that is known ({known}, or a folder) and is not used."
         for entry in listing.unknown
     ]
-    return notes + [
+    notes += [
         f"{role}/ holds pictures outside any sub-folder; they are not used." for role in loose
+    ]
+    told = f"The data root also holds what has no role and is not used: {', '.join(other)}."
+    return notes + ([told] if other else [])
+
+
+def left_out_notes(sets: Sequence[ImageSet]) -> list[str]:
+    """What readers left out beside the images, a line a set."""
+    return [
+        f"'{images.name}': left out: {told_left_out(images.left_out)}."
+        for images in sets
+        if images.left_out
     ]
 
 
@@ -345,19 +452,6 @@ def _read_ood(source: Source, val_id: ImageSet, seed: int) -> ImageSet:
     if source.reader == SYNTHETIC:
         return make_synthetic(source.location, val_id, seed, min(NUM_SYNTHETIC, len(val_id)))
     return read_source(source)
-
-
-def _check_id(images: ImageSet) -> int:
-    """Number of classes of a usable ID set."""
-    num_classes = len(images.classes) or int(images.labels.max()) + 1
-    present = np.unique(images.labels)
-    if present[0] < 0 or len(present) != num_classes or num_classes < 2:
-        rule = (
-            "the ID set needs a label for each image and images of each of two classes or more, "
-            f"has labels {present[:3].tolist()} .. {int(present[-1])} for {num_classes} classes"
-        )
-        raise BadInput(Fault(images.provenance, "", rule, "Name a labelled set."))
-    return num_classes
 
 
 def _codec_notes(sets: Sequence[ImageSet]) -> list[str]:

@@ -42,7 +42,7 @@ def lines(path: Path) -> list[str]:
         BadInput: for a list that cannot be read or is empty.
     """
     try:
-        found = path.read_text(encoding="utf-8").splitlines()
+        found = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         rule = f"cannot be read as text: {error}"
         raise BadInput(Fault(str(path), "", rule, "Fetch the data set again.")) from None

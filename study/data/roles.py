@@ -117,14 +117,7 @@ class StudyData:
 
 
 def given_validation(images: ImageSet, validation: ImageSet) -> tuple[TrainID, ValidationID]:
-    """All training images, and validation images that a profile has of its own.
-
-    Raises:
-        BadInput: where both do not name the same classes.
-    """
-    if images.classes != validation.classes:
-        rule = f"classes {list(validation.classes)} are not those of '{images.name}'"
-        raise BadInput(Fault(validation.provenance, "", rule, "Name lists of one data set."))
+    """All training images, and validation images that a set has of its own."""
     return (
         TrainID(replace(images, name="train")),
         ValidationID(replace(validation, name="val_id")),

@@ -13,12 +13,13 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, zoom
 
 from study.data.images import ImageSet, Pixels
 from study.errors import BadInput, Fault
 from study.seeding import numpy_generator
 
+_PUBLISHED_SIZE = 32  # pixels, of the images that the definitions were given for
 Generator = np.random.Generator
 Floats = npt.NDArray[np.float64]  # images in [0, 1], shape (N, H, W, 3)
 
@@ -94,9 +95,16 @@ def _rademacher(generator: Generator, shape: tuple[int, ...]) -> Floats:
 
 
 def _blob(generator: Generator, shape: tuple[int, ...]) -> Floats:
-    """Bernoulli(0.7) pixels, blurred with sigma 1.5, and black below 0.75."""
-    sparse = (generator.random(shape) < 0.7).astype(np.float64)
+    """Bernoulli(0.7) pixels, blurred with sigma 1.5, and black below 0.75.
+
+    Larger images have the blobs of 32 pixels enlarged: more blur would leave nothing above 0.75.
+    """
+    size, drawn = shape[1], min(shape[1], _PUBLISHED_SIZE)
+    sparse = (generator.random((shape[0], drawn, drawn, shape[3])) < 0.7).astype(np.float64)
     blurred: Floats = gaussian_filter(sparse, sigma=(0, 1.5, 1.5, 0))
+    if size > drawn:
+        larger = (1, size / drawn, size / drawn, 1)
+        blurred = zoom(blurred, larger, order=1, mode="nearest", grid_mode=True)
     blurred[blurred < 0.75] = 0
     return blurred
 
@@ -110,7 +118,14 @@ def _geometric_mean(first: Floats, second: Floats) -> Floats:
 
 
 def _jigsaw(images: Floats, _: Generator) -> Floats:
-    """Quarters re-ordered inside and the lower two with their sides changed."""
+    """Quarters re-ordered inside and the lower two with their sides changed.
+
+    An odd edge keeps its last row and column as they are.
+    """
+    if images.shape[1] % 2:
+        made = images.copy()
+        made[:, :-1, :-1] = _jigsaw(images[:, :-1, :-1], _)
+        return made
     half, quarter = images.shape[1] // 2, images.shape[1] // 4
     top, bottom = images[:, :half], images[:, half:]
     upper_left = np.roll(top[:, :, :half], -quarter, axis=1)

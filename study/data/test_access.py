@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from study.data.class_names import checked_ood_set
+from study.data.classes import like
 from study.data.file_formats import read_source
 from study.data.images import ImageSet
-from study.data.plan import DataPlan, SealedSource
+from study.data.plan import DataPlan, SealedSource, checked_ood_source, left_out_notes
 from study.data.sources import Source
+from study.errors import BadInput, Fault
 from study.records.files import TEST_ID
 
 
@@ -22,12 +23,14 @@ class TestData:
     Attributes:
         id: ID test images, labelled.
         ood: the OOD test sets by name; empty where the plan has none.
+        notes: what was mapped, filtered or left out in reading them.
     """
 
     __test__ = False  # not a test case, whatever its name makes pytest think
 
     id: ImageSet
     ood: dict[str, ImageSet]
+    notes: tuple[str, ...] = ()
 
     def fingerprints(self) -> dict[str, str]:
         """sha256 of each set: ``TEST_ID``, and the OOD sets by name."""
@@ -39,17 +42,37 @@ def open_test(plan: DataPlan) -> TestData:
     """Read the test sets that ``plan`` keeps sealed.
 
     Raises:
-        BadInput: if a file cannot be used, or a labelled OOD set holds ID classes and the plan
+        BadInput: with the faults of all sets: a file that cannot be used, an ID test of other
+            classes than the training set, a labelled OOD set that holds ID classes where the plan
             refuses that.
     """
-    id_images = _open(plan.test_id)
+    faults: list[Fault] = []
+    notes: list[str] = []
+    id_images = None
+    try:
+        id_images = _open(plan.test_id)
+        if plan.classes:
+            id_images, told = like(id_images, plan.classes, plan.id.name)
+            notes += told
+    except BadInput as error:
+        faults += error.faults
+    id_classes = id_images.classes if id_images else ()
     ood = {}
     for name, sealed in plan.ood_test.items():
-        images, _ = checked_ood_set(
-            _open(sealed), id_images.classes, "data.ood_test", plan.outlier_id_classes
-        )
+        try:
+            source = Source.from_json(dict(sealed.description))
+            images, note = checked_ood_source(
+                source, read_source(source), id_classes, "ood_test", plan.outlier_id_classes
+            )
+        except BadInput as error:
+            faults += error.faults
+            continue
         ood[name] = images
-    return TestData(id_images, ood)
+        notes += [note] if note else []
+    if faults or id_images is None:
+        raise BadInput(faults)
+    notes += left_out_notes([id_images, *ood.values()])
+    return TestData(id_images, ood, tuple(notes))
 
 
 def _open(sealed: SealedSource) -> ImageSet:

@@ -178,6 +178,8 @@ class TrainingRecipe(Recipe[T_co]):
             params.batch_size,
             num_images=min(num_train, params.epoch_images or num_train),
             augment=params.augment,
+            rotation=params.rotation,
+            least_area=params.crop_least_area,
         )
 
     def loss(self) -> TrainingLoss:

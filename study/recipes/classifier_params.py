@@ -12,7 +12,7 @@ from study.recipes.detector_params import (
     DetectorSettings,
     detector_rules,
 )
-from study.recipes.params import TrainParams
+from study.recipes.params import WARPS, TrainParams
 from study.section import Rule
 
 SCORES = ("msp", "energy")
@@ -55,7 +55,7 @@ class ClassifierParams(TrainParams, DetectorSettings):
     unsearchable: ClassVar[frozenset[str]] = frozenset(
         {"own_score", "detectors", "detector_images"}
     )
-    unwritten: ClassVar[frozenset[str]] = OF_DETECTORS
+    unwritten: ClassVar[frozenset[str]] = OF_DETECTORS | WARPS
     rules: ClassVar[tuple[Rule, ...]] = (
         *TrainParams.rules,
         *detector_rules(SCORES),
@@ -72,6 +72,18 @@ class ClassifierParams(TrainParams, DetectorSettings):
             "feature_views has no effect with augment: none, where all views are one",
             "Take feature_views out, or set augment: crop_flip.",
             has_effect=True,
+        ),
+        Rule(
+            ("augment", "fine_tune"),
+            lambda augment, fine_tune: augment != "resized_crop_flip" or fine_tune != "linear",
+            "fine_tune: linear computes its features on views of crop_flip or on the images alone",
+            "Set augment: crop_flip, or fine_tune: full.",
+        ),
+        Rule(
+            ("rotation", "fine_tune"),
+            lambda rotation, fine_tune: rotation == 0 or fine_tune != "linear",
+            "fine_tune: linear computes its features on images that are not turned",
+            "Take rotation out, or set fine_tune: full.",
         ),
     )
 

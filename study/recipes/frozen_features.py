@@ -120,7 +120,7 @@ class Frozen:
     def _compute(self, images: DeviceImages, augment: Augment, into: Features) -> None:
         rows = np.arange(images.num_images)
         for view, values in enumerate(into):
-            draws = draw(rows, augment, numpy_generator(0, "feature view", view))
+            draws = draw(rows, augment, numpy_generator(0, "feature view", view), images.size)
             for start in range(0, images.num_images, BATCH_SIZE):
                 part = images.gather(draws.part(slice(start, start + BATCH_SIZE)))
                 found = self.model.features(to_float(part, channels_last=True))

@@ -143,8 +143,14 @@ class TrialParams(Section):
         return "; ".join(said)
 
 
+WARPS = frozenset({"crop_least_area", "rotation"})
+"""Parameters of training that came later: specs leave them out at their defaults."""
+
+
 class TrainParams(TrialParams):
     """Training by an optimizer, with what moves over its course."""
+
+    unwritten: ClassVar[frozenset[str]] = WARPS
 
     epochs: int = parameter(
         100, ge=1, le=100_000, meaning="passes over the images that an epoch draws"
@@ -199,8 +205,24 @@ class TrainParams(TrialParams):
     label_smoothing: float = parameter(
         0.0, ge=0, lt=1, meaning="share of the target spread over all classes"
     )
-    augment: Literal["none", "crop_flip"] = parameter(
-        "crop_flip", meaning="random crop (padding 4) and horizontal flip, or none"
+    augment: Literal["none", "crop_flip", "resized_crop_flip"] = parameter(
+        "crop_flip",
+        meaning="random crop (padding 4 at 32 pixels) and horizontal flip, torchvision's random "
+        "resized crop and the flip, or none",
+    )
+    crop_least_area: float = parameter(
+        0.08,
+        gt=0,
+        le=1,
+        meaning="smallest share of the image that a resized crop has; the largest is all of it",
+        when={"augment": ["resized_crop_flip"]},
+    )
+    rotation: float = parameter(
+        0.0,
+        ge=0,
+        le=180,
+        meaning="degrees, either way, by which images are turned at most, before the crop; the "
+        "corners are black",
     )
     epoch_images: int | None = parameter(
         None, ge=2, meaning="ID images an epoch draws at most", null="all"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def read_frozen(folder: Path) -> dict[str, Any]:
     path = RunFolder(folder).selection
     if not path.exists():
         rule = "no trial has been chosen yet"
-        way = f"Run `python -m analysis select {folder}` first."
+        way = f"Run first: {shlex.join(['python', '-m', 'analysis', 'select', str(folder)])}"
         raise BadInput(Fault(str(path), "", rule, way))
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

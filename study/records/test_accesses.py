@@ -6,18 +6,20 @@ same one.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from study.records.files import TEST_OPENED
+from study.records.home import own_folder
 from study.records.ledger import Ledger, Record
 
 
 def machine_ledger() -> Path:
-    """``$OOD_STUDY_STATE/test_accesses.jsonl``; ``~/.local/state/ood-study`` by default."""
-    named = os.environ.get("OOD_STUDY_STATE")
-    folder = Path(named).expanduser() if named else Path.home() / ".local/state/ood-study"
-    return folder / "test_accesses.jsonl"
+    """``$OOD_STUDY_STATE/test_accesses.jsonl``; ``~/.local/state/ood-study`` by default.
+
+    Raises:
+        BadInput: as `own_folder`.
+    """
+    return own_folder("OOD_STUDY_STATE", ".local/state/ood-study") / "test_accesses.jsonl"
 
 
 def note_access(opening: Record, *, run: str) -> list[Record]:

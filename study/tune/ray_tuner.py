@@ -69,7 +69,7 @@ def _connected(address: str | None, num_cpus: int | None) -> Iterator[list[dict[
         options["_node_ip_address"] = "127.0.0.1"
     try:
         ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+    except (OSError, ValueError, RuntimeError, RayError) as error:
         why = str(error).partition("\n")[0] or type(error).__name__
         raise BadInput(_no_cluster(address, why)) from error
     try:

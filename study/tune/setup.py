@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from study.bases.initial import Initial
 from study.bases.needed import Base, bases_of, of_bases
 from study.bases.provenance import declared, sources_declared, trained_on
 from study.bases.training import BASE_RECIPE
+from study.data.classes import names_of
 from study.data.leaks.report import LeakReport
 from study.data.leaks.step import run_leak_check
 from study.data.plan import DataPlan, missing_outliers
@@ -250,10 +251,14 @@ def prepare_data(spec: StudySpec, plan: DataPlan, progress: Progress) -> Checked
         raise BadInput(missing_outliers(spec.recipe))
     with progress.stage("Data: read"):
         data = plan.load_study(spec.data)
+        plan = replace(plan, classes=names_of(data.train.images))
     for note in data.notes:
         progress.warning(note)
+    num_told = len(data.notes)
     with progress.stage("Data: leak check over all roles"):
         data, leaks = run_leak_check(plan, data, spec.data)
+    for note in data.notes[num_told:]:
+        progress.warning(note)
     for line in leaks.lines():
         progress.note(line)
     if data.kept is not None:

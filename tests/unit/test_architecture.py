@@ -69,6 +69,7 @@ ROOMS = {
     "study.scoring": "OOD scores, metrics, the objective: pure.",
     "study.section": "What every section of a space is.",
     "study.options": "What the command line asks of a study.",
+    "study.stdout": "Results on stdout, whoever reads it.",
     "study.seeding": "Named streams of random numbers.",
     "study.declared": "The one way to declare a parameter, and the reader of declarations.",
     "study.errors": "Bad input and failures, told with place, rule and way out.",
@@ -78,7 +79,8 @@ ALLOWED = {
     "analysis/*": (
         "analysis*", "study.records.files", "study.records.ledger", "study.records.failures",
         "study.records.frozen", "study.records.scores", "study.records.words",
-        "study.scoring.*", "study.seeding", "study.searchers.catalog", "study.errors",
+        "study.scoring.*", "study.seeding", "study.searchers.catalog", "study.stdout",
+        "study.errors",
     ),
     "study/losses/*": ("study.errors", "study.declared", "study.losses*"),
     "study/models/*": ("study.errors", "study.declared", "study.models*"),

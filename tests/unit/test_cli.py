@@ -269,6 +269,17 @@ def test_main_on_a_name_that_is_too_long_exits_2(capsys: pytest.CaptureFixture[s
         assert "aaa: the name is too long" in capsys.readouterr().err
 
 
+def test_main_on_a_folder_that_cannot_be_written_exits_2(
+    study_run: Callable[[Outcome], list[object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = "/cache/bases"
+    study_run(raising(PermissionError(13, "Permission denied", place)))
+    assert main(["--space", "energy"]) == 2
+    told = capsys.readouterr().err
+    assert f"{place}: Permission denied. Check its permissions" in told
+    assert "OOD_STUDY_CACHE" in told
+
+
 def test_main_lets_a_bug_through_as_a_traceback(
     study_run: Callable[[Outcome], list[object]],
 ) -> None:

@@ -92,7 +92,7 @@ def test_interrupted_set_up_leaves_spec_and_manifest_to_resume_from(
     with pytest.raises(Interrupted):
         run_study(options, progress, _conclude)
     run = RunFolder(options.out)
-    assert load_resolved(run.spec) == load_space("energy")
+    assert load_resolved(run.spec) == load_space("energy", ["data.image_size=32"])
     assert module.run_folder.recorded_plan(run).to_json()["demo"] is True
     with pytest.raises(Interrupted):
         resume_study(ResumeOptions(options.out), progress, _conclude)

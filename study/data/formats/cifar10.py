@@ -25,6 +25,12 @@ def read(source: Source) -> ImageSet:
     return read_cifar(source, CIFAR10)
 
 
+def image_size(source: Source) -> int:
+    """Both sets of CIFAR are of this size."""
+    del source
+    return 32
+
+
 def read_cifar(source: Source, kind: type[CIFAR10]) -> ImageSet:
     """Read a split of CIFAR-10 or of CIFAR-100, after their files' checksums.
 

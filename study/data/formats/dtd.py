@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from study.data.decode import DecodeRule
 from study.data.images import ImageSet
 from study.data.pictures import read_pictures
 from study.data.published import lines
@@ -29,10 +28,9 @@ def read(source: Source) -> ImageSet:
     classes = sorted({row.split("/")[0] for row in ids})
     number = {label: index for index, label in enumerate(classes)}
     return read_pictures(
+        source,
         [root / "images" / row for row in ids],
         root / "images",
-        source.name,
-        DecodeRule(source.image_size, resize=True),
         ids=ids,
         labels=[number[row.split("/")[0]] for row in ids],
         classes=classes,

@@ -2,11 +2,10 @@
 
 The pictures' folder is found from the list: of the list's own folder and those above it, each with
 its ``images_classic`` and then ``images_largescale`` first, the first that has the list's first
-picture. Labels count classes where all are 0 or more and each has a folder of its own, which names
-it; else (OpenOOD marks OOD images with -1) the folder of a picture is its class, so that classes
-of the ID set are found by their names.
-
-Sizes: see :mod:`study.data.decode`, rule ``SHORTER_SIDE``, which is OpenOOD's.
+picture. Labels count classes where all are 0 or more; ``STEM_classes.txt`` or ``classes.txt``
+beside the list names them, or each has a folder of its own, which does; else (OpenOOD marks OOD
+images with -1) the folder of a picture is its class, so that classes of the ID set are found by
+their names.
 """
 
 from __future__ import annotations
@@ -14,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.data.decode import DecodeRule
-from study.data.images import NO_LABEL, ImageSet
-from study.data.pictures import read_pictures
+import numpy as np
+
+from study.data.class_list import class_list
+from study.data.images import NO_LABEL, ImageSet, printable
+from study.data.pictures import common_size_of, read_pictures
 from study.data.sources import Source
 from study.errors import BadInput, Fault
 
@@ -26,14 +27,15 @@ _MOST_TOLD = 5
 
 
 def read(source: Source) -> ImageSet:
-    """Read the pictures of a list, each brought to the source's size as OpenOOD does.
+    """Read the pictures of a list.
 
     Raises:
         BadInput: naming the list, its line, or each picture that is missing or cannot be used.
     """
     path = Path(source.location)
-    ids, numbers = _rows(path)
-    folder = _folder_of(path, ids[0])
+    rows, twice = _rows(path)
+    ids, numbers = list(rows), list(rows.values())
+    folder = _folder_of(path, ids)
     files = [folder / row for row in ids]
     missing = [file for file in files if not file.is_file()]
     if missing:
@@ -41,49 +43,79 @@ def read(source: Source) -> ImageSet:
         more = len(missing) - len(told)
         rule = f"{more} further pictures of the list are missing too"
         raise BadInput([*told, *([Fault(str(path), "", rule)] if more else [])])
-    labels, classes = _classes(ids, numbers)
-    decode = DecodeRule(source.image_size, resize=True, grey=True, shorter_side=True)
+    labels, classes = _classes(path, ids, numbers)
+    left_out = [("listed twice", twice)] if twice else []
     return read_pictures(
-        files, folder, source.name, decode, ids=ids, labels=labels, classes=classes
+        source, files, folder, ids=ids, labels=labels, classes=classes, left_out=left_out
     )
 
 
-def _rows(path: Path) -> tuple[list[str], list[int]]:
-    """Paths and labels of a list's lines."""
+def image_size(source: Source) -> int | None:
+    """The edge that all its pictures have, told by some of them; None where they differ."""
+    path = Path(source.location)
+    ids = list(_rows(path)[0])
+    folder = _folder_of(path, ids)
+    return common_size_of([folder / row for row in ids])
+
+
+def _rows(path: Path) -> tuple[dict[str, int], int]:
+    """Path -> label of a list's lines, and how many lines repeat one."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         rule = f"cannot be read as an image list ({error})"
-        raise BadInput(Fault(str(path), "", rule, "Check the path.")) from error
-    ids, numbers = [], []
+        raise BadInput(Fault(str(path), "", rule, "Write it as UTF-8 text.")) from error
+    found: dict[str, int] = {}
+    first: dict[str, int] = {}
+    faults: list[Fault] = []
+    twice = 0
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        picture, _, label = line.strip().rpartition(" ")
-        if not picture or not label.removeprefix("-").isdigit() or picture.startswith("/"):
+        picture, label = ["", *line.strip().rsplit(None, 1)][-2:]
+        picture = picture.replace("\\", "/").removeprefix("./")
+        if not picture or not label.removeprefix("-").isdecimal() or picture.startswith("/"):
             rule = "a line of an image list is a path below the pictures' folder and a label"
-            way_out = "Write cifar10/train/cat/0001.png 3."
-            raise BadInput(Fault(str(path), f"line {number}", rule, way_out, line.strip()[:80]))
-        ids.append(picture)
-        numbers.append(int(label))
-    if not ids:
-        raise BadInput(Fault(str(path), "", "lists no picture", "Name a list that has some."))
-    return ids, numbers
+            way_out = "Write cifar10/train/cat/0001.png 3, or -1 for no label."
+            faults.append(Fault(str(path), f"line {number}", rule, way_out, line.strip()[:80]))
+        elif found.setdefault(picture, int(label)) != int(label):
+            rule = (
+                f"{picture} has label {label} here and {found[picture]} on line {first[picture]}"
+            )
+            faults.append(Fault(str(path), f"line {number}", rule, "Give it one label."))
+        else:
+            twice += picture in first
+        first.setdefault(picture, number)
+    if not found and not faults:
+        faults.append(Fault(str(path), "", "lists no picture", "Name a list that has some."))
+    if faults:
+        more = len(faults) - _MOST_TOLD
+        rest = [Fault(str(path), "", f"{more} further lines are wrong too")] if more > 0 else []
+        raise BadInput([*faults[:_MOST_TOLD], *rest])
+    return found, twice
 
 
-def _folder_of(path: Path, first: str) -> Path:
+def _folder_of(path: Path, ids: Sequence[str]) -> Path:
+    """The folder that the pictures lie in, told by the first that is found."""
+    first = ids[0]
     tried = [parent / name for parent in path.absolute().parents[:4] for name in IMAGE_FOLDERS]
-    for folder in tried:
-        if (folder / first).is_file():
-            return folder
+    # some of the list's: that its first picture is missing is to be told as that
+    for row in ids[:_MOST_TOLD]:
+        for folder in tried:
+            if (folder / row).is_file():
+                return folder
     places = ", ".join(str(folder) for folder in tried[:6])
     rule = f"its first picture, {first}, is in none of the folders {places} ..."
     raise BadInput(Fault(str(path), "", rule, "Put images_classic beside benchmark_imglist."))
 
 
-def _classes(ids: Sequence[str], numbers: Sequence[int]) -> tuple[list[int], list[str]]:
+def _classes(
+    path: Path, ids: Sequence[str], numbers: Sequence[int]
+) -> tuple[list[int], list[str]]:
     """Labels and the names of the classes that they count; no names where nothing names them."""
-    folders = [Path(row).parent.name for row in ids]
+    if min(numbers) >= 0 and (named := class_list(path, np.array(numbers))):
+        return list(numbers), named
+    folders = [printable(Path(row).parent.name) for row in ids]
     pairs = set(zip(numbers, folders, strict=True))
     known = sorted(set(numbers))
     if known == list(range(len(known))) and len(pairs) == len(known) == len(set(folders)):

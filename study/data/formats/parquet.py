@@ -1,8 +1,11 @@
-"""Image sets in Hugging Face's Parquet layout.
+"""Image sets in Parquet, as data-set libraries and hubs keep them (Hugging Face's layout).
 
-Columns: ``img`` or ``image``, struct(bytes, path); ``label``, ``labels`` or ``fine_label``,
-integer, optional (-1: none); ``group``, string, optional. Class names: schema metadata ``classes``
-(newline-separated), or Hugging Face's own ``huggingface`` JSON.
+A set is a file, the numbered shards of one (``train-00000-of-00002.parquet`` ...), or a folder of
+files. Columns: the images, ``img`` or ``image`` or the only one of its kind, struct(bytes, path)
+or binary; ``label``, ``labels``, ``fine_label`` or the only column that the metadata call a
+ClassLabel, optional: integers of any kind (-1 or null: none) or text, which names the class;
+``group``, string, optional. Names of integer labels: schema metadata ``classes``
+(newline-separated), or Hugging Face's own ``huggingface`` JSON; the same in every file of a set.
 
 The source group of a row, which splits and bootstraps go by, is
 
@@ -18,6 +21,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,56 +31,81 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from study.data.decode import DecodeRule, codec_of, decode_cached
+from study.data.decode import codec_of, common_size, decode_cached, rule_of
+from study.data.file_formats import parts_of
 from study.data.images import NO_LABEL, ImageSet
 from study.data.sources import Source
+from study.data.walk import entries
 from study.errors import BadInput, Fault
 
-FORMAT = {"suffixes": [".parquet"]}
+FORMAT = {"suffixes": [".parquet"], "marks": ["*.parquet"]}
 _IMAGE_COLUMNS = ("img", "image")
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
 _CROP = re.compile(r"(?P<source>.+)/\d+")
+_FETCH = "It may be truncated: fetch it again."
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One file: hash of its content, encoded images, their paths and groups, labels and names."""
+
+    path: Path
+    content_hash: str
+    encoded: pa.Array
+    paths: list[str]
+    groups: list[str | None]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    by_text: bool  # whether rows name their classes themselves
 
 
 def read(source: Source) -> ImageSet:
-    """Read one Parquet file; every image must be RGB of the source's size.
+    """Read a file, its shards, or a folder of files.
 
     Raises:
-        BadInput: naming the file, and the row where one is at fault.
+        BadInput: naming the files, and the row where one is at fault.
     """
-    path = Path(source.location)
-    content, table = _open(path)
-    image_column = _column(table, _IMAGE_COLUMNS)
-    if image_column is None or not _is_image_struct(table.schema.field(image_column).type):
-        rule = f"needs a column img or image of struct(bytes, path), has {table.schema.names}"
-        raise BadInput(Fault(str(path), "", rule, "Export it in Hugging Face's image layout."))
-    if not table.num_rows:
-        raise BadInput(Fault(str(path), "", "holds no image", "Name a set that has some."))
-    images = table[image_column].combine_chunks()
-    paths = _text(images, "path")
-    labels = _labels(path, table)
-    encoded = images.field("bytes")
-    pixels = decode_cached(
-        lambda: encoded.to_pylist(),
-        hashlib.sha256(content).hexdigest(),
-        DecodeRule(source.image_size),
-        str(path),
-        lambda row: f"row {row}" + (f" ({paths[row]})" if paths[row] else ""),
-    )
+    files, left_out = _files(Path(source.location))
+    parts: list[_Part] = []
+    faults: list[Fault] = []
+    for path in files:
+        try:
+            parts.append(_part(path))
+        except BadInput as error:
+            faults += error.faults
+    if faults:
+        raise BadInput(faults)
+    parts = _numbered_alike(parts)
+    pixels = []
+    for part in parts:
+        try:
+            pixels.append(_decoded(part, source))
+        except BadInput as error:
+            faults += error.faults
+    if faults:
+        raise BadInput(faults)
+    paths = [path for part in parts for path in part.paths]
     ids = row_ids(paths)
-    named = zip(ids, _groups(table, paths), strict=True)
-    groups = [row if group is None else group for row, group in named]
-    codecs = {codec_of(encoded[row].as_py()) for row in _some_rows(table.num_rows)}
+    groups = [group for part in parts for group in part.groups]
+    encoded = [one.as_py() for part in parts for one in _some(part.encoded)]
+    codecs = {codec_of(data) for data in encoded}
     return ImageSet.make(
         source.name,
-        pixels,
-        labels=labels,
+        pixels[0] if len(pixels) == 1 else np.concatenate(pixels),
+        labels=np.concatenate([part.labels for part in parts]),
         ids=ids,
-        groups=groups,
-        classes=_class_names(path, table, labels),
-        provenance=str(path),
+        groups=[row if group is None else group for row, group in zip(ids, groups, strict=True)],
+        classes=parts[0].classes,
+        provenance=source.location,
         codec=codecs.pop() if len(codecs) == 1 else "mixed",
+        left_out=left_out,
     )
+
+
+def image_size(source: Source) -> int | None:
+    """The edge that all its pictures have, told by some of them; None where they differ."""
+    files, _ = _files(Path(source.location))
+    return common_size(one.as_py() for path in files for one in _some(_part(path).encoded))
 
 
 def picture_cut(path: str) -> str | None:
@@ -91,6 +121,56 @@ def row_ids(paths: list[str]) -> list[str]:
     return [f"{row:06d}:{path}" if path else f"{row:06d}" for row, path in enumerate(paths)]
 
 
+def _files(location: Path) -> tuple[list[Path], tuple[tuple[str, int], ...]]:
+    """The files of a set, and what else lies in its folder."""
+    if not location.is_dir():
+        return parts_of(location), ()
+    there = entries(location)
+    files = [path for path in there if path.suffix.lower() == ".parquet" and path.is_file()]
+    if not files:
+        rule = "holds no Parquet file"
+        raise BadInput(Fault(str(location), "", rule, "Check the path."))
+    for path in files:
+        parts_of(path)  # its shards are all there
+    others = Counter(f"no Parquet ({path.suffix or path.name})" for path in there)
+    others.pop("no Parquet (.parquet)", None)
+    return files, tuple(sorted(others.items()))
+
+
+def _part(path: Path) -> _Part:
+    content, table = _open(path)
+    column = _image_column(table)
+    if column is None:
+        rule = f"needs a column img or image of struct(bytes, path), has {table.schema.names}"
+        raise BadInput(Fault(str(path), "", rule, "Export it in Hugging Face's image layout."))
+    if not table.num_rows:
+        raise BadInput(Fault(str(path), "", "holds no image", "Name a set that has some."))
+    images = table[column].combine_chunks()
+    encoded = images.field("bytes") if pa.types.is_struct(images.type) else images
+    labelled = _label_column(path, table)
+    labels, classes = _labels(path, table, labelled)
+    by_text = labelled is not None and not pa.types.is_integer(table[labelled].type)
+    paths = _texts(path, images.field("path")) if _has_paths(images.type) else []
+    paths = paths or [""] * table.num_rows
+    groups: list[str | None] = [picture_cut(one) for one in paths]
+    if "group" in table.schema.names:
+        given = table["group"].combine_chunks()
+        texts = _texts(path, given if _is_text(given.type) else given.cast(pa.string()))
+        groups = [text or None for text in texts]
+    digest = hashlib.sha256(content).hexdigest()
+    return _Part(path, digest, encoded, paths, groups, labels, classes, by_text)
+
+
+def _decoded(part: _Part, source: Source) -> npt.NDArray[np.uint8]:
+    return decode_cached(
+        lambda: part.encoded.to_pylist(),
+        part.content_hash,
+        rule_of(source),
+        str(part.path),
+        lambda row: f"row {row}" + (f" ({part.paths[row]})" if part.paths[row] else ""),
+    )
+
+
 def _open(path: Path) -> tuple[bytes, pa.Table]:
     try:
         content = path.read_bytes()
@@ -104,65 +184,169 @@ def _open(path: Path) -> tuple[bytes, pa.Table]:
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         rule = f"is not a whole Parquet file ({reason})"
-        way_out = "It may be truncated: fetch it again."
-        raise BadInput(Fault(str(path), "", rule, way_out)) from None
+        raise BadInput(Fault(str(path), "", rule, _FETCH)) from None
 
 
-def _column(table: pa.Table, names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in table.schema.names), None)
+def _image_column(table: pa.Table) -> str | None:
+    named = [name for name in _IMAGE_COLUMNS if name in table.schema.names]
+    if named and _is_image(table.schema.field(named[0]).type):
+        return named[0]
+    kinds = {field.name: field.type for field in table.schema}
+    others = [name for name, kind in kinds.items() if pa.types.is_struct(kind) and _is_image(kind)]
+    return others[0] if len(others) == 1 and not named else None
 
 
-def _is_image_struct(kind: pa.DataType) -> bool:
-    if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
-        return False
-    return kind.field("bytes").type in (pa.binary(), pa.large_binary())
+def _is_image(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _is_image(kind.field("bytes").type)
+    return kind in (pa.binary(), pa.large_binary())
 
 
-def _text(images: pa.StructArray, field: str) -> list[str]:
-    if images.type.get_field_index(field) < 0:
-        return [""] * len(images)
-    return [text or "" for text in images.field(field).to_pylist()]
+def _has_paths(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_struct(kind) and kind.get_field_index("path") >= 0)
 
 
-def _groups(table: pa.Table, paths: list[str]) -> list[str | None]:
-    if "group" in table.schema.names:
-        return [None if group is None else str(group) for group in table["group"].to_pylist()]
-    return [picture_cut(path) for path in paths]
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _labels(path: Path, table: pa.Table) -> npt.NDArray[np.int64]:
-    column = _column(table, _LABEL_COLUMNS)
+def _texts(path: Path, column: pa.Array) -> list[str]:
+    """A column's texts, "" for null.
+
+    Raises:
+        BadInput: naming the first row that is not UTF-8.
+    """
+    texts = []
+    for row, value in enumerate(column):
+        try:
+            texts.append(value.as_py() or "")
+        except UnicodeDecodeError as error:
+            rule = f"holds a text that is not UTF-8 ({error.reason})"
+            raise BadInput(Fault(str(path), f"row {row}", rule, "Write it as UTF-8.")) from None
+    return texts
+
+
+def _label_column(path: Path, table: pa.Table) -> str | None:
+    named = next((name for name in _LABEL_COLUMNS if name in table.schema.names), None)
+    if named is not None:
+        return named
+    features = _features(path, table)
+    marked = [name for name, one in features.items() if _feature_names(one) is not None]
+    return marked[0] if len(marked) == 1 and marked[0] in table.schema.names else None
+
+
+def _labels(
+    path: Path, table: pa.Table, column: str | None
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Labels of the rows, and the class names that they count."""
     if column is None:
-        return np.full(table.num_rows, NO_LABEL, dtype=np.int64)
-    kind = table.schema.field(column).type
-    if not pa.types.is_integer(kind):
-        rule = f"column {column} must hold integers, holds {kind}"
+        return np.full(table.num_rows, NO_LABEL, dtype=np.int64), _class_names(path, table, "")
+    values = table[column].combine_chunks()
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if _is_text(values.type):
+        texts = _texts(path, values)
+        told = tuple(sorted(set(texts) - {""}))
+        number = {name: index for index, name in enumerate(told)} | {"": NO_LABEL}
+        return np.array([number[text] for text in texts], dtype=np.int64), told
+    if not pa.types.is_integer(values.type):
+        rule = f"column {column} must hold integers or class names, holds {values.type}"
         raise BadInput(Fault(str(path), "", rule, "Number the classes; -1 is no label."))
-    filled = table[column].combine_chunks().fill_null(NO_LABEL)
+    try:
+        filled = values.cast(pa.int64()).fill_null(NO_LABEL)
+    except pa.ArrowInvalid as error:
+        rule = f"column {column} holds a number that is no label ({error})"
+        raise BadInput(Fault(str(path), "", rule, "Number the classes; -1 is no label.")) from None
     labels: npt.NDArray[np.int64] = filled.to_numpy(zero_copy_only=False).astype(np.int64)
-    return labels
-
-
-def _class_names(path: Path, table: pa.Table, labels: npt.NDArray[np.int64]) -> list[str]:
-    metadata = table.schema.metadata or {}
-    names = [line for line in metadata.get(b"classes", b"").decode().splitlines() if line.strip()]
-    if not names and b"huggingface" in metadata:
-        names = _hugging_face_names(metadata[b"huggingface"], _column(table, _LABEL_COLUMNS))
-    outside = np.flatnonzero((labels >= len(names)) | (labels < NO_LABEL))
-    if names and outside.size:
+    classes = _class_names(path, table, column)
+    outside = np.flatnonzero((labels < NO_LABEL) | ((labels >= len(classes)) & bool(classes)))
+    if outside.size:
         row = int(outside[0])
-        rule = f"label {labels[row]} has no name among the file's {len(names)} classes"
+        rule = f"label {labels[row]} has no name among the file's {len(classes)} classes"
+        rule = rule if classes else f"label {labels[row]} must be 0 or more, or -1 for none"
         raise BadInput(Fault(str(path), f"row {row}", rule, "Mend the label or the class names."))
+    return labels, tuple(classes)
+
+
+def _class_names(path: Path, table: pa.Table, column: str) -> list[str]:
+    """The names that the metadata give, by label.
+
+    Raises:
+        BadInput: for metadata that are no text, and a name that stands twice.
+    """
+    text = _metadata(path, table, b"classes")
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    names = names or _feature_names(_features(path, table).get(column)) or []
+    twice = [name for name, number in Counter(names).items() if number > 1]
+    if twice:
+        rule = f"names class '{twice[0]}' twice"
+        raise BadInput(Fault(str(path), "metadata", rule, "Give each class a name of its own."))
     return names
 
 
-def _hugging_face_names(text: bytes, column: str | None) -> list[str]:
+def _features(path: Path, table: pa.Table) -> dict[str, Any]:
+    """What the ``huggingface`` metadata say of the columns; nothing where there are none."""
+    text = _metadata(path, table, b"huggingface")
+    if not text:
+        return {}
     try:
-        feature: Any = json.loads(text)["info"]["features"][column]
-        return [str(name) for name in feature["names"]]
-    except (ValueError, KeyError, TypeError):
-        return []  # the JSON is optional, and so are class names in it
+        features = json.loads(text)["info"]["features"]
+    except ValueError as error:
+        rule = f"key huggingface is not JSON ({error})"
+        way_out = "Export the set again, or take the key out."
+        raise BadInput(Fault(str(path), "metadata", rule, way_out)) from None
+    except (KeyError, TypeError):
+        return {}  # what it says is optional, and so are class names in it
+    return features if isinstance(features, dict) else {}
 
 
-def _some_rows(num_rows: int) -> range:
-    return range(0, num_rows, max(1, num_rows // 64))
+def _feature_names(feature: Any) -> list[str] | None:
+    names = feature.get("names") if isinstance(feature, dict) else None
+    if isinstance(names, dict) and all(key.isdigit() for key in names):  # {"0": "cat", ...}
+        names = [names[key] for key in sorted(names, key=int)]
+    return [str(name) for name in names] if isinstance(names, list) else None
+
+
+def _metadata(path: Path, table: pa.Table, key: bytes) -> str:
+    value: bytes = (table.schema.metadata or {}).get(key, b"")
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        rule = f"key {key.decode()} is not UTF-8 ({error.reason} at byte {error.start})"
+        way_out = "Write it as UTF-8, or take the key out."
+        raise BadInput(Fault(str(path), "metadata", rule, way_out)) from None
+
+
+def _numbered_alike(parts: list[_Part]) -> list[_Part]:
+    """The files of a set with labels that count the same classes.
+
+    Raises:
+        BadInput: naming each file whose class names are not those of the first, in their order.
+    """
+    if all(part.by_text for part in parts):
+        classes = tuple(sorted({name for part in parts for name in part.classes}))
+        renumbered = []
+        for part in parts:
+            number = np.array([*map(classes.index, part.classes), NO_LABEL], dtype=np.int64)
+            renumbered.append(replace(part, labels=number[part.labels], classes=classes))
+        return renumbered
+    first, *others = parts
+    way_out = "Export all files of a set together."
+    faults = [
+        Fault(
+            str(part.path),
+            "",
+            f"names other classes than {first.path.name}, or in another order: "
+            f"{list(part.classes)[:5]}, and there {list(first.classes)[:5]}",
+            way_out,
+        )
+        for part in others
+        if part.classes != first.classes or part.by_text != first.by_text
+    ]
+    if faults:
+        raise BadInput(faults)
+    return parts
+
+
+def _some(column: pa.Array) -> list[Any]:
+    return [column[row] for row in range(0, len(column), max(1, len(column) // 64))]

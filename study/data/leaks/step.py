@@ -57,6 +57,7 @@ def run_leak_check(
     report, dropped = check_leaks(
         members, leaks=section.leaks, id_near_duplicates=section.id_near_duplicates
     )
+    data = replace(data, notes=(*data.notes, *test.notes)) if test.notes else data
     kept = _without(data, dropped) if dropped else data
     time_s = time.perf_counter() - started
     return kept, replace(report, time_s=time_s, test_fingerprints=test.fingerprints())

@@ -84,13 +84,16 @@ def _stem(case: Case) -> Iterator[Problem]:
     elif case.spec.params.needs_maps:
         rule = f"recipe {case.spec.params.name} needs the maps of the small stem"
         yield Problem(path, rule, "Take it out.", "imagenet")
-    elif size < _NATIVE_STRIDE:
+    elif size is not None and size < _NATIVE_STRIDE:
         rule = f"must be at least {_NATIVE_STRIDE} pixels for stem: imagenet"
         yield Problem(at, rule, "Or set model.stem: small.", size, about)
 
 
-def _seen_size(spec: StudySpec) -> tuple[KeyPath, int]:
-    """The key that says how large the images are that the backbone sees, and its pixels."""
+def _seen_size(spec: StudySpec) -> tuple[KeyPath, int | None]:
+    """The key that says how large the images are that the backbone sees, and its pixels.
+
+    None where the ID set will say: the space is read once more when it has.
+    """
     if spec.model.image_size is not None:
         return ("model", "image_size"), spec.model.image_size
     return ("data", "image_size"), spec.data.image_size
@@ -100,7 +103,9 @@ def _image_size(case: Case) -> Iterator[Problem]:
     """Images that the backbones and the losses can take."""
     params, given = case.spec.params, case.spec.data.image_size
     path, size = _seen_size(case.spec)
-    if path[0] == "model" and (params.needs_maps or size <= given):
+    if size is None:
+        return
+    if path[0] == "model" and (params.needs_maps or (given is not None and size <= given)):
         rule = f"must be above data.image_size, which is {given}: images are enlarged to it"
         if params.needs_maps:
             rule = f"recipe {params.name} needs the maps of the images as they are"

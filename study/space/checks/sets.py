@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from study.data.file_formats import public_sets
+from study.data.file_formats import public_sets, set_name
 from study.data.names import AUTO, DEMO_SETS, ID_SETS, OPENOOD_SETS, SYNTHETIC_SETS
+from study.data.walk import entries
 from study.space.checks.case import Case, Check
 from study.space.reading.places import Problem, nearest
 from study.space.reading.yamlfile import KeyPath
@@ -64,7 +65,7 @@ def _of_role(case: Case, name: str, role: str, path: KeyPath) -> Iterator[Proble
     if not case.check_paths or name.lower() in public_sets() or name in _NAMED:
         return
     roles = [case.root / one for one in _ROLES]
-    own = [entry.stem for folder in roles for entry in sorted(folder.glob("[!.]*"))]
+    own = [set_name(entry) for folder in roles for entry in entries(folder)]
     if name in own or _exists(name) or _exists(str(case.root / name)):
         return
     if name in ID_SETS:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from html import unescape
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def test_conclusion_freezes_the_choice_and_tells_it(tmp_path: Path) -> None:
     report = run.report.read_text()
     assert frozen["trial_id"] in report
     assert frozen["sha256"][:12] in report
+
+
+def test_commands_of_the_conclusion_are_quoted(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "my study [a=1]")
+    with Ledger(run.ledger) as ledger:
+        lines = conclude(run, ledger).splitlines()
+    commands = {line.split()[0]: shlex.split(line, comments=True) for line in lines[-3:]}
+    assert commands["Final"][2:] == ["python", "-m", "analysis", "test", str(run.path)]
+    assert commands["TensorBoard"][1:] == ["tensorboard", "--logdir", str(run.tensorboard)]
 
 
 def test_conclusion_of_the_same_study_is_on_the_ledger_once(tmp_path: Path) -> None:

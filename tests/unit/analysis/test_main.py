@@ -208,3 +208,23 @@ def test_every_command_answers_poor_studies_with_a_sentence(
     assert "Traceback" not in out + err
     assert not re.search(r"(?<!loss is )\b(nan|inf)\b", out + err)
     assert code == 0 or err.strip()
+
+
+def test_names_with_brackets_stand_whole_in_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "my study [a=1] 100%")
+    assert main(["trials", str(tmp_path / "my study [a=1] 100%")]) == 0
+    assert "my study [a=1] 100%" in capsys.readouterr().out
+
+
+def test_run_that_cannot_be_written_to_is_told(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(run / "report.html"))
+
+    monkeypatch.setattr("analysis.commands.report.write_made", refuse)
+    assert main(["report", str(run)]) == 2
+    told = capsys.readouterr().err
+    assert "report.html: Permission denied. Check its permissions" in told

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from study.data.batches import (
-    PAD,
     Batch,
     DeviceImages,
     draw,
     evaluation_batches,
+    padding,
     training_batches,
 )
 from study.data.images import ImageSet
@@ -33,8 +33,9 @@ def reference(images, rows, tops, lefts, mirrored):
     result = []
     for row, top, left, mirror in zip(rows, tops, lefts, mirrored, strict=True):
         height, width = images.pixels[row].shape[:2]
-        padded = np.zeros((height + 2 * PAD, width + 2 * PAD, 3), dtype=np.uint8)
-        padded[PAD : PAD + height, PAD : PAD + width] = images.pixels[row]
+        pad = padding(height)
+        padded = np.zeros((height + 2 * pad, width + 2 * pad, 3), dtype=np.uint8)
+        padded[pad : pad + height, pad : pad + width] = images.pixels[row]
         crop = padded[top : top + height, left : left + width]
         crop = crop[:, ::-1] if mirror else crop
         result.append(torch.from_numpy(crop.transpose(2, 0, 1).astype(np.float32) / 255))
@@ -46,9 +47,9 @@ def test_training_batches_equal_the_loop_over_images_over_several_epochs(channel
     train, outliers = image_set(37), image_set(11, seed=1)
     for epoch in range(3):
         order = numpy_generator(5, "order", epoch).permutation(37)
-        id_draws = draw(order, "crop_flip", numpy_generator(5, "augment", "id", epoch))
+        id_draws = draw(order, "crop_flip", numpy_generator(5, "augment", "id", epoch), 8)
         rows = outlier_rows(11, 4 * 6, "shuffled", numpy_generator(5, "outliers", epoch))
-        out_draws = draw(rows, "crop_flip", numpy_generator(5, "augment", "outliers", epoch))
+        out_draws = draw(rows, "crop_flip", numpy_generator(5, "augment", "outliers", epoch), 8)
         batches = training_batches(
             train, Sampling(10, outlier_batch_size=6, augment="crop_flip"), outliers=outliers,
             seed=5, epoch=epoch, channels_last=channels_last,
@@ -162,16 +163,16 @@ def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="outlier_order"):
         outlier_rows(5, 3, "sorted", np.random.default_rng(0))
     with pytest.raises(ValueError, match="augment"):
-        draw(np.arange(3), "cutout", np.random.default_rng(0))
+        draw(np.arange(3), "cutout", np.random.default_rng(0), 8)
     with pytest.raises(ValueError, match="batch_size"):
         next(evaluation_batches(image_set(3), 0))
 
 
 def test_draw_covers_every_offset_and_mirrors_half():
-    draws = draw(np.arange(20_000), "crop_flip", np.random.default_rng(0))
+    draws = draw(np.arange(20_000), "crop_flip", np.random.default_rng(0), 8)
     for offsets in (draws.tops, draws.lefts):
-        counts = np.bincount(offsets, minlength=2 * PAD + 1)
-        assert len(counts) == 2 * PAD + 1
+        counts = np.bincount(offsets, minlength=2 * padding(8) + 1)
+        assert len(counts) == 2 * padding(8) + 1
         # five standard deviations of a binomial count
         np.testing.assert_allclose(counts, 20_000 / 9, atol=5 * np.sqrt(20_000 / 9))
     assert abs(draws.mirrored.mean() - 0.5) < 5 * 0.5 / np.sqrt(20_000)

@@ -158,7 +158,8 @@ def test_pictures_are_brought_to_size_as_theirs(
 ) -> None:
     file = tmp_path / "images_classic" / "x" / "a.png"
     _picture(file, 3, size, mode)
-    images = read_source(Source("toy", "imglist", str(_list(tmp_path, "toy", [("x/a.png", -1)]))))
+    path = str(_list(tmp_path, "toy", [("x/a.png", -1)]))
+    images = read_source(Source("toy", "imglist", path, grey=True, shorter_side=True))
     steps = [
         transforms.Resize(32, interpolation=transforms.InterpolationMode.BILINEAR),
         transforms.CenterCrop(32),

@@ -168,7 +168,9 @@ def test_pair_batches_order_and_augmentation_are_drawn_anew_in_every_epoch():
         (plain,) = pair_batches(images, 200, seed=3, epoch=epoch)
         (batch,) = pair_batches(images, 200, augment="crop_flip", seed=3, epoch=epoch)
         orders.append(which(plain))
-        draws = draw(orders[-1].numpy(), "crop_flip", numpy_generator(3, "augment", "id", epoch))
+        draws = draw(
+            orders[-1].numpy(), "crop_flip", numpy_generator(3, "augment", "id", epoch), 8
+        )
         expected = DeviceImages(images, torch.device("cpu")).gather(draws)
         assert torch.equal(batch.images, expected.permute(0, 3, 1, 2) / 255)
     assert not torch.equal(*orders)

@@ -73,6 +73,16 @@ def test_pixelate_leaves_six_blocks_a_side_and_noise_has_its_law():
     assert abs(gaussian.std() - 0.24) < 0.01  # 0.25 less what the clipping takes
 
 
+@pytest.mark.parametrize("size", [28, 33, 64, 96])
+def test_sets_of_every_size_have_the_size_and_blobs_in_them(size):
+    images = ImageSet.make("id", noise(4, size=size))
+    for name in SYNTHETIC_NAMES:
+        made = make_synthetic(name, images, 0, 3)
+        assert made.pixels.shape == (3, size, size, 3)
+    lit = (make_synthetic("blob", images, 0, 3).pixels > 0).mean()
+    assert 0.2 < lit < 0.5  # as at 32 pixels: 0.31
+
+
 def test_unknown_names_and_impossible_numbers_are_bad_input():
     with pytest.raises(BadInput, match="no synthetic set 'plaid'"):
         make_synthetic("plaid", ID_IMAGES, 0, 4)

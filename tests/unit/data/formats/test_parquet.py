@@ -96,7 +96,7 @@ def test_broken_rows_are_all_named(tmp_path):
     assert told["row 1"] == told["row 2"] == "has no image bytes"
     assert "cannot be decoded" in told["row 3"]
     assert "is not an image" in told["row 4"]
-    assert told["row 5"] == "is 16x16, not 32x32"
+    assert told["row 5"] == "is 16x16, smaller than 32x32"
     assert told["row 6"] == "is grey-scale (mode L), not RGB"
     assert "truncated" in told["row 7 (x.jpg)"]
 

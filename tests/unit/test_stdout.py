@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from study.stdout import as_it_is_read
+
+WRITES = """
+from study.stdout import as_it_is_read
+with as_it_is_read():
+    for _ in range({times}):
+        print("\\u2212 1 \\u2026" * 100)
+"""
+
+
+def _run(times: int, **how: object) -> subprocess.Popen[bytes]:
+    code = WRITES.format(times=times)
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, **how)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.mark.parametrize("times", [1, 10_000])
+def test_reader_that_has_left_ends_the_writing_without_a_word(times: int) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = _run(times, stdout=writing)
+    os.close(writing)
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (0, b"")
+
+
+def test_what_an_encoding_lacks_is_written_as_question_marks() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    process = _run(1, stdout=subprocess.PIPE, env=environment)
+    out, told = process.communicate(timeout=60)
+    assert out.startswith(b"? 1 ?")
+    assert (process.returncode, told) == (0, b"")
+
+
+def test_text_goes_through_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with as_it_is_read():
+        sys.stdout.write("− 1\n")
+    assert capsys.readouterr().out == "− 1\n"
