@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -276,6 +277,8 @@ def draw(
     Raises:
         ValueError: for an unknown augmentation.
     """
+    if augment not in (known := get_args(Augment)):
+        raise ValueError(f"augment must be {' or '.join(known)}, got {augment!r}")
     num, pad = len(rows), padding(size)
     middle, plain = np.full(num, pad), np.zeros(num, dtype=bool)
     drawn = Draws(rows, middle, middle, plain, augmented=False)
@@ -286,9 +289,6 @@ def draw(
         boxes = draw_boxes(num, size, least_area, generator)
         mirrored = generator.random(num) < 0.5
         drawn = Draws(rows, middle, middle, mirrored, augmented=True, boxes=boxes)
-    elif augment != "none":
-        known = "none, crop_flip or resized_crop_flip"
-        raise ValueError(f"augment must be {known}, got {augment!r}")
     if rotation:
         drawn = replace(drawn, angles=generator.uniform(-rotation, rotation, num))
     return drawn

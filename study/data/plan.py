@@ -119,7 +119,8 @@ class DataPlan:
         Raises:
             BadInput: with the faults of all sets that cannot be used.
         """
-        own, notes, faults = None, list(self.notes), []
+        own: _ReadID | None = None
+        notes, faults = list(self.notes), list[Fault]()
         try:
             own = self._read_id(section)
         except BadInput as error:

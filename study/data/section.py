@@ -94,7 +94,7 @@ def _hold_out(raw: Any) -> HoldOut | None:
 
 
 def _plain(held_out: HoldOut | None) -> dict[str, Any] | None:
-    return held_out and held_out.plain()
+    return None if held_out is None else held_out.plain()
 
 
 UNWRITTEN = ("enlarge", "grey", "hold_out")

@@ -240,7 +240,8 @@ def _labels(
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     """Labels of the rows, and the class names that they count."""
     if column is None:
-        return np.full(table.num_rows, NO_LABEL, dtype=np.int64), _class_names(path, table, "")
+        none = np.full(table.num_rows, NO_LABEL, dtype=np.int64)
+        return none, tuple(_class_names(path, table, ""))
     values = table[column].combine_chunks()
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
@@ -258,14 +259,14 @@ def _labels(
         rule = f"column {column} holds a number that is no label ({error})"
         raise BadInput(Fault(str(path), "", rule, "Number the classes; -1 is no label.")) from None
     labels: npt.NDArray[np.int64] = filled.to_numpy(zero_copy_only=False).astype(np.int64)
-    classes = _class_names(path, table, column)
+    classes = tuple(_class_names(path, table, column))
     outside = np.flatnonzero((labels < NO_LABEL) | ((labels >= len(classes)) & bool(classes)))
     if outside.size:
         row = int(outside[0])
         rule = f"label {labels[row]} has no name among the file's {len(classes)} classes"
         rule = rule if classes else f"label {labels[row]} must be 0 or more, or -1 for none"
         raise BadInput(Fault(str(path), f"row {row}", rule, "Mend the label or the class names."))
-    return labels, tuple(classes)
+    return labels, classes
 
 
 def _class_names(path: Path, table: pa.Table, column: str) -> list[str]:

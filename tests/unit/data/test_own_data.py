@@ -134,11 +134,11 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("folder", ["id", "cifar10", "named"])
-def test_id_set_of_every_form_is_read_with_its_names(root: Path, form: str, folder: str) -> None:
-    if folder != "id" and form not in ("folders", "shards in data"):
-        pytest.skip("the place is the same for all forms")
+PLACES = [*(("id", form) for form in FORMS), ("cifar10", "folders"), ("cifar10", "shards in data")]
+
+
+@pytest.mark.parametrize(("folder", "form"), [*PLACES, ("named", "folders"), ("named", "shards")])
+def test_id_set_of_every_form_is_read_with_its_names(root: Path, folder: str, form: str) -> None:
     for seed, (split, count) in enumerate({"train": 6, "test": 4}.items()):
         FORMS[form](root / folder / split, count, seed)
     named = {"id": str(root / folder)} if folder == "named" else {}
