@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from textwrap import wrap
 
 import pandas as pd
 
 from analysis.bases import base_of_trial
 from analysis.choice.confirmation import confirmation, confirmed_metric, kept_rule
 from analysis.choice.frozen import corrected_of, corrected_text, freeze_choice
-from analysis.choice.selection import Selection, select
-from analysis.numbers import fraction
+from analysis.choice.held import HELD, held_text, with_held
+from analysis.choice.kept import kept_apart
+from analysis.choice.selection import NOTHING_BEAT_THE_BASE, Selection, select
+from analysis.numbers import fraction, state_text
+from analysis.report.advice import Advice, advice_of
 from analysis.report.page import write_report
 from analysis.tables import Records
 from study.errors import StudyFailed
@@ -18,6 +22,8 @@ from study.records.files import RunFolder
 from study.records.ledger import Ledger
 from study.scoring.intervals import Interval
 from study.scoring.objective import ID_ACCURACY
+
+_WIDTH = 80
 
 
 def conclude(run: RunFolder, ledger: Ledger) -> str:
@@ -30,17 +36,24 @@ def conclude(run: RunFolder, ledger: Ledger) -> str:
         StudyFailed: where no trial may be selected; the report is written all the same.
     """
     study = Records.read(run.path)
+    advice = advice_of(study)
     try:
         selection = select(study)
         told = freeze_choice(study, selection, ledger)
     except StudyFailed as error:
-        write_report(study)
-        raise StudyFailed(f"{error} The report says more: {run.report}") from error
-    write_report(Records.read(run.path))
-    return _text(study, selection, told)
+        write_report(study, advice=advice)
+        lines = [f"{error} The report says more: {run.report}", *_wrapped(advice)]
+        raise StudyFailed("\n".join(lines)) from error
+    write_report(Records.read(run.path), advice=advice)
+    return "\n".join([*_lines(study, selection, told), *_wrapped(advice)])
 
 
-def _text(study: Records, selection: Selection, frozen: str) -> str:
+def _wrapped(advice: Advice) -> list[str]:
+    """What the study says about the next one, a paragraph a sentence."""
+    return [line for told in advice.lines for line in wrap(told, _WIDTH, subsequent_indent="  ")]
+
+
+def _lines(study: Records, selection: Selection, frozen: str) -> list[str]:
     """The choice beside the base, its parameters, and the next commands."""
     row = study.trials.set_index("trial_id").loc[selection.trial_id]
     sure = f" {_ends(selection.interval)}, 95 % interval" if selection.interval else ""
@@ -48,7 +61,10 @@ def _text(study: Records, selection: Selection, frozen: str) -> str:
     if study.is_demo:
         lines.append("EMBEDDED DEMO, not CIFAR-10: these numbers show that the study works.")
     counts = ", ".join(study.counts_told())
-    lines.append(f"Selected trial {selection.trial_id}, epoch {selection.epoch} ({counts})")
+    state = state_text(selection.epoch, selection.alpha)
+    lines.append(f"Selected trial {selection.trial_id}, {state} ({counts})")
+    if selection.is_base:
+        lines.append(NOTHING_BEAT_THE_BASE)
     names = {c: c.removeprefix("param/").removeprefix("train.") for c in study.searched}
     wide = max(len(name) for name in (selection.metric, ID_ACCURACY, *names.values()))
     over = f", mean of {num} seeds" if (num := len(selection.seed_trials)) > 1 else ""
@@ -66,17 +82,18 @@ def _text(study: Records, selection: Selection, frozen: str) -> str:
             lines.append(f"  {name:<{wide}} {told}")
     folder = study.folder
     test = shlex.join(["python", "-m", "analysis", "test", str(folder.path)])
-    return "\n".join(
-        [
-            *lines,
-            corrected_text(corrected_of(study, selection), fraction),
-            *confirmation_lines(study),
-            frozen,
-            f"Report       {folder.report}",
-            f"TensorBoard  {shlex.join(['tensorboard', '--logdir', str(folder.tensorboard)])}",
-            f"Final test   {test}   # once",
-        ]
-    )
+    held = held_text(*with_held(study, selection.candidates.head(1))[list(HELD)].iloc[0])
+    apart = kept_apart(study, selection)
+    return [
+        *lines,
+        *filter(None, [held, apart.text if apart else ""]),
+        corrected_text(corrected_of(study, selection), fraction),
+        *confirmation_lines(study),
+        frozen,
+        f"Report       {folder.report}",
+        f"TensorBoard  {shlex.join(['tensorboard', '--logdir', str(folder.tensorboard)])}",
+        f"Final test   {test}   # once",
+    ]
 
 
 def confirmation_lines(study: Records) -> list[str]:

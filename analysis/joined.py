@@ -93,7 +93,7 @@ class Joined:
         sets = {}
         for name, study in self.studies.items():
             found = select(study, 1)
-            sets[name] = scores_at(study, found.trial_id, found.epoch)
+            sets[name] = scores_at(study, *found.place)
         parts = []
         for one, two in combinations(sets, 2):
             table = compare({WINNER: sets[one], BASE: sets[two]})

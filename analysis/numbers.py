@@ -40,6 +40,16 @@ def points(fraction: Any) -> str:
     return f"{100 * fraction:+.1f}".replace("-", "−")
 
 
+def hundredths(fraction: Any) -> str:
+    """A small fraction in hundredths of a percentage point: .00042 is ``0.04``."""
+    return MISSING if pd.isna(fraction) else f"{100 * fraction:.2f}"
+
+
+def state_text(epoch: int, alpha: float) -> str:
+    """A state of a trial: its epoch, and the place on the path where it is not as trained."""
+    return f"epoch {epoch}" if alpha == 1 else f"epoch {epoch}, alpha {alpha:g}"
+
+
 def number(value: Any) -> str:
     """A number with four significant digits."""
     return MISSING if value is None or pd.isna(value) else f"{value:.4g}".replace("-", "−")

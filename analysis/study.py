@@ -62,6 +62,9 @@ class Plots(Pictures):
     effects = Lent("plots.ablation:forest")
     path = Lent("plots.ablation:path")
     confirmed = Lent("plots.confirmation:confirmed")
+    held = Lent("plots.floor:held")
+    expected = Lent("plots.budget:expected")
+    trial_path = Lent("plots.path:path")
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,10 @@ class Study(Records):
     pareto = Lent("choice.pareto:pareto")
     front = Lent("choice.pareto:front_of")
     importance = Lent("results.importance:importance")
+    edges = Lent("results.edges:edges")
+    budget = Lent("results.budget:budget_of")
+    floor_prices = Lent("results.floor:floor_prices")
+    held = Lent("choice.held:held_trials")
     effects = Lent("results.effects:effects")
     arm_means = Lent("results.effects:arm_means")
     margins = Lent("results.margins:margin_table")

@@ -22,7 +22,7 @@ from study.records.scores import ValidationScores, has_scores, read_scores
 from study.records.words import todays_words
 from study.scoring.measuring import OOD_METRICS
 from study.scoring.metrics import METRICS, metric_of
-from study.scoring.objective import ID_ACCURACY
+from study.scoring.objective import ALPHA, ID_ACCURACY
 
 SUMMARY = ("id_accuracy", *OOD_METRICS)
 BASE = "base"
@@ -52,11 +52,13 @@ class ResolvedFloor:
         value: fraction in [0, 1].
         reference: what it is relative to, in words ("base", "absolute").
         how: the sentence that says how it came about.
+        confidence: with what probability it must hold; None where the measured accuracy must.
     """
 
     value: float
     reference: str = ""
     how: str = ""
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Records:
         confirming: rows of trials.parquet that train a candidate anew on a fresh seed; they are
             no candidates themselves, so ``trials`` and ``epochs`` go without them.
         tuning: rows that tuned an ablation's arms, which ``trials`` and ``epochs`` lack too.
+        states: one row a state of a trial's path (trial_id, epoch, val/alpha and the summary
+            metrics), sorted by these; empty where no trial has a path.
     """
 
     folder: RunFolder
@@ -85,6 +89,7 @@ class Records:
     faults: tuple[str, ...] = ()
     confirming: pd.DataFrame = field(default_factory=pd.DataFrame)
     tuning: pd.DataFrame = field(default_factory=pd.DataFrame)
+    states: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -98,12 +103,14 @@ class Records:
         faults: list[str] = []
         trials = read_table(folder.trials)
         epochs = _read_epochs(folder.epochs, faults) if len(trials) else _nothing()
+        states = _read_epochs(folder.states, faults) if folder.states.exists() else _nothing()
         trials = _without_broken(trials, folder.trials, faults)
         trials, confirming = _apart(trials)
         tunes = trials["tunes"].fillna(False).astype(bool) if "tunes" in trials.columns else None
         tuning = trials.iloc[:0] if tunes is None else trials[tunes]
         trials = trials[~trials["trial_id"].isin(tuning["trial_id"])]
-        epochs = epochs[~epochs["trial_id"].isin([*confirming["trial_id"], *tuning["trial_id"]])]
+        others = [*confirming["trial_id"], *tuning["trial_id"]]
+        epochs, states = (one[~one["trial_id"].isin(others)] for one in (epochs, states))
         events, good = read_ledger(folder.ledger)
         if folder.ledger.exists() and good < folder.ledger.stat().st_size:
             faults.append(f"{folder.ledger.name}: the last line is half-written; left out.")
@@ -117,6 +124,9 @@ class Records:
             faults=tuple(faults),
             confirming=confirming.sort_values("trial_id", ignore_index=True),
             tuning=tuning.sort_values("trial_id", ignore_index=True),
+            states=states.sort_values(["trial_id", "epoch", ALPHA], ignore_index=True)
+            if len(states)
+            else states,
         )
 
     def section(self, name: str) -> Mapping[str, Any]:
@@ -165,7 +175,7 @@ class Records:
         if told.get("value") is None:
             return None
         words = (str(told.get(key) or "") for key in ("reference", "how"))
-        return ResolvedFloor(float(told["value"]), *words)
+        return ResolvedFloor(float(told["value"]), *words, told.get("confidence"))
 
     @property
     def is_demo(self) -> bool:
@@ -244,18 +254,27 @@ class Records:
         names = ("arm", "seed") if self.section("ablate") else ()
         return [name for name in names if name in self.trials.columns]
 
-    def scores(self, trial_id: str) -> ValidationScores:
+    @property
+    def has_path(self) -> bool:
+        """Whether points between the base and the trained weights were scored too."""
+        return len(self.states) > 0
+
+    def scores(self, trial_id: str, *, kept: bool = False) -> ValidationScores:
         """Per-image validation scores of a trial, or of the base under the name ``base``.
+
+        Args:
+            trial_id: whose.
+            kept: on the part of validation that is kept apart.
 
         Raises:
             BadInput: if there is no such file or it cannot be read whole.
         """
-        place = str(self.folder.scores / trial_id)
-        if not self.has_scores(trial_id):
+        place = str(self.folder.epoch_scores(trial_id, kept=kept))
+        if not has_scores(self.folder, trial_id, kept=kept):
             rule = f"the per-image scores of {trial_id} are missing"
             raise BadInput(Fault(place, "", rule, "Restore them, or run the trial again."))
         try:
-            return read_scores(self.folder, trial_id)
+            return read_scores(self.folder, trial_id, kept=kept)
         except Exception as error:
             # zipfile, numpy and zlib each have their own word for a torn file
             raise BadInput(Fault(place, "", f"no readable scores ({error})")) from error
@@ -272,6 +291,13 @@ class Records:
     def counts_told(self) -> list[str]:
         """``status_counts`` as words: ``6 finished``."""
         return [f"{count} {status}" for status, count in self.status_counts().items()]
+
+
+def alphas_of(trials: pd.DataFrame) -> pd.Series:
+    """Place of each trial on its path, as it stands in trials.parquet; 1, as trained, without."""
+    if ALPHA not in trials.columns:
+        return pd.Series(1.0, trials.index)
+    return trials[ALPHA].fillna(1.0)
 
 
 def require_metrics(
@@ -313,8 +339,11 @@ def _apart(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if "confirms" not in trials.columns:
         return trials, trials.iloc[:0]
     confirms = trials["confirms"].fillna("") != ""
-    searched = [name for name in trials.columns if not name.startswith(f"{KEPT}/")]
-    return trials.loc[~confirms, searched], trials[confirms]
+    searched = trials[~confirms]
+    # Without a confirmation every trial was scored on the part kept apart; with one, none was.
+    unseen = [name for name in trials.columns if name.startswith(f"{KEPT}/")]
+    unseen = [name for name in unseen if searched[name].isna().all()]
+    return searched.drop(columns=unseen), trials[confirms]
 
 
 def _check_folder(folder: RunFolder) -> None:

@@ -85,16 +85,17 @@ def _rows(
     id_images = min(train.get("epoch_images") or 10**9, len(data.train.images))
     epoch_images = round(id_images * (1 + _outliers_an_image(train)))
     validated = len(data.val_id.images) + sum(len(one) for one in data.ood_val.sets.values())
-    kept = 0  # images that confirming runs alone are scored on
+    kept = 0  # images kept apart: confirming runs are scored on them, or, without, all trials
     if data.kept is not None:
         kept = len(data.kept.id) + sum(len(one) for one in data.kept.ood.values())
+    apart = 0 if confirm else kept
     num_trials, epochs = spec.tune.num_trials, train["epochs"]
     at_a_time = min(resources.max_concurrent, num_trials)
     path = path_plan(spec, data)
     passes = epochs + sum(len(_of_path(path, epoch, epochs)) for epoch in range(1, epochs + 1))
     passes += path is not None  # the base, once
-    images_s = epochs * epoch_images / speed.training + passes * validated / speed.validation
-    trial_s = images_s + epochs * speed.fit_s
+    scored = passes * validated + epochs * apart
+    trial_s = epochs * (epoch_images / speed.training + speed.fit_s) + scored / speed.validation
     who = [NAMES[spec.tune.scheduler]] if spec.tune.scheduler in NAMES else []
     who += ["ablate.stop"] if ablation is not None and ablation.stop is not None else []
     early = f", less what {' and '.join(who)} stops early" if who else ""
@@ -307,15 +308,16 @@ def _disk(
     """Each trial keeps one set of weights and the scores of every state; a live one two more.
 
     ``scored`` counts the images that a trial of the search scores, once for every state, and those
-    that confirming runs score beside, once an epoch.
+    kept apart, once an epoch of the runs that are scored on them.
     """
     of_trial, kept = scored
     confirm = spec.select.confirm
     confirming = confirm.top * confirm.seeds if confirm else 0
     an_image = 8 * speed.num_scores + 2
     runs = spec.tune.num_trials + confirming
+    scored_on_kept = confirming if confirm else runs
     written = runs * (speed.weights_bytes + of_trial * an_image)
-    written += confirming * kept * epochs * an_image
+    written += scored_on_kept * kept * epochs * an_image
     if spec.tune.scheduler == "asha":  # what a rung stops keeps the state that it would go on from
         written += spec.tune.num_trials * 2 * speed.weights_bytes
     return written + at_a_time * _CHECKPOINTS_OF_A_LIVE_TRIAL * speed.weights_bytes

@@ -59,6 +59,7 @@ def make_cells(
         config,
         np.repeat(np.arange(num), epochs),
         np.tile(np.arange(1, epochs + 1), num),
+        np.ones(num * epochs),
         scores,
         np.ones((num * epochs, num_id), dtype=np.bool_),
         groups,

@@ -7,7 +7,7 @@ trial's quality shows in them; every metric in the tables is computed from them,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from analysis.study import Study
 from study.records.files import VAL_ID, RunFolder, write_bytes, write_json
 from study.records.frozen import read_frozen
 from study.records.ledger import Ledger
-from study.records.scores import SetScores, ValidationScores
+from study.records.scores import SetScores, ValidationScores, add_epoch
+from study.scoring.floor import Floor
 from study.scoring.measuring import OOD_METRICS, ood_metrics
-from study.scoring.objective import rejudged
+from study.scoring.objective import FLOOR_HOLDS, OBJECTIVE, SHORTFALL, objective, standing
 from study.seeding import numpy_generator
 
 SCORES = ("msp", "max_logit", "energy")
@@ -47,6 +48,9 @@ class Fake:
         seed: of everything.
         spec: replaces sections of the spec.
         tests: name -> (images, crops) of the OOD test sets.
+        alphas: points of every trial's path beside its ends; none: trials have no path.
+        confidence: of the floor.
+        penalty: of the objective, see ``study.scoring.objective``.
     """
 
     statuses: tuple[str, ...] = ("finished",) * 6 + ("pruned", "pruned", "failed", "paused")
@@ -62,6 +66,13 @@ class Fake:
     tests: Mapping[str, tuple[int, int]] = field(
         default_factory=lambda: {"objects": (240, 8), "textures": (120, 1)}
     )
+    alphas: tuple[float, ...] = ()
+    confidence: float | None = None
+    penalty: float | None = None
+
+
+BASE_STATE = (0.80, 1.3)
+"""ID accuracy and separation of the base."""
 
 
 def make_run(path: Path, fake: Fake | None = None) -> RunFolder:
@@ -69,16 +80,23 @@ def make_run(path: Path, fake: Fake | None = None) -> RunFolder:
     fake = fake or Fake()
     run = RunFolder(path)
     path.mkdir(parents=True, exist_ok=True)
-    base = make_scores(fake, "base", [(0.80, 1.3)])
+    base = make_scores(fake, "base", [BASE_STATE])
     base.save(run.trial_scores("base"))
     base_metrics = metrics_of(base, 0)
-    floor = None if fake.below_base is None else base_metrics["val/id_accuracy"] - fake.below_base
-    trials, epochs = _tables(fake, run, floor)
+    floor = None
+    if fake.below_base is not None:
+        one = base.sets[VAL_ID]
+        accuracy = base_metrics["val/id_accuracy"] - fake.below_base
+        floor = Floor(accuracy, fake.confidence, one.prediction[0] == one.label)
+    trials, epochs, states = _tables(fake, run, floor)
     write_table(run.trials, trials)
     write_table(run.epochs, epochs)
+    if states:
+        write_table(run.states, states)
     spec = make_spec(fake)
     write_bytes(run.spec, yaml.safe_dump(spec, sort_keys=False).encode())
-    write_json(run.manifest, make_manifest(fake, base_metrics, floor))
+    told = None if floor is None else floor.accuracy
+    write_json(run.manifest, make_manifest(fake, base_metrics, told))
     if "failed" in fake.statuses:
         run.failures.write_text(f"1 trial: 00008\n\n{TRACEBACK}", encoding="utf-8")
     with Ledger(run.ledger) as ledger:
@@ -93,20 +111,36 @@ def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     frame.to_parquet(path, index=False)
 
 
-def _tables(
-    fake: Fake, run: RunFolder, floor: float | None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    trials, epochs = [], []
+Rows = list[dict[str, Any]]
+
+
+def _tables(fake: Fake, run: RunFolder, floor: Floor | None) -> tuple[Rows, Rows, Rows]:
+    """Rows of trials, of epochs and of states."""
+    trials: Rows = []
+    epochs: Rows = []
+    points: Rows = []
     for number, status in enumerate(fake.statuses):
         trial_id = f"{number:05d}"
         rng = numpy_generator(fake.seed, "fake-trial", number)
         params = draw_params(rng)
         length = {"finished": fake.epochs, "failed": 1}.get(status, max(1, fake.epochs // 2))
-        scores = make_scores(fake, trial_id, _course(params, length))
-        scores.save(run.trial_scores(trial_id))
-        rows = [metrics_of(scores, row) for row in range(length)]
-        rows = [rejudged(row, "val/fpr95", floor, None) for row in rows]
-        best = int(np.argmin([row["val/objective"] for row in rows]))
+        places = _places(fake, length)
+        scores = make_scores(fake, trial_id, _along(_course(params, length), places))
+        states = [_judged(fake, scores, row, floor) for row in range(len(places))]
+        if fake.alphas:
+            scores = replace(scores, **_of_places(places))
+            states = [{"val/alpha": at} | one for (_, at), one in zip(places, states, strict=True)]
+            points += [
+                {"trial_id": trial_id, "epoch": epoch}
+                | {name: value for name, value in one.items() if name.count("/") == 1}
+                for (epoch, _), one in zip(places, states, strict=True)
+            ]
+            for epoch in range(1, length + 1):
+                add_epoch(run, trial_id, scores.cut(scores.epochs == epoch))
+        else:
+            scores.save(run.trial_scores(trial_id))
+        rows = [_best_of(epoch, places, states) for epoch in range(1, length + 1)]
+        best = min(range(length), key=lambda i: standing(rows[i]))
         shared = {"arm": None, "seed": number, "status": status}
         reason = {"failed": "epoch 2, step 118: loss is nan", "pruned": "stopped at rung 1"}
         trials.append(
@@ -119,7 +153,46 @@ def _tables(
             | {"lr": 1e-3, "images_per_s": 800.0, "time_s": 31.5}
             for i, row in enumerate(rows)
         ]
-    return trials, epochs
+    return trials, epochs, points
+
+
+def _places(fake: Fake, length: int) -> list[tuple[int, float]]:
+    """Epoch and alpha of every state of a trial."""
+    each = (0.0, *fake.alphas, 1.0) if fake.alphas else (1.0,)
+    return [(epoch, alpha) for epoch in range(1, length + 1) for alpha in each]
+
+
+def _best_of(epoch: int, places: list[tuple[int, float]], states: Rows) -> dict[str, Any]:
+    """The state that stands for an epoch: the best, of equals the one of the largest alpha."""
+    own = [one for (e, _), one in zip(places, states, strict=True) if e == epoch]
+    return min(reversed(own), key=standing)
+
+
+def _of_places(places: list[tuple[int, float]]) -> dict[str, Any]:
+    epochs, alphas = zip(*places, strict=True)
+    return {"epochs": np.array(epochs, np.int32), "alphas": np.array(alphas)}
+
+
+def _along(
+    course: list[tuple[float, float]], places: list[tuple[int, float]]
+) -> list[tuple[float, float]]:
+    """ID accuracy and separation of states: from the base's to each epoch's, accuracy late."""
+    ends = np.array([course[epoch - 1] for epoch, _ in places])
+    share = np.array([[alpha**3, alpha] for _, alpha in places])
+    found = np.array(BASE_STATE) + share * (ends - np.array(BASE_STATE))
+    return [(float(accuracy), float(separation)) for accuracy, separation in found]
+
+
+def _judged(
+    fake: Fake, scores: ValidationScores, row: int, floor: Floor | None
+) -> dict[str, float]:
+    """Metrics of a state as a trial tells them."""
+    metrics = metrics_of(scores, row)
+    if floor is not None:
+        one = scores.sets[VAL_ID]
+        judged = floor.judge(one.prediction[row] == one.label, one.group)
+        metrics |= {FLOOR_HOLDS: judged.holds, SHORTFALL: judged.shortfall}
+    return metrics | {OBJECTIVE: objective(metrics, "val/fpr95", fake.penalty)}
 
 
 def draw_params(rng: np.random.Generator) -> dict[str, Any]:
@@ -198,7 +271,10 @@ def metrics_of(scores: ValidationScores, row: int) -> dict[str, float]:
 
 def make_spec(fake: Fake) -> dict[str, Any]:
     """The resolved spec of the energy space."""
-    floor = None if fake.below_base is None else {"id_accuracy": {"below_base": fake.below_base}}
+    floor = None
+    if fake.below_base is not None:
+        sure = {} if fake.confidence is None else {"confidence": fake.confidence}
+        floor = {"id_accuracy": {"below_base": fake.below_base, **sure}}
     return {
         "recipe": "energy",
         "data": {"id": "auto", "outliers": "auto", "ood_val": "auto"},
@@ -212,7 +288,13 @@ def make_spec(fake: Fake) -> dict[str, Any]:
             "scheduler_step": {"choice": ["epoch", "batch"]},
         },
         "tune": {"searcher": "tpe", "scheduler": "asha", "num_trials": 10, "seed": fake.seed},
-        "select": {"metric": "val/fpr95", "floor": floor, "checkpoint": "best"},
+        "select": {
+            "metric": "val/fpr95",
+            "floor": floor,
+            "penalty": fake.penalty,
+            "path": list(fake.alphas) or False,
+            "checkpoint": "best",
+        },
         **fake.spec,
     }
 
@@ -244,7 +326,8 @@ def make_manifest(
         "floor": {
             "value": floor,
             "reference": "base",
-            "how": f"0.0100 below the base's {accuracy:.4f}",
+            "how": f"{fake.below_base or 0:.4f} below the base's {accuracy:.4f}",
+            "confidence": fake.confidence,
         },
     }
 

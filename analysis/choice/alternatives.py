@@ -69,8 +69,8 @@ def alternatives(cells: Cells, *, num_splits: int = NUM_SPLITS, seed: int = 0) -
         seed: of the splits.
 
     Returns:
-        One row a rule. Columns: rule (a key of ``RULES``); trial_id, epoch: its choice on all
-        images (of a configuration with several seeds the median one); value (of the study's
+        One row a rule. Columns: rule (a key of ``RULES``); trial_id, epoch, alpha: its choice on
+        all images (of a configuration with several seeds the median one); value (of the study's
         metric), id_accuracy: on all images, means over its seeds; held_back: mean over the
         halves of the metric on the half that it did not see; floor_kept: share of them where
         its choice holds the floor there; and for each rule r: ``regret/r``, ``regret/r_low``,
@@ -85,7 +85,7 @@ def alternatives(cells: Cells, *, num_splits: int = NUM_SPLITS, seed: int = 0) -
     on_all = _picks(cells, whole, all_images(cells))
     blocks = list(halves(cells, num_splits, seed))
     seen = weighed(cells, iter(blocks))
-    hidden = _swapped(seen)
+    hidden = swapped(seen)
     chosen = _picks(cells, seen, blocks[0])
     judged = {rule: worth(cells, hidden.cost, one) for rule, one in chosen.items()}
     rows = []
@@ -97,6 +97,7 @@ def alternatives(cells: Cells, *, num_splits: int = NUM_SPLITS, seed: int = 0) -
                 "rule": rule,
                 "trial_id": cells.trial_ids[trial],
                 "epoch": int(cells.epoch[cell]),
+                "alpha": float(cells.alpha[cell]),
                 "value": as_metric(cells, float(worth(cells, whole.cost, one)[0])),
                 "id_accuracy": float(worth(cells, whole.accuracy, one)[0]),
                 "held_back": as_metric(cells, float(judged[rule].mean())),
@@ -121,11 +122,12 @@ def _mean_and_ends(name: str, values: Floats) -> dict[str, float]:
 
 def _picks(cells: Cells, values: Values, weights: Mapping[str, Weights]) -> dict[str, Picks]:
     """What every rule takes under each weighting."""
-    plain = Values(1.0 - values.accuracy, values.accuracy, np.full_like(values.floor, -np.inf))
+    no_floor = np.full_like(values.floor, -np.inf)
+    plain = replace(values, cost=1.0 - values.accuracy, floor=no_floor, confidence=None)
     ranked = values
     if cells.ood_sets and cells.metric != "auroc":
         per_set = [set_costs(cells, name, weights, "auroc") for name in cells.ood_sets]
-        ranked = Values(np.mean(per_set, axis=0), values.accuracy, values.floor)
+        ranked = replace(values, cost=np.mean(per_set, axis=0))
     return {
         STATED: pick(cells, values),
         "last epoch": pick(cells, values, checkpoint="last"),
@@ -195,13 +197,15 @@ def halves(cells: Cells, num_splits: int, seed: int) -> Iterator[dict[str, Weigh
     yield {VAL_ID: sides.pop(VAL_ID), **sides}
 
 
-def _swapped(values: Values) -> Values:
-    """The same on the other half of each."""
+def swapped(values: Values) -> Values:
+    """What cells are worth on the other one of each pair of ``halves``."""
     half = values.cost.shape[1] // 2
-    return Values(
-        np.roll(values.cost, half, axis=1),
-        np.roll(values.accuracy, half, axis=1),
-        np.roll(values.floor, half),
+    return replace(
+        values,
+        cost=np.roll(values.cost, half, axis=1),
+        accuracy=np.roll(values.accuracy, half, axis=1),
+        floor=np.roll(values.floor, half),
+        error=np.roll(values.error, half, axis=1),
     )
 
 
@@ -281,7 +285,7 @@ def _by_halves(cells: Cells, chosen: Picks, num_splits: int, seed: int) -> dict[
         cell=np.broadcast_to(chosen.cell, picks.cell.shape),
         winner=np.broadcast_to(chosen.winner, picks.winner.shape),
     )
-    cost = _swapped(values).cost
+    cost = swapped(values).cost
     most = int(np.bincount(picks.winner).argmax())
     trial = int(cells.trials_of(most)[0])
     epochs = cells.epoch[picks.cell[trial, picks.winner == most]]

@@ -1,28 +1,33 @@
-"""What a selection chooses among: every reported epoch of every candidate, with its scores.
+"""What a selection chooses among: every recorded state of every candidate, with its scores.
 
-A cell is one epoch of one trial. Trials with the same parameters and other seeds make up one
-configuration; a search has one trial a configuration, an ablation has one a seed.
+A cell is one state of one trial: an epoch, and a place on the path from the base. Trials with
+the same parameters and other seeds make up one configuration; a search has one trial a
+configuration, an ablation has one a seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from analysis.tables import BASE, Records
 from study.errors import BadInput, StudyFailed
 from study.records.files import VAL_ID
 from study.records.scores import SetScores, ValidationScores
+from study.scoring.floor import standard_error
 from study.scoring.measuring import weighted_metrics
 from study.scoring.metrics import METRICS
 from study.scoring.ranking import Weights
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
+_UNDER = 1e6  # more than any objective: under the floor comes behind above it
 
 
 class NoScores(StudyFailed):
@@ -38,6 +43,8 @@ class Cells:
         config: configuration of each trial, (T,), numbered by their first trial.
         trial: number of the trial of each cell, (C,); the cells of a trial are together.
         epoch: epoch of each cell, (C,), rising within a trial.
+        alpha: place of each cell on the path, (C,), falling within an epoch: of equals the one
+            nearest to what was trained counts.
         scores: set name -> (C, N) scores, higher = more OOD.
         correct: whether the prediction of a validation ID image is right, (C, N).
         groups: set name -> source group of each image, (N,).
@@ -46,12 +53,15 @@ class Cells:
         below_base: how far the floor lies below that.
         metric: to select by, of ``study.scoring.metrics``.
         checkpoint: ``best`` or ``last``.
+        confidence: with which the floor must hold; None where the accuracy must reach it.
+        penalty: of the shortfall, see ``study.scoring.objective``.
     """
 
     trial_ids: tuple[str, ...]
     config: Rows
     trial: Rows
     epoch: Rows
+    alpha: Floats
     scores: Mapping[str, NDArray[np.float64]]
     correct: NDArray[np.bool_]
     groups: Mapping[str, NDArray[np.bytes_]]
@@ -60,6 +70,15 @@ class Cells:
     below_base: float = 0.0
     metric: str = "fpr95"
     checkpoint: str = "best"
+    confidence: float | None = None
+    penalty: float | None = None
+
+    @cached_property
+    def errors(self) -> Floats:
+        """Standard error of each cell's ID accuracy, against the base's where it counts, (C,)."""
+        group = np.unique(self.groups[VAL_ID], return_inverse=True)[1]
+        than = 0.0 if self.base_correct is None else self.base_correct.astype(np.float64)
+        return np.array([standard_error(one - than, group) for one in self.correct])
 
     @property
     def ood_sets(self) -> tuple[str, ...]:
@@ -81,6 +100,7 @@ class Cells:
             self,
             trial=self.trial[which],
             epoch=self.epoch[which],
+            alpha=self.alpha[which],
             scores={name: scores[which] for name, scores in self.scores.items()},
             correct=self.correct[which],
         )
@@ -102,26 +122,54 @@ class Values:
         cost: of the metric to select by, lower = better, in [0, 1], (C, B).
         accuracy: on validation ID, (C, B).
         floor: under each weighting, (B,); minus infinity without one.
+        error: standard error of the accuracy's distance from the floor, (C, B).
+        confidence: with which the floor must hold; None where the accuracy must reach it.
+        penalty: of the shortfall, see ``study.scoring.objective``.
     """
 
     cost: Floats
     accuracy: Floats
     floor: Floats
+    error: Floats
+    confidence: float | None = None
+    penalty: float | None = None
+
+    @property
+    def shortfall(self) -> Floats:
+        """How far each cell lies under what the floor asks of it, (C, B); 0 where it passes."""
+        asked = 0.0 if self.confidence is None else float(ndtri(self.confidence)) * self.error
+        return np.maximum(0.0, self.floor + asked - self.accuracy)
+
+    @property
+    def holds(self) -> Floats:
+        """Probability that the floor holds for each cell, (C, B); ``study.scoring.floor``."""
+        margin = self.accuracy - self.floor
+        sure = np.where(margin >= 0, np.inf, -np.inf)
+        return np.asarray(ndtr(np.divide(margin, self.error, out=sure, where=self.error > 0)))
 
     @property
     def objective(self) -> Floats:
         """``val/objective`` of each cell, (C, B)."""
-        missed = self.accuracy < self.floor
-        return np.where(missed, 1.0 + self.floor - self.accuracy, self.cost)
+        short = self.shortfall
+        if self.penalty is None:
+            return np.where(short > 0, 1.0 + short, self.cost)
+        return self.cost + 100 * short * self.penalty
+
+    @property
+    def standing(self) -> Floats:
+        """What the cells of a trial are ordered by, (C, B): the floor first, then objective."""
+        return np.where(self.shortfall > 0, _UNDER, 0.0) + self.objective
 
 
 def weighed(cells: Cells, draws: Iterator[Mapping[str, Weights]]) -> Values:
     """Worth of every cell under all weightings of ``draws`` (set name -> weights, in blocks)."""
     blocks = [_block(cells, weights) for weights in draws]
-    return Values(
-        np.concatenate([one.cost for one in blocks], axis=1),
-        np.concatenate([one.accuracy for one in blocks], axis=1),
-        np.concatenate([one.floor for one in blocks]),
+    return replace(
+        blocks[0],
+        cost=np.concatenate([one.cost for one in blocks], axis=1),
+        accuracy=np.concatenate([one.accuracy for one in blocks], axis=1),
+        floor=np.concatenate([one.floor for one in blocks]),
+        error=np.concatenate([one.error for one in blocks], axis=1),
     )
 
 
@@ -135,7 +183,9 @@ def _block(cells: Cells, weights: Mapping[str, Weights]) -> Values:
     floor = np.full(ours.num, -np.inf if cells.floor is None else cells.floor)
     if cells.base_correct is not None:  # it hangs on the base and moves with it
         floor = accuracies(cells.base_correct[None], ours)[0] - cells.below_base
-    return Values(cost, accuracy, floor)
+    # A weighting of fewer images tells less; that some count twice is in the accuracy itself.
+    error = cells.errors[:, None] * np.sqrt(len(cells.groups[VAL_ID]) / ours.totals)
+    return Values(cost, accuracy, floor, error, cells.confidence, cells.penalty)
 
 
 def accuracies(correct: NDArray[np.bool_], weights: Weights) -> Floats:
@@ -180,28 +230,30 @@ def numbered(keys: Sequence[Hashable]) -> Rows:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.intp)
 
 
-def cells_of_study(study: Records, trial_ids: Sequence[str]) -> Cells:
+def cells_of_study(study: Records, trial_ids: Sequence[str], *, kept: bool = False) -> Cells:
     """The cells of a study's candidates.
 
     Args:
         study: its records.
         trial_ids: the candidates.
+        kept: on the images kept apart, where each epoch has its best state alone.
 
     Raises:
         NoScores: where a candidate's scores are missing, torn, not finite, or of other images.
     """
     rows = study.trials.set_index("trial_id", drop=False).loc[sorted(trial_ids)]
-    loaded = [_load(study, str(trial_id)) for trial_id in rows["trial_id"]]
+    loaded = [_nearest_first(_load(study, str(trial_id), kept)) for trial_id in rows["trial_id"]]
     _check_alike(study, list(rows["trial_id"]), loaded)
     sets = loaded[0].sets
     score = study.own_score
     counts = [len(one.epochs) for one in loaded]
-    base, below = _moving_floor(study, sets)
+    base, below = moving_floor(study, sets)
     return Cells(
         tuple(str(name) for name in rows["trial_id"]),
         numbered(configurations(study, rows)),
         np.repeat(np.arange(len(loaded)), counts),
         np.concatenate([one.epochs for one in loaded]).astype(np.intp),
+        np.concatenate([one.alphas for one in loaded]),
         {name: np.concatenate([one.sets[name].scores[score] for one in loaded]) for name in sets},
         np.concatenate([one.sets[VAL_ID].prediction for one in loaded]) == sets[VAL_ID].label,
         {name: one.group for name, one in sets.items()},
@@ -210,12 +262,48 @@ def cells_of_study(study: Records, trial_ids: Sequence[str]) -> Cells:
         below,
         study.metric.removeprefix("val/"),
         study.checkpoint_rule,
+        study.floor.confidence if study.floor else None,
+        study.section("select").get("penalty"),
     )
 
 
-def _load(study: Records, trial_id: str) -> ValidationScores:
+def _nearest_first(scores: ValidationScores) -> ValidationScores:
+    """The states by epoch, within an epoch the trained weights first."""
+    return scores.cut(np.lexsort((-scores.alphas, scores.epochs)))
+
+
+def cells_of_base(study: Records, cells: Cells) -> Cells | None:
+    """The base as the one candidate on the images of ``cells``; None where it was not scored so.
+
+    Where arms start from several bases there is no such one.
+    """
     try:
-        scores = study.scores(trial_id)
+        sets = study.scores(BASE).sets
+        right = sets[VAL_ID].prediction[-1:] == sets[VAL_ID].label
+        scores = {name: sets[name].scores[study.own_score][-1:] for name in cells.scores}
+    except (BadInput, KeyError):
+        return None
+    sizes = {name: one.shape[1] for name, one in scores.items()}
+    if sizes != {name: len(group) for name, group in cells.groups.items()}:
+        return None
+    one = np.zeros(1, dtype=np.intp)
+    return replace(
+        cells, trial_ids=(BASE,), config=one, trial=one, epoch=one, alpha=np.zeros(1),
+        scores=scores, correct=right,
+    )  # fmt: skip
+
+
+def costs_of_base(study: Records, cells: Cells, weights: Mapping[str, Weights]) -> Floats:
+    """The base's cost under each weighting, (B,); 1, as of no detection, where it has no score."""
+    base = cells_of_base(study, cells)
+    if base is None:
+        return np.ones(weights[VAL_ID].num)
+    return weighed(base, iter([weights])).cost[0]
+
+
+def _load(study: Records, trial_id: str, kept: bool) -> ValidationScores:
+    try:
+        scores = study.scores(trial_id, kept=kept)
     except BadInput as error:
         raise NoScores(str(error)) from error
     name, score = f"scores/{trial_id}.npz", study.own_score
@@ -243,13 +331,14 @@ def _check_alike(study: Records, names: Sequence[str], loaded: list[ValidationSc
         raise NoScores("no OOD validation set was scored")
 
 
-def _moving_floor(
+def moving_floor(
     study: Records, sets: Mapping[str, SetScores]
 ) -> tuple[NDArray[np.bool_] | None, float]:
     """The base's right predictions and the distance below; none where the floor stands still."""
     floor = study.floor
     told = (study.section("select").get("floor") or {}).get("id_accuracy")
-    if floor is None or not isinstance(told, Mapping) or not study.has_scores(BASE):
+    hangs = isinstance(told, Mapping) and "below_base" in told
+    if floor is None or not hangs or not study.has_scores(BASE):
         return None, 0.0
     try:
         one = study.scores(BASE).sets[VAL_ID]
@@ -270,7 +359,7 @@ class Picks:
     """What the rule takes under each of B weightings.
 
     Attributes:
-        cell: the epoch that stands for each trial, as a cell's number, (T, B).
+        cell: the state that stands for each trial, as a cell's number, (T, B).
         cost: of each configuration, mean over its trials, (K, B).
         accuracy: on validation ID, likewise, (K, B).
         eligible: whether the configuration holds the floor, (K, B).
@@ -304,10 +393,13 @@ def pick(
     Returns:
         The picks. Where no configuration holds the floor, the nearest to it wins.
     """
-    cell = _epochs(cells, values.objective, checkpoint or cells.checkpoint)
+    cell = _states(cells, values.standing, checkpoint or cells.checkpoint)
     cost = mean_over_trials(cells, taken(values.cost, cell), seed_weights)
     accuracy = mean_over_trials(cells, taken(values.accuracy, cell), seed_weights)
     eligible = accuracy >= values.floor
+    if values.confidence is not None:
+        holds = mean_over_trials(cells, taken(values.holds, cell), seed_weights)
+        eligible = holds >= values.confidence
     # A configuration under the floor is behind all above it, the nearest miss first.
     keys = np.where(eligible, cost, 2.0 - accuracy)
     winner = np.argmin(keys, axis=0)
@@ -330,12 +422,14 @@ def _break_ties(
     winner[several] = np.argmin(mean_over_trials(cells, second), axis=0)
 
 
-def _epochs(cells: Cells, objective: Floats, checkpoint: str) -> Rows:
-    """The cell that stands for each trial, (T, B): lowest objective, the earliest of equals."""
-    picked = np.empty((len(cells.trial_ids), objective.shape[1]), dtype=np.intp)
+def _states(cells: Cells, standing: Floats, checkpoint: str) -> Rows:
+    """The cell that stands for each trial, (T, B): the best, the first of equals."""
+    picked = np.empty((len(cells.trial_ids), standing.shape[1]), dtype=np.intp)
     for trial in range(len(cells.trial_ids)):
         own = np.flatnonzero(cells.trial == trial)
-        picked[trial] = own[-1 if checkpoint == "last" else np.argmin(objective[own], axis=0)]
+        if checkpoint == "last":
+            own = own[cells.epoch[own] == cells.epoch[own[-1]]]
+        picked[trial] = own[np.argmin(standing[own], axis=0)]
     return picked
 
 

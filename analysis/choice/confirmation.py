@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.choice.selection import NoSelection, Selection, rank_candidates, scores_at
+from analysis.choice.selection import (
+    NoSelection,
+    Place,
+    Selection,
+    place_in,
+    rank_candidates,
+    scores_at,
+)
 from analysis.numbers import plain
 from analysis.statistics.paired import t_interval
 from analysis.tables import Records, direction_of
@@ -23,7 +30,7 @@ from study.records.frozen import file_hash
 from study.records.ledger import Record
 from study.scoring.intervals import Interval
 from study.scoring.measuring import threshold_at_recall
-from study.scoring.objective import ID_ACCURACY
+from study.scoring.objective import FLOOR_HOLDS, ID_ACCURACY
 from study.scoring.ranking import RECALL
 
 
@@ -142,6 +149,11 @@ def _confirmed(study: Records, trial_id: str) -> Confirmed:
     failed, why = len(runs) - len(finished), ""
     if failed:
         why = f"{failed} of {len(runs)} runs failed"
+    elif study.floor and study.floor.confidence is not None:
+        holds = float(finished[FLOOR_HOLDS].mean())
+        if holds < study.floor.confidence:
+            sure = f"on average {holds:.2f} likely to hold it, not {study.floor.confidence:g}"
+            why = f"mean ID accuracy {accuracy:.4f}, floor {study.floor.value:.4f}: {sure}"
     elif study.floor and accuracy < study.floor.value:
         why = f"mean ID accuracy {accuracy:.4f} is below the floor, {study.floor.value:.4f}"
     found = study.trials.loc[study.trials["trial_id"] == trial_id, study.metric]
@@ -172,7 +184,8 @@ def frozen_part(study: Records, selection: Selection) -> dict[str, Any]:
 
     Returns:
         Keys confirmation (null without one) and confirmation_note; winner (trial id), and that
-        trial's winner_epoch, weights_sha256 and threshold.
+        trial's winner_epoch, winner_alpha (its place on the path from the base), weights_sha256
+        and threshold.
 
     Raises:
         NoSelection: where candidates were trained anew and none of them passes.
@@ -181,7 +194,7 @@ def frozen_part(study: Records, selection: Selection) -> dict[str, Any]:
     if found is None:
         asked = study.section("select").get("confirm")
         note = "not finished; resume the study" if asked else "not re-run on fresh seeds"
-        winner, epoch, threshold = selection.trial_id, selection.epoch, selection.threshold
+        place, threshold = selection.place, selection.threshold
         confirmed = None
     else:
         if found.winner is None:
@@ -189,15 +202,16 @@ def frozen_part(study: Records, selection: Selection) -> dict[str, Any]:
         note = confirmation_rule(study, found)
         exported = found.exported
         assert exported is not None, "a winner has a median"
-        winner, epoch = exported["trial_id"], int(exported["checkpoint_epoch"])
-        threshold = _threshold(study, winner, epoch)
+        place = place_in(exported)
+        threshold = _threshold(study, place)
         confirmed = _plain(study, found)
     return {
         "confirmation": confirmed,
         "confirmation_note": note,
-        "winner": winner,
-        "winner_epoch": epoch,
-        "weights_sha256": _weights_hash(study, winner),
+        "winner": place[0],
+        "winner_epoch": place[1],
+        "winner_alpha": place[2],
+        "weights_sha256": _weights_hash(study, place[0]),
         "threshold": threshold,
     }
 
@@ -206,10 +220,10 @@ def _weights_hash(study: Records, trial_id: str) -> str | None:
     return file_hash(study.folder.trial_checkpoints(trial_id) / WEIGHTS)
 
 
-def _threshold(study: Records, trial_id: str, epoch: int) -> float | None:
-    if not study.has_scores(trial_id):
+def _threshold(study: Records, place: Place) -> float | None:
+    if not study.has_scores(place[0]):
         return None
-    scores = scores_at(study, trial_id, epoch)[VAL_ID].scores[study.own_score][0]
+    scores = scores_at(study, *place)[VAL_ID].scores[study.own_score][0]
     return float(threshold_at_recall(scores, RECALL))
 
 

@@ -93,10 +93,11 @@ class Correction:
             about the chosen configuration's mean over seeds.
         trial_ids: of the chosen configuration.
         num_candidates: configurations that were compared.
-        num_cells: epochs of trials that were compared.
+        num_cells: states of trials that were compared: epochs, or points of their paths.
         num_resamples: of the selection.
         wins: trial_id (a configuration's first), wins (share of the resamples that it won); by
             falling share.
+        of_paths: whether trials were compared at points of their paths too.
     """
 
     value: float
@@ -107,6 +108,7 @@ class Correction:
     num_cells: int
     num_resamples: int
     wins: pd.DataFrame
+    of_paths: bool = False
 
     @property
     def num_seeds(self) -> int:
@@ -124,7 +126,7 @@ class Correction:
         also = "; the seeds were drawn anew too" if self.num_seeds > 1 else ""
         return (
             f"The whole selection ({_counted(self.num_candidates, 'candidate')}, "
-            f"{_counted(self.num_cells, 'epoch')}) was "
+            f"{_counted(self.num_cells, 'state' if self.of_paths else 'epoch')}) was "
             f"repeated on {self.num_resamples:,} bootstrap resamples of the validation images, by "
             f"source group, ID and OOD apart{also}; what each resample's winner loses on images "
             "left out of it, over the square root of 2, is the optimism that was taken off."
@@ -183,6 +185,7 @@ def correct(
         len(cells.trial),
         num_resamples,
         _wins(cells, again.picks),
+        bool((cells.alpha != 1).any()),
     )
 
 

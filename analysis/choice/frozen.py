@@ -9,6 +9,7 @@ from typing import Any
 from analysis.choice.cells import NoScores, cells_of_study
 from analysis.choice.confirmation import frozen_part
 from analysis.choice.corrected import LEVEL, Correction, correct
+from analysis.choice.held import HELD, with_held
 from analysis.choice.selection import NoSelection, Selection, select, summary_row
 from analysis.numbers import percent, plain, with_unit
 from analysis.tables import Records
@@ -18,7 +19,6 @@ from study.records.frozen import SELECTED, read_frozen, seal
 from study.records.ledger import Ledger
 
 SCHEMA = 1
-_CHOSEN = ("trial_id", "epoch", "winner")
 _CORRECTED = ("corrected_value", "corrected_interval", "corrected_of", "corrected_note")
 
 
@@ -47,8 +47,8 @@ def freeze_choice(study: Records, selection: Selection, ledger: Ledger) -> str:
         if not ledger.events(TEST_OPENED):
             path.unlink(missing_ok=True)
         raise
-    chosen = (selection.trial_id, selection.epoch, part["winner"])
-    if old is not None and tuple(old[key] for key in _CHOSEN) == chosen:
+    chosen = (*selection.place, part["winner"], part["winner_alpha"])
+    if old is not None and _of_choice(old) == chosen:
         _note(ledger, old)
         return f"Frozen as {old['sha256'][:16]} in {path}."
     if old is not None and ledger.events(TEST_OPENED):
@@ -62,6 +62,12 @@ def freeze_choice(study: Records, selection: Selection, ledger: Ledger) -> str:
     return f"Frozen as {content['sha256'][:16]} in {path}."
 
 
+def _of_choice(frozen: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes a frozen choice this one; older files know no path."""
+    keys = ("trial_id", "epoch", "alpha", "winner", "winner_alpha")
+    return tuple(frozen.get(key, 1.0) for key in keys)
+
+
 def _note(ledger: Ledger, frozen: Mapping[str, Any]) -> None:
     """Tell the ledger of a choice, unless it knows: a kill may come after the file's writing."""
     told = ledger.events(SELECTED)
@@ -73,10 +79,13 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
     """What selection.json holds.
 
     Keys: those of ``summary_row``; interval_of (what was resampled and how); those of
-    ``corrected_part``; threshold_recall, candidates (each with its numbers). Beside them those
-    of ``frozen_part``: confirmation, and winner (the trial that goes to the final test) with
-    its epoch, weights and threshold.
+    ``corrected_part``; threshold_recall; floor_holds (probability) and floor_shortfall (expected,
+    a fraction) of the choice, null without a floor; candidates (each with its numbers). Beside
+    them those of ``frozen_part``: confirmation, and winner (the trial that goes to the final
+    test) with its epoch, alpha, weights and threshold.
     """
+    candidates = with_held(study, selection.candidates)
+    held = plain(candidates[list(HELD)].iloc[0].to_dict())
     return {
         "schema": SCHEMA,
         **summary_row(selection),
@@ -89,7 +98,8 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
         },
         **corrected_part(study, selection),
         "threshold_recall": 0.95,
-        "candidates": plain(selection.candidates),
+        **held,
+        "candidates": plain(candidates),
     }
 
 
@@ -148,7 +158,7 @@ def correct_choice(
 def corrected_of(study: Records, selection: Selection) -> dict[str, Any]:
     """``corrected_part``, from selection.json where it holds this very choice."""
     frozen = read_frozen(study.folder.path) if study.folder.selection.exists() else {}
-    same = (frozen.get("trial_id"), frozen.get("epoch")) == (selection.trial_id, selection.epoch)
+    same = bool(frozen) and _of_choice(frozen)[:3] == selection.place
     if same and frozen.get("corrected_value") is not None and "corrected_of" in frozen:
         return {name: frozen[name] for name in _CORRECTED}
     return corrected_part(study, selection)

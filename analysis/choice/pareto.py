@@ -1,4 +1,8 @@
-"""What can be had at once: OOD detection against ID accuracy (and time), and how sure that is."""
+"""What can be had at once: OOD detection against ID accuracy (and time), and how sure that is.
+
+Where trials are paths from the base, every recorded state of a finished one counts; else each
+trial as it stands at its checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +13,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.choice.selection import best_trial, scores_at
+from analysis.choice.selection import Place, best_trial, place_of, scores_at
 from analysis.statistics.bootstrap import Resampler, metrics_of_models, resampled_accuracy
-from analysis.tables import Records, direction_of, require_metrics
+from analysis.tables import Records, alphas_of, direction_of, require_metrics
 from study.errors import BadInput
 from study.records.files import VAL_ID
 from study.scoring.intervals import percentile_interval
 from study.scoring.measuring import OOD_METRICS
-from study.scoring.objective import ID_ACCURACY
+from study.scoring.objective import ALPHA, ID_ACCURACY
 
 Floats = NDArray[np.float64]
 TIME = "time_s"
 BAND_RESAMPLES = 200
-_MOST = 40  # trials whose scores are resampled: the front and the layers right behind it
+_MOST = 40  # states whose scores are resampled: the front and the layers right behind it
+_STATE = ["trial_id", "epoch", "alpha"]
 _LAYERS = 3
 
 
 def pareto(study: Records, metrics: tuple[str, ...] | None = None) -> pd.DataFrame:
-    """Finished trials that no other finished trial beats in everything.
+    """States of finished trials that no other one beats in everything.
 
     Args:
         study: its records.
@@ -34,18 +39,38 @@ def pareto(study: Records, metrics: tuple[str, ...] | None = None) -> pd.DataFra
             (seconds, less is better) may be among them.
 
     Returns:
-        trial_id, epoch and the metrics (fractions), by rising ID accuracy. Equal points are all
-        kept. Empty if nothing finished.
+        trial_id, epoch, alpha (place on the path from the base, 1 as trained) and the metrics
+        (fractions), by rising ID accuracy. Equal points are all kept; of one trial's the last.
+        Empty if nothing finished.
 
     Raises:
         BadInput: for a metric that is unknown or was not recorded.
     """
     metrics = metrics or (study.detection_metric, ID_ACCURACY)
-    finished = _finished(study, metrics)
-    front = finished[efficient(_costs(finished, metrics))]
-    front = front.rename(columns={"checkpoint_epoch": "epoch"})
-    columns = ["trial_id", "epoch", *metrics]
-    return front[columns].sort_values([metrics[-1], "trial_id"], ignore_index=True)
+    states = states_of(study, metrics)
+    front = states[efficient(_costs(states, metrics))].drop_duplicates(
+        ["trial_id", *metrics], keep="last"
+    )
+    return front[[*_STATE, *metrics]].sort_values([metrics[-1], "trial_id"], ignore_index=True)
+
+
+def states_of(study: Records, metrics: Sequence[str]) -> pd.DataFrame:
+    """Every state of the finished trials that has the metrics.
+
+    Returns:
+        trial_id, epoch, alpha and the metrics; ``time_s`` is of the whole trial.
+    """
+    trials = _finished(study, metrics)
+    own = trials[["trial_id", *metrics]]
+    own = own.assign(epoch=trials["checkpoint_epoch"], alpha=alphas_of(trials))
+    per_state = [metric for metric in metrics if metric != TIME]
+    if not set(per_state) <= set(study.states.columns):
+        return own[[*_STATE, *metrics]]
+    whole = trials[["trial_id", *(metric for metric in metrics if metric == TIME)]]
+    states = study.states.rename(columns={ALPHA: "alpha"})[[*_STATE, *per_state]]
+    states = states.merge(whole, on="trial_id")
+    pathless = own[~own["trial_id"].isin(states["trial_id"])]
+    return pd.concat([states, pathless[[*_STATE, *metrics]]], ignore_index=True)
 
 
 def _finished(study: Records, metrics: Sequence[str]) -> pd.DataFrame:
@@ -128,7 +153,7 @@ class Front:
 
     Attributes:
         table: ``pareto``'s columns; for each resampled metric ``<metric>_low`` and
-            ``<metric>_high`` (95 %); on_front, the share of resamples in which the trial is on
+            ``<metric>_high`` (95 %); on_front, the share of resamples in which the state is on
             the front (missing without scores); chosen, whether the study's rule picks it.
         metrics: the two or three that count.
         reference: the point from which the hypervolume is measured, one value a metric.
@@ -137,11 +162,11 @@ class Front:
         low: of the hypervolume, 95 % interval; NaN where no scores were kept.
         high: the same.
         accuracy: (G,) a grid of ID accuracy.
-        band_low: (G,) 2.5 % quantile of the best detection metric among trials with at least that
-            ID accuracy, over the resamples where some trial has it; NaN where that is less than
+        band_low: (G,) 2.5 % quantile of the best detection metric among states with at least that
+            ID accuracy, over the resamples where some state has it; NaN where that is less than
             half of them. Empty without scores.
         band_high: (G,) 97.5 % quantile.
-        num_resampled: trials whose scores were resampled.
+        num_resampled: states whose scores were resampled.
         note: a sentence on what could not be done; empty where all could.
     """
 
@@ -163,8 +188,8 @@ def front_of(
 ) -> Front:
     """The front with its bootstrap band and its hypervolume.
 
-    Images are resampled by source group, ID and OOD apart, the same for all trials, from the
-    stored scores; the trials of the first three layers of dominance take part, at most 40. The
+    Images are resampled by source group, ID and OOD apart, the same for all states, from the
+    stored scores; the states of the first three layers of dominance take part, at most 40. The
     reference point is the worst that there can be: FPR95 = 1 (0 for a metric to be raised), ID
     accuracy = 0, and the longest time of a finished trial.
 
@@ -177,10 +202,10 @@ def front_of(
         BadInput: where a metric was not recorded.
     """
     metrics = (study.detection_metric, ID_ACCURACY) + ((TIME,) if with_time else ())
-    finished = _finished(study, metrics)
+    finished = states_of(study, metrics)
     table = pareto(study, (metrics[0], *metrics[2:], ID_ACCURACY))
-    table = table[["trial_id", "epoch", *metrics]]
-    table["chosen"] = table["trial_id"] == best_trial(study)
+    table = table[[*_STATE, *metrics]]
+    table["chosen"] = _is_chosen(study, table)
     reference = _reference(finished, metrics)
     costs = _costs(finished, metrics)
     rows = finished[_near(costs)].head(_MOST)
@@ -193,7 +218,7 @@ def front_of(
         signs = _signs(metrics)
         volumes = [_share(one * signs, metrics, reference) for one in values]
         low, high = percentile_interval(np.array(volumes))
-        table = _with_intervals(table, rows["trial_id"].tolist(), values, metrics)
+        table = _with_intervals(table, rows, values, metrics)
         grid = _grid(table, study)
         band = _band(values, grid, signs)
     num_resampled = 0 if values is None else len(rows)
@@ -201,6 +226,16 @@ def front_of(
     return Front(
         table, metrics, reference, volume, low, high, grid, *band, num_resampled, note
     )  # fmt: skip
+
+
+def _is_chosen(study: Records, states: pd.DataFrame) -> pd.Series:
+    """Which of the states the study's rule picks."""
+    best = best_trial(study)
+    if best is None:
+        return pd.Series(False, states.index)
+    trial_id, epoch, alpha = place_of(study, best)
+    same = (states["trial_id"] == trial_id) & (states["epoch"] == epoch)
+    return same & np.isclose(states["alpha"].astype(float), alpha)
 
 
 def _reference(finished: pd.DataFrame, metrics: Sequence[str]) -> tuple[float, ...]:
@@ -237,33 +272,38 @@ def _resampled(
     if not len(rows):
         return None, "No trial finished, so there is no front."
     score = study.own_score
-    models, right = {}, {}
+    models, right, sets = {}, {}, {}
     try:
-        for trial_id, epoch in zip(rows["trial_id"], rows["checkpoint_epoch"], strict=True):
-            sets = scores_at(study, trial_id, int(epoch))
-            models[trial_id] = {s: one.scores[score][0] for s, one in sets.items()}
-            right[trial_id] = sets[VAL_ID].prediction[0] == sets[VAL_ID].label
+        for key in _keys(rows):
+            sets = scores_at(study, *key)
+            models[str(key)] = {s: one.scores[score][0] for s, one in sets.items()}
+            right[str(key)] = sets[VAL_ID].prediction[0] == sets[VAL_ID].label
     except (BadInput, KeyError) as error:
         return None, f"No band: {error}"
     resampler = Resampler.of(sets, num, study.seed)
     drawn = metrics_of_models(models, resampler, metrics=[name])
     accuracy = resampled_accuracy(right, resampler)
     parts = []
-    for trial_id, time_s in zip(rows["trial_id"], rows.get(TIME, rows.index), strict=True):
-        detection = np.mean([one[name] for one in drawn[trial_id].values()], axis=0)
+    for key, time_s in zip(map(str, _keys(rows)), rows.get(TIME, rows.index), strict=True):
+        detection = np.mean([one[name] for one in drawn[key].values()], axis=0)
         extra = [np.full(num, float(time_s))] if TIME in metrics else []
-        parts.append(np.column_stack([detection, accuracy[trial_id], *extra]))
+        parts.append(np.column_stack([detection, accuracy[key], *extra]))
     return np.stack(parts, axis=1), ""
 
 
+def _keys(states: pd.DataFrame) -> list[Place]:
+    each = zip(states["trial_id"], states["epoch"], states["alpha"], strict=True)
+    return [(str(trial_id), int(epoch), float(alpha)) for trial_id, epoch, alpha in each]
+
+
 def _with_intervals(
-    table: pd.DataFrame, names: list[str], values: Floats, metrics: Sequence[str]
+    table: pd.DataFrame, states: pd.DataFrame, values: Floats, metrics: Sequence[str]
 ) -> pd.DataFrame:
     on_front = np.mean([efficient(one * _signs(metrics)) for one in values], axis=0)
-    index = {name: i for i, name in enumerate(names)}
+    index = {key: i for i, key in enumerate(_keys(states))}
     rows: list[dict[str, float]] = []
-    for trial_id in table["trial_id"]:
-        i = index.get(trial_id)
+    for key in _keys(table):
+        i = index.get(key)
         row = {"on_front": np.nan if i is None else float(on_front[i])}
         for d, metric in enumerate(m for m in metrics if m != TIME):
             ends = (np.nan, np.nan) if i is None else tuple(percentile_interval(values[:, i, d]))

@@ -17,16 +17,19 @@ from analysis.statistics.bootstrap import (
     metrics_of_models,
     resampled_accuracy,
 )
-from analysis.tables import Records, direction_of, require_metrics
+from analysis.tables import Records, alphas_of, direction_of, require_metrics
 from study.errors import BadInput, Fault, StudyFailed
 from study.records.files import VAL_ID
 from study.records.scores import SetScores
 from study.scoring.intervals import Interval, percentile_interval
 from study.scoring.measuring import OOD_METRICS, threshold_at_recall
-from study.scoring.objective import ID_ACCURACY
+from study.scoring.objective import ALPHA, FLOOR_HOLDS, ID_ACCURACY
 from study.scoring.ranking import RECALL
 
 TIE_BREAK = "val/auroc"
+NOTHING_BEAT_THE_BASE = "Nothing beat the base: the chosen state is the base itself (alpha 0)"
+Place = tuple[str, int, float]
+"""A state of a trial: its id, an epoch, and the place on the path from the base; 1 as trained."""
 
 
 class NoSelection(StudyFailed):
@@ -48,6 +51,7 @@ class Selection:
     Attributes:
         trial_id: the chosen trial; of a configuration with several seeds its median one.
         epoch: its epoch, by the checkpoint rule.
+        alpha: place on the path from the base to that epoch's weights; 1 as trained, 0 the base.
         rule: the rule as one sentence.
         metric: what was ranked by, such as ``val/fpr95``.
         value: the chosen trial's value, a fraction; the mean over ``seed_trials``.
@@ -63,6 +67,7 @@ class Selection:
 
     trial_id: str
     epoch: int
+    alpha: float
     rule: str
     metric: str
     value: float
@@ -73,6 +78,16 @@ class Selection:
     num_resamples: int
     seed: int
     seed_trials: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        """The chosen state."""
+        return self.trial_id, self.epoch, self.alpha
+
+    @property
+    def is_base(self) -> bool:
+        """Whether the chosen state is the base's own, the beginning of the path."""
+        return self.alpha == 0
 
     @property
     def compared(self) -> list[str]:
@@ -103,10 +118,10 @@ def select(
     if not best["passes_floor"]:
         raise NoSelection(study, _shortfall(study, candidates))
     seed = study.seed if seed is None else seed
-    trial_id, epoch = str(best["trial_id"]), int(best["epoch"])
+    trial_id, epoch, alpha = str(best["trial_id"]), int(best["epoch"]), float(best["alpha"])
     interval = threshold = None
     if study.has_scores(trial_id):
-        scores = scores_at(study, trial_id, epoch)
+        scores = scores_at(study, trial_id, epoch, alpha)
         if len(best["seed_trials"]) > 1:
             interval = _mean_interval(study, best["seed_trials"], num_resamples, seed)
         else:
@@ -115,6 +130,7 @@ def select(
     return Selection(
         trial_id=trial_id,
         epoch=epoch,
+        alpha=alpha,
         rule=describe_rule(study),
         metric=study.metric,
         value=float(best[study.metric]),
@@ -148,8 +164,17 @@ def compared_cells(study: Records) -> tuple[Cells, int]:
     return cells_of_study(study, chosen.compared), chosen.seed
 
 
-def place_of(study: Records, trial_id: str | None, epoch: int | None = None) -> tuple[str, int]:
-    """A trial and an epoch of it: those named, else the chosen ones.
+def place_in(row: pd.Series) -> Place:
+    """The state that stands for a trial, from its row of trials.parquet."""
+    alpha = row.get(ALPHA, 1.0)
+    epoch = int(row["checkpoint_epoch"])
+    return str(row["trial_id"]), epoch, 1.0 if pd.isna(alpha) else float(alpha)
+
+
+def place_of(study: Records, trial_id: str | None, epoch: int | None = None) -> Place:
+    """A state: of the trial and the epoch named, else of the chosen ones.
+
+    Of the epoch that stands for a trial it is the one that does; of others the trained weights.
 
     Raises:
         NoSelection: where none is named, and none chosen.
@@ -157,14 +182,15 @@ def place_of(study: Records, trial_id: str | None, epoch: int | None = None) -> 
     """
     if trial_id is None:
         chosen = select(study, 1)
-        return chosen.trial_id, chosen.epoch if epoch is None else epoch
-    if epoch is not None:
-        return trial_id, epoch
-    row = study.trials[study.trials["trial_id"] == trial_id]["checkpoint_epoch"].dropna()
-    if row.empty:
+        trial_id, epoch = chosen.trial_id, chosen.epoch if epoch is None else epoch
+    rows = study.trials[study.trials["trial_id"] == trial_id]
+    own = rows[rows["checkpoint_epoch"].notna()]
+    if epoch is None and own.empty:
         rule = f"trial {trial_id} has no checkpoint"
         raise BadInput(Fault(str(study.folder.trials), "trial_id", rule, "Name an epoch."))
-    return trial_id, int(row.iloc[0])
+    if epoch is None or (own["checkpoint_epoch"] == epoch).any():
+        return place_in(own.iloc[0])
+    return trial_id, epoch, 1.0
 
 
 def _mean_interval(
@@ -175,9 +201,10 @@ def _mean_interval(
         cells = cells_of_study(study, trial_ids)
     except NoScores:
         return None
-    epochs = study.trials.set_index("trial_id")["checkpoint_epoch"]
-    picked = np.array([int(epochs[name]) for name in cells.trial_ids])
-    one = cells.only(np.flatnonzero(cells.epoch == picked[cells.trial]))
+    rows = study.trials.set_index("trial_id").loc[list(cells.trial_ids)]
+    epochs, alphas = rows["checkpoint_epoch"].to_numpy(np.int64), alphas_of(rows).to_numpy()
+    here = (cells.epoch == epochs[cells.trial]) & np.isclose(cells.alpha, alphas[cells.trial])
+    one = cells.only(np.flatnonzero(here))
     return mean_interval(one, num_resamples=num_resamples, seed=seed)
 
 
@@ -187,12 +214,19 @@ def describe_rule(study: Records) -> str:
     floor, where = study.floor, ""
     if floor:
         name = f" ({floor.how})" if floor.how else ""
-        where = f" with {ID_ACCURACY} >= {floor.value:.4f}{name}"
-    epoch = (
-        "its last epoch"
-        if study.checkpoint_rule == "last"
-        else "the epoch with the lowest val/objective, the earliest of equals"
+        sure = f", held with a probability of {floor.confidence:g}" if floor.confidence else ""
+        where = f" with {ID_ACCURACY} >= {floor.value:.4f}{name}{sure}"
+    last = study.checkpoint_rule == "last"
+    epoch = "its last epoch" if last else "its best epoch"
+    by = (
+        "above the floor, then the lowest val/objective, "
+        if floor
+        else "the lowest val/objective, "
     )
+    if study.has_path:
+        epoch += " and the best place there on the path from the base to its weights"
+    if study.has_path or not last:
+        epoch += f" ({by}the earliest of equals)"
     who, exported = "among finished trials", ""
     if study.section("ablate"):
         who = "of the means over seeds, among arms that finished at more than half of their seeds"
@@ -207,10 +241,11 @@ def rank_candidates(study: Records) -> pd.DataFrame:
     """Finished trials, best first by the study's rule.
 
     Returns:
-        One row a configuration: trial_id (of several seeds the median one's), epoch (int), the
-        metric, val/auroc, val/id_accuracy (fractions, means over its seeds), passes_floor (of
-        the mean, bool), rank (Int64, missing under the floor), num_seeds, seed_trials (tuple of
-        trial ids), arm (of an ablation, else missing).
+        One row a configuration: trial_id (of several seeds the median one's), epoch (int), alpha
+        (place on the path from the base, 1 as trained), the metric, val/auroc, val/id_accuracy
+        and, where the floor has a confidence, val/floor_holds (fractions, means over its seeds),
+        passes_floor (of the mean, bool), rank (Int64, missing under the floor), num_seeds,
+        seed_trials (tuple of trial ids), arm (of an ablation, else missing).
 
     Raises:
         NoSelection: if no trial finished, or no arm at more than half of its seeds.
@@ -218,11 +253,15 @@ def rank_candidates(study: Records) -> pd.DataFrame:
     """
     sign = 1.0 if direction_of(study.metric) == "min" else -1.0
     finished = _finished(study)
-    columns = list(dict.fromkeys([study.metric, TIE_BREAK, ID_ACCURACY]))
+    sure = [FLOOR_HOLDS] if study.floor and study.floor.confidence is not None else []
+    columns = list(dict.fromkeys([study.metric, TIE_BREAK, ID_ACCURACY, *sure]))
     way_out = "Name one of these as select.metric."
     require_metrics(study, [*columns, "checkpoint_epoch"], way_out)
     table = _by_configuration(study, _with_numbers(study, finished, columns), columns, sign)
-    passes = table[ID_ACCURACY] >= (study.floor.value if study.floor else -np.inf)
+    floor = study.floor
+    passes = table[ID_ACCURACY] >= (floor.value if floor else -np.inf)
+    if floor and floor.confidence is not None:
+        passes = table[FLOOR_HOLDS] >= floor.confidence
     table["passes_floor"] = passes
     # Under the floor the nearest miss comes first.
     miss = np.where(passes, 0.0, -table[ID_ACCURACY])
@@ -232,7 +271,7 @@ def rank_candidates(study: Records) -> pd.DataFrame:
     ranks = pd.Series(range(1, len(table) + 1), dtype="Int64")
     table["rank"] = ranks.where(table["passes_floor"])
     last = ["passes_floor", "rank", "num_seeds", "seed_trials", "arm"]
-    return table[["trial_id", "epoch", *columns, *last]]
+    return table[["trial_id", "epoch", "alpha", *columns, *last]]
 
 
 def _with_numbers(study: Records, finished: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -259,7 +298,7 @@ def _by_configuration(
         if 2 * len(group) <= planned:
             continue  # the mean of few seeds is lucky more easily than that of many
         one = _median_seed(study, group, sign)
-        row = {"trial_id": one["trial_id"], "epoch": int(one["checkpoint_epoch"])}
+        row: dict[str, Any] = dict(zip(("trial_id", "epoch", "alpha"), place_in(one), strict=True))
         row |= {name: float(group[name].mean()) for name in columns}
         row |= {"num_seeds": len(group), "seed_trials": tuple(group["trial_id"])}
         rows.append(row | {"arm": one.get("arm") if planned else None})
@@ -303,23 +342,29 @@ def _shortfall(study: Records, candidates: pd.DataFrame) -> str:
     assert floor is not None, "only a floor can fail a candidate"
     points = 100 * (floor.value - best[ID_ACCURACY])
     what = "arms" if study.section("ablate") else "finished trials"
+    how, near = f" ({floor.how})" if floor.how else "", f"{points:.2f} points short"
+    if floor.confidence is not None:
+        how += f" with a probability of {floor.confidence:g}"
+        near = f"{best[FLOOR_HOLDS]:.2f} likely to hold it"
     return (
         f"none of the {len(candidates)} {what} reaches the floor on "
-        f"ID accuracy, {floor.value:.4f}{f' ({floor.how})' if floor.how else ''}. "
-        f"The nearest is trial {best['trial_id']} with {best[ID_ACCURACY]:.4f}, {points:.2f} "
-        "points short. Run more trials, search gentler margins, or lower the floor on purpose."
+        f"ID accuracy, {floor.value:.4f}{how}. "
+        f"The nearest is trial {best['trial_id']} with {best[ID_ACCURACY]:.4f}, {near}. "
+        "Run more trials, search gentler margins, or lower the floor on purpose."
     )
 
 
-def scores_at(study: Records, trial_id: str, epoch: int) -> dict[str, SetScores]:
-    """The scores file of a trial cut to one epoch: every (E, N) array has one row.
+def scores_at(
+    study: Records, trial_id: str, epoch: int, alpha: float = 1.0
+) -> dict[str, SetScores]:
+    """The scores of a trial cut to one state: every (S, N) array has one row.
 
     Raises:
-        BadInput: if the file is missing, broken, or lacks the epoch.
+        BadInput: if they are missing, broken, or lack the state.
     """
     scores, place = study.scores(trial_id), str(study.folder.trial_scores(trial_id))
     try:
-        row = scores.at(epoch)
+        row = scores.at(epoch, alpha)
     except KeyError as error:
         raise BadInput(Fault(place, "epochs", str(error.args[0]))) from error
     cut = {name: one.cut(slice(row, row + 1)) for name, one in scores.sets.items()}
@@ -374,7 +419,17 @@ def metric_interval(
 
 def summary_row(selection: Selection) -> dict[str, Any]:
     """The choice as plain values, as ``--json`` prints it."""
-    names = ("trial_id", "epoch", "rule", "metric", "value", "interval", "score", "threshold")
+    names = (
+        "trial_id",
+        "epoch",
+        "alpha",
+        "rule",
+        "metric",
+        "value",
+        "interval",
+        "score",
+        "threshold",
+    )
     row = {name: getattr(selection, name) for name in names}
     row["interval"] = list(selection.interval) if selection.interval else None
     return row | {"seed_trials": list(selection.seed_trials)}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from analysis.choice.held import with_held
+from analysis.choice.selection import NoSelection, rank_candidates
 from analysis.commands import Result
 from analysis.report.page import make_report, write_made
-from analysis.report.papers import effects_table, results_table
+from analysis.report.papers import candidates_table, effects_table, results_table
 from analysis.tables import Records
 
 
@@ -21,6 +23,15 @@ def run(study: Records, options: Namespace) -> Result:
     tables = [
         "" if effects is None else effects_table(study, effects),
         results_table(study, content["validation"]),
+        "" if effects is not None else _candidates(study),
     ]
     told = "\n".join(table for table in tables if table)
     return Result(content, lines=[told or f"% {study.name}: no results to tabulate yet"])
+
+
+def _candidates(study: Records) -> str:
+    """The candidates as LaTeX; empty where there is none."""
+    try:
+        return candidates_table(study, with_held(study, rank_candidates(study)))
+    except NoSelection:
+        return ""

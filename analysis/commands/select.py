@@ -8,9 +8,18 @@ import pandas as pd
 
 from analysis.choice.alternatives import HALF, RULES, alternatives_of, stability_of
 from analysis.choice.frozen import corrected_of, corrected_text, freeze_choice, wins_text
-from analysis.choice.selection import Selection, select, summary_row
+from analysis.choice.held import HELD, held_text, with_held
+from analysis.choice.kept import kept_apart
+from analysis.choice.selection import (
+    NOTHING_BEAT_THE_BASE,
+    NoSelection,
+    Selection,
+    select,
+    summary_row,
+)
 from analysis.commands import Result
-from analysis.numbers import metric_label, percent, points, value_text
+from analysis.numbers import hundredths, metric_label, percent, points, state_text, value_text
+from analysis.report.advice import advice_of, prices_table
 from analysis.tables import Records
 from study.records.ledger import Ledger
 from study.scoring.objective import ID_ACCURACY
@@ -18,12 +27,31 @@ from study.scoring.objective import ID_ACCURACY
 
 def run(study: Records, options: Namespace) -> Result:
     """The choice with its candidates; frozen, unless the study is still running."""
-    chosen = select(study)
+    advice = advice_of(study)
+    try:
+        chosen = select(study)
+    except NoSelection as error:
+        raise NoSelection(study, "\n".join([error.why, *advice.lines])) from error
     frozen = _freeze_once(study, chosen)
     part = corrected_of(study, chosen)
-    lines = [_chosen(chosen), corrected_text(part), wins_text(part), chosen.rule, frozen]
-    tables = {f"{study.name}: candidates": _candidates(study, chosen)}
-    content = {**summary_row(chosen), **part, "candidates": chosen.candidates}
+    candidates = with_held(study, chosen.candidates)
+    held = candidates[list(HELD)].iloc[0].to_dict()
+    lines = [_chosen(chosen), NOTHING_BEAT_THE_BASE if chosen.is_base else ""]
+    apart = kept_apart(study, chosen)
+    lines += [
+        held_text(**held),
+        apart.text if apart else "",
+        corrected_text(part),
+        wins_text(part),
+        chosen.rule,
+        frozen,
+    ]
+    lines += advice.lines
+    tables = {f"{study.name}: candidates": _candidates(study, candidates)}
+    content = {**summary_row(chosen), **part, **held, "candidates": candidates}
+    content |= {"kept_apart": apart and apart.plain(), "advice": advice.plain()}
+    if advice.prices is not None:
+        tables["Other floors, on halves that did not choose"] = prices_table(advice.prices)
     if options.alternatives:
         table, stable = alternatives_of(study), stability_of(study)
         tables |= _alternatives(study, table, stable)
@@ -47,12 +75,11 @@ def _chosen(chosen: Selection) -> str:
     if chosen.interval:
         low, high = map(percent, chosen.interval)
         value += f", 95 % interval [{low}, {high}]"
-    return f"Trial {chosen.trial_id}, epoch {chosen.epoch}: {value}"
+    return f"Trial {chosen.trial_id}, {state_text(chosen.epoch, chosen.alpha)}: {value}"
 
 
-def _candidates(study: Records, chosen: Selection) -> pd.DataFrame:
+def _candidates(study: Records, table: pd.DataFrame) -> pd.DataFrame:
     """The candidates, best first; of an ablation one row an arm."""
-    table = chosen.candidates
     shown = pd.DataFrame({"rank": table["rank"].map(value_text)})
     if (table["num_seeds"] > 1).any():
         if table["arm"].notna().any():
@@ -62,9 +89,14 @@ def _candidates(study: Records, chosen: Selection) -> pd.DataFrame:
     else:
         shown["trial"] = table["trial_id"]
     shown["epoch"] = table["epoch"].map(value_text)
+    if study.has_path:
+        shown["alpha"] = table["alpha"].map(value_text)
     for metric in study.told_metrics:
-        shown[metric_label(metric)] = table[metric].map(percent)
-    shown["floor"] = ["holds" if holds else "missed" for holds in table["passes_floor"]]
+        shown[metric_label(metric, short=True)] = table[metric].map(percent)
+    shown["floor"] = ["reached" if passes else "missed" for passes in table["passes_floor"]]
+    if table["floor_holds"].notna().any():
+        shown["holds, %"] = table["floor_holds"].map(percent)
+        shown["shortfall"] = table["floor_shortfall"].map(hundredths)
     return shown
 
 
@@ -76,7 +108,7 @@ def _alternatives(
     rules = {
         "rule": table["rule"],
         "trial": table["trial_id"],
-        "epoch": table["epoch"].map(value_text),
+        "state": [state_text(*one) for one in zip(table["epoch"], table["alpha"], strict=True)],
         metric: table["value"].map(percent),
         metric_label(ID_ACCURACY): table["id_accuracy"].map(percent),
         "on the half held back": table["held_back"].map(percent),

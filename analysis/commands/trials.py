@@ -11,6 +11,7 @@ from analysis.bases import seen, seen_lines, seen_text
 from analysis.commands import Result
 from analysis.numbers import metric_label, parameter_label, percent, value_text
 from analysis.tables import Records
+from study.scoring.objective import ALPHA
 
 
 def run(study: Records, _: Namespace) -> Result:
@@ -19,6 +20,8 @@ def run(study: Records, _: Namespace) -> Result:
     texts: dict[str, Any] = {"trial": rows["trial_id"], "status": rows["status"].astype("str")}
     texts |= {name: rows[name].map(value_text) for name in study.arm_columns}
     texts["epochs"] = rows["epochs"].map(value_text)
+    if study.has_path:
+        texts["alpha"] = rows[ALPHA].map(value_text)
     texts |= {metric_label(m): rows[m].map(percent) for m in study.told_metrics}
     texts |= {parameter_label(c): rows[c].map(value_text) for c in study.searched}
     if marked := seen(study):

@@ -12,13 +12,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.bases import base_of_trial, bases
-from analysis.choice.pareto import Front, front_of, pareto
+from analysis.choice.pareto import Front, front_of, pareto, states_of
 from analysis.choice.selection import best_trial, place_of
 from analysis.numbers import metric_label, parameter_label
 from analysis.plots import style
 from analysis.tables import Records, direction_of
 from study.errors import BadInput, Fault
-from study.scoring.objective import ID_ACCURACY, OBJECTIVE
+from study.scoring.objective import ID_ACCURACY, OBJECTIVE, SHORTFALL
 
 _SHOWN_UNDER_FLOOR = 0.08  # accuracy, a fraction: trials below it are drawn at the edge
 _LONG = 12  # characters that a name above one of several axes may have
@@ -54,6 +54,8 @@ def base_metric(study: Records, metric: str, trial_id: str = "") -> float | None
 def trade(study: Records, front: Front | None = None) -> Figure:
     """The study's metric against ID accuracy: every trial, the front, the floor, the base.
 
+    Where trials are paths from the base, their states are small dots.
+
     Args:
         study: its records.
         front: the front with its bootstrap band, where it is in hand.
@@ -75,6 +77,11 @@ def trade(study: Records, front: Front | None = None) -> Figure:
                     facecolors=colour if status == "finished" else "white",
                     edgecolors=style.GREY if status == "pruned" else colour,
                 )  # fmt: skip
+        if study.has_path:
+            states = states_of(study, (metric, ID_ACCURACY))
+            states = states[states[ID_ACCURACY] >= least]
+            dots: style.Look = {"s": 5, "color": style.SKY, "lw": 0, "zorder": 2}
+            axes.scatter(states[ID_ACCURACY], states[metric], label="on their paths", **dots)
         if len(front.accuracy):
             shown = front.accuracy >= _least_accuracy(study, rows)
             ends = front.band_low[shown], front.band_high[shown]
@@ -91,7 +98,7 @@ def trade(study: Records, front: Front | None = None) -> Figure:
         at, value = base_metric(study, ID_ACCURACY), base_metric(study, metric)
         if at is not None and value is not None:
             axes.scatter(at, value, marker="D", s=34, color=style.ORANGE, zorder=4, label="base")
-        _draw_floor(study, axes.axvline)
+        draw_floor(study, axes.axvline)
         style.metric_axis(axes.xaxis, ID_ACCURACY)
         style.metric_axis(axes.yaxis, metric, short=False)
         axes.margins(0.08)
@@ -107,7 +114,8 @@ def _least_accuracy(study: Records, rows: pd.DataFrame) -> float:
     return wanted - _SHOWN_UNDER_FLOOR
 
 
-def _draw_floor(study: Records, draw: Callable[..., object]) -> None:
+def draw_floor(study: Records, draw: Callable[..., object]) -> None:
+    """The floor on ID accuracy by ``draw``, such as ``axes.axvline``; nothing without one."""
     if floor := drawn_floor(study):
         draw(floor, color=style.VERMILION, lw=1, ls=style.DASHED, label="floor")
 
@@ -139,7 +147,7 @@ def slice_of(study: Records, column: str, metric: str = OBJECTIVE) -> Figure:
             places = places + _spread(rows[metric], places)
         elif study.is_log(column):
             style.log_axis(axes, x=True)
-        heights, under = _capped(rows[metric], metric)
+        heights, under = _capped(rows, metric)
         colours = np.where(rows["status"] == "finished", style.BLUE, style.PALE)
         draw: style.Look = {"s": 20, "linewidths": 0.4, "edgecolors": style.GREY}
         axes.scatter(places[~under], heights[~under], c=colours[~under], **draw)
@@ -147,7 +155,7 @@ def slice_of(study: Records, column: str, metric: str = OBJECTIVE) -> Figure:
             cross: style.Look = {"marker": "x", "s": 18, "lw": 1, "c": style.VERMILION}
             axes.scatter(places[under], heights[under], **cross)
             axes.annotate(
-                "× under the floor", (1.0, heights[under][0]), xytext=(0, 7),
+                "× under the floor", (1.0, heights[under].max()), xytext=(0, 7),
                 xycoords=("axes fraction", "data"), textcoords="offset points", ha="right",
                 fontsize=style.SMALL, color=style.VERMILION,
             )  # fmt: skip
@@ -179,16 +187,21 @@ def _spread(heights: pd.Series, places: NDArray[np.float64]) -> NDArray[np.float
     return np.asarray(0.09 * ((order % 5) - 2))
 
 
-def _capped(values: pd.Series, metric: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _capped(rows: pd.DataFrame, metric: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Heights to draw, and which of them lie under the floor on ID accuracy.
 
-    An objective above 1 says "under the floor"; drawn as it is, it would squeeze all others.
+    Under the floor an objective is as large as the shortfall makes it; drawn as it is, it would
+    squeeze all others. Where trials did not tell their shortfall, it is what lies above 1.
     """
-    heights = values.to_numpy(dtype=np.float64).copy()
-    under = heights > 1.0 if metric == OBJECTIVE else np.zeros(len(heights), dtype=bool)
+    heights = rows[metric].to_numpy(dtype=np.float64).copy()
+    under = np.zeros(len(heights), dtype=bool)
+    if metric == OBJECTIVE:
+        told = rows[SHORTFALL] if SHORTFALL in rows.columns else rows[metric] - 1.0
+        under = told.to_numpy(dtype=np.float64) > 0
     if under.any() and not under.all():
         low, high = heights[~under].min(), heights[~under].max()
-        heights[under] = high + 0.12 * ((high - low) or 0.1)
+        cap = high + 0.12 * ((high - low) or 0.1)
+        heights[under] = np.minimum(heights[under], cap)
     return heights, under
 
 
@@ -206,7 +219,7 @@ def parallel(study: Records, metric: str = OBJECTIVE) -> Figure:
     best = best_trial(study)
     with style.drawing(3.0, style.PAGE_IN) as (figure, axes):
         drawn = [_axis(axes, i, rows[c], log=study.is_log(c)) for i, c in enumerate(columns)]
-        last = pd.Series(_capped(rows[metric], metric)[0])
+        last = pd.Series(_capped(rows, metric)[0])
         heights = np.column_stack([*drawn, _axis(axes, len(columns), last)])
         xs = np.arange(len(columns) + 1)
         for i in np.argsort(goodness):
@@ -285,7 +298,7 @@ def learning(study: Records, trial_id: str | None = None) -> Figure:
             if value is not None:
                 axes.axhline(value, color=style.ORANGE, lw=1, label="base")
             if metric == ID_ACCURACY:
-                _draw_floor(study, axes.axhline)
+                draw_floor(study, axes.axhline)
             for epoch in chosen:
                 axes.axvline(epoch, color=style.GREY, lw=1, ls=":", label="chosen epoch")
             style.metric_axis(axes.yaxis, metric)

@@ -17,7 +17,18 @@ from matplotlib.figure import Figure
 from analysis.choice.pareto import Front
 from analysis.choice.selection import Selection
 from analysis.numbers import metric_label, parameter_label, score_label
-from analysis.plots import ablation, confirmation, margins, scores, search, trials
+from analysis.plots import (
+    ablation,
+    budget,
+    confirmation,
+    floor,
+    margins,
+    path,
+    scores,
+    search,
+    trials,
+)
+from analysis.report.advice import Advice
 from analysis.tables import Records
 from study.errors import BadInput
 
@@ -92,6 +103,25 @@ def all_figures(
     }
 
 
+def of_advice(study: Records, advice: Advice, table: pd.DataFrame) -> dict[str, Any]:
+    """The pictures of what a study says about the next one.
+
+    Args:
+        study: its records.
+        advice: what it says.
+        table: how surely each trial holds the floor.
+    """
+    draw_held, label = partial(floor.held, study, table), metric_label(study.detection_metric, "")
+    expected = None
+    if advice.budget is not None:
+        figure = budget.expected(study, advice.budget)
+        expected = picture(figure, f"Expected {label} of the choice over the number of trials")
+    return {
+        "held": _drawn(draw_held, f"{label} over the probability that the floor holds"),
+        "expected": expected,
+    }
+
+
 def _those(pictures: list[Picture | None]) -> list[Picture]:
     return [one for one in pictures if one]
 
@@ -125,7 +155,8 @@ def _of_arms(study: Records, effects: pd.DataFrame | None) -> dict[str, Any]:
 
 def _of_choice(study: Records, selection: Selection | None) -> dict[str, Any]:
     if selection is None:
-        return {"learning": None, "histograms": [], "roc": None, "energies": None}
+        missing = dict.fromkeys(("learning", "path", "roc", "energies"))
+        return {**missing, "histograms": []}
     trial_id, label = selection.trial_id, score_label(selection.score)
     place = (study, trial_id, selection.epoch)
     try:
@@ -136,6 +167,7 @@ def _of_choice(study: Records, selection: Selection | None) -> dict[str, Any]:
         "learning": _drawn(
             partial(trials.learning, study, trial_id), f"Learning curves of trial {trial_id}"
         ),
+        "path": _drawn(partial(path.path, study, trial_id), f"The path of trial {trial_id}"),
         "histograms": [
             picture(figure, f"{label} scores, ID against {name}") for name, figure in drawn.items()
         ],

@@ -99,7 +99,7 @@ def score_rows(study: Records, selection: Selection | None) -> Row | None:
     if selection is None or not study.has_scores(selection.trial_id):
         return None
     try:
-        sets = scores_at(study, selection.trial_id, selection.epoch)
+        sets = scores_at(study, *selection.place)
     except BadInput:
         return None
     if len(next(iter(sets.values())).scores) <= _WIDE:

@@ -26,7 +26,7 @@ from analysis.statistics.bootstrap import NUM_RESAMPLES
 from analysis.statistics.compare import MEAN
 from analysis.tables import Records, direction_of
 from study.errors import BadInput
-from study.scoring.objective import ID_ACCURACY
+from study.scoring.objective import ALPHA, ID_ACCURACY
 from study.searchers.catalog import Searcher, searchers
 
 LEAST_JUDGED = 4  # finished trials before their median stops anyone
@@ -163,22 +163,37 @@ def _selection(study: Records) -> str:
         how = f" ({study.floor.how})" if study.floor.how else ""
         least = f"{study.floor.value:.4f}{how}"
         floor = f" among those with a validation ID accuracy of at least {least}"
+        if study.floor.confidence is not None:
+            sure = f"held with a probability of {study.floor.confidence:g}"
+            floor += f", {sure} (normal approximation, by source{_paired(study)})"
     what = f"finished trial with the {extreme} validation {metric}"
     if study.section("ablate"):
         what, each = f"arm with the {extreme} mean validation {metric} over its seeds", " trial"
     last = study.checkpoint_rule == "last"
     epoch = "its last epoch" if last else "its best epoch by the same rule"
+    if study.has_path:
+        alphas = listed([f"{one:g}" for one in sorted(study.states[ALPHA].unique())])
+        epoch += (
+            f" and, by the same rule, at its best place there on the line of weights from the "
+            f"base to the trained ones (alpha {alphas}; Wortsman et al., 2022)"
+        )
     return (
         f"We selected the {what}{over}{floor}, each{each} at {epoch}, "
         f"ties by {metric_label(TIE_BREAK, '')}; test sets played no part."
     )
 
 
+def _paired(study: Records) -> str:
+    reference = study.floor.reference if study.floor else ""
+    return ", paired with the base" if reference == "base" else ""
+
+
 def _correction(study: Records) -> str:
     """Of the frozen choice; without one there is no number to correct."""
     frozen = frozen_or_nothing(study)
-    how = corrected_how(frozen)
-    return f"{corrected_text(frozen)}. {how}" if how else ""
+    how, holds = corrected_how(frozen), frozen.get("floor_holds")
+    held = f"Its floor holds with a probability of {with_unit(holds)}. " if holds else ""
+    return f"{held}{corrected_text(frozen)}. {how}" if how else held.strip()
 
 
 def _confirmation(study: Records) -> str:
@@ -313,8 +328,22 @@ def _objective(study: Records) -> str:
         return f"The searcher followed {len(told)} objectives at once: {listed(told)}."
     if (searcher := _searcher(study)) and not searcher.learns:
         return ""
-    under = "; a trial under the floor counted as one plus its shortfall" if study.floor else ""
+    under = f"; {_under_floor(study)}" if study.floor else ""
     return f"The searcher {_aim(study.metric)} {_named(study.metric)}{under}."
+
+
+def _under_floor(study: Records) -> str:
+    """What the objective is under the floor, as a clause."""
+    penalty = study.section("select").get("penalty")
+    if penalty is None:
+        return "under the floor the objective was one plus the shortfall"
+    return f"under the floor each point of shortfall cost {penalty:g}"
+
+
+def objective_text(study: Records) -> str:
+    """What val/objective is, as a phrase."""
+    under = f", {_under_floor(study)}" if study.floor else ""
+    return f"the selection metric as a cost{under}"
 
 
 def _named(metric: str) -> str:

@@ -13,6 +13,7 @@ import jinja2
 import pandas as pd
 
 from analysis.choice.confirmation import confirmed_table
+from analysis.choice.held import held_trials
 from analysis.choice.selection import NoSelection, Selection, select, summary_row
 from analysis.numbers import (
     metric_label,
@@ -24,8 +25,9 @@ from analysis.numbers import (
     with_unit,
 )
 from analysis.report import figures, findings, sections
+from analysis.report.advice import Advice, advice_of, prices_table
 from analysis.report.arms import arms
-from analysis.report.methods import methods_text
+from analysis.report.methods import methods_text, objective_text
 from analysis.results.final_test import load_results
 from analysis.results.importance import importance_notes
 from analysis.statistics.compare import form_for, set_label
@@ -43,7 +45,8 @@ class Report:
         html: the page.
         content: the numbers behind it, for ``--json``: name, recipe, demo, counts (of trials by
             status), faults, methods (the text), problem (why nothing was chosen), selection,
-            validation (chosen beside base), front, hypervolume, importance (with
+            validation (chosen beside base), held (how surely each trial holds the floor), advice
+            (see ``analysis.report.advice``), front, hypervolume, importance (with
             importance_notes), effects, confirmation, remarks, final_test, test_accesses,
             provenance. Tables are DataFrames; what the study does not have is None.
     """
@@ -52,14 +55,17 @@ class Report:
     content: Mapping[str, Any]
 
 
-def write_report(study: Records, now: datetime | None = None) -> Path:
+def write_report(
+    study: Records, now: datetime | None = None, *, advice: Advice | None = None
+) -> Path:
     """Write report.html into the run's folder and return its path.
 
     Args:
         study: its records; a study without trials, or without a selection, is told as such.
         now: the moment that the report names; the present where None.
+        advice: for the next study, where it is in hand.
     """
-    return write_made(study, make_report(study, now))
+    return write_made(study, make_report(study, now, advice=advice))
 
 
 def write_made(study: Records, report: Report) -> Path:
@@ -68,7 +74,9 @@ def write_made(study: Records, report: Report) -> Path:
     return study.folder.report
 
 
-def make_report(study: Records, now: datetime | None = None) -> Report:
+def make_report(
+    study: Records, now: datetime | None = None, *, advice: Advice | None = None
+) -> Report:
     """Ask the study everything once: the page and the numbers behind it."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -78,7 +86,7 @@ def make_report(study: Records, now: datetime | None = None) -> Report:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= _FILTERS
-    shown, content = _answers(study, now or datetime.now(UTC))
+    shown, content = _answers(study, now or datetime.now(UTC), advice or advice_of(study))
     return Report(environment.get_template("report.html.j2").render(shown), content)
 
 
@@ -108,7 +116,9 @@ _FILTERS: dict[str, Callable[..., str]] = {
 }
 
 
-def _answers(study: Records, now: datetime) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _answers(
+    study: Records, now: datetime, advice: Advice
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Everything that the template shows, as plain values, and the tables behind it."""
     selection, problem = _selected(study)
     compared = sections.comparison(study, selection) if selection else None
@@ -116,8 +126,11 @@ def _answers(study: Records, now: datetime) -> tuple[Mapping[str, Any], Mapping[
     importance, why_none = findings.importance_of(study)
     of_arms = arms(study)
     effects = of_arms["effects"] if of_arms else None
+    held = held_trials(study)
     shown = {
         "metric": study.metric,
+        "has_path": study.has_path,
+        "objective": objective_text(study),
         "floor": study.floor,
         "summary": SUMMARY,
         "made": f"{now:%d %B %Y, %H:%M} UTC",
@@ -132,13 +145,18 @@ def _answers(study: Records, now: datetime) -> tuple[Mapping[str, Any], Mapping[
         "remarks": findings.remarks(study),
         "accesses": findings.accesses(study),
         **sections.header(study),
-        **sections.choice(study, selection, compared),
+        **sections.choice(study, selection, compared, held),
         "confirmation": findings.confirmation_rows(study),
         "final": sections.final(study),
-        "trials": sections.trials(study, selection),
+        "trials": sections.trials(study, selection, held),
         "failures": findings.failures(study),
+        "edges": [edge.text for edge in advice.edges],
+        "longer": advice.budget.text if advice.budget else "",
+        "prices": advice.prices,
+        "floors": prices_table(advice.prices).to_dict("split") if advice.prices else None,
         **sections.provenance(study),
         **figures.all_figures(study, selection, front, importance, effects),
+        **figures.of_advice(study, advice, held),
     }
     told = ("name", "recipe", "demo", "counts", "faults", "methods", "problem", "remarks")
     notes = [why_none] if why_none else []
@@ -155,6 +173,8 @@ def _answers(study: Records, now: datetime) -> tuple[Mapping[str, Any], Mapping[
         "confirmation": confirmed_table(study),
         "validation": compared,
         "effects": effects,
+        "held": held,
+        "advice": advice.plain(),
     }
     return shown, content
 

@@ -20,6 +20,7 @@ from analysis.statistics.compare import DIFFERENCE, MEAN, MODEL_LABELS, set_labe
 from analysis.tables import Records
 from study.errors import BadInput, Fault
 from study.records.files import replacing
+from study.scoring.objective import ID_ACCURACY
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -72,6 +73,33 @@ def results_table(study: Records, validation: pd.DataFrame | None = None) -> str
     )
     head = r"OOD set & $n$ & Model & FPR95 $\downarrow$ & AUROC $\uparrow$ \\"
     return _environment("lrlrr", head, body[:-1], caption, study.name)
+
+
+def candidates_table(study: Records, candidates: pd.DataFrame, most: int = 10) -> str:
+    """The best candidates: state, metric, ID accuracy, how surely each holds the floor.
+
+    Args:
+        study: its records.
+        candidates: from `analysis.choice.held.with_held`; those above the floor are shown.
+        most: rows.
+    """
+    rows = candidates[candidates["passes_floor"]].head(most)
+    if rows.empty or rows["floor_holds"].isna().all():
+        return ""
+    body = [
+        f"{row['trial_id']} & {row['epoch']} & {row['alpha']:g} & "
+        f"{100 * row[study.metric]:.1f} & {100 * row[ID_ACCURACY]:.1f} & "
+        f"{100 * row['floor_holds']:.1f} & {100 * row['floor_shortfall']:.2f} \\\\"
+        for row in rows.to_dict("records")
+    ]
+    caption = (
+        f"Candidates above the floor on ID accuracy, {escape(study.name)}, validation, percent. "
+        "Holds: probability that the true accuracy reaches the floor; shortfall: how far it is "
+        "expected to lie under it, points."
+    )
+    name = escape(metric_label(study.metric, "", short=True))
+    head = rf"Trial & Epoch & $\alpha$ & {name} & ID accuracy & Holds & Shortfall \\"
+    return _environment("lrrrrrr", head, body, caption, f"{study.name}-candidates")
 
 
 def _set_rows(rows: pd.DataFrame, dataset: str) -> list[str]:

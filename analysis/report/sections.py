@@ -16,12 +16,22 @@ from analysis.choice.frozen import (
     frozen_or_nothing,
     wins_text,
 )
+from analysis.choice.kept import kept_apart
 from analysis.choice.selection import Selection, base_scores, scores_at
-from analysis.numbers import metric_label, parameter_label, percent, plain_time, value_text
+from analysis.numbers import (
+    hundredths,
+    metric_label,
+    parameter_label,
+    percent,
+    plain_time,
+    state_text,
+    value_text,
+)
 from analysis.results.final_test import earlier_openings, load_results, main_scores, openings
 from analysis.statistics.compare import MEAN, MODEL_LABELS, WINNER, compare
 from analysis.tables import BASE, Records
 from study.errors import BadInput
+from study.scoring.objective import ALPHA
 
 Row = dict[Any, Any]
 # How those of the ledger's events begin that are for readers; the others are for resuming.
@@ -55,8 +65,20 @@ def header(study: Records) -> Row:
     }
 
 
-def choice(study: Records, selection: Selection | None, compared: pd.DataFrame | None) -> Row:
-    """The chosen trial, its numbers beside the base's, and its parameters."""
+def choice(
+    study: Records,
+    selection: Selection | None,
+    compared: pd.DataFrame | None,
+    held: pd.DataFrame,
+) -> Row:
+    """The chosen trial, its numbers beside the base's, and its parameters.
+
+    Args:
+        study: its records.
+        selection: the choice, None where there is none.
+        compared: from ``comparison``.
+        held: from ``analysis.choice.held.held_trials``.
+    """
     if selection is None:
         return {"choice": None, "comparison": None, "per_set": None}
     row = study.trials.loc[study.trials["trial_id"] == selection.trial_id].iloc[0]
@@ -69,6 +91,10 @@ def choice(study: Records, selection: Selection | None, compared: pd.DataFrame |
             "candidate": "arm" if study.section("ablate") else "finished trial",
             "parameters": _parameters(study, row),
             "seal": frozen_or_nothing(study).get("sha256", ""),
+            "state": state_text(selection.epoch, selection.alpha),
+            "is_base": selection.is_base,
+            "held": _held(selection, held),
+            "kept": apart.text if (apart := kept_apart(study, selection)) else "",
             "corrected": corrected_text(part),
             "corrected_how": corrected_how(part),
             "wins": wins_text(part),
@@ -76,6 +102,15 @@ def choice(study: Records, selection: Selection | None, compared: pd.DataFrame |
         "comparison": _own_means(study, selection, compared),
         "per_set": None if compared is None else side_by_side(compared),
     }
+
+
+def _held(selection: Selection, table: pd.DataFrame) -> Row | None:
+    """How surely the choice holds the floor, mean over its seeds; None where it is not known."""
+    own = table[table["trial_id"].isin(selection.seed_trials) & table["holds"].notna()]
+    if own.empty:
+        return None
+    holds, shortfall = (float(own[name].mean()) for name in ("holds", "shortfall"))
+    return {"holds": holds, "shortfall": hundredths(shortfall)}
 
 
 def _parameters(study: Records, row: pd.Series) -> list[tuple[str, str]]:
@@ -93,7 +128,7 @@ def comparison(study: Records, selection: Selection) -> pd.DataFrame | None:
     """Chosen and base on the validation sets, as ``compare`` gives; None without scores."""
     if not study.has_scores(selection.trial_id):
         return None
-    chosen = scores_at(study, selection.trial_id, selection.epoch)
+    chosen = scores_at(study, *selection.place)
     models = {WINNER: chosen}
     base = base_scores(study, selection.trial_id)
     if base and all(name in base for name in chosen):
@@ -114,7 +149,7 @@ def _own_means(
     if table is None:
         return None
     if selection.score not in set(table["score"]):
-        chosen = scores_at(study, selection.trial_id, selection.epoch)
+        chosen = scores_at(study, *selection.place)
         table = compare({WINNER: chosen}, seed=selection.seed)
     rows = table[(table["score"] == selection.score) & (table["dataset"] == MEAN)]
     means = {row["model"]: row for row in rows.to_dict("records")}
@@ -165,8 +200,9 @@ def final(study: Records) -> Row | None:
     }
 
 
-def trials(study: Records, selection: Selection | None) -> Row:
-    """All trials, the ranked ones first."""
+def trials(study: Records, selection: Selection | None, held: pd.DataFrame) -> Row:
+    """All trials, the ranked ones first, each with how surely it holds the floor."""
+    sure = held.set_index("trial_id")["holds"] if held["holds"].notna().any() else None
     ranks: Mapping[str, Any] = {}
     if selection is not None:
         ranked = selection.candidates.dropna(subset="rank")
@@ -177,7 +213,9 @@ def trials(study: Records, selection: Selection | None) -> Row:
     return {
         "has_arm": "arm" in arms,
         "columns": [name.capitalize() for name in arms]
+        + ["Alpha"] * study.has_path
         + [f"{metric_label(metric, '', short=True)}, %" for metric in metrics]
+        + ([] if sure is None else ["Floor holds, %"])
         + [parameter_label(column) for column in study.searched],
         "rows": [
             {
@@ -186,7 +224,9 @@ def trials(study: Records, selection: Selection | None) -> Row:
                 "status": row["status"],
                 "epochs": value_text(row.get("epochs")),
                 "cells": [value_text(row[name]) for name in arms]
+                + [value_text(row.get(ALPHA))] * study.has_path
                 + [percent(row[metric]) for metric in metrics]
+                + ([] if sure is None else [percent(sure.get(row["trial_id"]))])
                 + [value_text(row[column]) for column in study.searched],
                 "chosen": selection is not None and row["trial_id"] == selection.trial_id,
             }

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.bases import bases
 from analysis.choice.selection import scores_at
-from analysis.tables import BASE, Records
+from analysis.tables import BASE, Records, alphas_of
 from study.errors import BadInput, Fault
 from study.records.files import VAL_ID
 from study.records.scores import SetScores
@@ -90,10 +90,11 @@ def reached_energies(study: Records) -> pd.DataFrame:
     rows = []
     table = margin_table(study).set_index("trial_id")[["m_in", "m_out"]]
     finished = study.trials[study.trials["status"] == "finished"]
-    for trial_id, epoch in zip(finished["trial_id"], finished["checkpoint_epoch"], strict=True):
+    places = (finished["trial_id"], finished["checkpoint_epoch"], alphas_of(finished))
+    for trial_id, epoch, alpha in zip(*places, strict=True):
         if not study.has_scores(trial_id):
             continue
-        sets = scores_at(study, trial_id, int(epoch))
+        sets = scores_at(study, trial_id, int(epoch), alpha)
         if ENERGY not in sets[VAL_ID].scores:
             continue
         inside, outside = energies_of(sets)

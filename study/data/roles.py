@@ -51,7 +51,7 @@ class OODValidation:
 
 @dataclass(frozen=True, eq=False)
 class KeptPart:
-    """Validation images that confirming runs alone are scored on (``study.data.kept``).
+    """Validation images that neither search nor selection goes by (``study.data.kept``).
 
     Attributes:
         id: ID images.
@@ -74,7 +74,7 @@ class StudyData:
         num_classes: number of ID classes.
         demo: whether this is the embedded demo set.
         notes: what a reader of the numbers must know, for the header, manifest and report.
-        kept: the part of validation that is for confirmation alone; None where none is kept.
+        kept: the part of validation that no search goes by; None where none is kept apart.
     """
 
     train: TrainID

@@ -113,9 +113,10 @@ class DataSection(Section):
         val_fraction: share of the ID training images held out for validation, where the ID set
             has no validation set of its own.
         split_seed: seed of that cut; not the study's, so that studies share their validation.
-        confirm_fraction: share of every validation set, ID and OOD, that is kept for confirmation
-            alone, cut off by source: confirming runs are ranked on it, the search never sees it.
-            At most 0.5; 0 keeps none. Needs select.confirm.
+        confirm_fraction: share of every validation set, ID and OOD, that is kept apart, cut off by
+            source: neither search nor selection ever goes by it. With select.confirm the
+            confirming runs alone are scored on it, and ranked; without, every trial is, to tell
+            what its choice is worth on other images. At most 0.5; 0 keeps none.
         image_size: side of the images, pixels: all are brought to it. By default that of the ID
             set's own images, where they are squares of one size, and else 32.
         enlarge: whether images that are smaller are enlarged; else they are refused.

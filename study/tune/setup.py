@@ -124,7 +124,8 @@ class Setup(CheckedStudy):
         train, model = substitute(self.spec, record.params)
         train |= self.margins(train, record.params)
         base = self.base_name(record.params)
-        kept = record.confirms is not None and self.data.kept is not None
+        alone = self.spec.select.confirm is None or record.confirms is not None
+        kept = alone and self.data.kept is not None
         path = bool(self.spec.select.path)
         return Assignment(
             record.number, record.seed, model, train, kept=kept, base=base, path=path
@@ -264,7 +265,8 @@ def prepare_data(spec: StudySpec, plan: DataPlan, progress: Progress) -> Checked
     if data.kept is not None:
         parts = {"validation ID": data.kept.id, **data.kept.ood}
         told = ", ".join(f"{name} {len(images):,}" for name, images in parts.items())
-        progress.note(f"kept for confirmation alone: {told} images")
+        why = "for confirmation alone" if spec.select.confirm else "apart, nothing goes by them"
+        progress.note(f"kept {why}: {told} images")
     num_outliers = len(data.outliers.images) if data.outliers else None
     check_against_data(spec, len(data.train.images), num_outliers)
     check_detectors_on_data(spec, len(data.train.images), data.num_classes)

@@ -53,14 +53,11 @@ def _path(case: Case) -> Iterator[Problem]:
 
 
 def _kept(case: Case) -> Iterator[Problem]:
-    """Images that are kept for a confirmation need one."""
+    """An ablation compares its arms on all images."""
     fraction = case.spec.data.confirm_fraction
-    none = case.spec.select.confirm is None and not case.faults.under(("select", "confirm"))
-    if fraction and none:
-        rule = "this keeps validation images for a confirmation, and the study has none"
-        way_out = "Add select.confirm: {top: 3, seeds: 3}, or take this out."
-        if "ablate" in case.sections:
-            way_out = "Take it out: an ablation confirms nothing, its arms share their seeds."
+    if fraction and "ablate" in case.sections:
+        rule = "this keeps validation images apart from a choice, and an ablation makes none"
+        way_out = "Take it out: the effects of arms are measured on all images."
         yield Problem(("data", "confirm_fraction"), rule, way_out, fraction)
 
 

@@ -41,11 +41,13 @@ def test_slices_cover_every_searched_parameter(study: Study) -> None:
     assert "m_in (sd)" in _texts(figures["param/train.m_in.sd"])
 
 
-def test_slice_caps_what_lies_under_the_floor(tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [True, False], ids=["as told", "of an older run"])
+def test_slice_caps_what_lies_under_the_floor(tmp_path: Path, told: bool) -> None:
     make_run(tmp_path)
     path = tmp_path / "trials.parquet"
     frame = pd.read_parquet(path)
-    frame.loc[0, "val/objective"] = 1.02
+    frame.loc[0, ["val/objective", "val/floor_shortfall"]] = 1.02, 0.02
+    frame = frame if told else frame.drop(columns="val/floor_shortfall")
     frame.to_parquet(path, index=False)
     figure = plots.slice_of(analysis.load(tmp_path), "param/train.lr")
     assert "under the floor" in _texts(figure)

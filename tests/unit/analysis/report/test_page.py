@@ -129,7 +129,8 @@ def test_report_of_a_study_by_accuracy_trades_it_against_fpr95(tmp_path: Path) -
     study = analysis.load(tmp_path)
     assert study.select().metric == "val/id_accuracy"
     assert "ID accuracy" in make_report(study, NOW).html
-    assert list(study.pareto().columns) == ["trial_id", "epoch", "val/fpr95", "val/id_accuracy"]
+    state = ["trial_id", "epoch", "alpha"]
+    assert list(study.pareto().columns) == [*state, "val/fpr95", "val/id_accuracy"]
 
 
 def test_report_shows_methods_accesses_and_front(report: Report) -> None:

@@ -1,0 +1,220 @@
+"""How long to search: the expected best at each number of trials, as seen and on other images.
+
+A search that goes on always looks better on the images that it chooses by. On images that it did
+not choose by it may stand still, or fall: overtuning (Schneider, Bischl and Feurer, "Overtuning in
+hyperparameter optimization", AutoML 2025).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from analysis.choice.alternatives import NUM_SPLITS, halves, swapped
+from analysis.choice.cells import (
+    Cells,
+    Floats,
+    Picks,
+    cells_of_study,
+    costs_of_base,
+    mean_over_trials,
+    pick,
+    taken,
+    weighed,
+)
+from analysis.choice.corrected import all_images, as_metric, resamples
+from analysis.choice.kept import kept_name
+from analysis.choice.selection import NoSelection, rank_candidates
+from analysis.numbers import metric_label, percent, points
+from analysis.statistics.bootstrap import NUM_RESAMPLES
+from analysis.tables import Records
+from study.scoring.intervals import percentile_interval
+
+HALVES = "random halves of validation"
+APART = "images kept apart"
+_WORTH = 0.005  # of the metric: what a doubling must gain to be worth its time
+_FEWEST = 4  # trials under which a curve says nothing
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The expected best of a study at each number of its trials.
+
+    Attributes:
+        table: one row a number of trials: trials; seen (the expected metric of the choice on the
+            images that it was made by); other, low, high (on images that it was not made by, with
+            95 % interval); selected (chance that some trial may be chosen). Fractions.
+        metric: whose.
+        where: what the other images are.
+        doubled: how much better (positive) all trials do on them than half of the trials, with
+            its interval.
+        lost: how much worse (positive) all trials do on them than the best number of trials, with
+            its interval.
+        best: that number.
+    """
+
+    table: pd.DataFrame
+    metric: str
+    where: str
+    doubled: tuple[float, float, float]
+    lost: tuple[float, float, float]
+    best: int
+
+    @property
+    def text(self) -> str:
+        """Whether more trials would pay, in sentences."""
+        last, half = self.table.iloc[-1], self.table.iloc[self.half - 1]
+        gain, low, high = map(_plain, self.doubled)
+        name = metric_label(self.metric, "", short=True)
+        told = (
+            f"Expected {name} of the choice on {self.where}: {percent(half['other'])} % "
+            f"with {half['trials']:.0f} trials, {percent(last['other'])} % with all "
+            f"{last['trials']:.0f}; the doubling gained {gain} points [{low}, {high}]. "
+        )
+        if self.lost[1] > 0:
+            lost, low, high = map(_plain, self.lost)
+            return (
+                f"{told}Overtuning: it was best with {self.best} trials, {lost} points "
+                f"[{low}, {high}] better than with all. More trials would not pay; more "
+                "validation images would."
+            )
+        if self.doubled[1] > 0 and self.doubled[0] >= _WORTH:
+            return f"{told}More trials would still pay (--extend adds them)."
+        if self.doubled[0] >= _WORTH:
+            return f"{told}These images cannot tell whether more trials would pay."
+        return f"{told}More trials would hardly pay."
+
+    @property
+    def half(self) -> int:
+        """Half of the trials."""
+        return (len(self.table) + 1) // 2
+
+
+def _plain(difference: float) -> str:
+    return points(difference).removeprefix("+")
+
+
+def budget_of(study: Records, num_splits: int = NUM_SPLITS) -> Budget:
+    """The expected best of a search at each number of trials, in random order.
+
+    Of all trials that ended, each subset of a size is as likely as each other (Dodge et al. 2019,
+    arXiv:1909.03004, without replacement); a trial that did not finish cannot be chosen. Where
+    none may be, the base stands in for the choice, and without a base no detection at all. A
+    searcher that learns gets better as it goes, which a random order does not show: its gain by a
+    doubling is rather larger.
+
+    Args:
+        study: its records.
+        num_splits: random halves of validation, by source; each chooses, the other one judges.
+            Where images were kept apart, all others choose and those judge.
+
+    Raises:
+        NoSelection: where nothing finished or may be chosen, or the study is an ablation or has
+            too few trials.
+        NoScores: where the per-image scores do not allow it.
+    """
+    ended = int(study.trials["status"].isin(("finished", "pruned", "failed")).sum())
+    if study.section("ablate") or ended < _FEWEST:
+        raise NoSelection(study, f"a curve over trials needs a search of at least {_FEWEST}.")
+    candidates = rank_candidates(study)
+    names = sorted(name for names in candidates["seed_trials"] for name in names)
+    cells = cells_of_study(study, names)
+    if any(study.trials.get(kept_name(study.metric), pd.Series(dtype=float)).notna()):
+        return _on_kept(study, cells, names, ended)
+    blocks = list(halves(cells, num_splits, study.seed))
+    chosen = weighed(cells, iter(blocks))
+    picks = pick(cells, chosen)
+    fallback = costs_of_base(study, cells, blocks[0])
+    hidden = swapped(chosen)
+    seen = expected_best(picks, picks.cost, fallback, ended)
+    if not picks.eligible.any():
+        raise NoSelection(study, "no trial may be chosen, whatever the budget.")
+    judged = mean_over_trials(cells, taken(hidden.cost, picks.cell))
+    other = expected_best(picks, judged, np.roll(fallback, num_splits), ended)
+    return _budget(study, cells, seen, other, HALVES, _chances(picks, ended))
+
+
+def _on_kept(study: Records, cells: Cells, names: list[str], ended: int) -> Budget:
+    """Chosen on all that the search saw, judged on resamples of the images kept apart."""
+    whole = all_images(cells)
+    picks = pick(cells, weighed(cells, iter([whole])))
+    seen = expected_best(picks, picks.cost, costs_of_base(study, cells, whole), ended)
+    kept = cells_of_study(study, names, kept=True)
+    place = [
+        np.flatnonzero((kept.trial == trial) & (kept.epoch == cells.epoch[cell]))[0]
+        for trial, cell in enumerate(picks.cell[:, 0])
+    ]
+    cost = weighed(kept.only(np.array(place)), resamples(kept, NUM_RESAMPLES, study.seed)).cost
+    judged = mean_over_trials(cells, cost)
+    alike = replace(
+        picks,
+        cost=np.broadcast_to(picks.cost, judged.shape),
+        eligible=np.broadcast_to(picks.eligible, judged.shape),
+    )
+    # The base was not scored on them: where nothing is chosen it is worth what the others saw.
+    fallback = np.full(judged.shape[1], costs_of_base(study, cells, whole)[0])
+    other = expected_best(alike, judged, fallback, ended)
+    return _budget(study, cells, seen, other, APART, _chances(picks, ended))
+
+
+def expected_best(picks: Picks, worth: Floats, fallback: Floats, num_trials: int) -> Floats:
+    """What the best of m random trials is worth, for each m.
+
+    Args:
+        picks: the cost by which the best is found, and who may be chosen, (K, B).
+        worth: what each configuration is worth to the asker, (K, B).
+        fallback: what it is worth to have nothing chosen, (B,).
+        num_trials: N, the K configurations and those that cannot be chosen.
+
+    Returns:
+        (N, B) for m = 1 to N.
+    """
+    order = np.argsort(np.where(picks.eligible, picks.cost, np.inf), axis=0, kind="stable")
+    ranked = np.take_along_axis(np.where(picks.eligible, worth, fallback), order, axis=0)
+    chances = _rank_chances(num_trials, len(worth))
+    return chances @ ranked + (1 - chances.sum(axis=1, keepdims=True)) * fallback
+
+
+def _rank_chances(num: int, ranks: int) -> Floats:
+    """Chance that the best of m of ``num`` is the one of rank r, (num, ranks)."""
+    chances = np.zeros((num, ranks))
+    for m in range(1, num + 1):
+        chance = m / num
+        for rank in range(min(ranks, num - m + 1)):
+            chances[m - 1, rank] = chance
+            left = num - rank - 1
+            chance *= (left - m + 1) / left if left else 0.0
+    return chances
+
+
+def _chances(picks: Picks, num: int) -> Floats:
+    """Chance that something may be chosen of m trials, (num,)."""
+    one = np.ones_like(picks.cost)
+    return expected_best(picks, one, np.zeros(one.shape[1]), num).mean(axis=1)
+
+
+def _budget(
+    study: Records, cells: Cells, seen: Floats, other: Floats, where: str, selected: Floats
+) -> Budget:
+    num = len(seen)
+    rows = []
+    for m, (one, two) in enumerate(zip(seen, other, strict=True), start=1):
+        ends = sorted(as_metric(cells, end) for end in percentile_interval(two))
+        told = (as_metric(cells, float(one.mean())), as_metric(cells, float(two.mean())), *ends)
+        rows.append((m, *told, selected[m - 1]))
+    best = int(np.argmin(other.mean(axis=1)))
+    half = (num + 1) // 2 - 1
+    return Budget(
+        pd.DataFrame(rows, columns=["trials", "seen", "other", "low", "high", "selected"]),
+        study.metric,
+        where,
+        _with_ends(other[half] - other[-1]),
+        _with_ends(other[-1] - other[best]),
+        best + 1,
+    )
+
+
+def _with_ends(differences: Floats) -> tuple[float, float, float]:
+    return (float(differences.mean()), *percentile_interval(differences))
