@@ -77,17 +77,20 @@ def _mib(spec: StudySpec, data: StudyData) -> float:
     return float(_forecast(spec, data)[1]["disk"].split()[1].replace(",", ""))
 
 
-def test_forecast_of_the_disk_counts_confirming_runs_and_what_they_alone_score() -> None:
+def test_forecast_of_the_disk_counts_confirming_runs_and_images_kept_apart() -> None:
     confirm = "select.confirm={top: 5, seeds: 10}"
     few = [*SMALL, "tune.num_trials=50", "tune.max_concurrent=1", "tune.scheduler=none"]
     kept = toy_images("kept", 2000, classes=3), {"far": toy_images("far", 4000)}
     data = replace(toy_data(), kept=KeptPart(*kept))
-    search, more = _mib(load_space("cifar10", few), data), load_space("cifar10", [*few, confirm])
-    plain, parted = _mib(more, toy_data()), _mib(more, data)
+    less, more = load_space("cifar10", few), load_space("cifar10", [*few, confirm])
+    search, plain, parted = _mib(less, toy_data()), _mib(more, toy_data()), _mib(more, data)
     # As many runs again as the search has, beside the four states of a live trial.
     assert plain / search == pytest.approx((50 + 50 + 4) / (50 + 4), rel=0.02)
     # Of each image and run, and of each of three epochs two scores and a prediction.
-    assert parted - plain == pytest.approx(50 * 6000 * 3 * (2 * 8 + 2) / 2**20, abs=1.01)
+    of_kept = 50 * 6000 * 3 * (2 * 8 + 2) / 2**20
+    assert parted - plain == pytest.approx(of_kept, abs=1.01)
+    # Without a confirmation it is the trials of the search that are scored on them.
+    assert _mib(less, data) - search == pytest.approx(of_kept, abs=1.01)
 
 
 def test_forecast_tells_rungs_and_how_many_epochs_they_leave() -> None:
