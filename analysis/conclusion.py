@@ -81,7 +81,6 @@ def _lines(study: Records, selection: Selection, frozen: str) -> list[str]:
             told = f"{value:.4g}" if isinstance(value, float) else str(value)
             lines.append(f"  {name:<{wide}} {told}")
     folder = study.folder
-    test = shlex.join(["python", "-m", "analysis", "test", str(folder.path)])
     held = held_text(*with_held(study, selection.candidates.head(1))[list(HELD)].iloc[0])
     apart = kept_apart(study, selection)
     return [
@@ -92,8 +91,16 @@ def _lines(study: Records, selection: Selection, frozen: str) -> list[str]:
         frozen,
         f"Report       {folder.report}",
         f"TensorBoard  {shlex.join(['tensorboard', '--logdir', str(folder.tensorboard)])}",
-        f"Final test   {test}   # once",
+        _final_test_line(study),
     ]
+
+
+def _final_test_line(study: Records) -> str:
+    """The command, or that there is nothing to test on."""
+    if not study.has_ood_test:
+        return "Final test   none: the study has no OOD test set"
+    command = shlex.join(["python", "-m", "analysis", "test", str(study.folder.path)])
+    return f"Final test   {command}   # once"
 
 
 def confirmation_lines(study: Records) -> list[str]:

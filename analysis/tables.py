@@ -134,6 +134,12 @@ class Records:
         return self.spec.get(name) or {}
 
     @property
+    def has_ood_test(self) -> bool:
+        """Whether the study has an OOD test set; runs whose manifest does not tell have one."""
+        plan = self.manifest.get("data", {}).get("plan", {})
+        return bool(plan.get("ood_test", True))
+
+    @property
     def name(self) -> str:
         """The name of the run's folder."""
         return self.folder.path.resolve().name

@@ -48,8 +48,9 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
         command: for the ledger.
 
     Raises:
-        BadInput: without an intact frozen choice, on a second opening without a reason, or where
-            weights or test sets are not those of the choice and of the leak check.
+        BadInput: without an intact frozen choice or an OOD test set, on a second opening without a
+            reason, or where weights or test sets are not those of the choice and of the leak
+            check.
     """
     run = RunFolder(folder)
     frozen = read_frozen(folder)
@@ -63,8 +64,11 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
         cut_off = cut_off and not (run.final_test / "winner.npz").exists()
         if opening is not None and again is None and not cut_off:
             raise BadInput(_opened_before(run, opening["time"]))
+        plan = recorded_plan(run)
+        if not plan.ood_test:
+            raise BadInput(_nothing_to_test(run))
         machine_ledger()  # where there is none, this is told before anything is opened
-        test = open_test(recorded_plan(run))
+        test = open_test(plan)
         sets = test.fingerprints()
         _refuse_other_sets(run, sets, manifest_entry(run, "data", "test_fingerprints"))
         if opening is None or again is not None:
@@ -106,6 +110,15 @@ def _score(run: RunFolder, trial: str, name: str, test: TestData) -> None:
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     evaluation = evaluate_sets(saved.recipe, model, test.id, test.ood, device, fitted)
     evaluation.as_epoch(1, id_name=TEST_ID).save(run.final_test / f"{name}.npz")
+
+
+def _nothing_to_test(run: RunFolder) -> Fault:
+    return Fault(
+        place=str(run.manifest),
+        key="data.plan.ood_test",
+        rule="the study has no OOD test set, so there is nothing to test its choice on",
+        way_out="Start it anew with sets in data.ood_test.",
+    )
 
 
 def _opened_before(run: RunFolder, when: str) -> Fault:

@@ -215,6 +215,8 @@ def _confirmation(study: Records) -> str:
 
 def _test(study: Records) -> str:
     table = load_results(study.folder)
+    if not study.has_ood_test:
+        return "The study has no OOD test set."
     if table is None or table.empty:
         return "The test sets have not been opened."
     sets = table[table["dataset"] != MEAN].drop_duplicates("dataset")

@@ -54,7 +54,7 @@ _HELD_OUT_NOTE = (
     "Held-out classes of the ID set are near-OOD: near_val has the training images of its "
     "classes, near_test the test images of its own; their other images are in no role."
 )
-_NO_TEST_NOTE = "There is no OOD test set: the final test can only measure ID accuracy."
+_NO_TEST_NOTE = "There is no OOD test set, so there will be no final test."
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from study.errors import BadInput
 from study.final_test import final_test, main
 from study.models.weights import save_weights
 from study.recipes.registry import make_recipe
-from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, write_json
+from study.records.files import TEST_OPENED, TRIAL_JSON, WEIGHTS, RunFolder, write_json
 from study.records.frozen import file_hash, seal
 from study.records.ledger import Ledger, read_ledger
 from study.records.scores import ValidationScores
@@ -50,6 +51,14 @@ def _make_model(run: RunFolder, name: str, seed: int) -> None:
     write_json(folder / TRIAL_JSON, {"recipe": "energy", **told})
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What the final test asks a plan for."""
+
+    name: str
+    ood_test: tuple[str, ...] = ("scenes",)
+
+
 MakeRun = Callable[[str], RunFolder]
 
 
@@ -63,7 +72,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
         return _test_data()
 
     monkeypatch.setattr(module, "open_test", open_test)
-    monkeypatch.setattr(module, "recorded_plan", lambda run: f"the plan of {run.path.name}")
+    monkeypatch.setattr(module, "recorded_plan", lambda run: Plan(f"the plan of {run.path.name}"))
     monkeypatch.setenv("OOD_STUDY_STATE", str(tmp_path / "state"))
     return calls
 
@@ -133,7 +142,7 @@ def test_opening_is_on_the_ledgers_of_run_and_machine(
 ) -> None:
     run = make_run("energy")
     final_test(run.path, None, "the command")
-    assert opened == ["the plan of energy"]
+    assert opened == [Plan("the plan of energy")]
     _, first = _lines(run.ledger)
     frozen = json.loads(run.selection.read_text())
     assert (first["event"], first["command"]) == ("test opened", "the command")
@@ -258,6 +267,17 @@ def test_test_set_that_was_not_checked_for_leaks_is_refused_by_name(
     with pytest.raises(BadInput, match=r"'test_id'.*not the ones that were checked"):
         final_test(run.path, None, "")
     assert not run.final_test.exists()
+
+
+def test_study_without_an_ood_test_is_refused_before_anything_is_read(
+    make_run: MakeRun, opened: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("first")
+    monkeypatch.setattr(module, "recorded_plan", lambda run: Plan(run.path.name, ()))
+    with pytest.raises(BadInput, match="the study has no OOD test set"):
+        final_test(run.path, None, "test")
+    assert opened == []
+    assert not any(line["event"] == TEST_OPENED for line in read_ledger(run.ledger)[0])
 
 
 def test_recipe_without_a_base_is_tested_alone(make_run: MakeRun) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from html import unescape
@@ -48,9 +49,21 @@ def test_commands_of_the_conclusion_are_quoted(tmp_path: Path) -> None:
     run = make_run(tmp_path / "my study [a=1]")
     with Ledger(run.ledger) as ledger:
         lines = conclude(run, ledger).splitlines()
-    commands = {line.split()[0]: shlex.split(line, comments=True) for line in lines[-3:]}
+    told = [line for line in lines if line.startswith(("TensorBoard", "Final test"))]
+    commands = {line.split()[0]: shlex.split(line, comments=True) for line in told}
     assert commands["Final"][2:] == ["python", "-m", "analysis", "test", str(run.path)]
     assert commands["TensorBoard"][1:] == ["tensorboard", "--logdir", str(run.tensorboard)]
+
+
+def test_study_without_an_ood_test_is_told_that_there_is_none(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "energy")
+    manifest = json.loads(run.manifest.read_text())
+    manifest["data"]["plan"] = {"ood_test": []}
+    run.manifest.write_text(json.dumps(manifest))
+    with Ledger(run.ledger) as ledger:
+        text = conclude(run, ledger)
+    assert "Final test   none: the study has no OOD test set" in text
+    assert "The study has no OOD test set." in _text(run.report.read_text())
 
 
 def test_conclusion_of_the_same_study_is_on_the_ledger_once(tmp_path: Path) -> None:
