@@ -60,6 +60,8 @@ def _reason(text: str) -> str:
 _FLAG = {"action": "store_true"}
 _OPTIONS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("test", "--again", "the reason to open the test again", {"metavar": "WHY", "type": _reason}),
+    ("select", "--now", "the reason to freeze a choice before the search is over",
+     {"metavar": "WHY", "type": _reason}),
     ("select", "--alternatives",
      "other ways to choose, each judged on halves of validation held back", _FLAG),
     ("report", "--latex", "print the main results as LaTeX tables", _FLAG),

@@ -13,6 +13,7 @@ from analysis.choice.frozen import corrected_of, corrected_text, freeze_choice
 from analysis.choice.held import HELD, held_text, with_held
 from analysis.choice.kept import kept_apart
 from analysis.choice.selection import NOTHING_BEAT_THE_BASE, Selection, select
+from analysis.choice.whole import unfinished_note
 from analysis.numbers import fraction, state_text
 from analysis.report.advice import Advice, advice_of
 from analysis.report.page import write_report
@@ -85,7 +86,7 @@ def _lines(study: Records, selection: Selection, frozen: str) -> list[str]:
     apart = kept_apart(study, selection)
     return [
         *lines,
-        *filter(None, [held, apart.text if apart else ""]),
+        *filter(None, [unfinished_note(study), held, apart.text if apart else ""]),
         corrected_text(corrected_of(study, selection), fraction),
         *confirmation_lines(study),
         frozen,

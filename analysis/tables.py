@@ -19,6 +19,7 @@ from study.errors import BadInput, Fault
 from study.records.files import KEPT, STATUSES, VAL_ID, RunFolder
 from study.records.ledger import Record, read_ledger
 from study.records.scores import ValidationScores, has_scores, read_scores
+from study.records.sealed import score_seals
 from study.records.words import todays_words
 from study.scoring.measuring import OOD_METRICS
 from study.scoring.metrics import METRICS, metric_of
@@ -279,8 +280,10 @@ class Records:
         if not has_scores(self.folder, trial_id, kept=kept):
             rule = f"the per-image scores of {trial_id} are missing"
             raise BadInput(Fault(place, "", rule, "Restore them, or run the trial again."))
+        number = int(trial_id) if trial_id.isdigit() else None
+        sealed = None if number is None else score_seals(self.ledger, number, kept=kept)
         try:
-            return read_scores(self.folder, trial_id, kept=kept)
+            return read_scores(self.folder, trial_id, kept=kept, sealed=sealed)
         except Exception as error:
             # zipfile, numpy and zlib each have their own word for a torn file
             raise BadInput(Fault(place, "", f"no readable scores ({error})")) from error

@@ -21,6 +21,7 @@ from study.records.files import VAL_ID, RunFolder, write_bytes, write_json
 from study.records.frozen import read_frozen
 from study.records.ledger import Ledger
 from study.records.scores import SetScores, ValidationScores, add_epoch
+from study.records.sealed import SESSION_ENDED
 from study.scoring.floor import Floor
 from study.scoring.measuring import OOD_METRICS, ood_metrics
 from study.scoring.objective import FLOOR_HOLDS, OBJECTIVE, SHORTFALL, objective, standing
@@ -102,7 +103,19 @@ def make_run(path: Path, fake: Fake | None = None) -> RunFolder:
     with Ledger(run.ledger) as ledger:
         ledger.append("started", command="run_study.py --space energy")
         ledger.append("finished", num_trials=len(trials))
+        _tell_end(ledger, fake)
     return run
+
+
+def _tell_end(ledger: Ledger, fake: Fake) -> None:
+    """What was left of the search: trials wait for a time budget, or a session still runs."""
+    left = [n for n, status in enumerate(fake.statuses) if status in ("running", "paused")]
+    for number in left:
+        ledger.append("ask", number=number, seed=number, params={})
+    if "running" not in fake.statuses:
+        reason = "time budget" if left else ""
+        told = {"complete": not left, "reason": reason, "unfinished": len(left)}
+        ledger.append(SESSION_ENDED, **told, planned=len(fake.statuses), files={})
 
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> None:

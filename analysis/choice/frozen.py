@@ -11,6 +11,7 @@ from analysis.choice.confirmation import frozen_part
 from analysis.choice.corrected import LEVEL, Correction, correct
 from analysis.choice.held import HELD, with_held
 from analysis.choice.selection import NoSelection, Selection, select, summary_row
+from analysis.choice.whole import go_on, left_to_do, refuse_changed, unfinished_note
 from analysis.numbers import percent, plain, with_unit
 from analysis.tables import Records
 from study.errors import BadInput
@@ -22,7 +23,7 @@ SCHEMA = 1
 _CORRECTED = ("corrected_value", "corrected_interval", "corrected_of", "corrected_note")
 
 
-def freeze_choice(study: Records, selection: Selection, ledger: Ledger) -> str:
+def freeze_choice(study: Records, selection: Selection, ledger: Ledger, *, now: str = "") -> str:
     """Freeze ``selection``, unless it is frozen already or a test was opened on another.
 
     A choice may be made anew while no test set was opened on the old one (more trials came in);
@@ -32,14 +33,19 @@ def freeze_choice(study: Records, selection: Selection, ledger: Ledger) -> str:
         study: its records.
         selection: by the study's rule.
         ledger: the run's, open; gets a line where the choice is new.
+        now: why it is frozen before the search is over; empty where it is to be over.
 
     Returns:
-        One sentence on what is frozen.
+        One sentence on what is frozen, or why nothing is.
 
     Raises:
+        BadInput: where tables, spec or manifest are not what the ledger holds the hashes of.
         NoSelection: where a confirmation let no candidate through; an unopened choice goes then.
     """
+    refuse_changed(study)
     path = study.folder.selection
+    if (left := left_to_do(study)) and not now:
+        return f"Not frozen: {left}. {go_on(study)}"
     old = read_frozen(study.folder.path) if path.exists() else None
     try:
         part = frozen_part(study, selection)
@@ -56,7 +62,8 @@ def freeze_choice(study: Records, selection: Selection, ledger: Ledger) -> str:
             f"{path} keeps trial {old['winner']}: the test sets were opened on it. Start a study "
             "of its own to test another choice."
         )
-    content = seal({**_content(study, selection), **part})
+    early = {"unfinished": unfinished_note(study), "now": now}
+    content = seal({**_content(study, selection), **part, **early})
     write_json(path, content)
     _note(ledger, content)
     return f"Frozen as {content['sha256'][:16]} in {path}."
@@ -72,7 +79,8 @@ def _note(ledger: Ledger, frozen: Mapping[str, Any]) -> None:
     """Tell the ledger of a choice, unless it knows: a kill may come after the file's writing."""
     told = ledger.events(SELECTED)
     if not told or told[-1]["sha256"] != frozen["sha256"]:
-        ledger.append(SELECTED, trial_id=frozen["winner"], sha256=frozen["sha256"])
+        early = {"now": frozen["now"]} if frozen.get("now") else {}
+        ledger.append(SELECTED, trial_id=frozen["winner"], sha256=frozen["sha256"], **early)
 
 
 def _content(study: Records, selection: Selection) -> dict[str, Any]:
@@ -80,9 +88,10 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
 
     Keys: those of ``summary_row``; interval_of (what was resampled and how); those of
     ``corrected_part``; threshold_recall; floor_holds (probability) and floor_shortfall (expected,
-    a fraction) of the choice, null without a floor; candidates (each with its numbers). Beside
-    them those of ``frozen_part``: confirmation, and winner (the trial that goes to the final
-    test) with its epoch, alpha, weights and threshold.
+    a fraction) of the choice, null without a floor; candidates (each with its numbers);
+    unfinished (what was left of the search, as a sentence, else empty) and now (why it was frozen
+    all the same). Beside them those of ``frozen_part``: confirmation, and winner (the trial that
+    goes to the final test) with its epoch, alpha, weights and threshold.
     """
     candidates = with_held(study, selection.candidates)
     held = plain(candidates[list(HELD)].iloc[0].to_dict())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from analysis.tables import Records
-from study.errors import BadInput
+from study.errors import BadInput, Fault
 from study.records.sealed import changed_files, reached
 
 TIME_BUDGET = "time budget"  # a session that ended for it has ended as it was meant to
@@ -27,6 +29,31 @@ def left_to_do(study: Records) -> str:
     """
     found = reached(study.ledger)
     return "" if found.reason == TIME_BUDGET else found.missing
+
+
+def refuse_early(study: Records, now: str) -> None:
+    """No test is opened while the search goes on, unless the choice was made early on purpose.
+
+    Args:
+        study: its records.
+        now: why the choice was frozen before the end; empty where it was not.
+
+    Raises:
+        BadInput: with what is left of the search.
+    """
+    left = left_to_do(study)
+    if left and not now:
+        rule = f"the search is not over: {left}"
+        raise BadInput(Fault(str(study.folder.ledger), "", rule, go_on(study)))
+
+
+def go_on(study: Records) -> str:
+    """What to do about a search that is not over."""
+    folder = quote(str(study.folder.path))
+    return (
+        f"Go on with `python run_study.py --resume {folder}`, or freeze the best so far with "
+        f'`python -m analysis select {folder} --now "why"`, which ledger and report keep.'
+    )
 
 
 def unfinished_note(study: Records) -> str:

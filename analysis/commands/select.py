@@ -17,6 +17,7 @@ from analysis.choice.selection import (
     select,
     summary_row,
 )
+from analysis.choice.whole import refuse_changed, unfinished_note
 from analysis.commands import Result
 from analysis.numbers import hundredths, metric_label, percent, points, state_text, value_text
 from analysis.report.advice import advice_of, prices_table
@@ -27,18 +28,20 @@ from study.scoring.objective import ID_ACCURACY
 
 def run(study: Records, options: Namespace) -> Result:
     """The choice with its candidates; frozen, unless the study is still running."""
+    refuse_changed(study)
     advice = advice_of(study)
     try:
         chosen = select(study)
     except NoSelection as error:
         raise NoSelection(study, "\n".join([error.why, *advice.lines])) from error
-    frozen = _freeze_once(study, chosen)
+    frozen = _freeze_once(study, chosen, options.now or "")
     part = corrected_of(study, chosen)
     candidates = with_held(study, chosen.candidates)
     held = candidates[list(HELD)].iloc[0].to_dict()
     lines = [_chosen(chosen), NOTHING_BEAT_THE_BASE if chosen.is_base else ""]
     apart = kept_apart(study, chosen)
     lines += [
+        unfinished_note(study),
         held_text(**held),
         apart.text if apart else "",
         corrected_text(part),
@@ -60,11 +63,11 @@ def run(study: Records, options: Namespace) -> Result:
     return Result(content, tables, [line for line in lines if line])
 
 
-def _freeze_once(study: Records, chosen: Selection) -> str:
-    if study.status_counts().get("running"):
+def _freeze_once(study: Records, chosen: Selection, now: str) -> str:
+    if study.status_counts().get("running"):  # its ledger is another process's
         return "Not frozen: the study is still running."
     with Ledger(study.folder.ledger) as ledger:
-        return freeze_choice(study, chosen, ledger)
+        return freeze_choice(study, chosen, ledger, now=now)
 
 
 def _chosen(chosen: Selection) -> str:

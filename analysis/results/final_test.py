@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.choice.whole import refuse_changed, refuse_early
 from analysis.statistics.compare import WINNER, Sets, compare
 from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
@@ -44,12 +45,15 @@ def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
         final_test/results.parquet, which has a row for each of these seeds too, ``per_seed``.
 
     Raises:
-        BadInput: if there is no intact frozen choice, or the test was done and ``again`` is
+        BadInput: if there is no intact frozen choice, the search goes on, files are not what the
+            ledger holds the hashes of, or the test was done and ``again`` is
             not given, or the scores cannot be read.
         StudyFailed: if the other process failed; it has said why on stderr.
         Interrupted: if it was interrupted.
     """
     frozen = read_frozen(study.folder.path)
+    refuse_changed(study)
+    refuse_early(study, str(frozen.get("now") or ""))
     path = results_path(study.folder)
     if again is None and path.exists():
         rule = "the final test was done; once is what makes its numbers honest"

@@ -118,12 +118,16 @@ def reached(records: Sequence[Record]) -> Reached:
     )
 
 
-def score_seals(records: Sequence[Record], number: int) -> dict[int, str]:
-    """Epoch -> the hash of its per-image scores, of one trial; without those of older ledgers."""
+def score_seals(records: Sequence[Record], number: int, *, kept: bool = False) -> dict[int, str]:
+    """Epoch -> the hash of its per-image scores, of one trial; without those of older ledgers.
+
+    ``kept``: on the part of validation that is kept for confirmation.
+    """
+    key = "kept_scores" if kept else "scores"
     return {
-        record["epoch"]: record["scores"]
+        record["epoch"]: record[key]
         for record in records
-        if record["event"] == "result" and record["number"] == number and "scores" in record
+        if record["event"] == "result" and record["number"] == number and key in record
     }
 
 

@@ -78,7 +78,8 @@ ROOMS = {
 ALLOWED = {
     "analysis/*": (
         "analysis*", "study.records.files", "study.records.ledger", "study.records.failures",
-        "study.records.frozen", "study.records.scores", "study.records.words",
+        "study.records.frozen", "study.records.scores", "study.records.sealed",
+        "study.records.words",
         "study.scoring.*", "study.seeding", "study.searchers.catalog", "study.stdout",
         "study.errors",
     ),

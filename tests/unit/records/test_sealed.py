@@ -103,3 +103,4 @@ def test_hashes_of_scores_are_those_of_one_trial() -> None:
         result(0, "finished") | {"epoch": 2},
     ]
     assert score_seals(records, 0) == {1: "a"}
+    assert score_seals([*records, records[0] | {"kept_scores": "k"}], 0, kept=True) == {1: "k"}

@@ -1,0 +1,95 @@
+"""analysis.choice.whole: chosen from is what is over, and whose files are what they were."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import analysis
+from analysis.__main__ import main
+from analysis.choice.whole import refuse_early
+from study.errors import BadInput
+from study.records.files import RunFolder
+from study.records.frozen import SELECTED, read_frozen
+from study.records.ledger import Ledger, read_ledger
+from study.records.scores import add_epoch
+from study.records.sealed import note_end
+from tests.fake_run import Fake, make_run
+
+FINISHED = Fake(statuses=("finished",) * 3, epochs=1, num_id=60)
+
+
+def end(run: RunFolder, **changes: object) -> None:
+    told = {"complete": True, "reason": "", "unfinished": 0, "planned": 3} | changes
+    with Ledger(run.ledger) as ledger:
+        note_end(ledger, run, **told)
+
+
+@pytest.mark.parametrize("name", ["trials", "epochs", "spec", "manifest"])
+def test_file_edited_after_the_search_is_refused_by_name(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, FINISHED)
+    end(run)
+    path: Path = getattr(run, name)
+    other = make_run(tmp_path / "other", Fake(statuses=("finished",) * 3, epochs=1, seed=1))
+    path.write_bytes(getattr(other, name).read_bytes() + b" ")
+    if name in ("trials", "epochs"):
+        path.write_bytes(getattr(other, name).read_bytes())
+    assert main(["select", str(tmp_path)]) == 2
+    assert f"{path}: is not what the ledger holds the hash of" in capsys.readouterr().err
+    assert not run.selection.exists()
+
+
+def test_search_that_is_not_over_freezes_nothing_but_with_a_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, FINISHED)
+    end(run, complete=False, reason="interrupt", planned=9)
+    assert main(["select", str(tmp_path)]) == 0
+    assert "Not frozen: 9 of 9 were not begun." in capsys.readouterr().out
+    assert not run.selection.exists()
+    assert main(["select", str(tmp_path), "--now", "a deadline"]) == 0
+    frozen = read_frozen(tmp_path)
+    assert frozen["now"] == "a deadline"
+    assert frozen["unfinished"] == "Chosen before the search was over: 9 of 9 were not begun."
+    (told,) = [one for one in read_ledger(run.ledger)[0] if one["event"] == SELECTED]
+    assert told["now"] == "a deadline"
+
+
+def test_spent_time_budget_ends_a_search_and_is_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path, FINISHED)
+    end(run, complete=False, reason="time budget", planned=9)
+    assert main(["select", str(tmp_path)]) == 0
+    assert "9 of 9 were not begun" in read_frozen(tmp_path)["unfinished"]
+
+
+def test_final_test_waits_for_the_search_unless_the_choice_was_made_early(tmp_path: Path) -> None:
+    run = make_run(tmp_path, FINISHED)
+    end(run, complete=False, reason="interrupt", planned=9)
+    study = analysis.load(tmp_path)
+    with pytest.raises(BadInput, match=r"the search is not over: 9 of 9 .*--now"):
+        refuse_early(study, "")
+    refuse_early(study, "a deadline")
+
+
+def test_scores_swapped_between_trials_are_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path, FINISHED)
+    whole = {name: analysis.load(tmp_path).scores(name) for name in ("00000", "00001")}
+    sealed = {name: add_epoch(run, name, one.upto(1)) for name, one in whole.items()}
+    with Ledger(run.ledger) as ledger:
+        for name, seal in sealed.items():
+            told = {"number": int(name), "epoch": 1, "metrics": {}, "scores": seal}
+            ledger.append("result", **told, decision="finished")
+    analysis.load(tmp_path).scores("00000")
+    add_epoch(run, "00000", whole["00001"].upto(1))
+    with pytest.raises(BadInput, match="is not what the ledger holds the hash of"):
+        analysis.load(tmp_path).scores("00000")
+
+
+def test_frozen_choice_of_a_whole_study_says_nothing_of_an_end(tmp_path: Path) -> None:
+    run = make_run(tmp_path, FINISHED)
+    end(run)
+    assert main(["select", str(tmp_path)]) == 0
+    content = json.loads(run.selection.read_text())
+    assert (content["unfinished"], content["now"]) == ("", "")
