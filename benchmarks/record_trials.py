@@ -26,7 +26,8 @@ import hashlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from torch import Tensor, nn
 from study.data.plan import make_plan
 from study.errors import TrialFailed
 from study.recipes.base import Recipe
+from study.recipes.classifier import ClassifierRecipe
 from study.recipes.params import TrialParams
 from study.recipes.registry import make_recipe
 from study.records.files import VAL_ID
@@ -49,6 +51,7 @@ from study.scoring.ranking import bootstrap_counts
 from study.seeding import numpy_generator
 from study.space.loading import load_space
 from study.training.evaluation import Evaluation, evaluate
+from study.training.linear import LinearTraining
 from study.training.loop import Goal, train
 from study.training.starting import tensors
 from study.training.trial import fresh_model
@@ -159,6 +162,7 @@ def recorded(setup: Setup, number: int, record: Any, ruler: Ruler) -> Iterator[R
         recipe, model, setup.data, seed=assignment.seed,
         goal=Goal(setup.spec.select.metric, None), device=CPU,
     )  # fmt: skip
+    scored = _scorer(recipe, model, setup, assignment.seed)
     told: Row = {"trial": number, **record.params}
     told |= {f"{name}.value": assignment.train[f"{name}"] for name in ("m_in", "m_out")}
     for result in epochs:
@@ -173,9 +177,17 @@ def recorded(setup: Setup, number: int, record: Any, ruler: Ruler) -> Iterator[R
         end = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         for alpha in ALPHAS:
             model.load_state_dict(between(start, end, alpha))
-            scores = evaluate(recipe, model, setup.data, CPU).as_epoch(result.epoch)
-            yield one | {"alpha": alpha} | ruler.row(scores.sets)
+            yield one | {"alpha": alpha} | ruler.row(scored().as_epoch(result.epoch).sets)
         model.load_state_dict(end)
+
+
+def _scorer(
+    recipe: Recipe[TrialParams], model: nn.Module, setup: Setup, seed: int
+) -> Callable[[], Evaluation]:
+    """Scores the model on validation; from features where the last layer alone moves."""
+    if isinstance(recipe, ClassifierRecipe) and recipe.params.fine_tune == "linear":
+        return LinearTraining(recipe, model, setup.data, seed, CPU).evaluate
+    return partial(evaluate, recipe, model, setup.data, CPU)
 
 
 def _fresh(

@@ -21,20 +21,25 @@ missing there.
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from common import print_table
+from matplotlib.figure import Figure
 from replay.measures import best_there_is, interval
 from replay.rivals import RIVALS
 from replay.searching import ProjectSearch, replayed
 from replay.table import read_table
 from replay.truth import Truth
 from replay.ways import Way
+
+from analysis.plots.style import PAGE_IN, SERIES, drawing, legend, percent_axis
 
 TABLES = Path(__file__).resolve().parent / "search_tables"
 BUDGETS = (8, 16, 32, 64)
@@ -96,6 +101,31 @@ def table(rows: pd.DataFrame, ways: list[str], best: dict[str, float]) -> list[l
     return lines
 
 
+def picture(rows: pd.DataFrame, ways: list[str]) -> Figure:
+    """True FPR95 of what each way chose, against the epochs that it trained, at every budget."""
+    with drawing(3.6, PAGE_IN) as (figure, axes):
+        for way, colour in zip(ways, itertools.cycle(SERIES)):
+            one = rows[rows["way"] == way]
+            budgets = [budget for _, budget in one.groupby("trials")]
+            told = [interval(budget["fpr95"].to_numpy()) for budget in budgets]
+            axes.errorbar(
+                [budget["epochs"].mean() for budget in budgets],
+                [each.mean for each in told],
+                np.transpose([(each.mean - each.low, each.high - each.mean) for each in told]),
+                marker="o",
+                ms=3,
+                color=colour,
+                label=way,
+                lw=1.2,
+            )
+        axes.set_xscale("log")
+        axes.set_xlabel("epochs trained")
+        axes.set_ylabel("FPR95 of the choice, true, %")
+        percent_axis(axes.yaxis)
+        legend(figure, axes, ncols=2)
+        return figure
+
+
 def main() -> None:
     """Replay what is missing, and print."""
     parser = argparse.ArgumentParser(
@@ -107,6 +137,7 @@ def main() -> None:
     parser.add_argument("--at-a-time", type=int, default=1, help="trials in parallel")
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--out", type=Path, help="Parquet file of results to add to")
+    parser.add_argument("--picture", type=Path, help="a PNG file to draw")
     given = parser.parse_args()
     space = Path(given.table)
     truth = Truth(read_table(space if space.suffix else TABLES / f"{given.table}.yaml"))
@@ -115,16 +146,23 @@ def main() -> None:
         print(f"{name}: error on left-out trials {one.error:.4f}, spread {one.spread:.4f}")
     known = pd.read_parquet(given.out) if given.out and given.out.exists() else pd.DataFrame()
     begun = time.perf_counter()
-    rows = [played(truth, keys) for keys in missing(given, known)]
-    print(f"{len(rows)} searches in {time.perf_counter() - begun:.0f} s")
-    results = pd.concat([known, pd.DataFrame(rows)], ignore_index=True)
-    if given.out and rows:
-        results.to_parquet(given.out, index=False)
+    results, num_played = known, 0
+    for _, same in itertools.groupby(
+        missing(given, known), lambda keys: (keys["way"], keys["trials"])
+    ):
+        rows = [played(truth, keys) for keys in same]
+        num_played += len(rows)
+        results = pd.concat([results, pd.DataFrame(rows)], ignore_index=True)
+        if given.out:
+            results.to_parquet(given.out, index=False)
+    print(f"{num_played} searches in {time.perf_counter() - begun:.0f} s")
+    results = results[(results["at_a_time"] == given.at_a_time) & (results["seed"] < given.seeds)]
     best = {way: best_there_is(truth, way_of(way)) for way in given.ways}
     for trials in given.trials:
-        here = (results["trials"] == trials) & (results["at_a_time"] == given.at_a_time)
         print(f"\n{trials} trials, {given.at_a_time} at a time")
-        print_table(table(results[here & (results["seed"] < given.seeds)], given.ways, best))
+        print_table(table(results[results["trials"] == trials], given.ways, best))
+    if given.picture:
+        picture(results, given.ways).savefig(given.picture, dpi=150)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from optuna.samplers import TPESampler
 from optuna.trial import Trial, TrialState
 
 from replay.cube import grid
-from replay.searching import METRIC, SHORTFALL, Begin, Told
+from replay.searching import METRIC, Begin, Told
 from replay.truth import Truth
 from replay.ways import Way
-from study.scoring.objective import OBJECTIVE
+from study.scoring.objective import OBJECTIVE, SHORTFALL
 from study.tune.record import TrialRecord
 
 GRID_LEVELS = 3
@@ -115,7 +115,7 @@ class ConstrainedOptuna(PlainOptuna):
         return metrics[METRIC]
 
     def last_told(self, trial: Trial, metrics: Told) -> None:
-        """The shortfall, above 0 where the floor is not met."""
+        """The shortfall, 0 where the floor is met."""
         trial.set_constraint("id_accuracy", metrics[SHORTFALL])
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from replay.truth import Seen, States, Truth
 from replay.ways import BELOW_BASE, Way
 from study.records.ledger import Ledger, Record
-from study.scoring.objective import ID_ACCURACY, OBJECTIVE
+from study.scoring.objective import ID_ACCURACY, OBJECTIVE, SHORTFALL
 from study.seeding import numpy_generator
 from study.training.assignment import Assignment
 from study.tune.decisions import Decisions
@@ -25,7 +25,6 @@ from study.tune.record import TrialRecord
 from study.tune.session import Limits, Session
 
 METRIC = "val/fpr95"
-SHORTFALL = "shortfall"  # how far accuracy as seen lies under the floor as seen; below 0 above it
 _SPREAD = 0.1  # of the epochs' lengths, so that parallel trials are not in step
 Told = dict[str, float]
 
@@ -88,7 +87,7 @@ class Measured:
             OBJECTIVE: float(judged.objective.flat[best]),
             METRIC: float(one.fpr95.flat[best]),
             ID_ACCURACY: float(one.accuracy.flat[best]),
-            SHORTFALL: self._seen.base_accuracy - BELOW_BASE - float(one.accuracy.flat[best]),
+            SHORTFALL: float(judged.shortfall.flat[best]),
         }
 
     def _trial(self, record: TrialRecord) -> tuple[States, States]:
@@ -172,8 +171,9 @@ class ProjectSearch:
             distributions=truth.table.distributions,
             num_epochs=lambda _: num_epochs,
             max_epochs=num_epochs,
+            stopped_as=way.stopped_as,
         )
-        limits = Limits(num_trials, None, num_trials)
+        limits = Limits(num_trials, None, num_trials, way.finish)
         self._decisions = Decisions(plan, ScratchLedger())
         self._session = Session(self._decisions, _assigned, limits, [])
         self._session.max_concurrent = at_a_time
@@ -183,7 +183,7 @@ class ProjectSearch:
         given = self._session.next_assignment()
         if given is None:
             return None
-        return self._decisions.trials[given.number], len(given.objectives) + 1
+        return self._decisions.trials[given.number], len(given.standings) + 1
 
     def told(self, record: TrialRecord, epoch: int, metrics: Told) -> bool:
         """The worker's message, to the session."""

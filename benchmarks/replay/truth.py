@@ -18,7 +18,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -159,11 +158,3 @@ class Seen:
         generator = numpy_generator(self._seed, "noise", number)
         like = int(generator.choice(self._truth.like(point)))
         return self._truth.seen(true, like, self._resample), true
-
-
-def holds(states: States, floor: float) -> Floats:
-    """How likely the true accuracy is above the floor, by the normal distribution."""
-    margin = states.accuracy - floor
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sure = np.where(margin >= 0, np.inf, -np.inf)
-        return np.asarray(norm.cdf(np.where(states.error > 0, margin / states.error, sure)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from replay.cube import Floats
 from replay.table import ALPHAS
-from replay.truth import States, holds
+from replay.truth import States
 
 BELOW_BASE = 0.01  # the floor of the shipped spaces: a point under the base
 PATH = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -22,12 +22,17 @@ class Judged:
     """States as a study judges them; arrays of one shape.
 
     Attributes:
-        passes: whether a state may be selected.
+        shortfall: how far a state lies under the floor; 0 where it may be selected.
         objective: what searcher and scheduler minimise.
     """
 
-    passes: NDArray[np.bool_]
+    shortfall: Floats
     objective: Floats
+
+    @property
+    def passes(self) -> NDArray[np.bool_]:
+        """Whether a state may be selected."""
+        return self.shortfall == 0
 
     def best(self) -> int:
         """Flat index of the best: those that pass first, then the lowest objective.
@@ -53,6 +58,7 @@ class Way:
         confidence: a state passes where its floor holds with this probability; None where its
             accuracy as seen is above the floor.
         alphas: places of the path that are scored; 1 alone is no path.
+        stopped_as: how the searcher is told of a trial that a rung stopped.
     """
 
     searcher: str = "tpe"
@@ -63,6 +69,7 @@ class Way:
     penalty: float | None = None
     confidence: float | None = None
     alphas: tuple[float, ...] = (1.0,)
+    stopped_as: Literal["complete", "pruned"] = "complete"
 
     @classmethod
     def read(cls, text: str) -> Way:
@@ -81,6 +88,8 @@ class Way:
                 told["alphas"] = PATH
             elif name == "alphas":
                 told[name] = tuple(float(one) for one in value.split(","))
+            elif name == "stopped_as":
+                told[name] = value
             elif equals and name in cls.__dataclass_fields__:
                 told[name] = float(value) if name in ("penalty", "confidence") else int(value)
             elif not equals:
@@ -96,17 +105,13 @@ class Way:
 
     def judged(self, states: States, base_accuracy: float) -> Judged:
         """States as seen, by the study's rules; ``base_accuracy`` as seen too."""
-        floor = base_accuracy - BELOW_BASE
-        missing = floor - states.accuracy
-        if self.confidence is None:
-            passes = missing <= 0
-        else:
-            passes = holds(states, floor) >= self.confidence
+        missing = base_accuracy - BELOW_BASE - states.accuracy
+        if self.confidence is not None:
             missing = missing + norm.ppf(self.confidence) * states.error
-        shortfall = np.where(passes, 0.0, np.maximum(missing, 0.0))
+        shortfall = np.maximum(missing, 0.0)
         if self.penalty is None:
-            return Judged(passes, np.where(shortfall > 0, 1 + shortfall, states.fpr95))
-        return Judged(passes, states.fpr95 + self.penalty * 100 * shortfall)
+            return Judged(shortfall, np.where(shortfall > 0, 1 + shortfall, states.fpr95))
+        return Judged(shortfall, states.fpr95 + self.penalty * 100 * shortfall)
 
 
 def could_hold(true: States, base_accuracy: float, confidence: float | None) -> NDArray[np.bool_]:

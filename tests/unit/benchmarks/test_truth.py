@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from replay.table import table_of
-from replay.truth import Seen, Truth, holds
+from replay.truth import Seen, Truth
 
 from tests.fake_table import BASE_FPR95, fake_rows, fake_space
 
@@ -34,12 +34,3 @@ def test_seen_differs_from_the_truth_by_the_resample_of_the_seed(truth: Truth) -
     assert seen.base_accuracy == pytest.approx(truth.table.base["accuracy"] + 0.003)
     gained = of_point.accuracy[-1, -1] - true.accuracy[-1, -1]
     assert gained == pytest.approx(0.003) or gained == pytest.approx(0.006)
-
-
-def test_holds_is_a_half_at_the_floor_and_sure_without_an_error(truth: Truth) -> None:
-    states = truth.at(truth.table.points[1:2]).part(0)
-
-    likely = holds(states, floor=float(states.accuracy[-1, -1]))
-
-    assert likely[-1, -1] == pytest.approx(0.5)
-    assert likely[-1, 0] == 1  # the base against itself

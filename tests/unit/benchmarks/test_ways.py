@@ -5,6 +5,8 @@ import pytest
 from replay.truth import States
 from replay.ways import PATH, Judged, Way, could_hold
 
+from study.scoring.objective import SHORTFALL, objective
+
 
 def _states(accuracy: list[float], fpr95: list[float], error: float = 0.01) -> States:
     told = np.array([accuracy])
@@ -44,15 +46,26 @@ def test_judged_with_a_confidence_asks_for_more_than_the_floor() -> None:
 
 
 def test_best_of_what_passes_comes_before_a_lower_objective() -> None:
-    judged = Judged(np.array([[True, False, True]]), np.array([[0.5, 0.1, 0.4]]))
+    judged = Judged(np.array([[0.0, 0.01, 0.0]]), np.array([[0.5, 0.1, 0.4]]))
 
     assert judged.best() == 2
 
 
 def test_best_of_equals_is_the_largest_alpha() -> None:
-    judged = Judged(np.array([[True, True, False]]), np.array([[0.5, 0.5, 0.1]]))
+    judged = Judged(np.array([[0.0, 0.0, 0.01]]), np.array([[0.5, 0.5, 0.1]]))
 
     assert judged.best() == 1
+
+
+@pytest.mark.parametrize("penalty", [None, 0.2])
+def test_judged_objective_is_that_of_a_study(penalty) -> None:
+    states = _states([0.80, 0.785, 0.77], [0.5, 0.3, 0.2])
+
+    judged = Way(penalty=penalty).judged(states, base_accuracy=0.80)
+
+    told = zip(states.fpr95[0], judged.shortfall[0], strict=True)
+    of_study = [objective({"val/fpr95": f, SHORTFALL: s}, "val/fpr95", penalty) for f, s in told]
+    assert judged.objective[0] == pytest.approx(of_study)
 
 
 def test_could_hold_at_even_odds_is_the_floor_itself() -> None:
