@@ -1,7 +1,7 @@
 """Searches replayed on recorded trials: what each finds, and at which cost.
 
     python benchmarks/search.py real
-    python benchmarks/search.py real --ways random "tpe asha grace=2 path" --seeds 20 --trials 16
+    python benchmarks/search.py real --ways random "tpe path" --seeds 20 --trials 16
 
 A way to search is a searcher, a trial scheduler, an objective, and whether paths to the base are
 scored (`replay/ways.py`). Each is replayed by the project's own session and decisions on a
@@ -43,7 +43,18 @@ from analysis.plots.style import PAGE_IN, SERIES, drawing, legend, percent_axis
 
 TABLES = Path(__file__).resolve().parent / "search_tables"
 BUDGETS = (8, 16, 32, 64)
-WAYS = ("random", "tpe", "tpe asha grace=1", "grid", "optuna", "optuna, constrained")
+WAYS = (
+    "random confidence=0.9",
+    "tpe confidence=0.9",
+    "tpe asha confidence=0.9",
+    "tpe penalty=0.2 confidence=0.9",
+    "random path confidence=0.9",
+    "tpe path confidence=0.9",
+    "tpe asha path confidence=0.9",
+    "tpe asha grace=2 path confidence=0.9",
+    "tpe asha reduction=2 path confidence=0.9",
+    *RIVALS,
+)
 KEYS = ["way", "trials", "at_a_time", "seed"]
 Row = dict[str, Any]
 

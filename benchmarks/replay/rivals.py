@@ -16,6 +16,7 @@ from study.scoring.objective import OBJECTIVE, SHORTFALL
 from study.tune.record import TrialRecord
 
 GRID_LEVELS = 3
+CONFIDENCE = 0.9  # of their choice, as of the ways that they are compared with
 
 
 class GridSearch:
@@ -128,7 +129,7 @@ class Rival:
 
 
 RIVALS = {
-    "grid": Rival(GridSearch, Way("grid")),
-    "optuna": Rival(PlainOptuna, Way("tpe")),
-    "optuna, constrained": Rival(ConstrainedOptuna, Way("tpe")),
+    "grid": Rival(GridSearch, Way("grid", confidence=CONFIDENCE)),
+    "optuna": Rival(PlainOptuna, Way("tpe", confidence=CONFIDENCE)),
+    "optuna, constrained": Rival(ConstrainedOptuna, Way("tpe", confidence=CONFIDENCE)),
 }
