@@ -41,8 +41,8 @@ _CHECKS: tuple[Check, ...] = (
 )
 # Keys of `tune` that a file says for its own search -> what an option must not change for them.
 _OF_ITS_OWN: dict[str, set[KeyPath]] = {
-    "first": {("search",), ("tune", "searcher")},
-    "finish": {("tune", "scheduler")},
+    "first": {("search",), ("ablate",), ("tune", "searcher")},
+    "finish": {("ablate",), ("tune", "scheduler")},
 }
 _NOT_FOR_ABLATIONS = {
     "searcher": (

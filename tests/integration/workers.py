@@ -29,7 +29,7 @@ def troubled(config: dict[str, Any], marks: str) -> None:
         return
     mark = Path(marks) / str(assignment["number"])
     with mark.open("a") as file:
-        file.write(f"{len(assignment['objectives'])} ")
+        file.write(f"{len(assignment['standings'])} ")
     struck_before = len(mark.read_text().split()) > 1
     _epochs(assignment, 1)
     if trouble in (_raise, _diverge) or not struck_before:
@@ -55,7 +55,7 @@ def unhurried(config: dict[str, Any]) -> None:
 def forgetful(config: dict[str, Any], marks: str) -> None:
     """Trial 1 finds no memory at epoch 2, once; trial 2 as often as it is tried."""
     assignment = config["assignment"]
-    number, done = assignment["number"], len(assignment["objectives"])
+    number, done = assignment["number"], len(assignment["standings"])
     if number in (1, 2):
         mark = Path(marks) / str(number)
         with mark.open("a") as file:
@@ -68,7 +68,7 @@ def forgetful(config: dict[str, Any], marks: str) -> None:
 
 
 def _epochs(assignment: dict[str, Any], last: int, first: int = 1) -> None:
-    for epoch in range(max(first, len(assignment["objectives"]) + 1), last + 1):
+    for epoch in range(max(first, len(assignment["standings"]) + 1), last + 1):
         _report({"epoch": epoch, "metrics": toy_metrics(assignment["train"], epoch)})
 
 
