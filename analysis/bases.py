@@ -37,6 +37,18 @@ def base_of_trial(study: Records, trial_id: str) -> Mapping[str, Any]:
     return bases(study).get(base_name(study, trial_id), {})
 
 
+def file_of(study: Records, base: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where a base that was not trained for this study came from: ``file``, ``sha256`` and more.
+
+    Empty for one that was. Older studies tell no more than that it may have seen the validation
+    images, which is so of files alone.
+    """
+    if told := base.get("from_file"):
+        return dict(told)
+    init = study.section("model").get("init")
+    return {"file": str(init)} if base.get("saw_validation") and init != "base" else {}
+
+
 def seen(study: Records) -> dict[str, dict[str, list[str]]]:
     """Trials whose initialisation had seen images of a set of this study.
 

@@ -1,18 +1,24 @@
 """How often the near-duplicate rule errs: false positives and missed copies.
 
     python benchmarks/leak_rule.py --data-root ../shared/data
+    python benchmarks/leak_rule.py --data-root ../shared/data --outliers 300000
 
 False positives: every pair between sets that cannot share a picture (CIFAR-10 against crops of
-ImageNet images and textures; crops of different source images against each other). Missed
-copies: altered copies are planted beside the other images of a set and searched for, end to end.
-Intervals: Clopper-Pearson, 95 %. Takes about two minutes on one core. The numbers of the last run
-stand in the docstring of study/data/leaks/check.py.
+ImageNet images and textures; crops of different source images against each other), and between
+halves of drawn, written and textured sets: strokes, digits by hand (scikit-learn's), letters of
+one family of fonts against another's, gratings. Missed copies: altered copies are planted beside
+the other images of a set and searched for, end to end. Recall of the cells: what proposals of
+cells find of those among all pairs. Intervals: Clopper-Pearson, 95 %. Takes some minutes on one
+core. ``--outliers N`` only measures how long a check takes beside N outliers: pictures mixed from
+those that are there. The numbers of the last run stand in the docstring of
+study/data/leaks/check.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import string
 import time
 from collections.abc import Callable
 from itertools import combinations
@@ -20,13 +26,21 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from matplotlib import font_manager, get_data_path
+from PIL import Image, ImageDraw, ImageFont
 from scipy.stats import binomtest
+from sklearn.datasets import load_digits
 
 from study.data.file_formats import read_source
-from study.data.images import Pixels
-from study.data.leaks.near_duplicates import Descriptors, Likeness, describe, find_near_duplicates
+from study.data.images import ImageSet, Pixels
+from study.data.leaks.check import check_leaks
+from study.data.leaks.near_duplicates import Likeness, describe, find_near_duplicates
+from study.data.leaks.proposals import Descriptors, propose
+from study.data.leaks.report import Member, Role
+from study.data.leaks.turns import TURNS
 from study.data.sources import Source
+
+FONTS = str(Path(get_data_path()) / "fonts" / "ttf")
 
 FILES = {
     "cifar10_train": "cifar10/train.parquet",
@@ -67,6 +81,11 @@ def jpeg(quality: int) -> Alteration:
 def flip(pixels: Pixels, _: Generator) -> Pixels:
     """Mirror horizontally."""
     return pixels[:, :, ::-1].copy()
+
+
+def turn(number: int) -> Alteration:
+    """Turn the whole picture in one of sixteen ways."""
+    return lambda pixels, _: np.ascontiguousarray(TURNS[number].of(pixels))
 
 
 def shift(distance: int) -> Alteration:
@@ -125,6 +144,10 @@ ALTERATIONS: dict[str, Alteration] = {
     "crop 30/32 and resize": crop_resize(30),
     "crop 30/32, resize, JPEG 75": chain(crop_resize(30), jpeg(75)),
     "crop 28/32 and resize": crop_resize(28),
+    "quarter turn, JPEG 75": chain(turn(4 + 1), jpeg(75)),
+    "half turn, JPEG 75": chain(turn(2 + 1), jpeg(75)),
+    "upside down, JPEG 75": chain(turn(2), jpeg(75)),
+    "negative, JPEG 75": chain(turn(8), jpeg(75)),
 }
 
 
@@ -176,23 +199,150 @@ def _share(hits: npt.NDArray[np.bool_]) -> str:
     return f"{hits.mean():.4f} [{low:.4f}, {high:.4f}] n={len(hits)}"
 
 
+def strokes(number: int, generator: Generator) -> Pixels:
+    """One to three strokes on a plain ground."""
+
+    def draw(sheet: ImageDraw.ImageDraw, ink: int) -> None:
+        for _ in range(generator.integers(1, 4)):
+            points = [(float(x), float(y)) for x, y in generator.integers(10, 118, (4, 2))]
+            sheet.line(points, fill=ink, width=int(generator.integers(6, 16)), joint="curve")
+
+    return drawings(number, generator, draw)
+
+
+def letters(number: int, generator: Generator, faces: list[str]) -> Pixels:
+    """A letter or digit, of a size and at a place that vary."""
+
+    def draw(sheet: ImageDraw.ImageDraw, ink: int) -> None:
+        face = faces[generator.integers(len(faces))]
+        font = ImageFont.truetype(face, int(generator.integers(60, 110)))
+        letter = str(generator.choice([*string.ascii_letters, *string.digits]))
+        place = [float(one) for one in generator.integers(-10, 11, 2) + 64]
+        sheet.text((place[0], place[1]), letter, fill=ink, font=font, anchor="mm")
+
+    return drawings(number, generator, draw)
+
+
+def drawings(
+    number: int, generator: Generator, draw: Callable[[ImageDraw.ImageDraw, int], None]
+) -> Pixels:
+    """Sheets of 128 pixels, dark on light or light on dark, brought to 32."""
+    sheets = []
+    for _ in range(number):
+        ground, ink = generator.permutation([0, 255]).tolist()
+        sheet = Image.new("L", (128, 128), ground)
+        draw(ImageDraw.Draw(sheet), ink)
+        sheets.append(np.asarray(sheet.convert("RGB").resize((32, 32))))
+    return np.stack(sheets)
+
+
+def gratings(number: int, generator: Generator) -> Pixels:
+    """Two crossed waves of any direction, length and colour."""
+    y, x = np.mgrid[:32, :32]
+    made = []
+    for _ in range(number):
+        angles, lengths = generator.uniform(0, np.pi, 2), generator.uniform(3, 16, 2)
+        waves = [
+            np.sin(2 * np.pi * (x * np.cos(a) + y * np.sin(a)) / w + generator.uniform(0, 6.3))
+            for a, w in zip(angles, lengths, strict=True)
+        ]
+        colours = generator.uniform(-60, 60, (2, 3))
+        made.append(128 + sum(w[..., None] * c for w, c in zip(waves, colours, strict=True)))
+    return np.clip(np.stack(made), 0, 255).astype(np.uint8)
+
+
+def drawn_written_textured(textures: Pixels) -> None:
+    """Print the false positives between halves that share no picture."""
+    generator, rule = np.random.default_rng(0), Likeness()
+    faces = {Path(one).stem: one for one in font_manager.findSystemFonts(FONTS)}
+    sans, serif = (
+        [path for stem, path in faces.items() if stem.startswith(family)]
+        for family in ("DejaVuSans", "DejaVuSerif")
+    )
+    digits = (load_digits().images * 15).astype(np.uint8)
+    by_hand = np.stack([np.asarray(Image.fromarray(d).resize((32, 32))) for d in digits])
+    by_hand = by_hand[..., None].repeat(3, axis=3)
+    halves = {
+        "strokes": (strokes(4000, generator), strokes(4000, generator)),
+        "digits by hand": (by_hand[:900], by_hand[900:]),
+        "letters": (letters(4000, generator, sans), letters(4000, generator, serif)),
+        "gratings": (gratings(4000, generator), gratings(4000, generator)),
+        "textures": (textures[::2], textures[1::2]),
+    }
+    print(f"\ndrawn, written, textured\n{'set':32} {'pairs':>15} found")
+    for name, (first, second) in halves.items():
+        usable = min(describe(one, rule).usable.mean() for one in (first, second))
+        pairs, number = find_near_duplicates(first, second, rule), len(first) * len(second)
+        low, high = interval(len(pairs), number)
+        rate = f"{len(pairs) / number:.2g} [{low:.2g}, {high:.2g}]"
+        print(f"{name:32} {number:15,} {len(pairs):5}  {rate}  with structure {usable:.2f}")
+
+
+def recall_of_cells(described: dict[str, Descriptors]) -> None:
+    """Print what proposals of cells find of the proposals among all pairs."""
+    print(f"\nrecall of cells\n{'sets':32} {'all pairs':>10} {'cells':>10}  least cosine: recall")
+    for first, second in (("objects_val", "cifar10_train"), ("cifar10_test", "cifar10_train")):
+        every, by_cells = (
+            {
+                (int(a), int(b))
+                for part in propose(described[first], described[second], Likeness().proposal, n)
+                for a, b in zip(part.first, part.second, strict=True)
+            }
+            for n in (10**15, 0)
+        )
+        left, right = described[first].vectors, described[second].vectors
+        pairs = np.array(sorted(every))
+        cosines = np.abs((left[pairs[:, 0]] * right[pairs[:, 1]]).sum(axis=1))
+        hit = np.array([tuple(pair) in by_cells for pair in pairs.tolist()])
+        told = [f"{at}: {hit[cosines >= at].mean():.4f}" for at in (0.64, 0.8, 0.9)]
+        print(
+            f"{first + ' / ' + second:32} {len(every):10,} {len(by_cells):10,}  {', '.join(told)}"
+        )
+
+
+def time_of(number: int, sets: dict[str, Pixels]) -> None:
+    """Print how long a check takes beside so many outliers."""
+    generator = np.random.default_rng(0)
+    pool = np.concatenate([sets["objects_train"], sets["objects_val"]])
+    mixed = np.empty((number, 32, 32, 3), dtype=np.uint8)
+    for start in range(0, number, 10_000):
+        part = mixed[start : start + 10_000]
+        one, other = (pool[generator.integers(len(pool), size=len(part))] for _ in range(2))
+        part[:] = one // 2 + np.roll(other, generator.integers(32, size=2), axis=(1, 2)) // 2
+    kinds: dict[str, Role] = {"cifar10_train": "train", "cifar10_test": "id_test"}
+    members = [Member(role, ImageSet.make(name, sets[name])) for name, role in kinds.items()]
+    members += [Member("ood_val", ImageSet.make("objects_val", sets["objects_val"]))]
+    tests = ("objects", "scenes", "textures")
+    members += [Member("ood_test", ImageSet.make(name, sets[name])) for name in tests]
+    members += [Member("outliers", ImageSet.make("outliers", mixed))]
+    report, _ = check_leaks(members, leaks="drop")
+    print("\n".join(report.lines()))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--data-root", type=Path, required=True)
-    root = parser.parse_args().data_root
+    parser.add_argument("--outliers", type=int, default=0)
+    options = parser.parse_args()
+    root = options.data_root
     sets = {
         name: read_source(Source(name, "parquet", str(root / file))).pixels
         for name, file in FILES.items()
     }
+    if options.outliers:
+        return time_of(options.outliers, sets)
     described = {name: describe(pixels, Likeness()) for name, pixels in sets.items()}
     for name, descriptors in described.items():
         share = 1 - descriptors.usable.mean()
         print(f"{name}: {len(sets[name]):,} images, {share:.2%} without enough structure")
     independent_pairs(sets, described)
+    drawn_written_textured(sets["textures"])
     planted_copies(sets, described)
+    recall_of_cells(described)
+    return None
 
 
 if __name__ == "__main__":

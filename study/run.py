@@ -11,6 +11,7 @@ from typing import NoReturn
 import torch
 
 from study import run_folder
+from study.bases.files import check_files
 from study.data.plan import DataPlan, make_plan, size_of_id
 from study.errors import BadInput, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
@@ -58,6 +59,7 @@ def run_study(
     plan = make_plan(spec.data, options.data, options.data_root)
     _show_plan(plan, progress)
     progress.note(size_told)
+    check_files(spec, progress)
     study = prepare_data(spec, plan, progress)
     if warm is not None:
         warm.check_data(study.data)
@@ -200,6 +202,12 @@ def _prepared(run: RunFolder, study: CheckedStudy, progress: Progress) -> Setup:
             "the base comes from a file and may have seen the validation images: its numbers, "
             "and those of trials that start from it, may flatter"
         )
+        accuracy, chance = setup.base.metrics["val/id_accuracy"], 1 / study.data.num_classes
+        if accuracy < 2 * chance:
+            progress.warning(
+                f"the file's classifier is right on {accuracy:.1%} of validation ID, near chance: "
+                "its classes may be others, or in another order, or model.normalisation another"
+            )
     return setup
 
 

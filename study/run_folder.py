@@ -18,6 +18,7 @@ import torch
 from study.bases.base_models import BaseModel, RecordedBase
 from study.bases.initial import keep_initial, kept_initial
 from study.bases.provenance import declared, sources_declared
+from study.data.leaks.report import FOLDER as PICTURES
 from study.data.plan import DataPlan
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
@@ -70,7 +71,7 @@ def refuse_existing(path: Path) -> None:
 
 def discard(run: RunFolder) -> None:
     """Take away what a study wrote that ended before its first trial; other files stay."""
-    for folder in (run.checkpoints, run.scores):
+    for folder in (run.checkpoints, run.scores, run.path / PICTURES):
         shutil.rmtree(folder, ignore_errors=True)
     for entry in [*run.path.iterdir()]:
         if _is_of_start(run, entry):
@@ -83,7 +84,7 @@ def _is_of_start(run: RunFolder, entry: Path) -> bool:
     """Whether a file is of those that a study writes first, whole or half-written."""
     names = (run.ledger.name, run.spec.name, run.manifest.name, CODE_DIFF)
     half = entry.suffix == ".tmp" and entry.name.startswith(tuple(f".{name}." for name in names))
-    return entry.name in names or half
+    return entry.name in (*names, PICTURES) or half
 
 
 def refuse_begun(run: RunFolder, ledger: Ledger) -> None:
@@ -149,6 +150,7 @@ def begin(run: RunFolder, study: CheckedStudy, command: str) -> None:
     write_bytes(run.spec, spec.dump().encode())
     diff = code_diff()
     write_bytes(run.path / CODE_DIFF, diff.encode())
+    leaks.copy_pictures(run.path)
     base_seed = None if spec.base is None else spec.base.seed
     write_json(
         run.manifest,
@@ -232,6 +234,7 @@ def _describe_base(run: RunFolder, setup: Setup, name: str, base: BaseModel) -> 
         "fingerprint": file_hash(run.trial_checkpoints(name) / WEIGHTS),
         "trained_by_this_study": base.trained_now,
         "saw_validation": base.saw_validation,
+        "from_file": dict(base.origin) if base.origin else None,
         "val_id_accuracy": base.metrics["val/id_accuracy"],
         "id_energy_mean": energies["id_mean"],
         "id_energy_sd": energies["id_sd"],

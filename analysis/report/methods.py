@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from analysis.bases import bases
+from analysis.bases import bases, file_of
 from analysis.choice.confirmation import confirmation, confirmation_rule, waiting_text
 from analysis.choice.frozen import corrected_how, corrected_text, frozen_or_nothing
 from analysis.choice.selection import TIE_BREAK
@@ -64,18 +65,38 @@ def _model(study: Records) -> str:
     if several > 1:
         text += f", each arm starting from one of {several} classifiers made on the same split"
     elif base:
-        epochs = (base.get("train") or {}).get("epochs")
-        told = f" for {epochs_text(epochs)}" if epochs else ""
-        text += f", starting from a classifier trained on the same split{told}"
+        text += f", starting from {_base(study)}"
         accuracy = study.base.get("val_id_accuracy")
         if accuracy is not None:
             text += f" (validation accuracy {100 * accuracy:.1f} %)"
+    elif sources := _initial(study):
+        text += f", starting from {sources}"
     train = study.section("train")
     if train.get("epochs"):
         text += f"; each trial ran for up to {epochs_text(train['epochs'])}"
         if train.get("epoch_images"):
             text += f" of {train['epoch_images']:,} images"
     return f"{text}."
+
+
+def _base(study: Records) -> str:
+    """The classifier that trials start from: trained for the study, or a file's."""
+    if file := file_of(study, study.base):
+        digest = f", SHA-256 {file['sha256'][:12]}" if "sha256" in file else ""
+        return (
+            f"a classifier that was not trained for this study (file {Path(file['file']).name}"
+            f"{digest}), which may have seen the validation images"
+        )
+    epochs = ((study.base.get("spec") or {}).get("train") or {}).get("epochs")
+    return (
+        f"a classifier trained on the same split{f' for {epochs_text(epochs)}' if epochs else ''}"
+    )
+
+
+def _initial(study: Records) -> str:
+    """Pretrained weights without a head that trials start from."""
+    sources = {str(one.get("source")) for one in (study.manifest.get("initial") or {}).values()}
+    return listed(sorted(f"the weights of {Path(one).name}" for one in sources))
 
 
 def _data(study: Records) -> str:

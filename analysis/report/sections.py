@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.bases import bases, seen_by_role
+from analysis.bases import bases, file_of, seen_by_role
 from analysis.choice.frozen import (
     corrected_how,
     corrected_of,
@@ -282,7 +282,8 @@ def _base_facts(study: Records) -> Iterator[tuple[str, str]]:
             yield f"{name}: starts from", str(spec.get("init", ""))
             probe = (spec.get("train") or {}).get("fine_tune") == "linear"
             yield f"{name}: training", "linear probe" if probe else "full"
-        for key, value in base.items():
+        origin = {f"from {key}": value for key, value in file_of(study, base).items() if value}
+        for key, value in {**base, **origin}.items():
             if not isinstance(value, Mapping | list):
                 label = key.replace("_", " ")
                 yield f"{name}: {label}" if arms else f"base, {label}", value_text(value)

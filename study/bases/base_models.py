@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,9 +18,11 @@ from study.data.batches import evaluation_batches
 from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.losses.margins import EnergyStats
+from study.models.pretrained import pretrained
 from study.models.weights import load_into
 from study.recipes.base import Fitted, Recipe
 from study.recipes.params import TrialParams
+from study.records.frozen import file_hash
 from study.records.scores import ValidationScores
 from study.seeding import numpy_generator
 from study.training.chosen import load_chosen
@@ -60,6 +61,7 @@ class BaseModel:
         id_logits: on the validation ID images, (N, K).
         outlier_logits: on up to 5,000 of the training outliers, (M, K); None without outliers.
         fitted: what its scores need beside the weights.
+        origin: see `study.bases.training.FoundBase`.
     """
 
     key: str
@@ -72,6 +74,7 @@ class BaseModel:
     id_logits: torch.Tensor
     outlier_logits: torch.Tensor | None
     fitted: Fitted = field(default_factory=dict)
+    origin: Mapping[str, Any] | None = None
 
     @lru_cache  # noqa: B019 - a study has few bases, and asks one for every trial
     def energy_stats(self, temperature: float) -> EnergyStats | None:
@@ -87,17 +90,43 @@ def _energies(logits: torch.Tensor, temperature: float) -> torch.Tensor:
 
 
 def loaded_base(
-    path: Path, spec: BaseSpec, weights: Mapping[str, torch.Tensor], data: StudyData
-) -> FoundBase:
+    path: Path, spec: BaseSpec, data: StudyData, key: str | None = None
+) -> FoundBase | None:
     """A base from a file of weights; it may have seen the validation images.
 
+    Args:
+        path: the file, in any layout of `study.models.checkpoints`.
+        spec: the network that it is to fit.
+        data: says for how many classes its head must be.
+        key: which network of the file; None finds it.
+
+    Returns:
+        The base; None where the file holds a network without a head for these classes.
+
     Raises:
-        ValueError: naming every key of ``weights`` that does not fit ``spec``'s backbone.
+        BadInput: where it cannot be read or does not fit.
     """
     model = spec.fresh_model(data)
-    load_into(model, dict(weights))
-    key = hashlib.sha256(path.read_bytes()).hexdigest()[:24]
-    return FoundBase(key, path, model, saw_validation=True)
+    found = pretrained(spec.backbone, model, path, key)
+    head = found.head(data.num_classes)
+    if head is None:
+        return None
+    name, weight, bias = head
+    behind = {f"backbone.{tensor}": values for tensor, values in found.backbone.items()}
+    given = {**behind, **found.normalisation, "fc.weight": weight, "fc.bias": bias}
+    kept = {key: model.state_dict()[key] for key in ("mean", "std")}
+    load_into(model, {**kept, **given}, path)
+    digest = file_hash(path)
+    told = found.loaded
+    origin = {
+        "file": str(path.resolve()),
+        "sha256": digest,
+        "layout": told.layout,
+        "head": name,
+        "copies": list(told.copies),
+        "unused": [one for one in told.unused if one not in (f"{name}.weight", f"{name}.bias")],
+    }
+    return FoundBase(digest[:24], path, model, saw_validation=True, origin=origin)
 
 
 def copied_base(recorded: RecordedBase, spec: BaseSpec, data: StudyData) -> FoundBase:
@@ -135,6 +164,7 @@ def measured(
         id_logits=_logits(model, data.val_id.images, device),
         outlier_logits=outliers,
         fitted=evaluation.fitted,
+        origin=found.origin,
     )
 
 

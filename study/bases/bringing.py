@@ -14,16 +14,16 @@ from study.bases.base_models import (
     loaded_base,
     measured,
 )
-from study.bases.initial import Initial, bring_initial, classifier_in
+from study.bases.files import usable
+from study.bases.initial import Initial, bring_initial
 from study.bases.needed import Base
 from study.bases.training import BASE_RECIPE, BaseSpec, FoundBase, trained_base
 from study.data.decode import cache_folder
 from study.data.roles import StudyData
-from study.errors import BadInput, Fault
 from study.models.names import Network
 from study.recipes.registry import make_recipe
 from study.space.points import substitute
-from study.space.reading.yamlfile import KeyPath, dotted
+from study.space.reading.yamlfile import KeyPath
 from study.space.study_spec import StudySpec
 from study.training.starting import Arrays, network_of
 from study.watch.progress import Progress
@@ -103,40 +103,20 @@ class Bringer:
         self, backbones: list[str], network: Network, path: KeyPath, init: str
     ) -> tuple[Initial, ...]:
         file = None if init == "imagenet" else Path(init)
-        try:
-            with self.progress.stage("Pretrained weights"):
-                found = bring_initial(
-                    backbones,
-                    self.data.image_size,
-                    dropout=self.spec.model.dropout,
-                    file=file,
-                    seed=0,
-                    network=network,
-                )
-        except ValueError as error:
-            place, line = self.spec.places.of(path)
-            way_out = "Name a file of this backbone's weights, or choose another init."
-            fault = Fault(place, dotted(path), f"no weights: {error}", way_out, init, line)
-            raise BadInput(fault) from error
-        for one in found:
-            if one.loaded.tensors:
-                names = ", ".join(one.loaded.tensors)
-                self.progress.warning(f"{one.backbone}: not taken from {one.source}: {names}")
-            if one.loaded.layout:
-                self.progress.note(f"{one.backbone}: from {one.loaded.layout} of {one.source}")
+        with self.progress.stage("Pretrained weights"), usable(self.spec, path, init):
+            found = bring_initial(
+                backbones,
+                self.data.image_size,
+                dropout=self.spec.model.dropout,
+                file=file,
+                seed=0,
+                network=network,
+                key=self.spec.model.weights_key,
+            )
         return tuple(found)
 
     def _from_file(self, wanted: BaseSpec) -> FoundBase | None:
         """The classifier that a file holds; None where it holds a network without a head."""
-        path = Path(self.spec.model.init)
-        try:
-            weights = classifier_in(path)
-            if weights is None:
-                return None
-            return loaded_base(path, wanted, weights, self.data)
-        except (BadInput, ValueError) as error:
-            place, line = self.spec.places.of(("model", "init"))
-            rule = f"the weights cannot be used for {wanted.backbone}: {error}"
-            way_out = "Name a file of this backbone's weights, or the backbone of the file."
-            key, value = "model.init", str(path)
-            raise BadInput(Fault(place, key, rule, way_out, value, line)) from error
+        init = self.spec.model.init
+        with usable(self.spec, ("model", "init"), init):
+            return loaded_base(Path(init), wanted, self.data, self.spec.model.weights_key)

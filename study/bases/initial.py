@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from study.errors import BadInput, Fault
-from study.models.classifier import Classifier
-from study.models.imagenet import Reinitialised, load_imagenet, read_checkpoint
 from study.models.names import DEFAULT_NETWORK, Network
+from study.models.pretrained import Reinitialised, load_pretrained
 from study.models.registry import build_classifier
-from study.models.weights import (
-    StateDict,
-    load_part,
-    load_public_resnet,
-    load_weights,
-    save_weights,
-)
+from study.models.weights import save_weights
 from study.records.files import RunFolder
 from study.records.frozen import file_hash
 from study.training.chosen import load_chosen
@@ -51,6 +44,7 @@ class Initial:
             "fitted": list(self.loaded.fitted),
             "unused": list(self.loaded.unused),
             "layout": self.loaded.layout,
+            "copies": list(self.loaded.copies),
         }
 
 
@@ -62,6 +56,7 @@ def bring_initial(
     file: Path | None,
     seed: int,
     network: Network = DEFAULT_NETWORK,
+    key: str | None = None,
 ) -> list[Initial]:
     """Pretrained weights of each backbone, from a file or from its library.
 
@@ -69,62 +64,28 @@ def bring_initial(
         backbones: names.
         image_size: side of the images, pixels.
         dropout: where the backbone has it.
-        file: a classifier of the project's or in the public CIFAR ResNet layout, whose head is
-            left out, or a network with the names of timm or torchvision, as they or
-            self-supervised training wrote it; None lets the library download its own.
+        file: in any layout of `study.models.checkpoints`; its head is left out. None lets the
+            library download its own.
         seed: of the tensors that keep a fresh initialisation; all trials share them.
-        network: stem, and the normalisation that the weights were trained with; a classifier's
-            file brings its own.
+        network: stem, and the normalisation that the weights were trained with; a file of the
+            project's brings its own.
+        key: which network of the file; None finds it.
 
     Raises:
-        ValueError: naming the backbone, where the weights are not to be had or do not fit.
+        ValueError: naming the backbone, where it has no weights or they cannot be fetched.
+        BadInput: where a file cannot be read or does not fit.
     """
     found = []
     for name in backbones:
         model = build_classifier(
             name, 2, dropout=dropout, image_size=image_size, seed=seed, network=network
         )
-        try:
-            told = _load(name, model, file)
-        except (BadInput, ValueError) as error:
-            raise ValueError(f"{name}: {error}") from error
+        told = load_pretrained(name, model, file, key)
         state = model.state_dict()
         kept = {key: state[key].numpy() for key in state if not key.startswith("fc.")}
         source = str(file) if file else "ImageNet weights of the backbone's library"
         found.append(Initial(name, source, kept, told))
     return found
-
-
-def _load(name: str, model: Classifier, file: Path | None) -> Reinitialised:
-    """A classifier of the project's or of the public CIFAR layout, or ImageNet weights."""
-    whole = None if file is None else classifier_in(file)
-    if whole is None:
-        return load_imagenet(name, model, file)
-    head = tuple(key for key in whole if key.startswith("fc."))
-    kept = {key: whole[key] for key in whole if key not in head}
-    load_part(model, kept, ("backbone.", "mean", "std"), file or "weights")
-    return Reinitialised(unused=head)
-
-
-def classifier_in(file: Path) -> StateDict | None:
-    """Weights of a whole classifier, head and normalisation too; None for another network's.
-
-    Args:
-        file: of the project's own (safetensors), or in the public CIFAR ResNet layout.
-
-    Raises:
-        ValueError: naming the file, where it cannot be read as weights.
-        BadInput: the same.
-    """
-    content = read_checkpoint(file)
-    inner = content.get("state_dict", content)
-    if not isinstance(inner, Mapping):
-        return None
-    names = {str(name).removeprefix("module.") for name in inner}
-    if {"conv1.weight", "linear.weight"} <= names:
-        return load_public_resnet(file)
-    own = {"mean", "std", "fc.weight"} <= names and file.suffix == ".safetensors"
-    return load_weights(file)[0] if own else None
 
 
 def keep_initial(run: RunFolder, initial: Sequence[Initial]) -> dict[str, Any]:
@@ -161,6 +122,7 @@ def kept_initial(run: RunFolder, told: dict[str, Any]) -> list[Initial]:
             tuple(record["fitted"]),
             tuple(record["unused"]),
             record.get("layout", ""),
+            tuple(record.get("copies", ())),
         )
         found.append(Initial(backbone, record["source"], weights, loaded))
     return found

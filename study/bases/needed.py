@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from study.bases.training import BaseSpec
-from study.recipes.params import TrainParams
 from study.records.files import BASE
 from study.space.points import base_at, point_with, substitute
 from study.space.search.domains import Scalar
@@ -43,8 +42,8 @@ def base_spec(spec: StudySpec, point: Mapping[str, Scalar] | None = None) -> Bas
     """
     if spec.base is None:
         network = network_of(spec.model.model_dump())
-        train = TrainParams().model_dump()
-        return BaseSpec(spec.model.backbone, spec.model.dropout, train, 0, network)
+        model = spec.model
+        return BaseSpec(model.backbone, model.dropout, {}, 0, network, model.init)
     own = spec.base if point is None else base_at(spec, point)
     model = spec.model.model_dump() if point is None else substitute(spec, point)[1]
     dropout = own.dropout if own.dropout is not None else spec.model.dropout

@@ -52,7 +52,8 @@ class BaseSpec:
         train: the classifier recipe's parameters, all of them.
         seed: names its random streams.
         network: its stem and its normalisation.
-        init: what its training starts from: random, imagenet, or the path of a weights file.
+        init: what its training starts from: random, imagenet, or the path of a weights file; of a
+            base that is a file's, the file, and ``train`` is empty.
     """
 
     backbone: str
@@ -109,6 +110,9 @@ class FoundBase:
         model: with these weights.
         saw_validation: whether validation images were, or may have been, in its training data.
         trained_now: whether this call trained it (or a part of it).
+        origin: of one from a file: ``file`` and its ``sha256``, ``layout`` (keys and prefix that
+            lead to the network), ``head`` (its name there), ``copies`` and ``unused`` (what else
+            the file holds); None for one that was trained here.
     """
 
     key: str
@@ -116,6 +120,7 @@ class FoundBase:
     model: nn.Module
     saw_validation: bool
     trained_now: bool = False
+    origin: Mapping[str, Any] | None = None
 
 
 def trained_base(

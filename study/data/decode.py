@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import PIL
@@ -198,11 +199,20 @@ def cache_folder() -> Path:
 
 def save_by_rename(path: Path, array: Pixels) -> None:
     """Write a .npy that other processes see either whole or not at all."""
+    _by_rename(path, lambda stream: np.save(stream, array, allow_pickle=False))
+
+
+def write_by_rename(path: Path, content: bytes) -> None:
+    """Write a file that other processes see either whole or not at all."""
+    _by_rename(path, lambda stream: stream.write(content))
+
+
+def _by_rename(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            np.save(stream, array, allow_pickle=False)
+            write(stream)
             stream.flush()
             os.fsync(stream.fileno())
         Path(temporary).replace(path)

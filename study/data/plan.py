@@ -86,7 +86,8 @@ class DataPlan:
         ood_test: OOD test sets by name, sealed; may be empty.
         demo: whether ID is the embedded demo.
         notes: what a reader of the numbers must know, loudest first.
-        outlier_id_classes: "refuse" or "filter": what becomes of ID classes in labelled OOD sets.
+        outlier_id_classes: "refuse", "filter" or "tell": what becomes of ID classes in labelled
+            OOD sets.
         val_id: ID validation images where they are not cut from the training images.
         classes: names of the ID classes by label, once the training images were read.
     """
@@ -176,7 +177,7 @@ class DataPlan:
         sets: dict[str, list[ImageSet]] = {role: [] for role in wanted}
         notes: list[str] = []
         faults: list[Fault] = []
-        policy = section.outlier_id_classes
+        policy = self.outlier_id_classes
         for role, source in [(role, each) for role, group in wanted.items() for each in group]:
             if own is None and source.reader == SYNTHETIC:
                 continue  # made from ID images, whose own fault is told
@@ -316,7 +317,7 @@ def make_plan(section: DataSection, data: str = "auto", data_root: Path | None =
         {source.name: SealedSource.seal(source) for source in roles["ood_test"]},
         is_demo,
         tuple(notes),
-        section.outlier_id_classes,
+        _policy(section, published=openood),
         own.get("val"),
     )
 
@@ -356,6 +357,12 @@ def size_of_id(
     if size is None:
         return DEFAULT_SIZE, f"the images of '{source.name}' are no squares of one size"
     return size, f"that of the images of '{source.name}'"
+
+
+def _policy(section: DataSection, *, published: bool) -> str:
+    """What becomes of ID classes in OOD sets; a published protocol's are told, and kept."""
+    asked = not published or "outlier_id_classes" in section.model_fields_set
+    return section.outlier_id_classes if asked else "tell"
 
 
 def missing_outliers(recipe: str) -> Fault:

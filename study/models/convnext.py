@@ -24,7 +24,6 @@ BACKBONES: Final = {
         "num_features": 320,
         "dropout": False,
         "pretrained": "timm/convnextv2_atto.fcmae_ft_in1k",
-        "head": ("head.",),
         "fresh": ("norm_pre.weight", "norm_pre.bias"),
     },
     "convnextv2_femto": {
@@ -32,7 +31,6 @@ BACKBONES: Final = {
         "num_features": 384,
         "dropout": False,
         "pretrained": "timm/convnextv2_femto.fcmae_ft_in1k",
-        "head": ("head.",),
         "fresh": ("norm_pre.weight", "norm_pre.bias"),
     },
     "convnextv2_pico": {
@@ -40,7 +38,6 @@ BACKBONES: Final = {
         "num_features": 512,
         "dropout": False,
         "pretrained": "timm/convnextv2_pico.fcmae_ft_in1k",
-        "head": ("head.",),
         "fresh": ("norm_pre.weight", "norm_pre.bias"),
     },
     "convnextv2_nano": {
@@ -48,7 +45,6 @@ BACKBONES: Final = {
         "num_features": 640,
         "dropout": False,
         "pretrained": "timm/convnextv2_nano.fcmae_ft_in1k",
-        "head": ("head.",),
         "fresh": ("norm_pre.weight", "norm_pre.bias"),
     },
     "convnext_tiny": {
@@ -56,7 +52,6 @@ BACKBONES: Final = {
         "num_features": 768,
         "dropout": False,
         "pretrained": "timm/convnext_tiny.fb_in1k",
-        "head": ("head.",),
         "fresh": ("norm_pre.weight", "norm_pre.bias"),
     },
 }

@@ -19,7 +19,6 @@ BACKBONES: Final = {
         "num_features": 1024,
         "dropout": True,
         "pretrained": "torchvision/DenseNet121_Weights.IMAGENET1K_V1",
-        "head": ("classifier.",),
         "fresh": ("features.conv0.weight",),
     }
 }

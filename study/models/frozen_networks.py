@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import http.client
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from study.errors import BadInput, Fault
+from study.models.checkpoint_files import read_checkpoint
+from study.models.checkpoints import network_in
 from study.models.classifier import MEAN, STD
-from study.models.weights import load_into, load_weights
+from study.models.weights import load_into
 
 if TYPE_CHECKING:
     from study.models.classifier import Classifier
@@ -239,7 +240,7 @@ def imagenet_network(
     network = FrozenNetwork(
         _empty(name), known.layers if default_layers is None else default_layers
     )
-    tensors = _downloaded(name) if weights is None else _read(weights)
+    tensors = _downloaded(name) if weights is None else read_checkpoint(weights)
     source = f"torchvision's {name}" if weights is None else str(weights)
     _fill(network.network, tensors, known.head, source)
     return network
@@ -256,33 +257,20 @@ def _empty(name: str) -> nn.Module:
     return network.to_empty(device="cpu")
 
 
-def _fill(network: nn.Module, tensors: Mapping[str, Tensor], head: str, source: str) -> None:
+def _fill(network: nn.Module, tensors: Mapping[str, Any], head: str, source: str) -> None:
     """Load all of the network's weights; the file's head goes unused."""
-    body = {key: value for key, value in tensors.items() if not key.startswith(f"{head}.")}
     expected = network.state_dict()
-    if not body.keys() & expected.keys():
-        rule = f"holds no weights of this network, whose keys are {sorted(expected)[:3]} ..."
-        raise BadInput(Fault(source, "", rule, "Give a file in torchvision's layout."))
+    try:
+        given = network_in(tensors, expected).tensors
+    except ValueError as error:
+        rule = f"{error}; this network's keys are {sorted(expected)[:3]} ..."
+        raise BadInput(Fault(source, "", rule, "Give a file in torchvision's layout.")) from error
+    body = {key: value for key, value in given.items() if not key.startswith(f"{head}.")}
     for key in expected:
         # Evaluation never reads the counter, and old files lack it.
         if key.endswith("num_batches_tracked"):
             body.setdefault(key, torch.tensor(0))
     load_into(network, body, source)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        return load_weights(path)[0]
-    way_out = "Give torchvision's own file; a pickle that would run code is refused."
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        first_line = str(error).partition("\n")[0]
-        rule = f"cannot be read as weights ({type(error).__name__}: {first_line})"
-        raise BadInput(Fault(str(path), "", rule, way_out)) from error
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise BadInput(Fault(str(path), "", "holds no state dict (a dict of tensors)", way_out))
-    return content
 
 
 def _downloaded(name: str) -> dict[str, Tensor]:

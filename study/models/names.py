@@ -22,12 +22,15 @@ from pydantic import Field, PositiveInt
 from study.declared import Declaration, read_literals
 
 Stem = Literal["small", "imagenet"]
-Normalisation = Literal["imagenet", "cifar", "half"]
+Normalisation = Literal["imagenet", "cifar", "cifar_per_image", "half", "none"]
 
 NORMALISATIONS: Final[dict[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    # The mean of CIFAR-10's images' own deviations, as kuangliu's code has it, and many after it.
+    "cifar_per_image": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 """Channel means and deviations of images in [0, 1]."""
 
@@ -67,7 +70,6 @@ class BackboneDeclaration(Declaration):
             stride 32), which its file's ``with_native_stem(network)`` gives it.
         pretrained: its ImageNet weights, as "timm/..." or "torchvision/..." and that library's
             name for them; None where it has none.
-        head: prefixes of the classifier's tensors in a file of such weights.
         fresh: tensors that may keep their fresh weights where such a file has them otherwise.
     """
 
@@ -85,7 +87,6 @@ class BackboneDeclaration(Declaration):
     pretrained: str | None = Field(
         default=None, pattern="^(timm|torchvision)/.", description="timm/... or torchvision/..."
     )
-    head: tuple[str, ...] = Field(default=(), description="a tuple of strings")
     fresh: tuple[str, ...] = Field(default=(), description="a tuple of strings")
 
     def must_define(self) -> Mapping[str, str]:

@@ -21,8 +21,6 @@ BACKBONES: Final = {
         "any_size": True,
         "stems": True,
         "pretrained": "torchvision/ResNet18_Weights.IMAGENET1K_V1",
-        # SwAV keeps its projector beside the network's own tensors.
-        "head": ("fc.", "projection_head.", "prototypes.", "projector."),
         "fresh": ("conv1.weight",),
     },
     "resnet50": {
@@ -32,7 +30,6 @@ BACKBONES: Final = {
         "any_size": True,
         "stems": True,
         "pretrained": "torchvision/ResNet50_Weights.IMAGENET1K_V2",
-        "head": ("fc.", "projection_head.", "prototypes.", "projector."),
         "fresh": ("conv1.weight",),
     },
 }

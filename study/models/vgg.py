@@ -20,7 +20,6 @@ BACKBONES: Final = {
         "num_features": 512,
         "dropout": False,
         "pretrained": "torchvision/VGG16_BN_Weights.IMAGENET1K_V1",
-        "head": ("classifier.", "pre_logits.", "head."),  # torchvision's, timm's
     }
 }
 _NATIVE_STRIDE: Final = 32

@@ -24,7 +24,6 @@ BACKBONES: Final = {
         # normalisation, where those under ViT-Tiny's own name have seen ImageNet-21k and take
         # other means.
         "pretrained": "timm/deit_tiny_patch16_224.fb_in1k",
-        "head": ("head.",),
     }
 }
 

@@ -1,13 +1,12 @@
-"""Weights on disk: safetensors, written whole; the public CIFAR ResNet layout, read safely."""
+"""Weights on disk as the project writes them: safetensors, whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +14,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from study.errors import BadInput, Fault
-from study.models.classifier import MEAN, STD
 
 MEMORY_FORMAT: Final = "memory_format"
 """Key of the metadata that this module writes itself: "contiguous" or "channels_last"."""
@@ -180,67 +178,12 @@ def _copy(
     model.load_state_dict(weights, strict=False)  # what is to be there was looked at above
 
 
-def load_public_resnet(path: Path) -> StateDict:
-    """Read a CIFAR ResNet in the common public layout, as weights of our `Classifier`.
-
-    The layout: a pickled dict, or safetensors; the weights under ``state_dict`` or at the top,
-    keys conv1, bn1, layer1.0.conv1 ... linear, perhaps behind ``module.``. Old files lack
-    BatchNorm's ``num_batches_tracked``, which evaluation and training with a momentum never read:
-    it becomes 0. The normalisation is the one that these files were trained with.
-
-    Args:
-        path: the file. It is read without running what a pickle may hold.
-
-    Returns:
-        State dict for a `Classifier` around the CIFAR ResNet of that depth; hand it to
-        `load_into`.
-
-    Raises:
-        BadInput: naming the file, if it is missing, torn, would run code, or has another layout.
-    """
-    content: Any
-    if path.suffix == ".safetensors":
-        content, _ = load_weights(path)
-    else:
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-            raise BadInput(_unreadable(path, error)) from error
-    public = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(public, dict) or not all(isinstance(v, Tensor) for v in public.values()):
-        rule = "holds no state dict (a dict of tensors, at the top or under 'state_dict')"
-        raise BadInput(Fault(str(path), "", rule, _PUBLIC_WAY_OUT))
-    bare = {str(name).removeprefix("module."): tensor for name, tensor in public.items()}
-    if missing := [name for name in _PUBLIC_MARKS if name not in bare]:
-        rule = f"is not in the layout of a public CIFAR ResNet: {', '.join(missing)} missing"
-        raise BadInput(Fault(str(path), "", rule, _PUBLIC_WAY_OUT))
-    return _from_public(bare)
-
-
 def memory_format_of(weights: Mapping[str, Tensor]) -> MemoryFormat:
     """The memory format of a state dict: channels_last where any 4-D tensor is only that."""
     # A tensor with one channel, or of one pixel, is both at once and tells nothing.
     telling = (t for t in weights.values() if t.ndim == 4 and not t.is_contiguous())
     channels_last = any(t.is_contiguous(memory_format=torch.channels_last) for t in telling)
     return "channels_last" if channels_last else "contiguous"
-
-
-_PUBLIC_MARKS: Final = ("conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "linear.weight")
-_PUBLIC_WAY_OUT: Final = "Give weights that a study has saved, or a public CIFAR ResNet."
-
-
-def _from_public(bare: Mapping[str, Tensor]) -> StateDict:
-    weights = {
-        "mean": torch.tensor(MEAN).view(1, 3, 1, 1),
-        "std": torch.tensor(STD).view(1, 3, 1, 1),
-    }
-    for name, tensor in bare.items():
-        head = name.startswith("linear.")
-        weights[f"fc.{name.removeprefix('linear.')}" if head else f"backbone.{name}"] = tensor
-        if name.endswith(".running_var"):
-            counter = f"backbone.{name.removesuffix('running_var')}num_batches_tracked"
-            weights.setdefault(counter, torch.tensor(0))
-    return weights
 
 
 def _shape(tensor: Tensor) -> str:
@@ -253,5 +196,5 @@ def _unreadable(path: Path, error: Exception) -> Fault:
         str(path),
         "",
         f"cannot be read as weights ({type(error).__name__}: {first_line})",
-        "Take the file again from where it came; a pickle that would run code is refused.",
+        "Take the file again from where it came.",
     )

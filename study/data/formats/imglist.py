@@ -115,7 +115,7 @@ def _classes(
     """Labels and the names of the classes that they count; no names where nothing names them."""
     if min(numbers) >= 0 and (named := class_list(path, np.array(numbers))):
         return list(numbers), named
-    folders = [printable(Path(row).parent.name) for row in ids]
+    folders = [printable(_class_folder(row)) for row in ids]
     pairs = set(zip(numbers, folders, strict=True))
     known = sorted(set(numbers))
     if known == list(range(len(known))) and len(pairs) == len(known) == len(set(folders)):
@@ -127,3 +127,9 @@ def _classes(
         return [NO_LABEL] * len(ids), []
     place = {name: index for index, name in enumerate(names)}
     return [place[folder] for folder in folders], names
+
+
+def _class_folder(row: str) -> str:
+    """The folder of a picture's class: those of Tiny ImageNet have one more in it, ``images``."""
+    folder = Path(row).parent
+    return folder.parent.name if folder.name == "images" else folder.name

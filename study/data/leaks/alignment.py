@@ -29,6 +29,8 @@ _ROUGH = 0.4
 _NOISE = 4.0
 # Grey levels by which a pixel must differ from its 5x5 mean to show something.
 _DEPARTURE = 2.0
+# A drawing: so much of it hardly varies within 5x5 pixels.
+_PLAIN, _GROUND = 3.0, 0.3
 
 
 def measure(
@@ -139,6 +141,24 @@ def structure(luma: Floats) -> Floats:
     """
     departs = np.abs(luma - _local(luma)[0]) >= _DEPARTURE
     return np.asarray(departs.mean(axis=(1, 2)), dtype=np.float32)
+
+
+def one_way(luma: Floats) -> Floats:
+    """How far each image (N, 32, 32) varies in one direction alone, in [0, 1], shape (N,).
+
+    The coherence of the structure tensor of the whole image: 1 for a stroke, a bar or stripes.
+    """
+    down, across = np.gradient(luma, axis=(1, 2))
+    vertical, horizontal = (down * down).sum(axis=(1, 2)), (across * across).sum(axis=(1, 2))
+    both = (down * across).sum(axis=(1, 2))
+    spread = np.hypot(vertical - horizontal, 2 * both)
+    return np.asarray(spread / (vertical + horizontal + 1e-6), dtype=np.float32)
+
+
+def drawn(pixels: Pixels) -> npt.NDArray[np.bool_]:
+    """Which images are drawings or writing: much of them is plain ground, shape (N,)."""
+    _, deviation = _local(_luma(_rgb(pixels)))
+    return np.asarray((deviation < _PLAIN).mean(axis=(1, 2)) >= _GROUND)
 
 
 def _local(luma: Floats) -> tuple[Floats, Floats]:

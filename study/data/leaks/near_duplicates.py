@@ -1,14 +1,12 @@
 """Pairs of images that show the same picture: proposed by descriptors, confirmed on pixels.
 
 Three steps, each cheap enough for what the one before it leaves; all work at 32x32 (images of
-another size are averaged or repeated to it), in float32, and treat a horizontal mirror image as
-a copy.
+another size are averaged or repeated to it), in float32, and treat mirror images, pictures turned
+by 90, 180 or 270 degrees, and negatives of all these as copies.
 
-1. Every pair gets the cosine of two descriptors: the lowest cosine-transform coefficients of
-   luminance (6x6 less the mean) and of both colour differences (4x4), weighted to even out the
-   1/f spectrum of photographs. A mirror flips the sign of the odd columns only, so one product of
-   the even and one of the odd part give both cosines: E + O and E - O. No hashing tables: a
-   matrix product over all pairs misses none by bad luck.
+1. `study.data.leaks.proposals` compares descriptors by their cosine: the lowest cosine-transform
+   coefficients of luminance (6x6 less the mean) and of both colour differences (4x4), weighted to
+   even out the 1/f spectrum of photographs. Turning a picture moves them and changes signs.
 2. What remains is compared up to small shifts and zooms: the length of one descriptor's
    projection on the span of the other and its derivatives by x, y and scale (the tangent
    distance of Simard et al. 1993).
@@ -19,7 +17,8 @@ Flat patches, smooth gradients and pictures of a single edge (a white wall besid
 with their like by nature. Two lines of the rule keep them out: an image needs
 ``Likeness.structure``, or it is never a near-duplicate here (exact copies and mirrors are still
 found by hash), and the *detail*, normalised by local contrast, must agree as well, where an edge
-is one detail among many.
+is one detail among many. Drawings and writing on a plain ground, where few strokes are all there
+is, must agree almost to the pixel.
 
 How often the rule errs is measured by ``benchmarks/leak_rule.py``; the numbers are in
 `study.data.leaks.check`.
@@ -28,11 +27,11 @@ How often the rule errs is measured by ``benchmarks/leak_rule.py``; the numbers 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 
 from study.data.images import Pixels
 from study.data.leaks.alignment import (
@@ -40,20 +39,29 @@ from study.data.leaks.alignment import (
     SIDE,
     ZOOMED,
     Floats,
+    drawn,
     measure,
+    one_way,
     planes,
     structure,
 )
+from study.data.leaks.proposals import (
+    CHROMA_TERMS,
+    LUMA_TERMS,
+    Descriptors,
+    Mask,
+    Pairs,
+    least_of,
+    propose,
+    turned,
+)
+from study.data.leaks.turns import TURNS
 
-Index = npt.NDArray[np.intp]
-Mask = npt.NDArray[np.bool_]
-
-_LUMA_TERMS, _CHROMA_TERMS = 6, 4
 # Colour tells random pairs apart best, and its low frequencies hardly move under a shift.
 _CHROMA_WEIGHT = 2.5
-# Rows and columns of one block of cosines: 8 MB, which stays in a core's cache.
-_BLOCK_ROWS, _BLOCK_COLUMNS = 512, 4096
 _CHUNK = 2048
+_THREADS = 2
+_COLUMNS = ("first", "second", "turns")
 # Pairs measured at once: their windows take 10 MB.
 _MEASURED_AT_ONCE = 128
 
@@ -72,6 +80,10 @@ class Likeness:
             common gain and one offset a channel taken away (a brightness change is no difference).
         structure: least share of either image whose luminance differs from its local (5x5) mean
             by 2 grey levels.
+        one_way: how far either image may vary in one direction alone, in [0, 1]; a bar and stripes
+            are 1, and like every other of their direction.
+        drawn_detail: ``detail`` where either image is drawn: much of it is plain ground.
+        drawn_difference: ``difference`` there.
     """
 
     proposal: float = 0.64
@@ -80,63 +92,35 @@ class Likeness:
     detail: float = 0.65
     difference: float = 16.0
     structure: float = 0.25
+    one_way: float = 0.8
+    drawn_detail: float = 0.9
+    drawn_difference: float = 8.0
 
     def __str__(self) -> str:
         """One sentence for people and the manifest."""
         return (
-            f"near-duplicate: after a mirror, a shift of up to {MAX_SHIFT} px and a zoom of "
-            f"{SIDE}/{ZOOMED}, where they help, luminance correlates >= {self.correlation:g}, its "
-            f"local detail >= {self.detail:g}, and RGB differs by <= {self.difference:g} grey "
-            "levels on average beyond gain and offset; an image with structure on less than "
-            f"{self.structure:.0%} of its area is compared by exact hashes alone"
+            "near-duplicate: after a mirror, a quarter turn or two, a negative, a shift of up to "
+            f"{MAX_SHIFT} px and a zoom of {SIDE}/{ZOOMED}, where they help, luminance correlates "
+            f">= {self.correlation:g}, its local detail >= {self.detail:g}, and RGB differs by <= "
+            f"{self.difference:g} grey levels on average beyond gain and offset (drawings on a "
+            f"plain ground: {self.drawn_detail:g} and {self.drawn_difference:g}); an image with "
+            f"structure on less than {self.structure:.0%} of its area, or in one direction alone, "
+            "is compared by exact hashes alone; stronger crops, other angles and other colours "
+            "are not looked for"
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Descriptors:
-    """Unit descriptors of N images, split by what a mirror does to them.
-
-    Attributes:
-        even: shape (N, D_even); a mirror leaves it.
-        odd: shape (N, D_odd); a mirror flips its sign.
-        usable: shape (N,); whether an image has the structure to be compared.
-    """
-
-    even: Floats
-    odd: Floats
-    usable: Mask
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Matches between two sets: row of the first, row of the second, and whether mirrored."""
-
-    first: Index
-    second: Index
-    mirrored: Mask
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def keep(self, chosen: Mask) -> Pairs:
-        """The pairs where ``chosen`` holds."""
-        return Pairs(self.first[chosen], self.second[chosen], self.mirrored[chosen])
 
 
 def describe(pixels: Pixels, rule: Likeness) -> Descriptors:
     """Descriptors of images, shape (N, H, W, 3) uint8; memory beyond the result is bounded."""
-    vectors, usable = [], []
-    for chunk in _chunks(pixels):
+
+    def described(chunk: Pixels) -> tuple[Floats, Mask]:
         of_chunk = planes(chunk)
-        vectors.append(_unit(_coefficients(of_chunk)))
-        usable.append(structure(of_chunk[0]) >= rule.structure)
-    joined = np.concatenate(vectors)
-    odd = _odd_terms()
-    return Descriptors(
-        np.ascontiguousarray(joined[:, ~odd]),
-        np.ascontiguousarray(joined[:, odd]),
-        np.concatenate(usable),
-    )
+        told = structure(of_chunk[0]) >= rule.structure
+        return _unit(_coefficients(of_chunk)), told & (one_way(of_chunk[0]) <= rule.one_way)
+
+    with ThreadPoolExecutor(_THREADS) as pool:  # numpy lets go of the interpreter's lock
+        vectors, usable = zip(*pool.map(described, _chunks(pixels)), strict=True)
+    return Descriptors(np.concatenate(vectors), np.concatenate(usable))
 
 
 def find_near_duplicates(
@@ -145,7 +129,7 @@ def find_near_duplicates(
     rule: Likeness,
     described: tuple[Descriptors, Descriptors] | None = None,
 ) -> Pairs:
-    """All near-duplicates between two sets, mirrored ones included; exact copies are among them.
+    """All near-duplicates between two sets, turned ones included; exact copies are among them.
 
     Args:
         first: uint8, shape (N, H, W, 3).
@@ -154,81 +138,47 @@ def find_near_duplicates(
         described: descriptors of both, where they are at hand.
     """
     left, right = described or (describe(first, rule), describe(second, rule))
-    found: list[Pairs] = []
-    for start in range(0, len(second), _BLOCK_COLUMNS):
-        columns = slice(start, min(start + _BLOCK_COLUMNS, len(second)))
-        proposed = _propose(left, right, columns, rule)
-        if len(proposed):
-            within = _within_tangents(left, second, proposed, rule)
-            proposed = proposed.keep(within)
-        if len(proposed):
-            proposed = proposed.keep(confirm(first, second, proposed, rule))
-        found.append(proposed)
-    return Pairs(
-        np.concatenate([pairs.first for pairs in found]),
-        np.concatenate([pairs.second for pairs in found]),
-        np.concatenate([pairs.mirrored for pairs in found]),
-    )
+    if len(first) > len(second):  # the larger set is searched, for what the smaller one has
+        return find_near_duplicates(second, first, rule, (right, left)).swapped().once()
+    bases = np.concatenate([_tangent_bases(planes(chunk)) for chunk in _chunks(first)])
+    none = np.zeros(0, dtype=np.intp)
+    found = [Pairs(none, none, none)]
+    for proposed in propose(left, right, rule.proposal):
+        close = proposed.keep(_within_tangents(bases, right, proposed, rule))
+        found.append(close.keep(confirm(first, second, close, rule)))
+    joined = (np.concatenate([getattr(one, name) for one in found]) for name in _COLUMNS)
+    return Pairs(*joined).once()
 
 
-def _propose(left: Descriptors, right: Descriptors, columns: slice, rule: Likeness) -> Pairs:
-    """Pairs of the left rows with the right rows ``columns`` whose cosine reaches the rule."""
-    even, odd = right.even[columns].T.copy(), right.odd[columns].T.copy()
-    rows_found, columns_found, mirrored = [], [], []
-    for start in range(0, len(left.even), _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
-        straight = left.even[rows] @ even
-        signed = left.odd[rows] @ odd
-        row, column = _positions(straight + np.abs(signed) >= rule.proposal)
-        keep = left.usable[start + row] & right.usable[columns.start + column]
-        row, column = row[keep], column[keep]
-        rows_found.append(start + row)
-        columns_found.append(columns.start + column)
-        mirrored.append(signed[row, column] < 0)
-    return Pairs(*map(np.concatenate, (rows_found, columns_found, mirrored)))
+def _within_tangents(bases: Floats, right: Descriptors, pairs: Pairs, rule: Likeness) -> Mask:
+    """Whether each pair's cosine, up to small shifts and zooms, reaches the rule.
 
-
-def _positions(mask: Mask) -> tuple[Index, Index]:
-    """Row and column of each true cell; a scan by machine words, since nearly all are false."""
-    flat = np.ascontiguousarray(mask).reshape(-1)
-    if flat.size % 8:
-        flat = np.concatenate([flat, np.zeros(-flat.size % 8, dtype=bool)])
-    words = np.flatnonzero(flat.view(np.uint64))
-    cells = (words[:, None] * 8 + np.arange(8))[flat.reshape(-1, 8)[words]]
-    return np.divmod(cells, mask.shape[1])
-
-
-def _within_tangents(left: Descriptors, second: Pixels, pairs: Pairs, rule: Likeness) -> Mask:
-    """Whether each pair's cosine, up to small shifts and zooms, reaches the rule."""
-    wanted, position = np.unique(pairs.second, return_inverse=True)
-    bases = np.concatenate([_tangent_bases(planes(c)) for c in _chunks(second, wanted)])
-    odd = _odd_terms()
-    result = np.empty(len(pairs), dtype=bool)
-    for start in range(0, len(pairs), 8 * _CHUNK):
-        part = slice(start, start + 8 * _CHUNK)
-        rows = pairs.first[part]
-        vectors = np.empty((len(rows), len(odd)), dtype=np.float32)
-        vectors[:, ~odd] = left.even[rows]
-        sign = np.where(pairs.mirrored[part], -1, 1).astype(np.float32)
-        vectors[:, odd] = left.odd[rows] * sign[:, None]
-        lengths = np.matmul(bases[position[part]], vectors[:, :, None])[:, :, 0]
-        result[part] = (lengths**2).sum(axis=1) >= rule.tangent**2
+    A turn of a picture turns its derivatives too.
+    """
+    result = np.zeros(len(pairs), dtype=bool)
+    for start in range(0, len(pairs), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        number = int(pairs.turns[start])  # proposals come a turn at a time
+        rows, position = np.unique(pairs.first[part], return_inverse=True)
+        of_turn = turned(bases[rows], TURNS[number])[position]
+        lengths = np.matmul(of_turn, right.vectors[pairs.second[part]][:, :, None])[:, :, 0]
+        result[part] = (lengths**2).sum(axis=1) >= least_of(rule.tangent, number) ** 2
     return result
 
 
 def confirm(first: Pixels, second: Pixels, pairs: Pairs, rule: Likeness) -> Mask:
-    """Whether each pair is a near-duplicate by its pixels (step 3)."""
+    """Whether each pair, all in the same turn, is a near-duplicate by its pixels (step 3)."""
     result = np.zeros(len(pairs), dtype=bool)
     for start in range(0, len(pairs), _MEASURED_AT_ONCE):
         part = slice(start, start + _MEASURED_AT_ONCE)
-        a, b = first[pairs.first[part]], second[pairs.second[part]].copy()
-        mirrored = pairs.mirrored[part]
-        b[mirrored] = b[mirrored][:, :, ::-1]
+        a = TURNS[int(pairs.turns[start])].of(first[pairs.first[part]])
+        b = second[pairs.second[part]]
         correlation, detail, difference = measure(a, b, rule.correlation, rule.detail).T
+        plain = drawn(a) | drawn(b)
         result[part] = (
             (correlation >= rule.correlation)
-            & (detail >= rule.detail)
-            & (difference <= rule.difference)
+            & (detail >= np.where(plain, rule.drawn_detail, rule.detail))
+            & (difference <= np.where(plain, rule.drawn_difference, rule.difference))
         )
     return result
 
@@ -262,7 +212,7 @@ def _coefficients(
         horizontal: the same along rows.
     """
     terms = []
-    sizes = (_LUMA_TERMS, _CHROMA_TERMS, _CHROMA_TERMS)
+    sizes = (LUMA_TERMS, CHROMA_TERMS, CHROMA_TERMS)
     for plane, num_terms in zip(of_images, sizes, strict=True):
         bases = _bases(num_terms)
         across = plane.reshape(-1, SIDE) @ bases[horizontal].T
@@ -293,18 +243,11 @@ def _weights(num_terms: int) -> Floats:
     """Weights (terms, terms) of the coefficients."""
     frequency = np.add.outer(np.arange(num_terms), np.arange(num_terms))
     weights = np.sqrt(np.maximum(frequency, 0.5))
-    if num_terms == _LUMA_TERMS:
+    if num_terms == LUMA_TERMS:
         weights[0, 0] = 0  # brightness says nothing about what is shown
     else:
         weights *= _CHROMA_WEIGHT
     return np.asarray(weights, dtype=np.float32)
-
-
-@cache
-def _odd_terms() -> Mask:
-    """Which descriptor terms change sign in a mirror image, shape (D,)."""
-    sizes = (_LUMA_TERMS, _CHROMA_TERMS, _CHROMA_TERMS)
-    return np.concatenate([np.arange(n * n) % n % 2 == 1 for n in sizes])
 
 
 def _unit(vectors: Floats) -> Floats:
@@ -312,7 +255,6 @@ def _unit(vectors: Floats) -> Floats:
     return np.asarray(vectors / (norms + 1e-6), dtype=np.float32)
 
 
-def _chunks(pixels: Pixels, rows: Index | None = None) -> Iterator[Pixels]:
-    for start in range(0, len(pixels) if rows is None else len(rows), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        yield pixels[part] if rows is None else pixels[rows[part]]
+def _chunks(pixels: Pixels) -> Iterator[Pixels]:
+    for start in range(0, len(pixels), _CHUNK):
+        yield pixels[start : start + _CHUNK]

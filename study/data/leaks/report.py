@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from study.data.images import ImageSet
@@ -18,6 +20,8 @@ Action = Literal["stop", "drop", "tell"]
 # From the side that gives way first to the sides that never do.
 ROLE_ORDER: tuple[Role, ...] = get_args(Role)
 TEST_ROLES = frozenset({"id_test", "ood_test"})
+FOLDER = "leaks"
+"""Where a run's folder has pictures of pairs."""
 _SEVERAL = frozenset({"ood_val", "confirm_ood", "ood_test"})
 _TITLES: dict[Role, str] = {
     "outliers": "outliers",
@@ -70,6 +74,7 @@ class Collision:
         remark: what to know or do about it, for people; may be empty.
         titles: both sides in words.
         share_stronger: ``num_stronger`` as a fraction of that set.
+        picture: the examples side by side; None where they could not be drawn.
     """
 
     weaker: str
@@ -82,6 +87,12 @@ class Collision:
     remark: str
     titles: tuple[str, str]
     share_stronger: float
+    picture: Path | None = None
+
+    @property
+    def picture_name(self) -> str:
+        """Name of the picture in a run's folder."""
+        return f"{self.weaker}_{self.stronger}_{self.kind}.png".replace("/", "_")
 
     def __str__(self) -> str:
         """One sentence."""
@@ -96,7 +107,9 @@ class Collision:
 
     def fault(self) -> Fault:
         """The collision as the fault that stops the study."""
-        return Fault("data", "leaks", str(self).removesuffix(f". {self.remark}"), self.remark)
+        rule = str(self).removesuffix(f". {self.remark}")
+        seen = f" (side by side in {self.picture})" if self.picture else ""
+        return Fault("data", "leaks", f"{rule}{seen}", self.remark)
 
 
 @dataclass(frozen=True)
@@ -123,11 +136,12 @@ class LeakReport:
 
     def to_json(self) -> dict[str, Any]:
         """Plain form for the manifest: collisions, num_images, dropped, rule, time_s."""
-        hidden = ("remark", "titles", "examples")
+        hidden = ("remark", "titles", "examples", "picture")
         return {
             "collisions": [
                 {name: value for name, value in asdict(found).items() if name not in hidden}
                 | {"examples": [list(pair) for pair in found.examples]}
+                | ({"picture": f"{FOLDER}/{found.picture_name}"} if found.picture else {})
                 for found in self.collisions
             ],
             "num_images": dict(self.num_images),
@@ -135,6 +149,13 @@ class LeakReport:
             "rule": self.rule,
             "time_s": round(self.time_s, 2),
         }
+
+    def copy_pictures(self, run: Path) -> None:
+        """Put the pictures of pairs into a run's folder, under ``leaks``."""
+        for found in self.collisions:
+            if found.picture is not None and found.picture.exists():
+                (run / FOLDER).mkdir(exist_ok=True)
+                shutil.copyfile(found.picture, run / FOLDER / found.picture_name)
 
     def lines(self) -> list[str]:
         """For the terminal: a summary, then one line a collision and one a set that lost images.

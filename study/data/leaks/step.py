@@ -1,7 +1,8 @@
 """The leak check as a step of a study's set-up.
 
 Besides the final test, this is the only place that reads test files. It returns counts, names of
-a few examples and the study's own roles; no test image leaves it.
+a few examples and the study's own roles; of test images none leaves it but those of the examples,
+in pictures for people.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ from study.space.checks.case import Case, Check, is_file
 from study.space.reading.places import Problem, nearest
 from study.space.reading.sections import OWN_FLOOR
 
-_INITS = ("random", "base", "imagenet")
+NO_FILES = ("random", "base", "imagenet")
+"""What ``model.init`` says in place of a file's path."""
+
 _BACKBONE = "model.backbone"
 
 
@@ -43,7 +45,10 @@ def bases_of_arms(case: Case) -> Iterator[Problem]:
     places = spec.ablate.of_base() if spec.ablate else []
     for path, name in places if not spec.trains_base else ():
         rule = f"{name} is of the base that trials start from, and this study trains none"
-        yield Problem(path, rule, "Set model.init: base, or take the level out.")
+        way_out = "Set model.init: base, or take the level out."
+        if spec.model.init not in NO_FILES:
+            way_out = "Set base.init to the file, which these bases then start from."
+        yield Problem(path, rule, way_out)
     floor = spec.select.floor
     if spec.trains_base and places and floor is not None and floor.kind == "below_base":
         rule = "below_base needs one base as its reference, and these arms start from several"
@@ -56,13 +61,25 @@ def init(case: Case) -> Iterator[Problem]:
     if given == "base" and case.spec.params.base == "none":
         rule = f"recipe {case.spec.params.name} trains no base to start from"
         yield Problem(path, rule, "Write random, or the path of a weights file.", given)
-    elif given not in _INITS and case.check_paths and not is_file(given):
-        rule = f"must be {', '.join(_INITS)}, or the path of a weights file, and there is no "
-        yield Problem(path, f"{rule}such file", nearest(given, _INITS), given)
+    elif given not in NO_FILES and case.check_paths and not is_file(given):
+        rule = f"must be {', '.join(NO_FILES)}, or the path of a weights file, and there is no "
+        yield Problem(path, f"{rule}such file", nearest(given, NO_FILES), given)
+
+
+def replaced_by_a_file(case: Case) -> bool:
+    """Whether an option names a file in place of the base that the YAML describes.
+
+    What the YAML says of a base is then of the file's classifier, its floor too.
+    """
+    given = ("model", "init") in case.faults.places.options
+    return given and case.spec.model.init not in NO_FILES
 
 
 def effect(case: Case) -> Iterator[Problem]:
-    """The section ``base`` must have an effect."""
+    """The section ``base`` must have an effect, unless an option names a file in its place."""
+    said = any(path[0] == "base" for path in case.faults.places.options)
+    if replaced_by_a_file(case) and not said:
+        return
     if "base" in case.sections and not case.own_base:
         none = case.spec.params.base == "none"
         reason = "the recipe has no base" if none else "no trial uses one"

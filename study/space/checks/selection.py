@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from study.scoring.measuring import OOD_METRICS
 from study.scoring.metrics import METRICS
 from study.scoring.objective import ID_ACCURACY
+from study.space.checks.bases import replaced_by_a_file
 from study.space.checks.case import Case, Check
 from study.space.reading.places import Problem, nearest
 from study.space.reading.sections import OWN_FLOOR
@@ -32,7 +33,9 @@ def _metric(case: Case) -> Iterator[Problem]:
 
 def _floor(case: Case) -> Iterator[Problem]:
     path, floor = ("select", "floor"), case.spec.select.floor
-    if floor is not None and floor.kind == "below_base" and not case.own_base:
+    from_file = case.spec.params.base == "start" and replaced_by_a_file(case)
+    of_base = floor is not None and floor.kind == "below_base"
+    if floor is not None and of_base and not (case.own_base or from_file):
         rule = "below_base needs a base that this study trains (its accuracy is the reference)"
         way_out = "Write {id_accuracy: {at_least: 0.9}} with an accuracy of your own."
         yield Problem(path, rule, way_out, floor.plain())

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from study.searchers.catalog import searchers
+from study.space.checks.bases import NO_FILES
 from study.space.checks.case import Case, Check
 from study.space.checks.selection import SELECTABLE, nearest_metric
 from study.space.reading.places import NOTHING, Problem
@@ -66,8 +67,11 @@ def _first(case: Case) -> Iterator[Problem]:
         return
     search = case.spec.search
     known = {name: one for name, one in search.items() if not case.faulty("search", (name,))}
+    # A file's classifier is measured as a trained base is.
+    from_file = case.spec.params.base == "start" and case.spec.model.init not in NO_FILES
+    measurable = case.own_base or from_file
     for i, point in enumerate(tune.first):
-        yield from first.problems(point, known, (*path, i), has_base=case.own_base)
+        yield from first.problems(point, known, (*path, i), has_base=measurable)
         nats = [name for name, one in point.items() if _needs_base(known.get(name), one)]
         if nats and "temperature" in search and "temperature" not in point:
             rule = "is measured at the base's temperature, which is searched and not named here"

@@ -83,7 +83,7 @@ def check_value(section: type[S], name: str, value: Any, at: KeyPath = ()) -> S:
 
 def plain_field(section: Section, name: str) -> Any:
     """The value of a field in the YAML's form."""
-    return section.model_dump(include={name})[name]
+    return section.model_dump(include={name}).get(name)
 
 
 def takes_kind(section: type[Section], name: str, value: Any) -> bool:

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
-from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, create_model
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    create_model,
+    model_serializer,
+)
 
 from study.data.names import AUTO
 from study.data.section import DataSection
@@ -179,6 +187,8 @@ class ModelSection(Section):
         init: ``random``, ``base`` (the one that the section ``base`` trains), ``imagenet``
             (the backbone's own library has the weights) or the path of a weights file; by default
             what the recipe needs.
+        weights_key: which network of a file of weights that holds several: the keys and prefix
+            that lead to it, such as ``model_ema`` or ``teacher.backbone``; null finds it.
         stem: of ResNet-18 and ResNet-50. small: 3x3 of stride 1 and no pooling, for small images;
             of ImageNet's weights it stays fresh. imagenet: the library's own, total stride 32.
         normalisation: channel means and deviations that images are brought to: those that the
@@ -192,6 +202,7 @@ class ModelSection(Section):
     backbone: str = "resnet20"
     dropout: float = Field(default=0.0, ge=0, lt=1)
     init: str = "random"
+    weights_key: str | None = Field(default=None, pattern=r"\S")
     stem: Stem = "small"
     normalisation: Normalisation = "imagenet"
     image_size: int | None = Field(default=None, ge=8, le=1024)
@@ -199,6 +210,12 @@ class ModelSection(Section):
         list[Annotated[str, Field(pattern=r"\S")]],
         Told("is a list of names of sources", "Write [imagenet], or [imagenet, cifar10]."),
     ] = Field(default_factory=list)
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without ``weights_key`` where it is null: older studies have no such key."""
+        plain: dict[str, Any] = handler(self)
+        return {key: one for key, one in plain.items() if (key, one) != ("weights_key", None)}
 
 
 class BaseSection(TrainParams):

@@ -64,14 +64,30 @@ def test_base_without_outliers_has_no_energy_statistics(found: FoundBase, data: 
 def test_loaded_base_may_have_seen_the_validation_images(
     found: FoundBase, spec: BaseSpec, data: StudyData
 ) -> None:
-    weights = dict(found.model.state_dict())
-    loaded = loaded_base(found.path, spec, weights, data)
+    loaded = loaded_base(found.path, spec, data)
+    assert loaded is not None
     assert loaded.saw_validation
     assert not loaded.trained_now
     assert _measured(loaded, data).metrics == _measured(found, data).metrics
-    weights.pop("fc.bias")
-    with pytest.raises(BadInput, match=r"fc\.bias"):
-        loaded_base(found.path, spec, weights, data)
+    assert loaded.origin is not None
+    assert loaded.origin["file"] == str(found.path)
+    assert (loaded.origin["head"], loaded.origin["unused"]) == ("fc", [])
+
+
+def test_loaded_base_head_of_other_classes_is_none(
+    found: FoundBase, spec: BaseSpec, data: StudyData
+) -> None:
+    assert loaded_base(found.path, spec, replace(data, num_classes=4)) is None
+
+
+def test_loaded_base_without_a_tensor_is_refused(
+    found: FoundBase, spec: BaseSpec, data: StudyData, tmp_path: Path
+) -> None:
+    weights = dict(found.model.state_dict())
+    weights.pop("backbone.bn1.bias")
+    save_weights(weights, tmp_path / "part.safetensors", {})
+    with pytest.raises(BadInput, match=r"missing bn1\.bias"):
+        loaded_base(tmp_path / "part.safetensors", spec, data)
 
 
 def test_copied_base_is_the_runs_own_under_its_first_key(

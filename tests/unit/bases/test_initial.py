@@ -47,7 +47,7 @@ def test_classifier_of_the_project_gives_its_backbone(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_backbone_are_refused_by_both_names(imagenet_file: Path) -> None:
-    with pytest.raises(ValueError, match="convnextv2_femto: "):
+    with pytest.raises(BadInput, match=r"fit convnextv2_femto: .*They are of convnextv2_atto"):
         bring_initial(["convnextv2_femto"], 32, dropout=0.0, file=imagenet_file, seed=0)
 
 

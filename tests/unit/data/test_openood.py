@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -136,14 +137,64 @@ def test_line_without_a_label_is_told_with_its_number(root: Path) -> None:
         read_source(Source("toy", "imglist", str(path)))
 
 
-def test_id_classes_in_an_ood_list_are_refused_or_filtered_by_their_folders(root: Path) -> None:
+def test_id_classes_in_a_published_list_are_told_unless_the_space_says_more(root: Path) -> None:
     rows = ["tin/val/sports_car/a.png", "tin/val/lamp/a.png"]
     _ood_list(root, "val_tin", rows, 900)
+    data = _plan(root).load_study(DataSection())
+    assert len(data.ood_val.sets["tin_val"]) == 2
+    (note,) = (note for note in data.notes if "sports_car" in note)
+    assert note.startswith("'tin_val' holds ID classes, kept as it was published")
     with pytest.raises(BadInput, match="sports_car"):
-        make_plan(DataSection(id="openood"), "auto", root).load_study(DataSection())
-    section = DataSection(outlier_id_classes="filter")
-    data = _plan(root).load_study(section)
+        _plan(root, outlier_id_classes="refuse").load_study(DataSection())
+    data = _plan(root, outlier_id_classes="filter").load_study(DataSection())
     assert data.ood_val.sets["tin_val"].ids.tolist() == [b"tin/val/lamp/a.png"]
+
+
+def test_class_of_tiny_imagenets_pictures_is_the_folder_above_images(tmp_path: Path) -> None:
+    rows = [f"tin597/test/{one}/images/{one}_0.JPEG" for one in ("n01440764", "n02099601")]
+    for row in rows:
+        _picture(tmp_path / "images_classic" / row, 1)
+    path = _list(tmp_path, "toy", [(row, -1) for row in rows])
+    assert read_source(Source("toy", "imglist", str(path))).classes == ("n01440764", "n02099601")
+
+
+def test_openoods_own_lists_are_read(shared_data: Path, tmp_path: Path) -> None:
+    packed = shared_data / "openood_imglist.tar.xz"
+    if not packed.exists():
+        pytest.skip("OpenOOD's own lists are not here")
+    with tarfile.open(packed) as archive:
+        archive.extractall(tmp_path, filter="data")
+    # One picture of each kind, under as many names as a list has lines; every 40th line of the
+    # long lists, so that the test takes seconds.
+    counts = {}
+    for path in sorted((tmp_path / LISTS).glob("*.txt")):
+        lines = path.read_text().splitlines()[:: 1 if path.stem.startswith("val") else 40]
+        path.write_text("\n".join(lines) + "\n")
+        counts[path.stem] = len(lines)
+        for number, line in enumerate(lines):
+            place = tmp_path / "images_classic" / line.rpartition(" ")[0]
+            kind = tmp_path / f"{number % 7}{place.suffix}"
+            if not kind.exists():
+                _picture(kind, number % 7, (40, 36), "L" if "mnist" in line else "RGB")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.hardlink_to(kind)
+    plan = _plan(tmp_path)
+    data = plan.load_study(DataSection())
+    cifar10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship")
+    assert data.train.images.classes == (*cifar10, "truck")
+    assert len(data.train.images) == counts["train_cifar10"]
+    assert len(data.val_id.images) == counts["val_cifar10"] == 1000
+    assert np.bincount(data.val_id.images.labels).tolist() == [100] * 10
+    assert data.outliers is not None
+    assert len(data.outliers.images) == counts["train_tin597"]
+    assert len(data.ood_val.sets["tin_val"]) == counts["val_tin"]
+    told = " ".join(data.notes)
+    assert "'tin597_train' holds ID classes, kept as it was published: 'n01795545'" in told
+    test = open_test(plan)
+    assert {name: len(images) for name, images in test.ood.items()} == {
+        name: counts[f"test_{name}"] for name in (*NEAR, *FAR)
+    }
+    assert len(test.id) == counts["test_cifar10"]
 
 
 def test_outliers_are_theirs_where_the_list_is_there(root: Path) -> None:

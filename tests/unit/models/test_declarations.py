@@ -96,7 +96,7 @@ def test_gathered_backbones_of_several_files_with_defaults_and_without_running_t
     (tmp_path / "two.py").write_text(
         "from typing import Final\n"
         'BACKBONES: Final = {"b": {"strides": (8, 32), "num_features": 7, "dropout": True,'
-        f' "least_side": 8, "pretrained": "timm/b.in1k", "head": ("fc.",)}}}}\n{BUILD}'
+        f' "least_side": 8, "pretrained": "timm/b.in1k", "fresh": ("fc.",)}}}}\n{BUILD}'
     )
     (tmp_path / "other.py").write_text("def helps(:\n    '''No backbone: not even parsed.'''\n")
     found = gathered(tmp_path)
@@ -105,7 +105,7 @@ def test_gathered_backbones_of_several_files_with_defaults_and_without_running_t
         "strides": (4,), "num_features": 5, "dropout": False,
     }  # fmt: skip
     assert found["a"].file == tmp_path / "one.py"
-    assert (found["b"].least_side, found["b"].head) == (8, ("fc.",))
+    assert (found["b"].least_side, found["b"].fresh) == (8, ("fc.",))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_gathered_backbones_of_several_files_with_defaults_and_without_running_t
         (f'{{"a": {PLAIN.replace("(4,)", "(4, 0)")}}}', r"\.a\.strides: .*a tuple of whole nu"),
         (f'{{"a": {PLAIN.replace("5", "True")}}}', r"\.a\.num_features: True: a whole number"),
         (f'{{"a": {PLAIN.replace("False", "0")}}}', r"\.a\.dropout: 0: True or False"),
-        (f'{{"a": {PLAIN[:-1]}, "head": "fc."}}}}', r"\.a\.head: 'fc.': a tuple of strings"),
+        (f'{{"a": {PLAIN[:-1]}, "fresh": "fc."}}}}', r"\.a\.fresh: 'fc.': a tuple of strings"),
         (f'{{"a": {PLAIN[:-1]}, "pretrained": "b"}}}}', r"\.a\.pretrained: 'b': timm/"),
         (
             f'{{"a": {PLAIN[:-1]}, "stems": True}}}}',

@@ -250,8 +250,8 @@ def test_imagenet_network_bad_file_raises_with_its_name(tmp_path, efficientnet):
         "missing.safetensors": "cannot be read as weights",
         "torn.pth": "cannot be read as weights",
         "planted.pth": "cannot be read as weights",
-        "list.pth": "holds no state dict",
-        "other.pth": "holds no weights of this network",
+        "list.pth": "no tensor in it has the name",
+        "other.pth": "no tensor in it has the name",
         "part.pth": "features.0.0.weight: is missing",
     }.items():
         with pytest.raises(BadInput, match=message) as caught:

@@ -1,18 +1,12 @@
-import io
-import pickle
-
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from study.errors import BadInput
-from study.models.classifier import MEAN
 from study.models.registry import build_classifier
 from study.models.weights import (
     load_into,
-    load_public_resnet,
     load_weights,
     memory_format_of,
     save_weights,
@@ -114,89 +108,5 @@ def test_load_into_names_every_key_that_does_not_fit_and_changes_nothing():
         assert torch.equal(tensor, before[key])
 
 
-def as_public(model):
-    """The state dict of ``model`` under the public names, without BatchNorm's counters."""
-    return {
-        "module." + key.removeprefix("backbone.").replace("fc.", "linear."): tensor
-        for key, tensor in model.state_dict().items()
-        if key not in ("mean", "std") and not key.endswith("num_batches_tracked")
-    }
-
-
-@pytest.mark.parametrize("nested", [True, False])
-def test_load_public_resnet_fits_the_classifier(tmp_path, nested):
-    model, other = resnet20(), resnet20(seed=1)
-    public = as_public(model)
-    torch.save({"state_dict": public, "best_prec1": 91.7} if nested else public, tmp_path / "w.th")
-    load_into(other, load_public_resnet(tmp_path / "w.th"))
-    images = torch.rand(2, 3, 32, 32)
-    assert torch.equal(other(images), model(images))
-    assert other.mean.flatten().tolist() == pytest.approx(MEAN)
-
-
-def test_load_public_resnet_reads_safetensors_too(tmp_path):
-    model, other = resnet20(), resnet20(seed=1)
-    save_weights(as_public(model), tmp_path / "w.safetensors")
-    load_into(other, load_public_resnet(tmp_path / "w.safetensors"))
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(other.state_dict()[name], tensor), name
-
-
-def test_load_public_resnet_of_another_depth_is_refused_by_key(tmp_path):
-    torch.save(as_public(build_classifier("resnet32", 10, seed=0)), tmp_path / "w.th")
-    with pytest.raises(BadInput, match=r"backbone\.layer1\.3\.conv1\.weight"):
-        load_into(resnet20(), load_public_resnet(tmp_path / "w.th"))
-
-
-class Trap:
-    def __reduce__(self):
-        return print, ("this code ran",)
-
-
-@pytest.mark.parametrize("protocol", ["torch", "pickle"])
-def test_load_public_resnet_pickle_that_would_run_code_is_refused(tmp_path, capsys, protocol):
-    path = tmp_path / "w.th"
-    if protocol == "torch":
-        torch.save({"state_dict": Trap()}, path)
-    else:
-        path.write_bytes(pickle.dumps(Trap(), protocol=2))  # the one torch itself writes
-    with pytest.raises(BadInput, match=r"w\.th: cannot be read as weights"):
-        load_public_resnet(path)
-    assert "this code ran" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "content", [[1, 2], {"state_dict": {"a": 1}}, {"state_dict": {"a": torch.zeros(1)}}, {}]
-)
-def test_load_public_resnet_of_another_layout_is_refused(tmp_path, content):
-    torch.save(content, tmp_path / "w.th")
-    with pytest.raises(BadInput, match=r"no state dict|not in the layout"):
-        load_public_resnet(tmp_path / "w.th")
-
-
-@pytest.mark.parametrize("content", [b"", b"not a pickle", b"PK\x03\x04torn"])
-def test_load_public_resnet_missing_or_torn_file_is_named(tmp_path, content):
-    with pytest.raises(BadInput, match=r"none\.th: cannot be read"):
-        load_public_resnet(tmp_path / "none.th")
-    (tmp_path / "w.th").write_bytes(content)
-    with pytest.raises(BadInput, match=r"w\.th: cannot be read"):
-        load_public_resnet(tmp_path / "w.th")
-
-
 def test_memory_format_of_model_without_images_is_contiguous():
     assert memory_format_of(nn.Linear(2, 2).state_dict()) == "contiguous"
-
-
-def test_load_public_resnet_of_development_data_has_its_known_accuracy(shared_data):
-    parquet = pytest.importorskip("pyarrow.parquet")
-    image = pytest.importorskip("PIL.Image")
-    # Whether the file is loaded right, normalisation and all: .81 is in the data's README.
-    rows = parquet.read_table(shared_data / "cifar10" / "test.parquet").slice(0, 2000).to_pylist()
-    pixels = np.stack([np.asarray(image.open(io.BytesIO(row["img"]["bytes"]))) for row in rows])
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    model = resnet20()
-    load_into(model, load_public_resnet(shared_data / "weights" / "resnet20_cifar10_public.th"))
-    with torch.inference_mode():
-        predicted = torch.cat([model(part).argmax(dim=1) for part in images.split(250)])
-    accuracy = np.mean(predicted.numpy() == [row["label"] for row in rows])
-    assert accuracy == pytest.approx(0.81, abs=0.02)

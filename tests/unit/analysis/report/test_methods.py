@@ -141,3 +141,37 @@ def test_methods_text_names_data_search_selection_and_intervals(tmp_path: Path) 
         "at least 0.", "have not been opened", "1,000 resamples",
     ):  # fmt: skip
         assert word in text, word
+
+
+def _started(study: Study, **facts: Any) -> str:
+    """The sentences of a study whose base is told by these facts."""
+    base = {**study.manifest["base"], "spec": {"train": {}}, **facts}
+    spec = {**study.spec, "model": {"backbone": "resnet20", "init": "nets/mine.pth"}}
+    return methods_text(replace(study, manifest={**study.manifest, "base": base}, spec=spec))
+
+
+def test_base_that_is_a_files_is_told_as_that(study: Study) -> None:
+    origin = {"file": "/somewhere/mine.pth", "sha256": "0123456789abcdef" * 4, "head": "linear"}
+    text = _started(study, from_file=origin, saw_validation=True)
+    assert (
+        "starting from a classifier that was not trained for this study (file mine.pth, SHA-256 "
+        "0123456789ab), which may have seen the validation images (validation accuracy"
+    ) in text
+    assert "same split" not in text
+
+
+def test_base_of_an_older_study_is_known_for_a_files_by_what_it_may_have_seen(
+    study: Study,
+) -> None:
+    spec = {"train": {"epochs": 100}}
+    assert "not trained for this study (file mine.pth)" in _started(
+        study, spec=spec, saw_validation=True
+    )
+    trained = _started(study, spec=spec, saw_validation=False, from_file=None)
+    assert "a classifier trained on the same split for 100 epochs" in trained
+
+
+def test_weights_without_a_head_are_told(study: Study) -> None:
+    manifest = {**study.manifest, "base": None, "initial": {"resnet20": {"source": "a/byol.pth"}}}
+    text = methods_text(replace(study, manifest=manifest))
+    assert "starting from the weights of byol.pth" in text

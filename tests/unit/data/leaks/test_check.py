@@ -6,11 +6,13 @@ import pytest
 from study.data.images import ImageSet
 from study.data.leaks.check import check_leaks
 from study.data.leaks.report import Member
+from study.data.leaks.turns import TURNS
 from study.errors import BadInput
 from tests.pictures import photographs
 
 ROLES = ("outliers", "ood_val", "train", "val_id", "id_test", "ood_test")
 SIZE = 40
+SIZE_OF_PLAIN = 32
 
 
 def members(changes=None, groups=None, num=SIZE):
@@ -221,3 +223,19 @@ def test_leak_report_json_and_lines_say_what_was_found():
     assert "train ID (1 image) and ID test (1 image, 2.5%) are near-duplicates" in text
     assert "dropped from outliers: 1 image" in text
     assert "only told: 1" in text
+
+
+@pytest.mark.parametrize("number", range(1, 16))
+def test_check_leaks_turned_exact_copy_without_structure_is_near(number):
+    image = np.full((SIZE_OF_PLAIN, SIZE_OF_PLAIN, 3), 200, dtype=np.uint8)
+    image[3, 5], image[4, 9] = 10, 90
+    turned = np.ascontiguousarray(TURNS[number].of(image[None])[0])
+    report, _ = check_leaks(members({"outliers": {4: turned}, "train": {7: image}}))
+    (collision,) = report.collisions
+    assert (collision.kind, collision.action) == ("near", "tell")
+
+
+def test_check_leaks_black_is_no_negative_of_white():
+    plain = [np.full((32, 32, 3), shade, dtype=np.uint8) for shade in (0, 255)]
+    changes = {"outliers": {0: plain[0]}, "ood_test": {0: plain[1]}}
+    assert check_leaks(members(changes))[0].collisions == ()

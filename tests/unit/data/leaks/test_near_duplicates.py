@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from study.data.leaks.alignment import measure
 from study.data.leaks.near_duplicates import (
@@ -10,6 +10,7 @@ from study.data.leaks.near_duplicates import (
     describe,
     find_near_duplicates,
 )
+from study.data.leaks.turns import TURNS
 from tests.pictures import photographs
 
 
@@ -163,3 +164,59 @@ def test_rule_says_its_thresholds():
     text = str(Likeness(detail=0.7))
     assert "0.7" in text
     assert "grey levels" in text
+
+
+@pytest.mark.parametrize("number", range(16))
+def test_find_near_duplicates_finds_pictures_turned_any_way_and_encoded_again(number):
+    originals, others = photographs(100), photographs(60, seed=1)
+    first = np.concatenate([others, jpeg(np.ascontiguousarray(TURNS[number].of(originals)))])
+    pairs = find_near_duplicates(first, originals, Likeness())
+    found = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    assert found <= {(60 + row, row) for row in range(100)}
+    assert len(found) >= 98
+    back = find_near_duplicates(originals, first, Likeness())
+    assert len(back) == len(pairs)
+
+
+def strokes(number, seed):
+    """Drawings of one to three strokes on a plain ground, dark on light or light on dark."""
+    generator = np.random.default_rng(seed)
+    sheets = []
+    for _ in range(number):
+        ground, ink = generator.choice([0, 255], 2, replace=False).tolist()
+        sheet = Image.new("L", (128, 128), ground)
+        draw = ImageDraw.Draw(sheet)
+        for _ in range(generator.integers(1, 4)):
+            points = [tuple(point) for point in generator.integers(10, 118, (4, 2)).tolist()]
+            draw.line(points, fill=ink, width=int(generator.integers(6, 16)), joint="curve")
+        small = sheet.resize((32, 32), Image.Resampling.BILINEAR)
+        sheets.append(np.asarray(small.convert("RGB")))
+    return np.stack(sheets)
+
+
+def bars(number, seed):
+    """A single straight stroke through the middle, at any angle: a rifle's barrel, a one."""
+    generator = np.random.default_rng(seed)
+    sheets = []
+    for _ in range(number):
+        sheet = Image.new("L", (128, 128), 255)
+        angle = generator.uniform(0, np.pi)
+        x, y = 60 * np.cos(angle), 60 * np.sin(angle)
+        ImageDraw.Draw(sheet).line((64 - x, 64 - y, 64 + x, 64 + y), fill=0, width=12)
+        small = sheet.resize((32, 32), Image.Resampling.BILINEAR)
+        sheets.append(np.asarray(small.convert("RGB")))
+    return np.stack(sheets)
+
+
+@pytest.mark.parametrize("make", [strokes, bars])
+def test_find_near_duplicates_of_drawings_that_resemble_each_other_are_none(make):
+    first, second = make(300, 1), make(300, 2)
+    assert len(find_near_duplicates(first, second, Likeness())) == 0
+
+
+def test_find_near_duplicates_copies_of_drawings_are_found():
+    originals = strokes(100, 1)
+    usable = describe(originals, Likeness()).usable
+    pairs = find_near_duplicates(jpeg(originals, 90), originals, Likeness())
+    found = {row for row, other in zip(pairs.first, pairs.second, strict=True) if row == other}
+    assert len(found) >= 0.9 * usable.sum()

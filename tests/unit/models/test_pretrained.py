@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from torchvision import models
 
-from study.models.imagenet import Reinitialised, load_imagenet, read_state_dict
 from study.models.names import PRETRAINED, declaration
+from study.models.pretrained import DoesNotFit, Reinitialised, load_pretrained
 from study.models.registry import build_backbone, build_classifier
 
 TORCHVISION_S = ("resnet18", "resnet50", "vgg16_bn", "densenet121")
@@ -51,7 +51,7 @@ def snapshot(module):
 
 def test_convnext_at_32_pixels_computes_the_native_maps_of_the_enlarged_image(tmp_path):
     network = build_backbone("convnextv2_atto", seed=0).eval()
-    told = load_imagenet("convnextv2_atto", network, written(tmp_path, "convnextv2_atto"))
+    told = load_pretrained("convnextv2_atto", network, written(tmp_path, "convnextv2_atto"))
     assert told == Reinitialised(
         tensors=(), fitted=("stem.0.weight",), unused=("head.fc.bias", "head.fc.weight")
     )
@@ -70,7 +70,7 @@ def test_convnext_at_32_pixels_computes_the_native_maps_of_the_enlarged_image(tm
 
 def test_convnext_at_its_native_size_takes_every_tensor_as_it_stands(tmp_path):
     network = build_backbone("convnextv2_atto", image_size=224, seed=0)
-    told = load_imagenet("convnextv2_atto", network, written(tmp_path, "convnextv2_atto"))
+    told = load_pretrained("convnextv2_atto", network, written(tmp_path, "convnextv2_atto"))
     assert (told.tensors, told.fitted) == ((), ())
     theirs = native("convnextv2_atto").state_dict()
     for key, tensor in network.state_dict().items():
@@ -81,14 +81,14 @@ def test_convnext_only_pre_trained_keeps_its_fresh_last_norm(tmp_path):
     network = build_backbone("convnextv2_atto", seed=0)
     heads = ["head.norm.weight", "head.norm.bias", "head.fc.weight", "head.fc.bias"]
     path = written(tmp_path, "convnextv2_atto", dict.fromkeys(heads))
-    told = load_imagenet("convnextv2_atto", network, path)
+    told = load_pretrained("convnextv2_atto", network, path)
     assert told.tensors == ("norm_pre.weight", "norm_pre.bias")
     assert torch.equal(network.norm_pre.weight, torch.ones(320))
 
 
 def test_vit_at_32_pixels_computes_the_native_tokens_of_the_enlarged_image(tmp_path):
     network = build_backbone("vit_tiny", seed=0).eval()
-    told = load_imagenet("vit_tiny", network, written(tmp_path, "deit_tiny_patch16_224"))
+    told = load_pretrained("vit_tiny", network, written(tmp_path, "deit_tiny_patch16_224"))
     assert told == Reinitialised(
         fitted=("pos_embed", "patch_embed.proj.weight"), unused=("head.bias", "head.weight")
     )
@@ -122,7 +122,7 @@ def test_densenet_in_the_layout_of_the_public_file_goes_in_but_for_the_stem(tmp_
     torch.save(public, tmp_path / "densenet121.pth")
     model = build_classifier("densenet121", 10, seed=0)
     fresh = snapshot(model)
-    told = load_imagenet("densenet121", model, tmp_path / "densenet121.pth")
+    told = load_pretrained("densenet121", model, tmp_path / "densenet121.pth")
     assert told == Reinitialised(
         tensors=("features.conv0.weight",), unused=("classifier.weight", "classifier.bias")
     )
@@ -136,7 +136,7 @@ def test_densenet_in_the_layout_of_the_public_file_goes_in_but_for_the_stem(tmp_
 def test_resnet_goes_in_channels_last_but_for_the_stem(tmp_path):
     model = build_classifier("resnet18", 10, seed=0).to(memory_format=torch.channels_last)
     stem = model.backbone.conv1.weight.clone()
-    told = load_imagenet("resnet18", model, written(tmp_path, "resnet18"))
+    told = load_pretrained("resnet18", model, written(tmp_path, "resnet18"))
     assert told == Reinitialised(tensors=("conv1.weight",), unused=("fc.bias", "fc.weight"))
     assert torch.equal(model.backbone.conv1.weight, stem)
     weight = model.backbone.layer3[0].conv1.weight
@@ -149,7 +149,7 @@ def test_vgg_in_timm_s_layout_goes_in(tmp_path):
     theirs = timm.create_model("vgg16_bn").state_dict()
     torch.save(theirs, tmp_path / "w.pth")
     network = build_backbone("vgg16_bn", seed=0)
-    told = load_imagenet("vgg16_bn", network, tmp_path / "w.pth")
+    told = load_pretrained("vgg16_bn", network, tmp_path / "w.pth")
     assert told.tensors + told.fitted == ()
     assert set(told.unused) == set(theirs) - set(network.state_dict())
     assert all(torch.equal(tensor, theirs[key]) for key, tensor in network.state_dict().items())
@@ -161,7 +161,7 @@ def test_vgg_in_timm_s_layout_goes_in(tmp_path):
 def test_large_network_goes_in_from_its_full_size_file(name, image_size, tmp_path):
     torch.save(native(name).state_dict(), tmp_path / "w.pth")
     network = build_backbone(name, image_size=image_size, seed=0)
-    told = load_imagenet(name, network, tmp_path / "w.pth")
+    told = load_pretrained(name, network, tmp_path / "w.pth")
     resnet, patches = name == "resnet50", name.startswith("convnext") and image_size == 32
     assert told.tensors == (("conv1.weight",) if resnet else ())
     assert told.fitted == (("stem.0.weight",) if patches else ())
@@ -195,8 +195,8 @@ def test_file_that_does_not_fit_raises_naming_tensors_and_changes_nothing(
     network = build_backbone("convnextv2_atto", seed=0)
     before = snapshot(network)
     path = written(tmp_path, "convnextv2_atto", changes)
-    with pytest.raises(ValueError, match=match):
-        load_imagenet("convnextv2_atto", network, path)
+    with pytest.raises(DoesNotFit, match=match):
+        load_pretrained("convnextv2_atto", network, path)
     assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())
 
 
@@ -205,58 +205,20 @@ def test_deeper_network_of_the_same_widths_is_refused(tmp_path):
         deeper = models.resnet34(weights=None).state_dict()
     save_file(deeper, tmp_path / "w.safetensors")
     network = build_backbone("resnet18", seed=0)
-    with pytest.raises(ValueError, match=r"not in the model layer1\.2\.bn1.* and \d+ more"):
-        load_imagenet("resnet18", network, tmp_path / "w.safetensors")
+    with pytest.raises(DoesNotFit, match=r"not in the model layer1\.2\.bn1.* and \d+ more"):
+        load_pretrained("resnet18", network, tmp_path / "w.safetensors")
 
 
 def test_vit_with_positions_that_are_no_square_is_refused(tmp_path):
     path = written(tmp_path, "deit_tiny_patch16_224", {"pos_embed": torch.zeros(1, 180, 192)})
     network = build_backbone("vit_tiny", seed=0)
-    with pytest.raises(ValueError, match=r"pos_embed \(1x180x192, the model has 1x65x192\)"):
-        load_imagenet("vit_tiny", network, path)
+    with pytest.raises(DoesNotFit, match=r"pos_embed \(1x180x192, the model has 1x65x192\)"):
+        load_pretrained("vit_tiny", network, path)
 
 
 def test_backbone_without_imagenet_weights_is_refused():
     with pytest.raises(ValueError, match="resnet20 has no ImageNet weights"):
-        load_imagenet("resnet20", build_backbone("resnet20", seed=0), None)
-
-
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
-def test_read_state_dict_finds_the_tensors_where_scripts_put_them(wrapper, tmp_path):
-    weights = {"module.a": torch.ones(2)}
-    torch.save(weights if wrapper is None else {wrapper: weights, "epoch": 3}, tmp_path / "w.pth")
-    read = read_state_dict(tmp_path / "w.pth")
-    assert list(read) == ["a"]
-    assert torch.equal(read["a"], torch.ones(2))
-
-
-class RunsCode:
-    def __reduce__(self):
-        return print, ("run",)
-
-
-def test_read_state_dict_of_a_pickle_that_would_run_code_is_refused(tmp_path, capsys):
-    torch.save({"a": torch.ones(2), "b": RunsCode()}, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match=r"w\.pth: is refused.*could run code"):
-        read_state_dict(tmp_path / "w.pth")
-    assert capsys.readouterr().out == ""
-
-
-def test_read_state_dict_missing_torn_or_without_tensors_is_named(tmp_path):
-    for name in ("w.pth", "w.safetensors"):
-        with pytest.raises(ValueError, match=rf"{name}: cannot be read"):
-            read_state_dict(tmp_path / name)
-    path = written(tmp_path, "resnet18")
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"resnet18\.safetensors: cannot be read"):
-        read_state_dict(path)
-    torch.save({"a": torch.ones(300)}, tmp_path / "w.pth")
-    (tmp_path / "w.pth").write_bytes((tmp_path / "w.pth").read_bytes()[:-200])
-    with pytest.raises(ValueError, match=r"w\.pth: cannot be read"):
-        read_state_dict(tmp_path / "w.pth")
-    torch.save({"a": 3}, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match=r"w\.pth: holds no state dict"):
-        read_state_dict(tmp_path / "w.pth")
+        load_pretrained("resnet20", build_backbone("resnet20", seed=0), None)
 
 
 def test_weights_that_cannot_be_fetched_raise_with_the_way_out(monkeypatch):
@@ -268,7 +230,7 @@ def test_weights_that_cannot_be_fetched_raise_with_the_way_out(monkeypatch):
     monkeypatch.setattr(models, "get_weight", offline)
     for name, network in networks.items():
         with pytest.raises(ValueError, match=r"cannot be fetched \(OSError: no route .* give"):
-            load_imagenet(name, network, None)
+            load_pretrained(name, network, None)
 
 
 def test_weights_that_the_library_fetches_go_in_like_a_file_s(monkeypatch):
@@ -280,7 +242,7 @@ def test_weights_that_the_library_fetches_go_in_like_a_file_s(monkeypatch):
 
     network = build_backbone("convnextv2_atto", seed=0)
     monkeypatch.setattr(timm, "create_model", fetched)
-    told = load_imagenet("convnextv2_atto", network, None)
+    told = load_pretrained("convnextv2_atto", network, None)
     assert asked == [("convnextv2_atto.fcmae_ft_in1k", True)]
     assert told.fitted == ("stem.0.weight",)
     weight = native("convnextv2_atto").state_dict()["stages.3.blocks.1.conv_dw.weight"]
