@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.scoring.measuring import OOD_METRICS, ood_metrics, weighted_metrics
-from study.scoring.ranking import Weights, bootstrap_counts
+from study.scoring.ranking import Ranking, Tally, Weights, bootstrap_counts
 
 seeds = st.integers(0, 2**31)
 
@@ -31,3 +31,12 @@ def test_metrics_under_weights_equal_those_of_repeated_scores(
         )
         for name in OOD_METRICS:
             np.testing.assert_allclose(fast[name][row], whole[name], rtol=0, atol=1e-12)
+
+
+def test_curve_has_the_weighted_shares_at_every_positive() -> None:
+    # ID 0, 1, 1 against OOD 0.5, 1; in the second weighting the first ID image is there thrice.
+    ranking = Ranking.of(np.array([0.0, 1.0, 1.0]), np.array([0.5, 1.0]))
+    weights = Weights.of(np.array([[1, 1, 1], [3, 0, 1]])), Weights.of(np.array([[1, 1], [3, 1]]))
+    accepted, accepted_ood = Tally(ranking, *weights).curve()
+    np.testing.assert_allclose(accepted, [[1 / 3, 3 / 4], [1, 1], [1, 1]])
+    np.testing.assert_allclose(accepted_ood, [[0, 0], [1, 1], [1, 1]])

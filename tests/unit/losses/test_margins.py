@@ -95,7 +95,23 @@ def test_crossing_measured_told_once_the_base_is_known() -> None:
     assert told is not None
     assert "high -8 nats must stay below train.m_out: low -9 nats" in told[0]
     assert "-8 ± 2" in told[1]
+    assert "Raise the least sd of m_in, or train the base longer." in told[1]
     assert crossing(m_in, MarginRange("above", "outlier_energy", -2, 2), STATS) is None
+
+
+@pytest.mark.parametrize(
+    ("m_out", "way_out"),
+    [
+        (MarginRange("above", "id_energy", -1, 2), "Lower m_in, or raise the least sd of m_out."),
+        (MarginRange(None, None, -9, -5), "Lower m_in, or raise m_out."),
+    ],
+)
+def test_crossing_of_an_absolute_m_in_says_how_m_out_is_raised(
+    m_out: MarginRange, way_out: str
+) -> None:
+    told = crossing(MarginRange(None, None, -12, -4), m_out, STATS)
+    assert told is not None
+    assert told[1].endswith(way_out)
 
 
 def test_crossing_one_reference_compared_without_stats() -> None:

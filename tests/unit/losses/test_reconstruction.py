@@ -201,7 +201,16 @@ def test_l1_ssim_is_the_weighted_sum():
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [(16, (2, 7)), (31, (2, 7)), (32, (3, 7)), (64, (4, 7)), (128, (5, 7)), (176, (5, 11))],
+    [
+        (16, (2, 7)),
+        (31, (2, 7)),
+        (32, (3, 7)),
+        (64, (4, 7)),
+        (128, (5, 7)),
+        (175, (5, 7)),
+        (176, (5, 11)),
+        (224, (5, 11)),
+    ],
 )
 def test_ms_ssim_scales_follow_the_image_size(size, expected):
     assert ms_ssim_scales(size) == expected
@@ -211,6 +220,17 @@ def test_ms_ssim_scales_follow_the_image_size(size, expected):
 def test_ms_ssim_works_at_every_border_of_its_rule(size):
     pair = images(1, size), images(1, size, seed=1)
     assert 0 < float(make("ms_ssim")(*pair)) < 1
+
+
+def test_ms_ssim_of_five_scales_is_torchmetrics_own():
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    pair = images(1, 176), images(1, 176, seed=1)
+    theirs = multiscale_structural_similarity_index_measure(
+        *pair, data_range=1.0, normalize="simple"
+    )
+    # The paper's weights sum to 1.0001.
+    assert float(make("ms_ssim")(*pair)) == pytest.approx(1 - float(theirs), abs=1e-4)
 
 
 @pytest.mark.parametrize(("name", "least"), SMALLEST_IMAGE.items())

@@ -96,7 +96,7 @@ def test_reversal_schedule_tells_all_faults_at_once():
         make_reversal_schedule("cubic", epochs=0, steps_per_epoch=0, weight=-1, per="day")
 
 
-@pytest.mark.parametrize("at", [(-1, 0), (4, 0), (0, 5), (0, -1)])
+@pytest.mark.parametrize("at", [(-1, 0), (4, 0), (5, 0), (0, 5), (0, 6), (0, -1)])
 def test_reversal_outside_the_training_is_refused(at):
     schedule = make_reversal_schedule("linear", epochs=4, steps_per_epoch=5)
     with pytest.raises(ValueError, match="outside"):

@@ -112,9 +112,9 @@ def test_warmup_rises_on_a_line_to_base(name):
 
 @pytest.mark.parametrize("name", ["cosine", "linear"])
 def test_schedule_after_warmup_is_the_schedule_of_what_is_left(name):
-    warmed = make_schedule(name, total=14, base=1.0, floor=0.1, warmup=4)
-    plain = make_schedule(name, total=10, base=1.0, floor=0.1)
-    assert [warmed(4 + t) for t in range(11)] == [plain(t) for t in range(11)]
+    warmed = make_schedule(name, total=12, base=1.0, floor=0.1, warmup=5)
+    plain = make_schedule(name, total=7, base=1.0, floor=0.1)
+    assert [warmed(5 + t) for t in range(8)] == [plain(t) for t in range(8)]
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -148,6 +148,7 @@ def test_schedule_outside_its_steps_raises(t):
         ({"warmup": 10}, "warmup: 10"),
         ({"warmup": -1}, "warmup: -1"),
         ({"base": 0.0}, "base: 0.0"),
+        ({"base": -1.0}, "base: -1.0"),
         ({"floor": 2.0}, "floor: 2.0 must not be above base"),
         ({"floor": -1.0}, "floor: -1.0"),
         ({"name": "x", "total": 0}, "unknown schedule .*; total: 0"),

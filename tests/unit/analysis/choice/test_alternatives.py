@@ -11,7 +11,8 @@ import analysis
 from analysis.__main__ import main
 from analysis.choice.alternatives import HALF, RULES, STATED, alternatives, halves, knee, stability
 from analysis.choice.cells import Cells, NoScores
-from tests.fake_choice import make_cells
+from study.records.files import VAL_ID
+from tests.fake_choice import EQUAL, make_cells, true_fpr95
 from tests.fake_run import Fake, make_run
 
 
@@ -50,6 +51,31 @@ def test_best_epoch_and_last_epoch_differ_where_training_spoils_a_trial() -> Non
     table = alternatives(replace(cells, scores=scores), num_splits=5).set_index("rule")
     assert table.loc["best epoch", "epoch"] == 1
     assert table.loc["last epoch", f"regret/{STATED}"] > 0.2
+
+
+def test_what_was_chosen_on_a_half_is_judged_on_the_other() -> None:
+    cells = make_cells(
+        np.random.default_rng(0), EQUAL, correlated=0.0, epochs=1, num_id=200, num_ood=100
+    )
+    held_back = alternatives(cells, num_splits=30).set_index("rule")["held_back"]
+    # On the half that it was chosen on, the best of twenty equals does better by .1.
+    assert held_back[STATED] == pytest.approx(true_fpr95(1.8), abs=0.03)
+
+
+def test_floor_kept_is_of_the_chosen_trial() -> None:
+    cells = make_cells(np.random.default_rng(0), (1.0, 2.5), correlated=0.3, epochs=1)
+    right = np.ones_like(cells.correct)
+    right[1, ::5] = False  # 0.8, where 0.9 is asked for
+    kept = alternatives(replace(cells, correct=right, floor=0.9), num_splits=5)
+    assert kept.set_index("rule").loc[[STATED, "ID accuracy"], "floor_kept"].tolist() == [1, 1]
+
+
+def test_alternatives_without_an_ood_set_rank_by_the_metric() -> None:
+    cells = _accurate_but_blind()
+    alone = {"scores": {VAL_ID: cells.scores[VAL_ID]}, "groups": {VAL_ID: cells.groups[VAL_ID]}}
+    table = alternatives(replace(cells, **alone, metric="id_accuracy"), num_splits=3)
+    assert set(table["trial_id"]) == {"00001"}
+    assert np.isfinite(table["held_back"]).all()
 
 
 def test_halves_part_sources_and_leave_no_image_out() -> None:

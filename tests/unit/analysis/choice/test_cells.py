@@ -12,14 +12,17 @@ import pytest
 
 import analysis
 from analysis.__main__ import main
-from analysis.choice.cells import cells_of_study, pick, weighed
+from analysis.choice.cells import Values, cells_of_study, pick, weighed
 from analysis.choice.corrected import all_images, resamples
 from analysis.choice.frozen import correct_choice
 from analysis.choice.held import with_held
 from analysis.choice.pareto import states_of
 from analysis.choice.selection import NoSelection, place_of, rank_candidates, scores_at, select
 from analysis.study import Study
+from analysis.tables import BASE
+from study.records.files import VAL_ID
 from study.scoring.objective import ALPHA, FLOOR_HOLDS, ID_ACCURACY
+from tests.fake_choice import make_cells
 from tests.fake_run import Fake, freeze, make_run
 
 PATHS = Fake(
@@ -154,3 +157,28 @@ def test_base_that_wins_is_told(paths: Study, capsys: pytest.CaptureFixture[str]
     assert "Nothing beat the base" in out
     content = json.loads((paths.folder.path / "selection.json").read_text())
     assert content["alpha"] == 0
+
+
+def test_objective_of_a_cell_at_the_floor_is_its_cost() -> None:
+    cost, accuracy = np.array([[0.3], [0.2]]), np.array([[0.9], [0.8]])
+    values = Values(cost, accuracy, np.array([0.9]), np.zeros((2, 1)))
+    assert values.objective.ravel().tolist() == pytest.approx([0.3, 1.1])
+
+
+def test_pick_where_none_holds_the_floor_takes_the_nearest_to_it() -> None:
+    cells = make_cells(np.random.default_rng(0), (2.5, 1.0, 1.0), correlated=0.3, epochs=1)
+    right = np.ones_like(cells.correct)
+    right[0, ::4] = right[1, ::10] = right[2, ::5] = False
+    cells = replace(cells, correct=right, floor=0.95)
+    picks = pick(cells, weighed(cells, iter([all_images(cells)])))
+    assert picks.winner.tolist() == [1]
+
+
+def test_cells_of_a_study_have_the_bases_right_predictions(tmp_path: Path) -> None:
+    make_run(tmp_path, Fake(statuses=("finished",), num_id=60))
+    study = analysis.load(tmp_path)
+    cells = cells_of_study(study, ["00000"])
+    base = study.scores(BASE).sets[VAL_ID]
+    assert cells.base_correct is not None
+    assert cells.base_correct.tolist() == (base.prediction[-1] == base.label).tolist()
+    assert cells.below_base == pytest.approx(0.01)

@@ -11,7 +11,14 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.choice.confirmation import candidates_to_confirm, confirmation, seed_interval
+from analysis.choice.confirmation import (
+    candidates_to_confirm,
+    confirmation,
+    confirmation_rule,
+    confirmed_table,
+    seed_interval,
+    waiting_text,
+)
 from analysis.choice.frozen import freeze_choice
 from analysis.choice.selection import NoSelection
 from analysis.conclusion import confirmation_lines
@@ -314,3 +321,43 @@ def test_newest_of_several_confirmations_counts(run: RunFolder) -> None:
     found = confirmation(analysis.load(run.path))
     assert found is not None
     assert [one.trial_id for one in found.candidates] == [f"{second:05d}"]
+
+
+def test_waiting_text_counts_the_runs_that_ended_and_all_that_may_come(run: RunFolder) -> None:
+    (first,) = candidates_to_confirm(run, 1)
+    confirm(run, {first: [(0.80, 2.0), None]}, seeds=3)
+    study = analysis.load(run.path)
+    assert waiting_text(study) == ""
+    asked = {**study.spec["select"], "confirm": {"top": 2, "seeds": 3}}
+    told = waiting_text(replace(study, spec={**study.spec, "select": asked}))
+    assert told.startswith("The 2 best candidates are to be trained anew on 3 fresh seeds each")
+    assert "2 of at most 6 runs have ended" in told
+
+
+@pytest.mark.parametrize(
+    ("metric", "extreme"), [("val/fpr95", "lowest"), ("val/auroc", "highest")]
+)
+def test_confirmation_rule_says_which_mean_wins(run: RunFolder, metric: str, extreme: str) -> None:
+    (first,) = candidates_to_confirm(run, 1)
+    confirm(run, {first: [(0.80, 2.0)] * 3})
+    study = analysis.load(run.path)
+    chosen = {**study.spec["select"], "metric": metric}
+    study = replace(study, spec={**study.spec, "select": chosen})
+    found = confirmation(study)
+    assert found is not None
+    assert f"the winner has the {extreme} mean {metric}" in confirmation_rule(study, found)
+
+
+def test_confirmed_table_counts_the_runs_that_finished(run: RunFolder) -> None:
+    first, second = candidates_to_confirm(run, 2)
+    confirm(run, {first: [(0.80, 3.0), None, (0.80, 3.0)], second: [(0.80, 1.2)] * 3})
+    table = confirmed_table(analysis.load(run.path)).set_index("trial_id")
+    counts = table[["num_finished", "num_seeds", "winner"]].to_numpy().tolist()
+    assert counts == [[2, 3, False], [3, 3, True]]
+    assert table["discovery"].is_monotonic_increasing
+
+
+def test_confirmation_of_which_a_candidate_has_no_run_yet_has_not_ended(run: RunFolder) -> None:
+    first, second = candidates_to_confirm(run, 2)
+    confirm(run, {first: [(0.80, 2.0)], second: []}, seeds=1)
+    assert confirmation(analysis.load(run.path)) is None

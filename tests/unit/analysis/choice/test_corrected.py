@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.choice.cells import Cells, NoScores
-from analysis.choice.corrected import Correction, correct, mean_interval, pick_on_all
+from analysis.choice.cells import Cells, NoScores, weighed
+from analysis.choice.corrected import (
+    Correction,
+    all_images,
+    correct,
+    mean_interval,
+    pick_on_all,
+)
 from study.records.files import VAL_ID
 from study.records.scores import ValidationScores
 from tests.fake_choice import EQUAL, ONE_BETTER, make_cells, plain_interval, true_fpr95
@@ -131,6 +137,36 @@ def test_mean_interval_is_wider_where_seeds_differ() -> None:
         low, high = mean_interval(cells, num_resamples=200)
         widths.append(high - low)
     assert widths[1] > 2 * widths[0]
+
+
+def test_mean_interval_of_seeds_without_spread_is_that_of_one_of_them() -> None:
+    one, three = (
+        make_cells(np.random.default_rng(5), (1.8,), correlated=0.3, epochs=1, seeds=seeds)
+        for seeds in (1, 3)
+    )
+    three = replace(three, scores={name: each[[0, 0, 0]] for name, each in one.scores.items()})
+    alone, together = (tuple(mean_interval(each, num_resamples=100)) for each in (one, three))
+    assert together == pytest.approx(alone)
+
+
+def test_mean_interval_of_seeds_that_are_all_the_error_is_students() -> None:
+    cells = make_cells(
+        np.random.default_rng(0), (1.8,), correlated=1.0, epochs=1, seeds=3, seed_sd=0.6,
+        num_id=4000, num_ood=4000,
+    )  # fmt: skip
+    each = np.arcsin(np.sqrt(weighed(cells, iter([all_images(cells)])).cost[:, 0]))
+    low, high = np.arcsin(np.sqrt(tuple(mean_interval(cells, num_resamples=1000))))
+    assert (high - low) / 2 == pytest.approx(4.303 * each.std(ddof=1) / np.sqrt(3), rel=0.15)
+
+
+def test_how_a_correction_came_about_tells_of_seeds_where_there_are_several() -> None:
+    told = []
+    for seeds in (1, 2):
+        cells = make_cells(
+            np.random.default_rng(1), (1.8, 1.0), correlated=0.3, epochs=1, seeds=seeds, num_id=50
+        )
+        told.append("the seeds were drawn anew too" in correct(cells, num_resamples=5).how)
+    assert told == [False, True]
 
 
 def test_equal_trials_are_told_apart_by_auroc() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,27 @@ def test_front_has_intervals_band_and_volume(study: Study) -> None:
     assert set(chosen) <= {study.select().trial_id}
 
 
+def test_trials_at_both_ends_of_the_front_are_on_that_of_resamples(study: Study) -> None:
+    table = front_of(study, num_resamples=40).table.sort_values("val/fpr95")
+    most_accurate = table["val/id_accuracy"].idxmax()
+    assert table.loc[[table.index[0], most_accurate], "on_front"].min() > 0.2
+
+
+def test_front_of_a_metric_that_is_not_of_the_scores_alone_says_so(study: Study) -> None:
+    chosen = {**study.spec["select"], "metric": "val/blobs/energy/fpr95"}
+    front = front_of(replace(study, spec={**study.spec, "select": chosen}), num_resamples=5)
+    told = "No band: val/blobs/energy/fpr95 does not follow from the per-image scores."
+    assert front.note == told
+
+
+def test_band_of_a_single_trial_is_its_interval(tmp_path: Path) -> None:
+    make_run(tmp_path, Fake(statuses=("finished",), num_id=60, below_base=0.5))
+    front = front_of(analysis.load(tmp_path), num_resamples=40)
+    (row,) = front.table.to_dict("records")
+    ends = row["val/fpr95_low"], row["val/fpr95_high"]
+    assert (front.band_low[0], front.band_high[0]) == pytest.approx(ends)
+
+
 def test_front_with_time_has_three_axes(study: Study) -> None:
     front = front_of(study, with_time=True, num_resamples=5)
     assert front.metrics == ("val/fpr95", "val/id_accuracy", "time_s")
@@ -94,4 +116,6 @@ def test_pareto_of_a_study_where_nothing_finished_is_empty(tmp_path: Path) -> No
     make_run(tmp_path, Fake(statuses=("failed", "pruned"), num_id=30))
     study = analysis.load(tmp_path)
     assert study.pareto().empty
-    assert study.front().note == "No trial finished, so there is no front."
+    front = front_of(study, with_time=True)
+    assert front.note == "No trial finished, so there is no front."
+    assert front.reference == (1.0, 0.0, 1.0)

@@ -11,6 +11,8 @@ import pytest
 import analysis
 from analysis.choice.selection import (
     NoSelection,
+    base_scores,
+    describe_rule,
     metric_interval,
     rank_candidates,
     scores_at,
@@ -225,3 +227,26 @@ def test_scores_that_are_no_numbers_are_named(tmp_path: Path) -> None:
     scores.save(run.trial_scores("00000"))
     with pytest.raises(BadInput, match="epoch 1: 1 of 150 scores of blobs are no numbers"):
         scores_at(Records.read(tmp_path), "00000", 1)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"metric": "val/fpr95"}, "The lowest val/fpr95 among finished trials with val/id_acc"),
+        ({"metric": "val/auroc"}, "The highest val/auroc among finished trials"),
+        ({"checkpoint": "best"}, "each taken at the epoch with the lowest val/objective"),
+        ({"checkpoint": "last"}, "each taken at its last epoch; ties go to the higher val/auroc"),
+    ],
+)
+def test_describe_rule_says_metric_direction_and_epoch(chosen: dict[str, str], told: str) -> None:
+    study = replace(_study([_row("a", 0.2, 0.8)]), spec={"select": chosen})
+    assert told in describe_rule(study)
+
+
+def test_base_scores_are_of_its_one_epoch_or_none_where_none_were_kept(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(statuses=("finished",), num_id=40))
+    scores = base_scores(Records.read(tmp_path), "00000")
+    assert scores is not None
+    assert scores[VAL_ID].prediction.shape == (1, 40)
+    run.trial_scores("base").unlink()
+    assert base_scores(Records.read(tmp_path), "00000") is None

@@ -31,6 +31,8 @@ def test_compare_gives_the_points_of_the_metrics_and_brackets_them() -> None:
     mean = rows.loc[(WINNER, MEAN, "energy"), "auroc"]
     both = [rows.loc[(WINNER, name, "energy"), "auroc"] for name in ("objects", "textures")]
     assert mean == pytest.approx(sum(both) / 2)
+    sizes = rows.loc[(WINNER, MEAN, "energy"), ["n_id", "n_ood", "num_ood_groups"]]
+    assert sizes.tolist() == [400, 360, 150]
 
 
 def test_compare_pairs_the_difference() -> None:

@@ -88,6 +88,13 @@ def test_sign_flip_of_many_pairs_is_near_the_exact_one() -> None:
     assert sign_flip_p(draws) == pytest.approx(normal, rel=0.1)
 
 
+def test_sign_flip_is_exact_up_to_36_pairs_and_random_beyond() -> None:
+    assert sign_flip_p(np.ones(36)) == 2.0**-35
+    # Of 100,000 random flips none is as far, but the observed one counts.
+    assert sign_flip_p(np.ones(37)) == pytest.approx(1 / 100_001, rel=1e-9)
+    assert paired(np.ones(37)).p_floor == pytest.approx(1 / 100_001, rel=1e-9)
+
+
 def test_holm_by_hand() -> None:
     # Sorted .01 x 4, .02 x 3, .03 x 2 = .06, .5 x 1; .06 is the running maximum from .02 on.
     corrected = holm(np.array([0.03, 0.01, 0.5, 0.02]))
