@@ -34,7 +34,7 @@ from study.tune.resources import Resources, machine_of, plan_resources, this_mac
 from study.tune.setup import path_plan
 from study.watch.progress import Progress
 
-PROBE_S = 3.0  # how long a speed is measured
+_PROBE_S = 3.0
 _WARM_UP_STEPS = 2
 _PROBED_VALIDATION = 512
 _CHECKPOINTS_OF_A_LIVE_TRIAL = 4  # two states of weights and momentum
@@ -59,18 +59,26 @@ class Speed:
     fit_s: float = 0.0
 
 
-def forecast(spec: StudySpec, data: StudyData, progress: Progress) -> str:
+def forecast(
+    spec: StudySpec, data: StudyData, progress: Progress, *, probe_s: float = _PROBE_S
+) -> str:
     """The resolved spec and the forecast, as text.
 
     It counts every trial with all its epochs, at the costliest corner of the space; ASHA will
     stop most trials early. The probe runs alone, on this machine, with the threads of one trial:
     trials side by side share memory bandwidth, and a cluster's machines are others.
+
+    Args:
+        spec: what is asked for.
+        data: its roles.
+        progress: where it is told that a probe runs.
+        probe_s: seconds that the speed of training is measured for.
     """
     train, model = substitute(spec, _costliest(spec))
     resources = plan_resources(this_machine(), machine_of(spec, None))
     torch.set_num_threads(resources.threads)
     with progress.stage("Forecast: a short probe of the speed"):
-        speed = _probe(spec, train, model, data, torch.device(resources.device))
+        speed = _probe(spec, train, model, data, torch.device(resources.device), probe_s)
     lines = [spec.dump().rstrip(), "", "# Forecast"]
     lines += [f"#   {note}" for note in data.notes]
     lines += [f"#   {name:<18}{text}" for name, text in _rows(spec, data, train, resources, speed)]
@@ -207,6 +215,7 @@ def _probe(
     model_section: dict[str, Any],
     data: StudyData,
     device: torch.device,
+    probe_s: float,
 ) -> Speed:
     margins = {name: value for name, value in (("m_in", -20.0), ("m_out", -5.0)) if name in train}
     base = base_spec(spec)
@@ -221,7 +230,7 @@ def _probe(
         # A forward of each image is nearly all that there is to do.
         forward = _forward_speed(model.eval(), sample, device)
         return Speed(forward, forward, weights, len(recipe.scores))
-    training = _training_speed(recipe, model, data, device)
+    training = _training_speed(recipe, model, data, device, probe_s)
     begun = time.perf_counter()
     try:
         fitted = recipe.fit(model.eval(), data, device)
@@ -263,7 +272,11 @@ def _passes(device: torch.device) -> range:
 
 
 def _training_speed(
-    recipe: TrainingRecipe[TrainParams], model: nn.Module, data: StudyData, device: torch.device
+    recipe: TrainingRecipe[TrainParams],
+    model: nn.Module,
+    data: StudyData,
+    device: torch.device,
+    probe_s: float,
 ) -> float:
     loss = recipe.loss().to(device)
     begun, images = time.perf_counter(), 0
@@ -273,7 +286,7 @@ def _training_speed(
             begun, images = time.perf_counter(), 0
         loss(model, batch)["loss"].backward()
         images += len(batch.images)
-        if step > _WARM_UP_STEPS and time.perf_counter() - begun > PROBE_S:
+        if step > _WARM_UP_STEPS and time.perf_counter() - begun > probe_s:
             break
     _wait_for(device)
     return images / (time.perf_counter() - begun)

@@ -31,11 +31,13 @@ from analysis.results.final_test import earlier_openings, load_results, main_sco
 from analysis.statistics.compare import MEAN, MODEL_LABELS, WINNER, compare
 from analysis.tables import BASE, Records
 from study.errors import BadInput
+from study.records.files import TEST_OPENED
+from study.records.frozen import SELECTED
 from study.scoring.objective import ALPHA
 
 Row = dict[Any, Any]
-# How those of the ledger's events begin that are for readers; the others are for resuming.
-_TOLD_EVENTS = ("start", "resum", "extend", "select", "test", "finish", "interrupt", "stop", "end")
+# Those of the ledger's events that are for readers; the others are for resuming.
+_TOLD_EVENTS = ("started", "resumed", "extended", "stopped", SELECTED, TEST_OPENED)
 
 
 def header(study: Records) -> Row:
@@ -267,7 +269,7 @@ def provenance(study: Records) -> Row:
                 "details": _details(event),
             }
             for event in study.ledger
-            if event["event"].startswith(_TOLD_EVENTS)
+            if event["event"] in _TOLD_EVENTS
         ],
     }
 

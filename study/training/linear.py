@@ -18,7 +18,7 @@ from study.recipes.frozen_features import BATCH_SIZE, Features, Frozen
 from study.seeding import numpy_generator
 from study.training.evaluation import Evaluation, evaluate
 
-MOST_ON_DEVICE = 2**31  # bytes of the views of one set that a GPU, which trials share, holds
+_MOST_ON_DEVICE = 2**31  # a GPU is shared by trials
 
 
 class LinearTraining:
@@ -39,8 +39,18 @@ class LinearTraining:
         data: StudyData,
         seed: int,
         device: torch.device,
+        *,
+        most_on_device: int = _MOST_ON_DEVICE,
     ) -> None:
         """Freeze ``model`` and bring its features.
+
+        Args:
+            recipe: what is trained.
+            model: whose last layer is trained.
+            data: the roles.
+            seed: of the views that are drawn.
+            device: where it trains.
+            most_on_device: bytes of the views of one set that a GPU holds as a whole.
 
         Raises:
             ValueError: where the model has no last layer of its own.
@@ -53,14 +63,13 @@ class LinearTraining:
         self._frozen = frozen
         self._labels = torch.tensor(data.train.images.labels, device=device)
         views = params.feature_views
-        self._train = _Views(
-            frozen.features(data.train.images, params.augment, views), seed, "id", device
-        )
+        found = frozen.features(data.train.images, params.augment, views)
+        self._train = _Views(found, seed, "id", device, most_on_device)
         self._sampling = recipe.sampling(data)
         self._outliers: _Views | None = None
         if data.outliers is not None and self._sampling.outlier_batch_size:
             found = frozen.features(data.outliers.images, params.augment, views)
-            self._outliers = _Views(found, seed, "outliers", device)
+            self._outliers = _Views(found, seed, "outliers", device, most_on_device)
         self._plain: dict[str, Features] = {}
 
     def batches(self, epoch: int) -> Iterator[Batch]:
@@ -107,13 +116,15 @@ class _Views:
     ResNet-50 are 10 GB): then each batch's own travel.
     """
 
-    def __init__(self, features: Features, seed: int, role: str, device: torch.device) -> None:
+    def __init__(
+        self, features: Features, seed: int, role: str, device: torch.device, most: int
+    ) -> None:
         self.num_views, self.num_images, width = features.shape
         self._seed, self._role = seed, role
         self._array = features.reshape(-1, width)
         self._device = device
         self._tensor: Tensor | None = None
-        if device.type != "cpu" and self._array.nbytes <= MOST_ON_DEVICE:
+        if device.type != "cpu" and self._array.nbytes <= most:
             self._tensor = torch.from_numpy(np.array(self._array)).to(device)
 
     def drawn(self, rows: Rows, epoch: int) -> Take:

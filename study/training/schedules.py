@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-Scalar = TypeVar("Scalar", float, "Tensor")
+Number = TypeVar("Number", float, "Tensor")
 Per = Literal["epoch", "batch"]
 
 _BETAS: Final = "betas"
@@ -34,8 +34,8 @@ SCHEDULES: Final = ("cosine", "onecycle", "constant", "linear", "step")
 
 
 def make_schedule(
-    name: str, *, total: int, base: Scalar, warmup: int = 0, floor: Scalar | float = 0.0
-) -> Callable[[int], Scalar]:
+    name: str, *, total: int, base: Number, warmup: int = 0, floor: Number | float = 0.0
+) -> Callable[[int], Number]:
     """The value at each step.
 
     - cosine: from ``base`` along half a cosine towards ``floor`` at ``total``.
@@ -67,7 +67,7 @@ def make_schedule(
     warmup = _rise(name, total, warmup)
     shape = _shape(name, warmup, total)
 
-    def value(t: int) -> Scalar:
+    def value(t: int) -> Number:
         _check_step(t, total)
         if t < warmup:
             return base * (_onecycle_ramp if name == "onecycle" else _ramp)(t, warmup)
@@ -129,7 +129,7 @@ def _shape(name: str, after: int, total: int) -> Callable[[int], float]:
 def _rise(name: str, total: int, warmup: int) -> int:
     """Steps of warm-up; a one-cycle schedule always rises."""
     if name == "onecycle" and warmup == 0:
-        return min(round(_ONECYCLE_RISE * total), total - 1)
+        return round(_ONECYCLE_RISE * total)
     return warmup
 
 

@@ -36,10 +36,11 @@ from study.records.ledger import Ledger, Record
 from study.scoring.objective import OBJECTIVE, standing
 from study.searchers.catalog import searchers
 from study.space.ablation.section import SEED
+from study.space.search.conditions import Point
 from study.tune.plan import SearchPlan
 from study.tune.record import TrialRecord
 from study.tune.rungs import Place, Rungs
-from study.tune.sampler import Point, make_pruner, make_study
+from study.tune.sampler import make_pruner, make_study
 
 CONTINUE, PRUNED, FINISHED = "continue", "pruned", "finished"
 STOPPED = "stopped"

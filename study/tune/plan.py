@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from study.scoring.metrics import metric_of
 from study.scoring.objective import OBJECTIVE, standing
-from study.space.search.conditions import Conditions
+from study.space.search.conditions import Conditions, Point
 from study.tune.record import checkpoint_epoch
-from study.tune.sampler import Direction, Distributions, LedgerSampler, Point
+from study.tune.sampler import Direction, Distributions, LedgerSampler
 
 
 def _nothing(metrics: dict[str, float]) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from study.records.files import CONFIRM
 from study.scoring.objective import OBJECTIVE, standing
 from study.space.ablation.section import ARM
-from study.tune.sampler import Point
+from study.space.search.conditions import Point
+
+Flat = dict[str, Any]
+"""Values by dotted name, ``train.lr``."""
 
 
 def checkpoint_epoch(standings: Sequence[tuple[bool, float]], rule: str) -> int:

@@ -18,8 +18,8 @@ from typing_extensions import override
 from study.errors import StudyFailed
 from study.searchers.catalog import Asked, build_sampler, searchers
 from study.seeding import seed_of
+from study.space.search.conditions import Point
 
-Point = dict[str, Any]
 Direction = Literal["minimize", "maximize"]
 Distributions = Mapping[str, BaseDistribution]
 LEAST_JUDGED = 4  # finished trials at an epoch before the median of them stops anyone

@@ -44,17 +44,16 @@ from study.space.points import (
     point_with,
     substitute,
 )
+from study.space.search.conditions import Point
 from study.space.study_spec import StudySpec
 from study.training.assignment import Assignment
 from study.training.loop import Goal
 from study.training.starting import BaseWeights, Starting
 from study.training.trial import TrialSetting
 from study.tune.floors import floor_of, too_fine
-from study.tune.record import TrialRecord
-from study.tune.sampler import Point
+from study.tune.record import Flat, TrialRecord
 from study.watch.progress import Progress
 
-Flat = dict[str, Any]
 _MARGINS = ("m_in", "m_out")
 
 

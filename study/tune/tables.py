@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pandas as pd
 
 from study.records.files import KEPT, RunFolder, trial_id, write_bytes
 from study.scoring.objective import OBJECTIVE
-from study.tune.record import TrialRecord
-
-Flat = dict[str, Any]
+from study.tune.record import Flat, TrialRecord
 
 
 def trials_table(

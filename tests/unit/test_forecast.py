@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study import forecast as module
 from study.bases.needed import base_spec
 from study.data.roles import KeptPart, StudyData
 from study.forecast import forecast
@@ -22,12 +21,12 @@ SMALL = ["train.epochs=3", "train.epoch_images=32", "search.batch_size={choice: 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "PROBE_S", 0.0)
     monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
 
 
 def _forecast(spec: StudySpec, data: StudyData | None = None) -> tuple[str, dict[str, str]]:
-    text = forecast(spec, data or toy_data(), Progress(io.StringIO(), live=False, quiet=True))
+    progress = Progress(io.StringIO(), live=False, quiet=True)
+    text = forecast(spec, data or toy_data(), progress, probe_s=0.0)
     lines = [line[4:] for line in text.splitlines() if line.startswith("#   ")]
     return text, {line[:18].strip(): line[18:] for line in lines}
 

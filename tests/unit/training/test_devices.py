@@ -21,7 +21,6 @@ from study.data.batches import Augment, DeviceImages, draw
 from study.models.registry import build_classifier
 from study.recipes.declared_losses import declared_losses
 from study.recipes.registry import make_recipe
-from study.training import linear
 from study.training.linear import LinearTraining
 from study.training.loop import EpochResult, Goal, train
 from tests.toys import SIZE, toy_data, toy_images, train_section
@@ -178,19 +177,16 @@ def test_images_gathered_on_a_device_are_those_that_the_cpu_gathers(augment: Aug
 
 
 @pytest.mark.filterwarnings("ignore")  # torch warns of what meta tensors would lose
-def test_views_beyond_what_a_gpu_is_to_hold_travel_batch_by_batch(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_views_beyond_what_a_gpu_is_to_hold_travel_batch_by_batch() -> None:
     section = train_section(fine_tune="linear", augment="crop_flip", feature_views=2)
     recipe, data = make_recipe("classifier", section), toy_data()
     moved, features = [], []
     for most in (2 * 60 * 64 * 4, 2 * 60 * 64 * 4 - 1):  # bytes of two views of 60 images
-        monkeypatch.setattr(linear, "MOST_ON_DEVICE", most)
         with Pretending() as pretending:
             model = recipe.build_model("resnet20", 3, dropout=0.0, image_size=SIZE, seed=7)
             model.to(ELSEWHERE)
             pretending.moved.clear()
-            training = LinearTraining(recipe, model, data, 7, ELSEWHERE)
+            training = LinearTraining(recipe, model, data, 7, ELSEWHERE, most_on_device=most)
             features.append([one.images for one in training.batches(1)])
         moved.append([shape for shape in pretending.moved if shape[1:] == (64,)])
     held, travelled = moved

@@ -10,7 +10,6 @@ import numpy as np
 import optuna
 import pytest
 
-from study import forecast as forecast_module
 from study.forecast import forecast
 from study.records.files import LOOK, TUNED
 from study.space.loading import load_resolved
@@ -60,12 +59,12 @@ def run(folder: Path, spec: StudySpec, **how: int) -> Decisions:
 @pytest.fixture
 def forecast_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """The forecast of the space with overrides, without a probe."""
-    monkeypatch.setattr(forecast_module, "PROBE_S", 0.0)
     monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path))
 
     def told(*overrides: str) -> str:
         spec = space(tmp_path, *overrides)
-        return forecast(spec, toy_data(), Progress(io.StringIO(), live=False, quiet=True))
+        progress = Progress(io.StringIO(), live=False, quiet=True)
+        return forecast(spec, toy_data(), progress, probe_s=0.0)
 
     return told
 
