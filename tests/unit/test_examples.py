@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.examples import copied_project, example, run_in
+from tests.small_data import write_small_root
 
 PLACES = {
     "A file format": "study/data/formats/npz.py",
@@ -16,6 +17,7 @@ PLACES = {
     "A post-hoc detector": "study/detectors/methods/norm.py",
     "A metric": "study/scoring/metrics.py",
     "A searcher": "study/searchers/methods/joint.py",
+    "A backbone": "study/models/plain.py",
 }
 
 USES = """
@@ -125,6 +127,17 @@ run_toy_search(Path("cut"), 16, stop_after=9, **asked)
 cut = run_toy_search(Path("cut"), 16, **asked)
 assert [one.params for one in cut.trials] == [one.params for one in whole.trials]
 """
+BACKBONE = """
+assert not told("energy", "model.backbone=plain")
+assert "plain has no dropout" in told("energy", "model.backbone=plain", "model.dropout=0.1")
+assert "torch" not in sys.modules
+import torch
+from study.models.registry import build_classifier
+model = build_classifier("plain", 3, seed=0)
+assert model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape == (2, 3)
+again = build_classifier("plain", 3, seed=0).state_dict()
+assert all(torch.equal(one, again[name]) for name, one in model.state_dict().items())
+"""
 
 
 def added(project: Path, title: str) -> None:
@@ -147,6 +160,7 @@ def test_example_is_short(title: str) -> None:
         ("A post-hoc detector", DETECTOR),
         ("A metric", METRIC),
         ("A searcher", SEARCHER),
+        ("A backbone", BACKBONE),
     ],
 )
 def test_example_is_all_that_a_new_thing_takes(tmp_path: Path, title: str, uses: str) -> None:
@@ -171,10 +185,11 @@ SMALL = (
         (
             "outlier_exposure",
             ("A file format", "A loss against outliers", "A post-hoc detector", "A metric",
-             "A searcher"),
-            ("train.loss=quiet", "search.oe_weight=null", "train.detectors=[norm]",
-             "search.quiet_weight={loguniform: [0.01, 1]}", "select.metric=val/detection_error",
-             "tune.searcher=joint", "data.ood_val=[dots.npz]"),
+             "A searcher", "A backbone"),
+            ("model.backbone=plain", "train.loss=quiet", "search.oe_weight=null",
+             "train.detectors=[norm]", "search.quiet_weight={loguniform: [0.01, 1]}",
+             "select.metric=val/detection_error", "tune.searcher=joint",
+             "data.ood_val=[dots.npz]"),
         ),
         (
             "nordf",
@@ -193,18 +208,8 @@ def test_examples_run_in_a_study(
         added(project, title)
     images = np.random.default_rng(0).integers(0, 255, (64, 32, 32, 3), dtype=np.uint8)
     np.savez(project / "dots.npz", images=images, labels=np.zeros(64, int))
-    asked = (
-        "--space",
-        space,
-        "--data",
-        "demo",
-        "--smoke",
-        "--out",
-        "run",
-        "--set",
-        *SMALL,
-        *changes,
-    )
+    root = ("--data-root", str(write_small_root(project / "data")))
+    asked = ("--space", space, *root, "--smoke", "--out", "run", "--set", *SMALL, *changes)
     done = run_in(project, f"import runpy, sys; sys.argv = {['run_study.py', *asked]}; "
                   "runpy.run_path('run_study.py', run_name='__main__')")  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
