@@ -40,10 +40,16 @@ class Shell:
     Attributes:
         folder: where commands run; ``--out`` is relative to it.
         env: their environment.
+        data: a data root, which commands know as ``data``.
     """
 
     folder: Path
     env: Mapping[str, str]
+    data: Path
+
+    def __post_init__(self) -> None:
+        """Link the data root."""
+        (self.folder / "data").symlink_to(self.data)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start ``python ARGUMENTS`` as the leader of a process group, as a terminal does."""
@@ -100,7 +106,7 @@ class Shell:
 def new_study(out: str, *arguments: str, num_trials: int = NUM_TRIALS) -> list[str]:
     """The arguments of a very small study, one trial at a time."""
     size = ["--num-trials", str(num_trials), "--max-concurrent", "1"]
-    space = ["--space", "energy", "--data", "demo", "--smoke"]
+    space = ["--space", "energy", "--data-root", "data", "--smoke"]
     return [*space, *size, "--out", out, *arguments, "--set", *SMALL]
 
 

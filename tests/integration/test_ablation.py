@@ -95,7 +95,7 @@ def test_analysis_tells_the_effect_with_its_pairs(run: RunFolder) -> None:
 @pytest.mark.slow
 def test_command_killed_and_resumed_is_the_same_and_cannot_be_extended(shell: Shell) -> None:
     (shell.folder / "arms.yaml").write_text(SPACE)
-    begin = ["--space", "arms.yaml", "--data", "demo"]
+    begin = ["--space", "arms.yaml", "--data-root", "data"]
     code, _ = shell.study(*begin, "--out", "whole")
     assert code == 0, shell.told()
     cut: Path = shell.folder / "cut"

@@ -16,9 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.runs import SMALL
+
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")
+GPU = ("--num-gpus", "1")
 
 
 def _free_port() -> int:
@@ -84,9 +87,9 @@ def _machine(home: Path, *arguments: str) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The address of a cluster of one machine, and the home of its user."""
+    """The address of a cluster of one machine that says it has a GPU; the home of its user."""
     home = tmp_path_factory.mktemp("home")
-    with _head(home) as address:
+    with _head(home, *GPU) as address:
         yield address, home
 
 
@@ -99,22 +102,13 @@ def _wait_for(line: str, log: Path, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(log.read_text())
 
 
-def test_study_runs_on_a_cluster_by_its_address(cluster: tuple[str, Path]) -> None:
+def test_study_runs_on_a_cluster_by_its_address(cluster: tuple[str, Path], data: Path) -> None:
     address, home = cluster
     out = home / "run"
     done = _run(
-        *("--space", "energy", "--data", "demo", "--smoke", "--out", str(out)),
-        *(
-            "--set",
-            "base.epochs=1",
-            "--set",
-            "base.warmup_epochs=0",
-            "--num-trials",
-            "2",
-            "--address",
-            address,
-            "--quiet",
-        ),
+        *("--space", "energy", "--data-root", str(data), "--smoke", "--out", str(out)),
+        *("--num-trials", "2", "--address", address, "--gpus-per-trial", "0", "--quiet"),
+        *("--set", *SMALL),
         **_environment(home),
     )
     assert done.returncode == 0, done.stderr
@@ -145,7 +139,7 @@ def test_trial_larger_than_every_machine_of_the_cluster_is_refused(
     address, home = cluster
     done = _run(
         *("--space", "energy", "--data", "demo", "--out", str(home / "none")),
-        *("--address", address, "--cpus-per-trial", "3"),
+        *("--address", address, "--cpus-per-trial", "3", "--gpus-per-trial", "0"),
         **_environment(home),
     )
     assert done.returncode == 2
@@ -180,11 +174,11 @@ with ray_running(address) as nodes, Ledger(folder / "ledger.jsonl") as ledger:
 
 
 def test_four_trials_at_once_share_the_gpus_of_two_machines(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    cluster: tuple[str, Path], tmp_path: Path
 ) -> None:
     """Two Ray nodes on this machine, each told that it has a GPU: what Ray schedules is real."""
-    home, gpu = tmp_path_factory.mktemp("home"), ("--num-gpus", "1")
-    with _head(home, *gpu) as address, _machine(home, "--address", address, *gpu):
+    address, home = cluster
+    with _machine(home, "--address", address, *GPU):
         done = subprocess.run(
             [sys.executable, "-c", SHARED_GPUS, address, str(tmp_path)],
             env=_environment(home, RAY_AUTH_MODE="token", PYTHONPATH=str(ROOT)),

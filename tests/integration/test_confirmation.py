@@ -28,9 +28,11 @@ def _new(out: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def confirmed(tmp_path_factory: pytest.TempPathFactory, caches: dict[str, str]) -> Path:
+def confirmed(
+    tmp_path_factory: pytest.TempPathFactory, caches: dict[str, str], data: Path
+) -> Path:
     """The folder of a study with a confirmation that was never interrupted."""
-    shell = Shell(tmp_path_factory.mktemp("confirmed"), caches)
+    shell = Shell(tmp_path_factory.mktemp("confirmed"), caches, data)
     code, out = shell.study(*_new("whole"))
     assert code == 0, shell.told()
     assert "Confirmed on 2 fresh seeds each" in out

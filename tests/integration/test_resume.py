@@ -17,6 +17,7 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
+from study.cli import main
 from study.models.weights import load_weights
 from study.records.files import RunFolder
 from study.records.ledger import read_ledger
@@ -24,7 +25,7 @@ from tests.integration.runs import NUM_TRIALS, PROJECT, Shell, decisions, new_st
 
 pytestmark = pytest.mark.ray
 KILL, INTERRUPT = signal.SIGKILL, signal.SIGINT
-_TABLES = ("trials.parquet", "epochs.parquet")
+_TABLES = ("trials.parquet", "epochs.parquet", "states.parquet")
 
 
 def _seen(run: Path, event: str, count: int) -> Callable[[], bool]:
@@ -45,8 +46,8 @@ def _same_end(run: Path, whole: Path) -> None:
         tables = [pd.read_parquet(one / name) for one in (run, whole)]
         timed = [column for column in ("time_s", "images_per_s", "lost") if column in tables[0]]
         pd.testing.assert_frame_equal(*(table.drop(columns=timed) for table in tables))
-    for scores in sorted((whole / "scores").iterdir()):
-        assert (run / "scores" / scores.name).read_bytes() == scores.read_bytes()
+    for scores in sorted((whole / "scores").rglob("*.npz")):
+        assert (run / scores.relative_to(whole)).read_bytes() == scores.read_bytes()
     for weights in sorted((whole / "checkpoints").glob("*/weights.safetensors")):
         other = run / weights.relative_to(whole)
         (one, about), (two, same) = load_weights(weights), load_weights(other)
@@ -104,12 +105,14 @@ def test_finished_study_resumes_to_the_same_words_without_new_decisions(
     assert out == said  # the folder is called the same, from where the command runs
 
 
-def test_folder_without_a_study_is_not_resumed(shell: Shell) -> None:
-    (shell.folder / "empty").mkdir()
-    code, out = shell.study("--resume", "empty")
-    assert (code, out) == (2, "")
-    assert "holds no study" in shell.told()
-    assert list((shell.folder / "empty").iterdir()) == []
+def test_folder_without_a_study_is_not_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--resume", str(tmp_path)]) == 2
+    out, told = capsys.readouterr()
+    assert out == ""
+    assert "holds no study" in told
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ class Mode:
         if not self.space:
             return [*new_study(out, num_trials=3), *KEPT]  # the last option there is --set
         (folder / "arms.yaml").write_text(self.space)
-        return ["--space", "arms.yaml", "--data", "demo", "--out", out]
+        return ["--space", "arms.yaml", "--data-root", "data", "--out", out]
 
 
 MODES = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pandas as pd
@@ -15,6 +14,8 @@ from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from analysis.__main__ import main
+from study.cli import main as study_command
 from study.models.weights import load_weights
 from study.records.files import STATUSES, WEIGHTS, RunFolder
 from study.records.ledger import read_ledger
@@ -45,9 +46,8 @@ def trials(run: RunFolder) -> pd.DataFrame:
 def test_result_goes_to_stdout_and_logs_to_stderr(run: RunFolder) -> None:
     out = (run.path.parent / "stdout.txt").read_text()
     told = (run.path.parent / "stderr.txt").read_text()
-    assert out.startswith("EMBEDDED DEMO, not CIFAR-10")
-    assert "Selected trial" in out
-    assert "demo" in told
+    assert out.startswith("Selected trial")
+    assert "letters_val" in told
     assert "Traceback" not in told
     assert "ray" not in told.lower().replace("array", "").replace("gray", "")
 
@@ -55,9 +55,9 @@ def test_result_goes_to_stdout_and_logs_to_stderr(run: RunFolder) -> None:
 def test_run_leaves_every_file_of_the_contract_and_no_scratch(run: RunFolder) -> None:
     files = {path.name for path in run.path.iterdir()}
     assert files == {
-        "spec.yaml", "manifest.json", "trials.parquet", "epochs.parquet", "scores", "checkpoints",
-        "study.db", "tensorboard", "report.html", "selection.json", "ledger.jsonl",
-        "code.diff",
+        "spec.yaml", "manifest.json", "trials.parquet", "epochs.parquet", "states.parquet",
+        "scores", "checkpoints", "study.db", "tensorboard", "report.html", "selection.json",
+        "ledger.jsonl", "code.diff",
     }  # fmt: skip
     assert not [path for path in run.path.rglob("*") if path.name.endswith(".tmp")]
 
@@ -71,8 +71,7 @@ def test_spec_on_record_is_the_resolved_one(run: RunFolder) -> None:
 def test_manifest_tells_data_leaks_base_and_floor(run: RunFolder) -> None:
     manifest = json.loads(run.manifest.read_text())
     assert manifest["command"].startswith("python run_study.py --space energy")
-    assert manifest["data"]["demo"] is True
-    assert manifest["data"]["notes"]
+    assert manifest["data"]["demo"] is False
     roles = manifest["data"]["roles"]
     assert all(len(role["fingerprint"]) == 64 and role["num_images"] for role in roles.values())
     assert set(manifest["data"]["test_fingerprints"]) > {"test_id"}
@@ -80,7 +79,8 @@ def test_manifest_tells_data_leaks_base_and_floor(run: RunFolder) -> None:
     assert manifest["base"]["trained_by_this_study"] is True
     assert manifest["base"]["saw_validation"] is False
     assert math.isfinite(manifest["base"]["id_energy_mean"])
-    assert manifest["floor"] == {"value": 0.0, "reference": "absolute", "how": "absolute"}
+    told = {"value": 0.0, "reference": "absolute", "how": "absolute", "confidence": None}
+    assert manifest["floor"] == told
 
 
 def test_trials_table_is_typed_and_whole(trials: pd.DataFrame) -> None:
@@ -118,7 +118,7 @@ def test_scores_of_every_epoch_and_weights_of_every_trial_are_kept(
 ) -> None:
     for row in trials.to_dict("records"):
         scores = read_scores(run, row["trial_id"])
-        assert scores.epochs.tolist() == list(range(1, row["epochs"] + 1))
+        assert sorted({*scores.epochs.tolist()}) == list(range(1, row["epochs"] + 1))
         assert len(scores.sets) >= 3  # validation ID and at least two OOD sets
         folder = run.trial_checkpoints(row["trial_id"])
         assert load_weights(folder / WEIGHTS)[1]["epoch"] == str(row["checkpoint_epoch"])
@@ -172,25 +172,28 @@ def test_report_opens_without_a_network(run: RunFolder) -> None:
     text = run.report.read_text()
     assert 'src="http' not in text
     assert 'href="http' not in text.replace('href="https://arxiv', "")
-    assert "demo" in text.lower()
+    assert "demo" not in text.lower()
 
 
-@pytest.mark.parametrize("command", ["trials", "select", "report"])
-def test_analysis_commands_answer(copied: Path, shell: Shell, command: str) -> None:
-    arguments = [] if command == "report" else ["--json"]
-    code, out = shell.run("-m", "analysis", command, str(copied), *arguments)
+def test_analysis_command_prints_the_trials(finished: Path, shell: Shell) -> None:
+    code, out = shell.run("-m", "analysis", "trials", str(finished), "--json")
     assert code == 0, shell.told()
-    if command == "trials":
-        assert len(json.loads(out)) == NUM_TRIALS
-    elif command == "select":
-        frozen = json.loads((copied / "selection.json").read_text())
-        told: dict[str, Any] = json.loads(out)
-        assert frozen["trial_id"] in json.dumps(told)
-    else:
-        assert "report.html" in out
+    assert len(json.loads(out)) == NUM_TRIALS
 
 
-def test_final_test_gives_the_contracts_table_once(copied: Path, shell: Shell) -> None:
+def test_analysis_gives_the_frozen_choice_and_the_report(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["select", str(copied), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["trial_id"] == json.loads((copied / "selection.json").read_text())["trial_id"]
+    assert main(["report", str(copied)]) == 0
+    assert "report.html" in capsys.readouterr().out
+
+
+def test_final_test_gives_the_contracts_table_once(
+    copied: Path, shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, _ = shell.run("-m", "analysis", "test", str(copied))
     assert code == 0, shell.told()
     table = pd.read_parquet(copied / "final_test" / "results.parquet")
@@ -202,16 +205,21 @@ def test_final_test_gives_the_contracts_table_once(copied: Path, shell: Shell) -
     assert (table["n_ood"] > 0).all()
     opened = [r for r in read_ledger(copied / "ledger.jsonl")[0] if r["event"] == "test opened"]
     assert len(opened) == 1
-    code, out = shell.run("-m", "analysis", "test", str(copied))
-    assert (code, out) == (2, "")
-    assert "--again" in shell.told()
+    assert main(["test", str(copied)]) == 2
+    out, told = capsys.readouterr()
+    assert out == ""
+    assert "--again" in told
 
 
-def test_second_study_in_the_same_folder_is_refused(finished: Path, shell: Shell) -> None:
+def test_second_study_in_the_same_folder_is_refused(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = (finished / "ledger.jsonl").read_bytes()
-    code, out = shell.study(*new_study(str(finished)))
-    assert (code, out) == (2, "")
-    assert f"--resume {finished}" in shell.told()
+    monkeypatch.chdir(finished.parent)  # where the data are
+    assert study_command(new_study(str(finished))) == 2
+    out, told = capsys.readouterr()
+    assert out == ""
+    assert f"--resume {finished}" in told
     assert (finished / "ledger.jsonl").read_bytes() == before
 
 
@@ -221,8 +229,8 @@ def test_study_that_no_floor_lets_through_exits_1_and_trains_no_base_again(
     settings = ["train.epochs=1", "select.floor={id_accuracy: {at_least: 1.0}}"]
     small = [one for one in SMALL if not one.startswith(("train.epochs", "select"))]
     code, out = shell.study(
-        "--space", "energy", "--data", "demo", "--smoke", "--num-trials", "2", "--out", "high",
-        "--set", *small, *settings,
+        "--space", "energy", "--data-root", "data", "--smoke", "--num-trials", "2",
+        "--out", "high", "--set", *small, *settings,
     )  # fmt: skip
     told = shell.told()
     assert (code, out) == (1, "")
@@ -237,12 +245,13 @@ def test_study_that_no_floor_lets_through_exits_1_and_trains_no_base_again(
     assert here["base"]["fingerprint"] == there["base"]["fingerprint"]
 
 
+@pytest.mark.usefixtures("finished")  # its base is trained there
 def test_diverging_trials_end_the_study_with_their_reason(shell: Shell) -> None:
     # Small batches, so that an epoch has a second step, after the first has ruined the weights.
     small = [one for one in SMALL if not one.startswith("search.batch_size")]
     wild = ["search.batch_size={choice: [8, 16]}", "search.lr={loguniform: [1.0e+20, 1.0e+21]}"]
     code, _ = shell.study(
-        "--space", "energy", "--data", "demo", "--smoke", "--num-trials", "3", "--out", "nan",
+        "--space", "energy", "--data-root", "data", "--smoke", "--num-trials", "3", "--out", "nan",
         "--max-concurrent", "1", "--set", *small, *wild, "tune.max_failures=2",
     )  # fmt: skip
     told = shell.told()
@@ -258,10 +267,40 @@ def test_diverging_trials_end_the_study_with_their_reason(shell: Shell) -> None:
     assert "epoch 1" in run.failures.read_text()
 
 
-def test_classifier_space_selects_by_accuracy_and_reports(shell: Shell) -> None:
+@pytest.fixture(scope="module")
+def demo(
+    tmp_path_factory: pytest.TempPathFactory, caches: dict[str, str], data: Path
+) -> tuple[RunFolder, str, str]:
+    """A finished study of the classifier on the embedded demo, its stdout and its stderr."""
+    shell = Shell(tmp_path_factory.mktemp("demo"), caches, data)
     ours = ("--data", "demo", "--smoke", "--num-trials", "2", "--set", "train.epoch_images=256")
     code, out = shell.study("--space", "cifar10", "--out", "classifier", *ours)
     assert code == 0, shell.told()
+    return RunFolder(shell.folder / "classifier"), out, shell.told()
+
+
+def test_classifier_space_selects_by_accuracy_and_reports(
+    demo: tuple[RunFolder, str, str],
+) -> None:
+    run, out, _ = demo
     assert "Selected trial" in out
     assert out.count("val/id_accuracy") == 1
-    assert (shell.folder / "classifier" / "report.html").stat().st_size > 10_000
+    assert run.report.stat().st_size > 10_000
+
+
+def test_study_on_the_embedded_demo_says_so_everywhere(demo: tuple[RunFolder, str, str]) -> None:
+    run, out, told = demo
+    assert out.startswith("EMBEDDED DEMO, not CIFAR-10")
+    assert "demo" in told
+    assert "embedded demo" in run.report.read_text().lower()
+    data = json.loads(run.manifest.read_text())["data"]
+    assert data["demo"] is True
+    assert data["notes"]
+
+
+def test_leak_check_of_the_embedded_demo_tells_and_drops_nothing(
+    demo: tuple[RunFolder, str, str],
+) -> None:
+    told = json.loads(demo[0].manifest.read_text())["data"]["leak_check"]
+    assert {one["action"] for one in told["collisions"]} == {"tell"}
+    assert not told["dropped"]

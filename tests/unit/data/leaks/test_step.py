@@ -111,16 +111,3 @@ def test_run_leak_check_development_data_passes(shared_data, monkeypatch):
     assert set(touched) == {("train", "val_id"), ("train", "id_test"), ("val_id", "id_test")}
     # ciFAIR counts 3.3 % of the test images; the rule here is narrower and also sees val_id
     assert 0.02 < touched["train", "id_test"] < 0.04
-
-
-def test_run_leak_check_demo_passes(monkeypatch):
-    monkeypatch.undo()
-    from study.data.plan import make_plan
-    from study.data.section import DataSection
-
-    section = DataSection()
-    plan = make_plan(section, "demo")
-    data = plan.load_study(section)
-    kept, report = run_leak_check(plan, data, section)
-    assert kept is data
-    assert {c.action for c in report.collisions} <= {"tell"}
