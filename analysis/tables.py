@@ -181,8 +181,12 @@ class Records:
         told = self.manifest.get("floor") or {}
         if told.get("value") is None:
             return None
-        words = (str(told.get(key) or "") for key in ("reference", "how"))
-        return ResolvedFloor(float(told["value"]), *words, told.get("confidence"))
+        return ResolvedFloor(
+            float(told["value"]),
+            reference=str(told.get("reference") or ""),
+            how=str(told.get("how") or ""),
+            confidence=told.get("confidence"),
+        )
 
     @property
     def is_demo(self) -> bool:

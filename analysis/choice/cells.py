@@ -298,7 +298,8 @@ def costs_of_base(study: Records, cells: Cells, weights: Mapping[str, Weights]) 
     base = cells_of_base(study, cells)
     if base is None:
         return np.ones(weights[VAL_ID].num)
-    return weighed(base, iter([weights])).cost[0]
+    cost: Floats = weighed(base, iter([weights])).cost[0]
+    return cost
 
 
 def _load(study: Records, trial_id: str, kept: bool) -> ValidationScores:

@@ -284,10 +284,10 @@ def _resampled(
     drawn = metrics_of_models(models, resampler, metrics=[name])
     accuracy = resampled_accuracy(right, resampler)
     parts = []
-    for key, time_s in zip(map(str, _keys(rows)), rows.get(TIME, rows.index), strict=True):
-        detection = np.mean([one[name] for one in drawn[key].values()], axis=0)
+    for name_of, time_s in zip(map(str, _keys(rows)), rows.get(TIME, rows.index), strict=True):
+        detection = np.mean([one[name] for one in drawn[name_of].values()], axis=0)
         extra = [np.full(num, float(time_s))] if TIME in metrics else []
-        parts.append(np.column_stack([detection, accuracy[key], *extra]))
+        parts.append(np.column_stack([detection, accuracy[name_of], *extra]))
     return np.stack(parts, axis=1), ""
 
 

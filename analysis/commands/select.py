@@ -37,7 +37,7 @@ def run(study: Records, options: Namespace) -> Result:
     frozen = _freeze_once(study, chosen, options.now or "")
     part = corrected_of(study, chosen)
     candidates = with_held(study, chosen.candidates)
-    held = candidates[list(HELD)].iloc[0].to_dict()
+    held = {name: candidates[name].iloc[0] for name in HELD}
     lines = [_chosen(chosen), NOTHING_BEAT_THE_BASE if chosen.is_base else ""]
     apart = kept_apart(study, chosen)
     lines += [
@@ -133,7 +133,8 @@ def _alternatives(
         f"Regret in points of {metric}, mean [95 % over random halves]; positive = worse",
         "Another choice of OOD validation, points [95 %]",
     )
-    return dict(zip(titles, map(pd.DataFrame, (rules, regrets, sets)), strict=True))
+    tables = (pd.DataFrame(one) for one in (rules, regrets, sets))
+    return dict(zip(titles, tables, strict=True))
 
 
 def _regrets(table: pd.DataFrame, name: str) -> pd.Series:

@@ -50,11 +50,11 @@ def energies(study: Records, trial_id: str | None = None, epoch: int | None = No
     Raises:
         BadInput: if the trial has no margins or its energies were not kept.
     """
-    trial_id, *place = place_of(study, trial_id, epoch)
+    trial_id, epoch, alpha = place_of(study, trial_id, epoch)
     margins = (
         margin_table(study).set_index("trial_id")[["m_in", "m_out"]].to_dict("index")[trial_id]
     )
-    sets = scores_at(study, trial_id, *place)
+    sets = scores_at(study, trial_id, epoch, alpha)
     if ENERGY not in sets[VAL_ID].scores:
         rule = "the trial's scores hold no energies"
         raise BadInput(Fault(str(study.folder.trial_scores(trial_id)), ENERGY, rule))

@@ -174,7 +174,8 @@ def expected_best(picks: Picks, worth: Floats, fallback: Floats, num_trials: int
     order = np.argsort(np.where(picks.eligible, picks.cost, np.inf), axis=0, kind="stable")
     ranked = np.take_along_axis(np.where(picks.eligible, worth, fallback), order, axis=0)
     chances = _rank_chances(num_trials, len(worth))
-    return chances @ ranked + (1 - chances.sum(axis=1, keepdims=True)) * fallback
+    best: Floats = chances @ ranked + (1 - chances.sum(axis=1, keepdims=True)) * fallback
+    return best
 
 
 def _rank_chances(num: int, ranks: int) -> Floats:
@@ -192,7 +193,8 @@ def _rank_chances(num: int, ranks: int) -> Floats:
 def _chances(picks: Picks, num: int) -> Floats:
     """Chance that something may be chosen of m trials, (num,)."""
     one = np.ones_like(picks.cost)
-    return expected_best(picks, one, np.zeros(one.shape[1]), num).mean(axis=1)
+    chances: Floats = expected_best(picks, one, np.zeros(one.shape[1]), num).mean(axis=1)
+    return chances
 
 
 def _budget(

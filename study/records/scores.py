@@ -25,6 +25,7 @@ from study.records.files import RunFolder, write_bytes
 SCORES_SCHEMA = 1
 _OF_IMAGES = ("label", "image", "group")
 Arrays = Mapping[str, NDArray[Any]]
+Rows = NDArray[np.bool_] | NDArray[np.intp] | slice
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class SetScores:
     image: NDArray[np.bytes_]
     group: NDArray[np.bytes_]
 
-    def cut(self, rows: NDArray[np.bool_] | slice) -> SetScores:
+    def cut(self, rows: Rows) -> SetScores:
         """The same with some of the states."""
         scores = {name: values[rows] for name, values in self.scores.items()}
         return replace(self, scores=scores, prediction=self.prediction[rows])
@@ -86,7 +87,7 @@ class ValidationScores:
         """The epochs that were reported, as words."""
         return ", ".join(str(epoch) for epoch in np.unique(self.epochs)) or "none"
 
-    def cut(self, rows: NDArray[np.bool_] | slice) -> ValidationScores:
+    def cut(self, rows: Rows) -> ValidationScores:
         """The same with some of the states."""
         sets = {name: one.cut(rows) for name, one in self.sets.items()}
         return ValidationScores(self.epochs[rows], sets, self.alphas[rows])

@@ -111,7 +111,7 @@ def reached(records: Sequence[Record]) -> Reached:
     return Reached(
         unfinished=tuple(number for number, one in stands.items() if one not in _ENDS),
         asked=searched,
-        planned=end and end["planned"],
+        planned=None if end is None else int(end["planned"]),
         complete=None if end is None else bool(end["complete"]),
         reason=str(end["reason"]) if end else "",
         sealed=None if end is None else dict(end["files"]),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ class Floor:
         return Judged(holds, max(0.0, -margin))
 
 
-def standard_error(values: NDArray[np.float64], groups: NDArray[np.bytes_]) -> float:
+def standard_error(values: NDArray[np.float64], groups: NDArray[Any]) -> float:
     """Of the mean of ``values``, where those of one group are one draw.
 
     The ratio estimator of cluster sampling (Cochran, Sampling Techniques, 1977, section 9A): the
