@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, ClassVar, Final
 
@@ -19,7 +19,6 @@ from study.detectors.model_parts import (
     check_model,
     features_of,
     head_of,
-    train_features,
 )
 from study.errors import BadInput
 
@@ -60,24 +59,13 @@ class Detector:
         """Whether the detector has to see train ID before it scores."""
         return CATALOG[self.name].fitted
 
-    def fit(self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Fit on train ID images; a detector that is not fitted leaves ``batches`` alone.
-
-        Args:
-            model: in evaluation mode.
-            batches: (images in [0, 1], (B, 3, H, W), on the model's device; labels (B,)).
+    def fit_features(self, model: nn.Module, train: TrainFeatures) -> None:
+        """Fit on what ``model``, in evaluation mode, makes of train ID; often nothing.
 
         Raises:
             ValueError: where the model cannot serve the detector, a parameter does not fit its
                 sizes, or the images do not do.
         """
-        if self.must_be_fitted:
-            self.fit_features(model, train_features(model, batches, self.name))
-        else:
-            check_model(model, self.name, self.needs)
-
-    def fit_features(self, model: nn.Module, train: TrainFeatures) -> None:
-        """As `fit`, on features of train ID that ``model`` has computed already."""
         del train
         check_model(model, self.name, self.needs)
 
@@ -143,7 +131,7 @@ class FittedDetector(Detector):
         self._inner: Any = None
 
     def fit_features(self, model: nn.Module, train: TrainFeatures) -> None:
-        """As `fit`, on features of train ID that ``model`` has computed already."""
+        """As `Detector.fit_features`."""
         check_model(model, self.name, self.needs)
         head = head_of(model)
         num_classes, width = head.weight.shape

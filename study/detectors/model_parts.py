@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -181,29 +181,6 @@ def maps_of(model: nn.Module, images: Tensor) -> Tensor:
     return maps
 
 
-def train_features(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], name: str = "the detector"
-) -> TrainFeatures:
-    """What ``model`` makes of train ID; compute it once for any number of detectors.
-
-    Args:
-        model: with ``features`` and ``fc``, in evaluation mode.
-        batches: (images in [0, 1] (B, 3, H, W) on the model's device, labels (B,)) of train ID.
-        name: whom it is for, in messages.
-
-    Raises:
-        ValueError: as `check_model` and `TrainFeatures`.
-    """
-    check_model(model, name, ("features",))
-    features, labels = [], []
-    for images, targets in batches:
-        features.append(features_of(model, images))
-        labels.append(targets.detach().to("cpu").long())
-    if not features:
-        raise ValueError("no train ID image to fit a detector on")
-    return TrainFeatures(torch.cat(features), torch.cat(labels))
-
-
 def _matrix(values: Tensor, what: str) -> Tensor:
     if not isinstance(values, Tensor) or values.ndim != 2:
         raise ValueError(f"the model's {what} must be a tensor (B, size)")
@@ -224,14 +201,9 @@ def features_of_train(model: nn.Module, train: TrainID, device: torch.device) ->
         device: where the model is.
 
     Raises:
-        ValueError: as `study.detectors.model_parts.train_features`.
+        ValueError: as `check_model` and `TrainFeatures`.
     """
-    return train_features(model, _labelled(train, device))
-
-
-def _labelled(train: TrainID, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    labels = torch.as_tensor(train.images.labels, dtype=torch.int64)
-    start = 0
-    for images in evaluation_batches(train.images, _BATCH_SIZE, device, channels_last=True):
-        yield images, labels[start : start + len(images)]
-        start += len(images)
+    check_model(model, "a fitted detector", ("features",))
+    batches = evaluation_batches(train.images, _BATCH_SIZE, device, channels_last=True)
+    features = torch.cat([features_of(model, images) for images in batches])
+    return TrainFeatures(features, torch.as_tensor(train.images.labels, dtype=torch.int64))

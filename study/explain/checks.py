@@ -12,12 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from study.explain.estimates import (
-    Estimate,
-    Floats,
-    mean_with_interval,
-    rank_correlations,
-)
+from study.explain.estimates import Estimate, Floats, mean_with_interval, rank_correlations
 from study.explain.options import Reference
 from study.explain.references import reference_images
 from study.explain.targets import Target

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,10 +35,6 @@ class Estimate:
     num_images: int
     num_groups: int
     num_undefined: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def mean_with_interval(values: ArrayLike, groups: ArrayLike, seed: int, *names: str) -> Estimate:

@@ -18,6 +18,7 @@ from study.explain.options import MapOptions
 from study.explain.targets import (
     PairLogit,
     Target,
+    calm,
     class_target,
     has_upper,
     similarity_target,
@@ -137,13 +138,8 @@ def _predict(model: nn.Module, images: Tensor) -> tuple[NDArray[np.int64], Float
 def _reconstruct(model: Any, images: Tensor) -> Floats | None:
     if not callable(getattr(model, "branches", None)):
         return None
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            image = model.branches(images, reconstruct=True).reconstruction
-    finally:
-        model.train(training)
+    with torch.no_grad(), calm(model, images):
+        image = model.branches(images, reconstruct=True).reconstruction
     if image is None:
         return None
     plain: Floats = image.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()

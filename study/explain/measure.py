@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,13 +84,11 @@ class Measurement:
             def make_maps(model: nn.Module) -> Tensor:
                 return attribute(asked.target(branch, model), images, self.options)
 
-            name = f"{chosen.name} {branch}"
-            return {
-                layers: weight_randomisation(
-                    self.model, make_maps, groups, layers=layers, seed=seed, name=name
-                ).to_json()
-                for layers in ("top", "all")
-            }
+            parts = (self.model, make_maps, groups)
+            check = partial(
+                weight_randomisation, *parts, seed=seed, name=f"{chosen.name} {branch}"
+            )
+            return {layers: asdict(check(layers=layers)) for layers in ("top", "all")}
 
         wanted: dict[str, Callable[[str], Any]] = {}
         if self.options.method == "integrated_gradients":
@@ -102,7 +101,7 @@ class Measurement:
         }
         if "agreement" in checks and SIMILARITY in explained.maps:
             both = explained.maps[CLASS], explained.maps[SIMILARITY]
-            found["agreement"] = agreement(*both, groups, seed, chosen.name).to_json()
+            found["agreement"] = asdict(agreement(*both, groups, seed, chosen.name))
         return found
 
 

@@ -48,10 +48,10 @@ class PairLogit:
 
     @classmethod
     def of(cls, similarity: Similarity) -> PairLogit:
-        """As trained so far; the clamp forms compare 1 - cos, or half of it."""
+        """As trained so far; the clamp forms compare 1 - cos."""
         if similarity.form == "logit":
             return cls(float(similarity.scale.detach()), float(similarity.offset.detach()))
-        return cls(0.5 if similarity.signed else 1.0, 1.0)
+        return cls(1.0, 1.0)
 
     @classmethod
     def of_state(cls, loss_state: Mapping[str, Tensor]) -> PairLogit | None:

@@ -32,16 +32,7 @@ class ReconstructionDeclaration(Declaration):
     parameters: dict[str, Parameter] = Field(default={})
 
 
-SHIPPED: Final = (
-    "l1",
-    "mse",
-    "huber",
-    "charbonnier",
-    "ssim",
-    "ms_ssim",
-    "l1_ssim",
-    "perceptual",
-)
+SHIPPED: Final = ("l1", "mse", "huber", "charbonnier", "ssim", "ms_ssim", "l1_ssim", "perceptual")
 """Losses in this order, whose parameters every resolved spec has; other files come after."""
 
 RECONSTRUCTIONS: Final[Mapping[str, ReconstructionDeclaration]] = read_literals(
@@ -52,12 +43,6 @@ RECONSTRUCTIONS: Final[Mapping[str, ReconstructionDeclaration]] = read_literals(
     together=unlike_parameters,
 )
 """Every reconstruction loss by name."""
-
-PERCEPTUAL_INNER: Final = ("l1", "mse", "huber")
-"""Distances between feature maps inside the perceptual loss."""
-
-PERCEPTUAL_NETWORKS: Final = ("base", "vgg16", "resnet50", "efficientnet_b0", "convnext_tiny")
-"""Networks of the perceptual loss: the project's own CIFAR base, then those of ImageNet."""
 
 COLLAPSED_COSINE: Final = 0.99
 """From this mean cosine of the upper features of different pairs on, they are called collapsed."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, Literal, Protocol, Self
+from typing import Any, Final, Literal, Protocol, Self, get_args
 
 import torch
 from torch import Tensor
 
-from study.losses.names import PERCEPTUAL_INNER
 from study.losses.reconstruction import ReconstructionLoss
 from study.losses.reconstructions.huber import huber
 
 Inner = Literal["l1", "mse", "huber"]
+INNERS: Final[tuple[Inner, ...]] = get_args(Inner)
 FEATURE_DELTA: Final = 1.0
 
 
@@ -62,17 +62,14 @@ class PerceptualDistance(ReconstructionLoss):
         layers: Sequence[str] | None = None,
         inner: Inner = "l1",
         layer_weights: Sequence[float] | None = None,
-        *,
-        delta: float = FEATURE_DELTA,
     ) -> None:
         """Compare images through ``network``.
 
         Args:
             network: frozen, from images in [0, 1] to feature maps by layer.
             layers: names of its layers; None takes its default ones.
-            inner: the distance of two feature maps, one of `PERCEPTUAL_INNER`.
+            inner: the distance of two feature maps, one of `INNERS`.
             layer_weights: one weight >= 0 a layer, in the order of ``layers``; None is 1/L each.
-            delta: Huber's, above 0, in units of the features; the others do not read it.
 
         Raises:
             ValueError: for a layer that does not exist or is named twice, an unknown inner
@@ -83,7 +80,7 @@ class PerceptualDistance(ReconstructionLoss):
         weights = _weights(layer_weights, self.layers)
         # A buffer tells on which device the module is; it is a setting, so it is not saved.
         self.register_buffer("layer_weights", torch.tensor(weights), persistent=False)
-        self._distance = _inner(inner, delta)
+        self._distance = _inner(inner)
         # In a tuple, where nn.Module does not look for children.
         self._network = (network,)
 
@@ -106,13 +103,11 @@ class PerceptualDistance(ReconstructionLoss):
         return self
 
 
-def _inner(name: str, delta: float) -> Callable[[Tensor], Tensor]:
-    if name not in PERCEPTUAL_INNER:
-        raise ValueError(f"inner: unknown distance {name!r}; there are {list(PERCEPTUAL_INNER)}")
-    if not delta > 0:
-        raise ValueError(f"delta: {delta} must be above 0")
+def _inner(name: str) -> Callable[[Tensor], Tensor]:
+    if name not in INNERS:
+        raise ValueError(f"inner: unknown distance {name!r}; there are {list(INNERS)}")
     if name == "huber":
-        return partial(huber, delta=delta)
+        return partial(huber, delta=FEATURE_DELTA)
     return torch.abs if name == "l1" else torch.square
 
 

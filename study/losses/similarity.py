@@ -31,6 +31,7 @@ Form = Literal["logit", "clamp", "clamp_eps"]
 FORMS: Final[tuple[str, ...]] = get_args(Form)
 
 _SCALE_BOUNDS: Final = (1.0, 100.0)
+_EPS: Final = 1e-4  # of clamp_eps
 # Below its bound a vector counts as zero. 1 / length is in the gradient: half precision could not
 # hold that of 100 / length much below 2^-9.
 _SMALLEST: Final = {torch.float16: 2.0**-9}
@@ -79,24 +80,13 @@ def _unit(rows: Tensor) -> Tensor:
 class Similarity(nn.Module):
     """Loss of pairs of features; t = 1 means different classes."""
 
-    def __init__(
-        self,
-        form: str = "logit",
-        *,
-        scale: float = 10.0,
-        offset: float = 0.5,
-        eps: float = 1e-4,
-        signed: bool = False,
-    ) -> None:
+    def __init__(self, form: str = "logit", *, scale: float = 10.0, offset: float = 0.5) -> None:
         """Choose the form.
 
         Args:
             form: "logit", "clamp" or "clamp_eps".
             scale: first s of the logit form, in [1, 100].
             offset: first b of the logit form, the cosine at which both answers are as likely.
-            eps: of clamp_eps, in (0, 0.5).
-            signed: whether features can be negative (no ReLU before). f is then (1 - cos) / 2 in
-                the clamp forms, since 1 - cos would run to 2; the logit form needs no change.
 
         Raises:
             ValueError: for an unknown form or a number outside its range.
@@ -109,11 +99,8 @@ class Similarity(nn.Module):
             raise ValueError(f"scale: {scale} must be in [{low:g}, {high:g}]")
         if not math.isfinite(offset):
             raise ValueError(f"offset: {offset} must be finite")
-        if not 0 < eps < 0.5:
-            raise ValueError(f"eps: {eps} must be in (0, 0.5)")
         self.form = form
-        self.signed = signed
-        self.bounds = (eps, 1 - eps) if form == "clamp_eps" else (0.0, 1.0)
+        self.bounds = (_EPS, 1 - _EPS) if form == "clamp_eps" else (0.0, 1.0)
         if form == "logit":
             self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
             self.offset = nn.Parameter(torch.tensor(float(offset)))
@@ -125,12 +112,12 @@ class Similarity(nn.Module):
         bounded: Tensor = _Projected.apply(self.log_scale, math.log(low), math.log(high))
         return bounded.exp()
 
-    def difference(self, first: Tensor, second: Tensor) -> Tensor:
-        """How different the rows of each pair are said to be, shape (P,); higher is more.
+    def difference(self, cosines: Tensor) -> Tensor:
+        """How different pairs of these cosines, (P,), are said to be, (P,); higher is more.
 
         The logit s * (b - cos) in the logit form, f before its clamp in the others.
         """
-        return self._difference(cosine(first, second))
+        return self.scale * (self.offset - cosines) if self.form == "logit" else 1 - cosines
 
     def forward(self, first: Tensor, second: Tensor, different: Tensor) -> dict[str, Tensor]:
         """Loss of each pair, and what tells a collapse.
@@ -162,7 +149,7 @@ class Similarity(nn.Module):
         cosines = cosine(first, second)
         target = different.to(cosines.dtype)
         with torch.autocast(first.device.type, enabled=False):
-            told = self._difference(cosines)
+            told = self.difference(cosines)
             if self.form == "logit":
                 loss = functional.binary_cross_entropy_with_logits(told, target, reduction="none")
                 clamped = torch.zeros_like(told)
@@ -179,11 +166,6 @@ class Similarity(nn.Module):
             "different_cosine_sum": (cosines.detach() * target).sum(),
             "num_different": target.sum(),
         }
-
-    def _difference(self, cosines: Tensor) -> Tensor:
-        if self.form == "logit":
-            return self.scale * (self.offset - cosines)
-        return (1 - cosines) / 2 if self.signed else 1 - cosines
 
 
 class _Projected(torch.autograd.Function):

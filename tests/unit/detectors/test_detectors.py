@@ -14,9 +14,9 @@ from study.detectors.catalog import CATALOG
 from study.detectors.model_parts import (
     TrainFeatures,
     check_model,
+    features_of,
     features_of_train,
     served_by,
-    train_features,
 )
 from study.models.classifier import Classifier, LinearHead
 from study.scoring.scores import compute_scores
@@ -72,7 +72,8 @@ def model():
 
 @cache
 def on_train():
-    return train_features(model(), [images_of(0)])
+    images, labels = images_of(0)
+    return TrainFeatures(features_of(model(), images), labels)
 
 
 def fitted(name, params=None):
@@ -196,15 +197,6 @@ def test_detector_works_in_inference_mode_and_leaves_the_model_alone(name):
     np.testing.assert_array_equal(inside, outside)
     assert all(torch.equal(before[key], now) for key, now in model().state_dict().items())
     assert all(parameter.grad is None for parameter in model().parameters())
-
-
-@pytest.mark.parametrize("name", FITTED)
-def test_detector_fit_of_batches_is_fit_of_features(name):
-    images, labels = images_of(0)
-    detector = make_detector(name, PARAMS.get(name))
-    detector.fit(model(), zip(images.split(30), labels.split(30), strict=True))
-    for key, tensor in fitted(name).state().items():
-        torch.testing.assert_close(detector.state()[key], tensor, rtol=1e-3, atol=1e-4)
 
 
 def test_logit_detectors_are_the_scores_of_the_study():
@@ -349,7 +341,7 @@ def test_train_features_not_finite_raise():
 
 def test_train_features_of_nothing_raise():
     with pytest.raises(ValueError, match="no train ID image"):
-        train_features(model(), [])
+        TrainFeatures(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
 
 
 def test_pytorch_ood_missing_says_how_to_install_it(monkeypatch):
