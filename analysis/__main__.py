@@ -21,34 +21,28 @@ from rich.table import Table
 from analysis.commands import COMMANDS, Result, answer
 from analysis.numbers import plain
 from analysis.tables import Records
-from study.errors import BadInput, Interrupted, StudyFailed
+from study.errors import BadInput, Fault, exit_code
 from study.stdout import as_it_is_read
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     options = _parser().parse_args(argv)
-    try:
-        study = Records.read(options.directory)
-        for fault in study.faults:
-            print(f"warning: {fault}", file=sys.stderr)
-        result = answer(options.command, study, options)
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # a report where nothing may be written, say
-        way_out = "Check its permissions, or copy the run to where it can be written."
-        print(f"error: {error.filename}: {error.strerror}. {way_out}", file=sys.stderr)
-        return 2
-    except StudyFailed as error:
-        print(str(error), file=sys.stderr)
-        return 1
-    except (Interrupted, KeyboardInterrupt) as error:
-        print(str(error) or "interrupted", file=sys.stderr)
-        return 130
-    with as_it_is_read():
-        _print(result, as_json=options.json)
-    return 0
+
+    def run() -> None:
+        try:
+            study = Records.read(options.directory)
+            for fault in study.faults:
+                print(f"warning: {fault}", file=sys.stderr)
+            result = answer(options.command, study, options)
+        except OSError as error:  # a report where nothing may be written, say
+            way_out = "Check its permissions, or copy the run to where it can be written."
+            wrong = Fault(str(error.filename), "", str(error.strerror), way_out)
+            raise BadInput(wrong) from error
+        with as_it_is_read():
+            _print(result, as_json=options.json)
+
+    return exit_code(run, bad="error: {}")
 
 
 def _reason(text: str) -> str:

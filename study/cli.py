@@ -18,13 +18,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from study.errors import BadInput, Fault, Interrupted, StudyFailed
-from study.options import DATA_CHOICES, ReplayOptions, ResumeOptions, RunOptions
+from study.errors import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    NO_VALUE,
+    BadInput,
+    Fault,
+    Interrupted,
+    StudyFailed,
+)
+from study.options import DATA_CHOICES, Override, ReplayOptions, ResumeOptions, RunOptions
 from study.records.disk import DiskFull, is_disk_full
 from study.records.files import RunFolder
 from study.stdout import as_it_is_read
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _NO_LEAVE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ELSEWHERE = (
     "Check its permissions; --out names another folder for the run, OOD_STUDY_CACHE for the "
@@ -129,10 +138,8 @@ class _Values:
     def fault(self, name: str, rule: str, way_out: str = "", value: object = None) -> None:
         """Note a fault of the option ``name`` (as in the namespace: with underscores)."""
         option = f"--{name.replace('_', '-')}"
-        if value is None:
-            self.faults.append(Fault(option, "", rule, way_out))
-        else:
-            self.faults.append(Fault(option, "", rule, way_out, value))
+        shown = NO_VALUE if value is None else value
+        self.faults.append(Fault(option, "", rule, way_out, shown))
 
     def given(self, name: str) -> bool:
         """Whether the option was on the command line at all."""
@@ -271,20 +278,29 @@ def _run(values: _Values, command: str) -> RunOptions:
         out=path,
         data=values.choice("data", DATA_CHOICES) or "auto",  # type: ignore[arg-type]
         data_root=values.folder("data_root"),
-        num_trials=values.whole("num_trials", at_least=1),
-        time_budget_s=values.positive("time_budget", "seconds"),
-        seed=values.whole("seed", at_least=0),
-        overrides=values.texts("set"),
+        overrides=_overrides(values),
         warm_start=values.folder("warm_start"),
         smoke=values.flag("smoke"),
         dry_run=values.flag("dry_run"),
-        max_concurrent=values.whole("max_concurrent", at_least=1),
-        cpus_per_trial=values.positive("cpus_per_trial", "CPUs"),
-        gpus_per_trial=values.gpus("gpus_per_trial"),  # type: ignore[arg-type]
         address=values.text("address"),
         quiet=values.flag("quiet"),
         command=command,
     )
+
+
+def _overrides(values: _Values) -> tuple[str | Override, ...]:
+    """What ``--set`` says, then the options that stand for a key of ``tune``."""
+    tune = {
+        "--num-trials": ("num_trials", values.whole("num_trials", at_least=1)),
+        "--time-budget": ("time_budget_s", values.positive("time_budget", "seconds")),
+        "--seed": ("seed", values.whole("seed", at_least=0)),
+        "--max-concurrent": ("max_concurrent", values.whole("max_concurrent", at_least=1)),
+        "--cpus-per-trial": ("cpus_per_trial", values.positive("cpus_per_trial", "CPUs")),
+        "--gpus-per-trial": ("gpus_per_trial", values.gpus("gpus_per_trial")),
+    }
+    given = ((option, key, value) for option, (key, value) in tune.items() if value is not None)
+    set_by_options = (Override(f"tune.{key}", value, option) for option, key, value in given)
+    return (*values.texts("set"), *set_by_options)
 
 
 def _resume(values: _Values, command: str) -> ResumeOptions:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar, get_args
@@ -28,7 +27,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from study.errors import BadInput, Fault
+from study.errors import NO_VALUE, BadInput, Fault
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 """What a declared name looks like."""
@@ -239,16 +238,13 @@ class Declaration(BaseModel):
         """As ``defines``, where that depends on what is declared."""
         return self.defines
 
-    def fault(self, path: Sequence[str], rule: str, way_out: str = "", *value: Any) -> Fault:
+    def fault(
+        self, path: Sequence[str], rule: str, way_out: str = "", value: Any = NO_VALUE
+    ) -> Fault:
         """What is wrong at a key of the literal, with its file and line."""
         key = ".".join([self._key, *path])
         line = self._lines.get(tuple(path), self._lines.get(()))
-        return _fault(self._file, key, line, rule, way_out, *value)
-
-
-def _fault(path: Path, key: str, line: int | None, rule: str, way_out: str, *value: Any) -> Fault:
-    fault = Fault(str(path), key, rule, way_out, line=line)
-    return replace(fault, value=value[0]) if value else fault
+        return Fault(str(self._file), key, rule, way_out, value, line)
 
 
 D = TypeVar("D", bound=Declaration)
@@ -361,8 +357,10 @@ class _File:
         self.layout = f"Write {literal} as the files beside it do."
         self.naming = f"a {model.noun} is named by small letters, digits and _"
 
-    def tell(self, key: str, line: int | None, rule: str, way_out: str, *value: Any) -> None:
-        self.faults.append(_fault(self.path, key, line, rule, way_out, *value))
+    def tell(
+        self, key: str, line: int | None, rule: str, way_out: str, value: Any = NO_VALUE
+    ) -> None:
+        self.faults.append(Fault(str(self.path), key, rule, way_out, value, line))
 
     def declarations(self, *, several: bool) -> Iterator[tuple[str, Any]]:
         """Name and declaration, of those that are right."""
@@ -383,7 +381,7 @@ class _File:
             except _Wrong as wrong:
                 self.tell(*wrong.args)
             except ValidationError as error:
-                self.faults += self._told(error, key, _lines(node))
+                self._tell_each(error, key, _lines(node))
             else:
                 if several:
                     owner = f"a file that declares a {self.model.noun}"
@@ -475,20 +473,19 @@ class _File:
         rule = f"{self.literal} is read without running the file, so it holds plain values alone"
         raise _Wrong(key, line, rule, way_out)
 
-    def _told(
+    def _tell_each(
         self, error: ValidationError, key: str, lines: Mapping[tuple[str, ...], int]
-    ) -> Iterator[Fault]:
+    ) -> None:
         told = set()
         for one in error.errors(include_url=False):
             where = tuple(str(part) for part in one["loc"])
             # Beyond the literal's own keys pydantic adds the types that it tried.
             known = next(where[:n] for n in range(len(where), -1, -1) if where[:n] in lines)
-            place = where if one["type"] == "missing" else known
+            missing = one["type"] == "missing"
+            place, value = (where, NO_VALUE) if missing else (known, one["input"])
             if place not in told:
                 told.add(place)
-                value = () if one["type"] == "missing" else (one["input"],)
-                dotted = ".".join([key, *place])
-                yield _fault(self.path, dotted, lines[known], *self._words(one, place), *value)
+                self.tell(".".join([key, *place]), lines[known], *self._words(one, place), value)
 
     def _words(self, error: ErrorDetails, where: tuple[str, ...]) -> tuple[str, str]:
         """The rule that is broken, and the way out."""
@@ -512,9 +509,8 @@ def _lines(node: ast.expr, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], 
     if isinstance(node, ast.Dict):
         for key, value in zip(node.keys, node.values, strict=True):
             if isinstance(key, ast.Constant):
-                found |= _lines(value, (*path, str(key.value))) | {
-                    (*path, str(key.value)): key.lineno
-                }
+                at = (*path, str(key.value))
+                found |= {**_lines(value, at), at: key.lineno}
     return found
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes of every command."""
+
 
 class _Nothing(Enum):
-    """No value to tell; an enum's member stays itself in another process."""
+    """An enum's member stays itself in another process."""
 
     VALUE = "no value"
 
 
-_NO_VALUE = _Nothing.VALUE
+NO_VALUE = _Nothing.VALUE
+"""Of a fault that has no value to tell."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Fault:
     key: str
     rule: str
     way_out: str = ""
-    value: Any = _NO_VALUE
+    value: Any = NO_VALUE
     line: int | None = None
 
     def __str__(self) -> str:
@@ -42,7 +47,7 @@ class Fault:
         parts = [self.place if self.line is None else f"{self.place}:{self.line}"]
         if self.key:
             parts.append(self.key)
-        if self.value is not _NO_VALUE:
+        if self.value is not NO_VALUE:
             parts.append(_short(self.value))
         sentence = f"{': '.join(parts)}: {self.rule.rstrip('.')}."
         return f"{sentence} {self.way_out}".rstrip()
@@ -82,3 +87,25 @@ class TrialFailed(Exception):
 
 class Interrupted(Exception):
     """The user stopped the study; it can be resumed. Exit code 130."""
+
+
+def exit_code(run: Callable[[], object], *, bad: str = "{}", failed: str = "{}") -> int:
+    """Run a command, and say on stderr why it did not end well.
+
+    Args:
+        run: the command.
+        bad: the sentence about bad input, with braces for what is wrong.
+        failed: the same about a study without a result.
+    """
+    try:
+        run()
+    except BadInput as error:
+        code, text = BAD_INPUT, bad.format(error)
+    except StudyFailed as error:
+        code, text = FAILED, failed.format(error)
+    except (Interrupted, KeyboardInterrupt) as error:
+        code, text = INTERRUPTED, str(error) or "Interrupted."
+    else:
+        return DONE
+    sys.stderr.write(f"{text}\n")
+    return code

@@ -10,6 +10,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,8 @@ import torch
 
 from study.bases.saved_models import base_name_of, load_model
 from study.data.test_access import TestData, open_test
-from study.errors import BadInput, Fault, Interrupted, StudyFailed
-from study.records.files import (
-    BASE,
-    TEST_ID,
-    TEST_OPENED,
-    WEIGHTS,
-    RunFolder,
-    write_json,
-)
+from study.errors import BadInput, Fault, exit_code
+from study.records.files import BASE, TEST_ID, TEST_OPENED, WEIGHTS, RunFolder, write_json
 from study.records.frozen import SELECTED, file_hash, frozen_models, read_frozen
 from study.records.ledger import Ledger
 from study.records.manifest import manifest_entry
@@ -122,26 +116,18 @@ def _nothing_to_test(run: RunFolder) -> Fault:
 
 
 def _opened_before(run: RunFolder, when: str) -> Fault:
-    return Fault(
-        place=str(run.ledger),
-        key="",
-        rule=f"the test sets were opened for this study on {when}; once is what makes it a test",
-        way_out='Read the result in the report, or give --again "why", which the ledger keeps.',
-    )
+    rule = f"the test sets were opened for this study on {when}; once is what makes it a test"
+    way_out = 'Read the result in the report, or give --again "why", which the ledger keeps.'
+    return Fault(str(run.ledger), "", rule, way_out)
 
 
 def _refuse_other_sets(run: RunFolder, sets: dict[str, str], checked: dict[str, str]) -> None:
     other = sorted(name for name in {*sets, *checked} if sets.get(name) != checked.get(name))
     if other:
-        raise BadInput(
-            Fault(
-                place=str(run.manifest),
-                key="data.test_fingerprints",
-                value=", ".join(other),
-                rule="these test sets are not the ones that were checked for leaks at set-up",
-                way_out="Bring back the files of then, or run the study anew on these.",
-            )
-        )
+        key, names = "data.test_fingerprints", ", ".join(other)
+        rule = "these test sets are not the ones that were checked for leaks at set-up"
+        way_out = "Bring back the files of then, or run the study anew on these."
+        raise BadInput(Fault(str(run.manifest), key, rule, way_out, names))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -151,17 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--again", metavar="WHY")
     arguments = parser.parse_args(argv)
     command = shlex.join(["python", "-m", "study.final_test", *(argv or sys.argv[1:])])
-    try:
-        final_test(arguments.directory, arguments.again, command)
-    except BadInput as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except StudyFailed as error:
-        sys.stderr.write(f"The final test failed: {error}\n")
-        return 1
-    except (Interrupted, KeyboardInterrupt):
-        return 130
-    return 0
+    run = partial(final_test, arguments.directory, arguments.again, command)
+    return exit_code(run, failed="The final test failed: {}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,8 @@ from study.data.decode import cache_folder
 from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.errors import TrialFailed
-from study.recipes.base import Fitted, Recipe, TrainingRecipe
-from study.recipes.params import TrainParams, TrialParams
+from study.recipes.base import TrainingRecipe
+from study.recipes.params import TrainParams
 from study.recipes.registry import make_recipe
 from study.records.disk import bytes_text, parse_bytes
 from study.records.files import BASE, WEIGHTS
@@ -228,7 +228,7 @@ def _probe(
     sample = images.take(range(min(_PROBED_VALIDATION, len(images))))
     if not isinstance(recipe, TrainingRecipe) or not recipe.params.trains:
         # A forward of each image is nearly all that there is to do.
-        forward = _forward_speed(model.eval(), sample, device)
+        forward = _speed(lambda: _forward(model.eval(), sample, device), sample, device)
         return Speed(forward, forward, weights, len(recipe.scores))
     training = _training_speed(recipe, model, data, device, probe_s)
     begun = time.perf_counter()
@@ -236,39 +236,28 @@ def _probe(
         fitted = recipe.fit(model.eval(), data, device)
     except TrialFailed:  # an untrained model does not bear each detector; it took its time
         fit_s, fitted_bytes = time.perf_counter() - begun, 0
-        validation = _forward_speed(model, sample, device)
+        validation = _speed(lambda: _forward(model, sample, device), sample, device)
     else:
         fit_s = time.perf_counter() - begun
         fitted_bytes = sum(one.nbytes for one in fitted.values())
-        validation = _scoring_speed(recipe, model, sample, device, fitted)
+        validation = _speed(
+            lambda: score_images(recipe, model, sample, device, fitted), sample, device
+        )
     return Speed(training, validation, weights + fitted_bytes, len(recipe.scores), fit_s)
 
 
-def _scoring_speed(
-    recipe: Recipe[TrialParams],
-    model: nn.Module,
-    images: ImageSet,
-    device: torch.device,
-    fitted: Fitted,
-) -> float:
-    for _ in _passes(device):
-        begun = time.perf_counter()
-        score_images(recipe, model, images, device, fitted)
-    return len(images) / (time.perf_counter() - begun)
-
-
 @torch.inference_mode()
-def _forward_speed(model: nn.Module, images: ImageSet, device: torch.device) -> float:
-    for _ in _passes(device):
+def _forward(model: nn.Module, images: ImageSet, device: torch.device) -> None:
+    for batch in read_images(images, device):
+        model(batch).cpu()
+
+
+def _speed(over: Callable[[], object], images: ImageSet, device: torch.device) -> float:
+    """Images a second of what goes over them; on a GPU the first time loads kernels."""
+    for _ in range(2 if device.type == "cuda" else 1):
         begun = time.perf_counter()
-        for batch in read_images(images, device):
-            model(batch).cpu()
+        over()
     return len(images) / (time.perf_counter() - begun)
-
-
-def _passes(device: torch.device) -> range:
-    """The last one is timed; on a GPU the first loads kernels."""
-    return range(2 if device.type == "cuda" else 1)
 
 
 def _training_speed(

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 DataChoice = Literal["auto", "demo", "cifar10", "openood"]
 DATA_CHOICES: tuple[DataChoice, ...] = ("auto", "demo", "cifar10", "openood")
+
+
+SET = "--set"
+
+
+@dataclass(frozen=True)
+class Override:
+    """One key of a space set from the command line.
+
+    Attributes:
+        key: dotted key, such as ``tune.num_trials``.
+        value: plain data.
+        option: the option that set it, for messages.
+    """
+
+    key: str
+    value: Any
+    option: str = SET
 
 
 @dataclass(frozen=True)
@@ -19,16 +37,11 @@ class RunOptions:
         out: folder of the run; must not hold a study yet.
         data: where the images come from ("auto" tells and falls back to the demo).
         data_root: folder with images by role, or None.
-        num_trials: number of trials of the whole study.
-        time_budget_s: no new epoch starts after so many seconds.
-        seed: seed of the study.
-        overrides: ``SECTION.KEY=VALUE`` texts, applied to the space in order.
+        overrides: ``SECTION.KEY=VALUE`` texts and keys that options set, laid over the space in
+            order.
         warm_start: folder of another study whose finished trials the searcher is told.
         smoke: shrink everything so that the study ends within a minute on two cores.
         dry_run: tell the resolved spec and the forecast, train nothing, write nothing.
-        max_concurrent: trials at a time.
-        cpus_per_trial: CPUs that one trial takes, also its number of threads.
-        gpus_per_trial: GPUs (or the share of one) that one trial takes.
         address: a running Ray cluster; None starts one on this machine.
         quiet: tell warnings and errors only.
         command: the command as it was typed, for the manifest and the ledger.
@@ -38,16 +51,10 @@ class RunOptions:
     out: Path
     data: DataChoice = "auto"
     data_root: Path | None = None
-    num_trials: int | None = None
-    time_budget_s: float | None = None
-    seed: int | None = None
-    overrides: tuple[str, ...] = ()
+    overrides: tuple[str | Override, ...] = ()
     warm_start: Path | None = None
     smoke: bool = False
     dry_run: bool = False
-    max_concurrent: int | None = None
-    cpus_per_trial: float | None = None
-    gpus_per_trial: float | Literal["auto"] | None = None
     address: str | None = None
     quiet: bool = False
     command: str = ""

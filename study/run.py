@@ -15,13 +15,12 @@ from study.bases.files import check_files
 from study.data.plan import DataPlan, make_plan, size_of_id
 from study.errors import BadInput, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
-from study.options import ResumeOptions, RunOptions
+from study.options import Override, ResumeOptions, RunOptions
 from study.records.disk import DiskFull
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
 from study.records.manifest import note_session
 from study.space.loading import load_resolved, load_space
-from study.space.reading.overrides import Override
 from study.space.study_spec import StudySpec
 from study.tune.confirming import Choose
 from study.tune.decisions import RULES
@@ -139,7 +138,7 @@ def spec_of(options: RunOptions, more: Sequence[Override] = ()) -> tuple[StudySp
     Raises:
         BadInput: for faults of the space, and where there is no ID set.
     """
-    overrides: list[str | Override] = [*options.overrides, *_from_options(options), *more]
+    overrides = [*options.overrides, *more]
 
     def load(more: Sequence[Override] = ()) -> StudySpec:
         return load_space(options.space, [*overrides, *more], options.smoke, options.data_root)
@@ -151,21 +150,6 @@ def spec_of(options: RunOptions, more: Sequence[Override] = ()) -> tuple[StudySp
         size, whence = size_of_id(spec.data, options.data, options.data_root)
         spec = load([Override("data.image_size", size, "the ID set")])
     return spec, f"images of {size}x{size} pixels: {whence}"
-
-
-def _from_options(options: RunOptions) -> list[Override]:
-    """Options that stand for a key of ``tune:``, as overrides under their own names."""
-    given = {
-        "tune.num_trials": ("--num-trials", options.num_trials),
-        "tune.time_budget_s": ("--time-budget", options.time_budget_s),
-        "tune.seed": ("--seed", options.seed),
-        "tune.max_concurrent": ("--max-concurrent", options.max_concurrent),
-        "tune.cpus_per_trial": ("--cpus-per-trial", options.cpus_per_trial),
-        "tune.gpus_per_trial": ("--gpus-per-trial", options.gpus_per_trial),
-    }
-    return [
-        Override(key, value, option) for key, (option, value) in given.items() if value is not None
-    ]
 
 
 def _check_machine(machine: Machine) -> None:

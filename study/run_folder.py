@@ -36,14 +36,8 @@ from study.tune.setup import CheckedStudy, Recorded, Setup
 SPEC, DATA, TESTS = "spec.yaml", "the data", "a test set"
 _ENERGIES = ("id_mean", "id_sd", "outlier_mean", "outlier_sd")
 # What a session may choose anew without changing the study's decisions or numbers.
-_FREE = (
-    "num_trials",
-    "time_budget_s",
-    "max_concurrent",
-    "cpus_per_trial",
-    "gpus_per_trial",
-    "checkpoint_budget",
-)
+_FREE = ("num_trials", "time_budget_s", "max_concurrent")
+_FREE += ("cpus_per_trial", "gpus_per_trial", "checkpoint_budget")
 
 
 def refuse_existing(path: Path) -> None:
@@ -118,15 +112,10 @@ def refuse_missing(run: RunFolder) -> None:
     """
     missing = [p for p in (run.ledger, run.spec, run.manifest) if not p.exists()]
     if missing:
-        raise BadInput(
-            Fault(
-                place=str(run.path),
-                key="",
-                value=", ".join(path.name for path in missing),
-                rule="this folder holds no study that can be resumed; files are missing",
-                way_out="Name the folder of a run, such as runs/energy.",
-            )
-        )
+        rule = "this folder holds no study that can be resumed; files are missing"
+        way_out = "Name the folder of a run, such as runs/energy."
+        names = ", ".join(path.name for path in missing)
+        raise BadInput(Fault(str(run.path), "", rule, way_out, names))
 
 
 def hashes(spec: StudySpec, data: StudyData) -> dict[str, str]:
@@ -138,10 +127,8 @@ def hashes(spec: StudySpec, data: StudyData) -> dict[str, str]:
     plain = first_words(spec.resolved())
     plain["tune"] = {k: v for k, v in plain["tune"].items() if k not in _FREE}
     text = json.dumps(plain, sort_keys=True)
-    return {
-        "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "data_sha256": data.fingerprint,
-    }
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {"spec_sha256": digest, "data_sha256": data.fingerprint}
 
 
 def begin(run: RunFolder, study: CheckedStudy, command: str) -> None:
@@ -213,11 +200,7 @@ def _copy_base(run: RunFolder, setup: Setup, name: str, base: BaseModel) -> None
         "recipe": recipe,
         "number": -1,
         "seed": wanted.seed,
-        "model": {
-            "backbone": wanted.backbone,
-            "dropout": wanted.dropout,
-            **asdict(wanted.network),
-        },
+        "model": {"backbone": wanted.backbone, "dropout": wanted.dropout} | asdict(wanted.network),
         "train": train,
     }
     write_json(folder / TRIAL_JSON, told)

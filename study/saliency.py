@@ -12,11 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.errors import BadInput, Fault, StudyFailed
+from study.errors import BadInput, Fault, exit_code
 from study.explain.options import CHECKS, METHODS, Request
 from study.records.files import RunFolder
-
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def parse(argv: Sequence[str]) -> Request:
@@ -76,22 +74,14 @@ def _checked(given: argparse.Namespace) -> Request:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    try:
+
+    def run() -> None:
         request = parse(sys.argv[1:] if argv is None else argv)
         from study.saliency_maps import run_saliency  # seconds that bad input need not wait for
 
-        text = run_saliency(request)
-    except BadInput as error:
-        sys.stderr.write(f"{error}\n")
-        return BAD_INPUT
-    except StudyFailed as error:
-        sys.stderr.write(f"No maps: {error}.\n")
-        return FAILED
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted.\n")
-        return INTERRUPTED
-    sys.stdout.write(f"{text}\n")
-    return DONE
+        sys.stdout.write(f"{run_saliency(request)}\n")
+
+    return exit_code(run, failed="No maps: {}.")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ from typing import Any
 from study.data.images import ImageSet
 from study.data.plan import make_plan
 from study.data.test_access import TestData, open_test
-from study.options import RunOptions
+from study.options import Override, RunOptions
 from study.run import spec_of
-from study.space.reading.overrides import Override
 from study.tune.setup import CheckedStudy, prepare_data
 from study.watch.progress import Progress
 from tests.fake_data import KINDS, class_table, save_pictures, save_table

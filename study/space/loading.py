@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import BadInput, Fault
+from study.options import Override
 from study.recipes.params import TrialParams
 from study.recipes.registry import RECIPES
 from study.records.words import todays_words, with_first_defaults
-from study.space.ablation.reading import read_ablation
-from study.space.ablation.section import Ablation
+from study.space.ablation.section import Ablation, read_ablation
 from study.space.checks import bases, model, selection, sets, together, tune
 from study.space.checks.arms import check_arms
 from study.space.checks.case import DEFAULT_ROOT, Case, Check, run
 from study.space.defaults import with_defaults
 from study.space.reading.fields import elsewhere, read_section
-from study.space.reading.overrides import Override, apply_overrides
+from study.space.reading.overrides import apply_overrides
 from study.space.reading.places import FaultList, Places, nearest
 from study.space.reading.sections import SECTIONS
 from study.space.reading.yamlfile import Document, KeyPath, read
@@ -45,17 +45,21 @@ _OF_ITS_OWN: dict[str, set[KeyPath]] = {
     "finish": {("ablate",), ("tune", "scheduler")},
 }
 _NOT_FOR_ABLATIONS = {
-    "searcher": (
+    ("tune", "searcher"): (
         "nothing is searched: an ablation runs every arm at every seed",
         "Take it out.",
     ),
-    "num_trials": (
+    ("tune", "num_trials"): (
         "an ablation has as many trials as arms times seeds{count}",
         "Take it out; ablate.seeds and ablate.factors make the number.",
     ),
-    "seed": (
+    ("tune", "seed"): (
         "an ablation's trials take their seeds from ablate.seeds",
         "Take it out, or set them there (--set ablate.seeds=[0,1]).",
+    ),
+    ("select", "confirm"): (
+        "an ablation trains every arm on several seeds already and selects none by luck",
+        "Take it out; see ablate.seeds.",
     ),
 }
 
@@ -199,16 +203,11 @@ def _trials(
         faults.add(path, "a space has `search` or `ablate`, and this one has both", way_out)
         return {}, None
     ablate = read_ablation(data["ablate"], recipe, faults)
-    tune = data["tune"] if isinstance(data.get("tune"), dict) else {}
     count = f", here {ablate.counted} = {ablate.num_trials}" if ablate is not None else ""
-    for key, (rule, way_out) in _NOT_FOR_ABLATIONS.items():
-        if key in tune:
-            faults.add(("tune", key), rule.format(count=count), way_out, tune[key])
-    select = data.get("select")
-    if isinstance(select, dict) and select.get("confirm") is not None:
-        rule = "an ablation trains every arm on several seeds already and selects none by luck"
-        way_out = "Take it out; see ablate.seeds."
-        faults.add(("select", "confirm"), rule, way_out, select["confirm"])
+    for (section, key), (rule, way_out) in _NOT_FOR_ABLATIONS.items():
+        given = data[section].get(key) if isinstance(data.get(section), dict) else None
+        if given is not None:
+            faults.add((section, key), rule.format(count=count), way_out, given)
     return {}, ablate
 
 

@@ -36,12 +36,11 @@ _LINE_PER_TRIAL_UP_TO = 64
 class _Pace:
     """When the next plain line is due: often at first, ever less often, at most 10 min apart."""
 
-    def __init__(self, now: float, first_s: float = 10.0) -> None:
+    def __init__(self, now: float) -> None:
         self._begun = self._last = now
-        self._first_s = first_s
 
     def due(self, now: float) -> bool:
-        wait = min(600.0, max(self._first_s, 0.1 * (now - self._begun)))
+        wait = min(600.0, max(10.0, 0.1 * (now - self._begun)))
         if now - self._last < wait:
             return False
         self._last = now
@@ -72,11 +71,7 @@ class Progress:
     """
 
     def __init__(
-        self,
-        stream: TextIO,
-        live: bool,
-        quiet: bool,
-        clock: Callable[[], float] = time.monotonic,
+        self, stream: TextIO, live: bool, quiet: bool, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stream = stream
         self._quiet = quiet

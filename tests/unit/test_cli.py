@@ -13,7 +13,7 @@ import pytest
 import study
 from study.cli import main, parse
 from study.errors import BadInput, Fault, Interrupted, StudyFailed
-from study.options import ResumeOptions, RunOptions
+from study.options import Override, ResumeOptions, RunOptions
 from study.records.ledger import Ledger
 
 RESULT = "best trial 00003\nreport: runs/energy/report.html"
@@ -70,15 +70,19 @@ def test_parse_of_every_option_reads_its_value(tmp_path: Path) -> None:
         data="demo",
         data_root=tmp_path,
         out=Path("out/a"),
-        num_trials=7,
-        time_budget_s=150.0,
-        seed=0,
-        overrides=("train.lr=0.1", "tune.searcher=random", "a.b=c=d"),
+        overrides=(
+            "train.lr=0.1",
+            "tune.searcher=random",
+            "a.b=c=d",
+            Override("tune.num_trials", 7, "--num-trials"),
+            Override("tune.time_budget_s", 150.0, "--time-budget"),
+            Override("tune.seed", 0, "--seed"),
+            Override("tune.max_concurrent", 2, "--max-concurrent"),
+            Override("tune.cpus_per_trial", 0.5, "--cpus-per-trial"),
+            Override("tune.gpus_per_trial", 0.25, "--gpus-per-trial"),
+        ),
         smoke=True,
         dry_run=True,
-        max_concurrent=2,
-        cpus_per_trial=0.5,
-        gpus_per_trial=0.25,
         address="10.0.0.1:6379",
         quiet=True,
         command=f"python run_study.py {line}",
@@ -99,7 +103,8 @@ def test_parse_of_resume_and_extend(tmp_path: Path) -> None:
 def test_parse_of_gpu_shares_and_whole_gpus(value: str) -> None:
     options = parse(["--space", "energy", "--gpus-per-trial", value])
     assert isinstance(options, RunOptions)
-    assert options.gpus_per_trial == ("auto" if value == "auto" else float(value))
+    wanted = "auto" if value == "auto" else float(value)
+    assert options.overrides == (Override("tune.gpus_per_trial", wanted, "--gpus-per-trial"),)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from study.errors import BadInput, Fault
+from study.errors import BadInput, Fault, Interrupted, StudyFailed, exit_code
 
 
 def test_fault_with_everything_reads_as_one_sentence_and_a_way_out() -> None:
@@ -36,3 +36,27 @@ def test_bad_input_pickled_keeps_its_faults() -> None:
     error = BadInput([Fault("a.yaml", "x", "is wrong", value=3), Fault("b", "", "is empty")])
     again = pickle.loads(pickle.dumps(error))
     assert [str(fault) for fault in again.faults] == [str(fault) for fault in error.faults]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (BadInput(Fault("a.yaml", "x", "is wrong {")), 2, "error: a.yaml: x: is wrong {.\n"),
+        (StudyFailed("nothing"), 1, "No result: nothing.\n"),
+        (Interrupted("two are paused"), 130, "two are paused\n"),
+        (KeyboardInterrupt(), 130, "Interrupted.\n"),
+    ],
+)
+def test_exit_code_of_an_error_is_told_on_stderr(
+    error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run() -> None:
+        raise error
+
+    assert exit_code(run, bad="error: {}", failed="No result: {}.") == code
+    assert capsys.readouterr() == ("", told)
+
+
+def test_exit_code_of_what_ends_well_is_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(lambda: "anything") == 0
+    assert capsys.readouterr() == ("", "")

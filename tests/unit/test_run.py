@@ -11,7 +11,7 @@ import pytest
 from study import run as module
 from study.data.plan import DataPlan
 from study.errors import BadInput, Fault, Interrupted, StudyFailed, TrialFailed
-from study.options import ResumeOptions, RunOptions
+from study.options import Override, ResumeOptions, RunOptions
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
 from study.run import resume_study, run_study
@@ -120,9 +120,12 @@ def test_options_become_settings_of_the_study_under_their_own_names(
     options: RunOptions, progress: Progress, failing: Fail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(Interrupted())
-    asked = RunOptions(
-        "energy", options.out, data="demo", num_trials=7, seed=3, max_concurrent=1, smoke=False
+    overrides = (
+        Override("tune.num_trials", 7, "--num-trials"),
+        Override("tune.seed", 3, "--seed"),
+        "tune.max_concurrent=1",
     )
+    asked = RunOptions("energy", options.out, data="demo", overrides=overrides)
     with pytest.raises(Interrupted):
         run_study(asked, progress, _conclude)
     tune = load_resolved(RunFolder(options.out).spec).tune

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -124,7 +124,8 @@ def make_arms(
         resolution: of a fractional factorial.
     """
     if design == "factorial":
-        return tuple(_arm(pick) for pick in _product(factors))
+        each = [[None, *((factor, level) for level in factor.levels)] for factor in factors]
+        return tuple(_arm(filter(None, pick)) for pick in itertools.product(*each))
     if design == "fractional_factorial":
         rows = fraction(len(factors), resolution)
         firsts = [(factor, factor.levels[0]) for factor in factors]
@@ -135,17 +136,7 @@ def make_arms(
     return (_arm(()), *(_arm([one]) for one in single))
 
 
-_Pick = Iterator[tuple[Factor, Level]]
-
-
-def _product(factors: Sequence[Factor]) -> Iterator[_Pick]:
-    choices = [[None, *factor.levels] for factor in factors]
-    for levels in itertools.product(*choices):
-        pairs = zip(factors, levels, strict=True)
-        yield ((factor, level) for factor, level in pairs if level is not None)
-
-
-def _arm(pick: Iterator[tuple[Factor, Level]] | Sequence[tuple[Factor, Level]]) -> Arm:
+def _arm(pick: Iterable[tuple[Factor, Level]]) -> Arm:
     levels: dict[str, str] = {}
     settings: dict[str, Any] = {}
     for factor, level in pick:
@@ -180,10 +171,10 @@ def fraction(num_factors: int, resolution: Resolution = 3) -> list[list[bool]]:
     prime = order - 1
     squares = {i * i % prime for i in range(1, prime)}
     rows = [[False] * num_factors]
-    for i in range(prime):
-        # Row i of I + S, its sign turned so that the first column is constant.
-        minus = [j == i or (i - j) % prime in squares for j in range(num_factors)]
-        rows.append(minus)
+    # Row i of I + S, its sign turned so that the first column is constant.
+    rows += [
+        [j == i or (i - j) % prime in squares for j in range(num_factors)] for i in range(prime)
+    ]
     return rows
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from study.errors import BadInput
 from study.losses.margins import EnergyStats
 from study.models.names import NUM_FEATURES
 from study.space.ablation.designs import BASELINE
@@ -121,15 +120,10 @@ def _check(spec: StudySpec, check: Check, arms: Collection[str] | None = None) -
         run((check,), case)
     in_each_arm((check,), case, arms)
     at_each_point((check,), case, arms)
-    _stop(case.faults)
+    case.faults.stop()
 
 
 def _tell(problems: Iterator[Problem], spec: StudySpec) -> None:
     faults = FaultList(spec.places)
     faults.take(problems)
-    _stop(faults)
-
-
-def _stop(faults: FaultList) -> None:
-    if faults.faults:
-        raise BadInput(faults.faults)
+    faults.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from study.space.ablation.designs import COMBINING, Arm, Factor, Level
 from study.space.ablation.section import Ablation
 from study.space.checks import bases, model, together, tune
 from study.space.checks.case import Case, Check
-from study.space.reading.places import FaultList, Problem, same_value
+from study.space.reading.places import Problem, same_value
 from study.space.reading.yamlfile import KeyPath
 from study.space.search.search import split_name
 
@@ -49,12 +49,12 @@ def in_each_arm(checks: Iterable[Check], case: Case, only: Collection[str] | Non
     ``only`` names the arms to look at; None for all.
     """
     ablation, told = case.spec.ablate, set[tuple[KeyPath, str]]()
-    for arm in ablation.arms[1:] if ablation is not None else ():
-        if ablation is not None and (only is None or arm.name in only):
-            scratch = replace(case.faults, faults=list(case.faults.faults))
-            where = f"in arm {arm.name!r}"
-            seen = replace(case, spec=case.spec.with_settings(arm.settings), faults=scratch)
-            _tell(checks, seen, _setters(ablation, arm), where, case.faults, told)
+    if ablation is None:
+        return
+    for arm in ablation.arms[1:]:
+        if only is None or arm.name in only:
+            setters = _setters(ablation, arm)
+            _tell(checks, case, arm.settings, setters, f"in arm {arm.name!r}", told)
 
 
 def at_each_point(
@@ -72,29 +72,29 @@ def at_each_point(
         setters = [(name, ("ablate", "retune", "search", name), point[name]) for name in point]
         for arm in ablation.arms:
             if only is None or arm.name in only:
-                spec = case.spec.with_settings({**arm.settings, **point})
-                seen = replace(case, spec=spec, faults=FaultList(case.faults.places))
                 where = f"in arm {arm.name!r} at tuning point {number}"
-                _tell(checks, seen, setters, where, case.faults, told)
+                _tell(checks, case, {**arm.settings, **point}, setters, where, told)
 
 
 def _tell(
     checks: Iterable[Check],
-    seen: Case,
+    case: Case,
+    settings: Mapping[str, Any],
     setters: Sequence[Setter],
     where: str,
-    faults: FaultList,
     told: set[tuple[KeyPath, str]],
 ) -> None:
-    """Tell the problems of an arm at what sets the parameter at fault, each of them once."""
+    """Tell the problems of some settings at what sets the parameter at fault, each once."""
+    scratch = replace(case.faults, faults=list(case.faults.faults))
+    seen = replace(case, spec=case.spec.with_settings(settings), faults=scratch)
     for check in checks:
         for problem in check(seen):
-            known = seen.faults.knows(problem)  # the baseline breaks it too
-            seen.faults.take([problem])
+            known = scratch.knows(problem)  # the baseline breaks it too
+            scratch.take([problem])
             path, value = _culprit(setters, problem)
             if not known and (path, problem.way_out) not in told:
                 told.add((path, problem.way_out))
-                faults.add(path, f"{where}: {problem.rule}", problem.way_out, value)
+                case.faults.add(path, f"{where}: {problem.rule}", problem.way_out, value)
 
 
 def _setters(ablation: Ablation, arm: Arm) -> list[Setter]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.errors import NO_VALUE
 from study.section import Section
 from study.space.reading.fields import plain_field
-from study.space.reading.places import NOTHING, FaultList, Problem
+from study.space.reading.places import FaultList, Problem
 from study.space.study_spec import StudySpec
 
 DEFAULT_ROOT = Path("data")  # as `study.data.plan` has it
@@ -51,8 +52,8 @@ class Case:
         return whole or self.faults.under(*paths)
 
     def given(self, section: Section, name: str) -> Any:
-        """The value of a field where the YAML has it, else `NOTHING`."""
-        return plain_field(section, name) if name in section.model_fields_set else NOTHING
+        """The value of a field where the YAML has it, else `NO_VALUE`."""
+        return plain_field(section, name) if name in section.model_fields_set else NO_VALUE
 
 
 Check = Callable[[Case], Iterator[Problem]]

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from study.losses.margins import (
-    EnergyStats,
-    MarginRange,
-    crossing,
-    parse_margin,
-)
+from study.losses.margins import EnergyStats, MarginRange, crossing, parse_margin
 from study.section import Rule
 from study.space.checks.case import Case, Check
 from study.space.reading.places import Problem

@@ -11,11 +11,12 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from study.errors import NO_VALUE
 from study.searchers.catalog import searchers
 from study.space.checks.bases import NO_FILES
 from study.space.checks.case import Case, Check
 from study.space.checks.selection import SELECTABLE, nearest_metric
-from study.space.reading.places import NOTHING, Problem
+from study.space.reading.places import Problem
 from study.space.reading.sections import TuneSection
 from study.space.search import first
 from study.space.search.conditions import num_points
@@ -81,7 +82,7 @@ def _first(case: Case) -> Iterator[Problem]:
 
 def _needs_base(entry: Searched | None, value: Any) -> bool:
     try:
-        return entry is not None and first.own_value(entry, value) is NOTHING
+        return entry is not None and first.own_value(entry, value) is NO_VALUE
     except PydanticCustomError:
         return False
 

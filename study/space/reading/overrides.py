@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from study.errors import BadInput, Fault
+from study.options import SET, Override
 from study.space.reading.places import FaultList, Wrong, wrong
 from study.space.reading.yamlfile import KeyPath, dotted, parse
 
-SET = "--set"
 # Mappings from which null takes a key out -> the rule, and what the keys that are there are.
 _TAKEN_OUT: dict[KeyPath, tuple[str, str]] = {
     ("search",): ("only a parameter that is searched can be taken out of the search", "Searched"),
     ("ablate", "factors"): ("only a factor can be taken out of an ablation", "Factors"),
 }
-
-
-@dataclass(frozen=True)
-class Override:
-    """One key set from the command line.
-
-    Attributes:
-        key: dotted key, such as ``tune.num_trials``.
-        value: plain data.
-        option: the option that set it, for messages.
-    """
-
-    key: str
-    value: Any
-    option: str = SET
 
 
 def apply_overrides(

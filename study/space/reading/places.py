@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
-from study.errors import BadInput, Fault
+from study.errors import NO_VALUE, BadInput, Fault
 from study.space.reading.yamlfile import KeyPath, dotted
 
-NOTHING = object()
-"""No value to tell."""
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Problem(NamedTuple):
     path: KeyPath
     rule: str
     way_out: str
-    value: Any = NOTHING
+    value: Any = NO_VALUE
     about: tuple[str, ...] = ()
 
 
@@ -66,14 +66,32 @@ class Wrong(Exception):
         super().__init__(*problems)
 
 
-def wrong(rule: str, way_out: str, value: Any = NOTHING, at: KeyPath = ()) -> Wrong:
+def wrong(rule: str, way_out: str, value: Any = NO_VALUE, at: KeyPath = ()) -> Wrong:
     """The error of one problem."""
     return Wrong(Problem(at, rule, way_out, value))
 
 
+def each(items: Iterable[T], read: Callable[[T], R]) -> list[R]:
+    """What ``read`` makes of each item.
+
+    Raises:
+        Wrong: with the problems of all where some are; with none where a part is told elsewhere.
+    """
+    found: list[R] = []
+    wrongs: list[Wrong] = []
+    for item in items:
+        try:
+            found.append(read(item))
+        except Wrong as error:
+            wrongs.append(error)
+    if wrongs:
+        raise Wrong(*(problem for one in wrongs for problem in one.problems))
+    return found
+
+
 def given_problem(raw: Mapping[str, Any], key: str, rule: str, way_out: str) -> Problem:
     """The problem of a key, with its value where the key is there."""
-    return Problem((key,), rule, way_out, raw.get(key, NOTHING))
+    return Problem((key,), rule, way_out, raw.get(key, NO_VALUE))
 
 
 def unknown_keys(raw: Mapping[str, Any], known: Sequence[str], name: str) -> Iterator[Problem]:
@@ -117,13 +135,12 @@ class FaultList:
     faults: list[Fault] = field(default_factory=list)
     misread: set[str] = field(default_factory=set)
 
-    def add(self, path: KeyPath, rule: str, way_out: str, value: Any = NOTHING) -> None:
+    def add(self, path: KeyPath, rule: str, way_out: str, value: Any = NO_VALUE) -> None:
         """One more fault at ``path``."""
         if dotted(path) in self.misread:
             return
         place, line = self.places.of(path)
-        extra = {} if value is NOTHING else {"value": value}
-        self.faults.append(Fault(place, dotted(path), rule, way_out, line=line, **extra))
+        self.faults.append(Fault(place, dotted(path), rule, way_out, value, line))
 
     def take(self, problems: Iterable[Problem], under: KeyPath = ()) -> None:
         """A fault for each problem; ``under`` is where their paths begin."""

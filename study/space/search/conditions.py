@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from study.space.reading.places import FaultList, Problem, Wrong, nearest, same_value, wrong
+from study.space.reading.places import FaultList, Wrong, each, nearest, same_value, wrong
 from study.space.search.domains import Choice, Domain
 
 WHEN = "when"
@@ -202,15 +202,7 @@ def _condition(name: str, form: Any, found: Mapping[str, Domain], raw: Mapping[s
     if len(form) > _MOST_PARENTS:
         rule = f"a condition is on {_MOST_PARENTS} parameters at most, and here are {len(form)}"
         raise wrong(rule, "Name fewer.", form)
-    parents: list[tuple[str, tuple[Any, ...]]] = []
-    problems: list[Problem] = []
-    for parent, wanted in form.items():
-        try:
-            parents.append((parent, _values(name, parent, wanted, found, raw)))
-        except Wrong as error:
-            problems += error.problems
-    if len(parents) < len(form):  # a parent's own fault, which is told there, has no problem here
-        raise Wrong(*problems)
+    parents = each(form, lambda parent: (parent, _values(name, parent, form[parent], found, raw)))
     return When(tuple(parents))
 
 
@@ -228,7 +220,7 @@ def _values(
         raise wrong("a condition is on another searched parameter", hint, wanted, at)
     entry = found.get(parent)
     if entry is None:
-        raise Wrong
+        raise Wrong  # its own fault is told there
     if not isinstance(entry, Choice):
         rule = f"a condition is on a choice, and {parent} is searched over a range"
         raise wrong(rule, f"Write {parent}: {{choice: [...]}}.", wanted, at)

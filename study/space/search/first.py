@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from study.errors import NO_VALUE
 from study.losses.margins import EnergyStats, MeasuredMargin, parse_margin, resolve_margin
-from study.space.reading.places import NOTHING, Problem, nearest, same_value
+from study.space.reading.places import Problem, nearest, same_value
 from study.space.reading.yamlfile import KeyPath
 from study.space.search.domains import Choice, Domain, Scalar
 from study.space.search.search import Searched
@@ -56,16 +57,16 @@ def _wrong(entry: Searched, value: Any, has_base: bool) -> Iterator[tuple[str, s
         context = error.context or {}
         yield context["rule"], context["way_out"]
         return
-    if own is NOTHING and not has_base:
+    if own is NO_VALUE and not has_base:
         rule = "is given in other terms than it is searched in, and there is no base to measure it"
         yield rule, f"Write it as it is searched: {_told(entry.plain())}."
-    elif own is not NOTHING and own not in entry.domain:
+    elif own is not NO_VALUE and own not in entry.domain:
         rule = f"lies outside its search, {_told(entry.domain.plain())}"
         yield rule, "Give a value of the search, or widen the search."
 
 
 def own_value(entry: Searched, value: Any) -> Any:
-    """A value in the terms of its search; `NOTHING` where that takes the base's energies.
+    """A value in the terms of its search; `NO_VALUE` where that takes the base's energies.
 
     Raises:
         PydanticCustomError: where a margin has no form of one.
@@ -74,9 +75,9 @@ def own_value(entry: Searched, value: Any) -> Any:
         return value
     margin = parse_margin(value)
     if not isinstance(margin, MeasuredMargin):
-        return margin if entry.relation is None else NOTHING
+        return margin if entry.relation is None else NO_VALUE
     same = (margin.relation, margin.reference) == (entry.relation, entry.reference)
-    return margin.sd if same else NOTHING
+    return margin.sd if same else NO_VALUE
 
 
 def on_base(entry: Searched, value: Any, stats: EnergyStats | None) -> tuple[Scalar, str]:
@@ -91,7 +92,7 @@ def on_base(entry: Searched, value: Any, stats: EnergyStats | None) -> tuple[Sca
         A value of the domain; text where it is not the one that was asked for, else empty.
     """
     own = own_value(entry, value)
-    if own is not NOTHING:
+    if own is not NO_VALUE:
         return _of(entry.domain, own), ""
     assert stats is not None, "checked with the space"
     number = resolve_margin(parse_margin(value), stats)

@@ -19,19 +19,11 @@ from study.losses.margins import (
 from study.recipes.params import TrialParams
 from study.section import Section
 from study.space.reading.fields import check_value, elsewhere, takes_kind
-from study.space.reading.places import FaultList, Problem, Wrong, near, wrong
+from study.space.reading.places import FaultList, Wrong, each, near, wrong
 from study.space.reading.sections import BaseSection, ModelSection
 from study.space.reading.yamlfile import KeyPath
 from study.space.search.conditions import When, read_conditions, without_when
-from study.space.search.domains import (
-    RANGES,
-    Choice,
-    Domain,
-    IntUniform,
-    Scalar,
-    Uniform,
-    read_domain,
-)
+from study.space.search.domains import RANGES, Choice, Domain, IntUniform, Scalar, read_domain
 
 _MARGIN_FORM = (
     "Write {absolute: {uniform: [-25, -15]}}, or {below: id_energy, sd: {uniform: [0, 6]}}."
@@ -187,10 +179,9 @@ def read_search(
         with faults.gathering((*path, name)):
             section = known_section(name, known, form)
             field = split_name(name)[1]
-            if is_margin(section, field):
-                found[name] = _read_margin(without_when(form))
-            else:
-                found[name] = Searched(_of_field(without_when(form), section, field))
+            form = without_when(form)
+            margin = is_margin(section, field)
+            found[name] = _read_margin(form) if margin else _read_field(form, section, field)
     conditions = read_conditions({name: one.domain for name, one in found.items()}, raw, faults)
     return {name: replace(entry, when=conditions.get(name)) for name, entry in found.items()}
 
@@ -216,26 +207,20 @@ def not_searchable(name: str, known: Mapping[str, Any]) -> tuple[str, str]:
     return "the recipe has no such parameter", near(name, known) or elsewhere(name, known)
 
 
-def _of_field(form: Any, section: type[Section], field: str) -> Domain:
+def _read_field(form: Any, section: type[Section], field: str) -> Searched:
     """The domain with its values as the field holds them (`Wrong` where it does not)."""
     domain = read_domain(form)
     if isinstance(domain, Choice):
-        checked: list[Scalar] = []
-        problems: list[Problem] = []
-        for i, value in enumerate(domain.values):
-            try:
-                good = check_value(section, field, value, ("choice", i))
-                checked.append(getattr(good, field))
-            except Wrong as error:
-                problems += error.problems
-        if problems:
-            raise Wrong(*problems)
-        return replace(domain, values=tuple(checked))
-    if isinstance(domain, Uniform) and not takes_kind(section, field, domain.low):
+
+        def checked(at: tuple[int, Scalar]) -> Scalar:
+            return getattr(check_value(section, field, at[1], ("choice", at[0])), field)
+
+        return Searched(Choice(tuple(each(enumerate(domain.values), checked))))
+    if not takes_kind(section, field, domain.low):
         whole = not isinstance(domain, IntUniform) and takes_kind(section, field, 1)
         way_out = "Write {int: [1, 8]} or a choice." if whole else "Write {choice: [a, b]}."
         rule = f"{field} is not searched over such a range"
         raise wrong(rule, way_out, form)
     for end in domain.ends():  # the other end would mostly say the same again
         check_value(section, field, end)
-    return domain
+    return Searched(domain)

@@ -11,12 +11,12 @@ import pytest
 from study.data.section import UNWRITTEN
 from study.errors import BadInput
 from study.losses.margins import EnergyStats
+from study.options import Override
 from study.space.checks.against import (
     check_against_base,
 )
 from study.space.loading import SPACES, load_resolved, load_space, space_path
 from study.space.points import conditions, flat, substitute
-from study.space.reading.overrides import Override
 from study.space.reading.sections import FloorRule
 from study.space.search.conditions import existing
 from study.space.study_spec import StudySpec

@@ -13,7 +13,7 @@ from study.space.ablation.retune import Retune
 from study.space.search.domains import Choice
 from study.space.search.search import Searched
 from study.space.study_spec import StudySpec
-from tests.unit.space.ablation.test_reading import again, load
+from tests.unit.space.ablation.test_section import again, load
 
 SPACE = """
 recipe: energy

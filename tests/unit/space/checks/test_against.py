@@ -14,7 +14,7 @@ from study.space.checks.against import (
     check_outlier_weights,
 )
 from study.space.loading import load_space
-from tests.unit.space.ablation.test_reading import SPACE, load
+from tests.unit.space.ablation.test_section import SPACE, load
 
 STATS = EnergyStats(-8.0, 2.0, -5.0, 1.0)
 
@@ -40,7 +40,7 @@ def test_outlier_weights_name_each_of_several_sets() -> None:
         (256, 64, []),
         (255, 64, ["search.batch_size"]),
         (256, 63, ["train.outlier_batch_size"]),
-        (50, None, ["search.batch_size", "train.outlier_batch_size", "base.batch_size"]),
+        (50, None, ["base.batch_size", "train.outlier_batch_size", "search.batch_size"]),
     ],
 )
 def test_check_against_data_batches(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from study.errors import BadInput, Fault
-from tests.unit.space.ablation.test_reading import load
+from tests.unit.space.ablation.test_section import load
 
 
 def faults_of(tmp_path: Path, text: str) -> tuple[Fault, ...]:

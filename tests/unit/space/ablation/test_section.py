@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from study.errors import BadInput
+from study.options import Override
 from study.space.ablation.stop import StopRule
 from study.space.loading import load_resolved, load_space
 from study.space.points import flat, grid, substitute
-from study.space.reading.overrides import Override
 from study.space.study_spec import StudySpec
 
 SPACE = """
