@@ -36,8 +36,10 @@ from study.tune.setup import CheckedStudy, Recorded, Setup
 SPEC, DATA, TESTS = "spec.yaml", "the data", "a test set"
 _ENERGIES = ("id_mean", "id_sd", "outlier_mean", "outlier_sd")
 # What a session may choose anew without changing the study's decisions or numbers.
-_FREE = ("num_trials", "time_budget_s", "max_concurrent")
-_FREE += ("cpus_per_trial", "gpus_per_trial", "checkpoint_budget")
+_FREE = (
+    "num_trials", "time_budget_s", "max_concurrent", "cpus_per_trial", "gpus_per_trial",
+    "checkpoint_budget",
+)  # fmt: skip
 
 
 def refuse_existing(path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from study.explain.options import METHODS, MapOptions
+from study.explain.options import MapOptions, Method
 from study.explain.references import reference_images
 from study.explain.targets import Target, calm
 from study.seeding import seed_of
@@ -36,10 +36,8 @@ def attribute(target: Target, images: Tensor, options: MapOptions) -> Tensor:
         The other two are sizes of gradients, summed over channels, never negative.
 
     Raises:
-        ValueError: for an unknown method, or Grad-CAM on a model without maps.
+        ValueError: for Grad-CAM on a model without maps.
     """
-    if options.method not in METHODS:
-        raise ValueError(f"method: {options.method!r} must be one of {', '.join(METHODS)}")
     explain = _EXPLAINERS[options.method]
     parts = []
     with calm(target.model, images), torch.enable_grad():
@@ -108,7 +106,7 @@ def _grad_cam(target: Target, images: Tensor, options: MapOptions) -> Tensor:
     return interpolate(coarse, size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
-_EXPLAINERS: dict[str, Callable[[Target, Tensor, MapOptions], Tensor]] = {
+_EXPLAINERS: dict[Method, Callable[[Target, Tensor, MapOptions], Tensor]] = {
     "integrated_gradients": _integrated_gradients,
     "saliency": _saliency,
     "smoothgrad": _smoothgrad,

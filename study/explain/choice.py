@@ -62,12 +62,7 @@ def choose_images(
         ood_sets: OOD validation sets by name.
         count: N, at least 1.
         seed: of the draws.
-
-    Raises:
-        ValueError: for a count below 1.
     """
-    if count < 1:
-        raise ValueError(f"count: {count} must be at least 1")
     sets = {VAL_ID: (val_id, _by_class(val_id, count, seed))}
     for name, images in ood_sets.items():
         order = numpy_generator(seed, "saliency", name).permutation(len(images))

@@ -74,12 +74,7 @@ def rank_correlations(first: Floats, second: Floats) -> Floats:
 
     Returns:
         Shape (N,), in [-1, 1]; NaN where a map is constant.
-
-    Raises:
-        ValueError: if the shapes differ.
     """
-    if first.shape != second.shape:
-        raise ValueError(f"maps of shapes {first.shape} and {second.shape} cannot be compared")
     ranks = [rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (first, second)]
     one, two = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     size = np.sqrt((one**2).sum(axis=1) * (two**2).sum(axis=1))

@@ -11,7 +11,6 @@ from study.records.files import RunFolder
 Method = Literal["integrated_gradients", "smoothgrad", "saliency", "grad_cam"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Reference = Literal["grey", "blur"]
-REFERENCES: tuple[Reference, ...] = get_args(Reference)
 CHECKS = ("deletion", "randomisation", "agreement")
 
 

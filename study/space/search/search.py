@@ -213,7 +213,8 @@ def _read_field(form: Any, section: type[Section], field: str) -> Searched:
     if isinstance(domain, Choice):
 
         def checked(at: tuple[int, Scalar]) -> Scalar:
-            return getattr(check_value(section, field, at[1], ("choice", at[0])), field)
+            value: Scalar = getattr(check_value(section, field, at[1], ("choice", at[0])), field)
+            return value
 
         return Searched(Choice(tuple(each(enumerate(domain.values), checked))))
     if not takes_kind(section, field, domain.low):

@@ -154,12 +154,6 @@ def test_grad_cam_without_maps_is_refused() -> None:
         attribute(target, toy_batch(2), MapOptions(method="grad_cam"))
 
 
-def test_unknown_method_is_refused_with_those_there_are() -> None:
-    options = MapOptions(method="lime")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"'lime' must be one of integrated_gradients"):
-        attribute(_targets(ToyNordF())["class"], toy_batch(), options)
-
-
 def test_half_precision_outside_does_not_reach_the_maps() -> None:
     target, images = _targets(ToyNordF())["similarity"], toy_batch()
     plain = attribute(target, images, MapOptions())

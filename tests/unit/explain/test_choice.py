@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from study.explain.choice import choose_images, class_name
 from tests.toys import toy_images
@@ -60,11 +59,6 @@ def test_class_of_one_image_is_paired_with_another_class() -> None:
     images = toy_images("val", 3, classes=3)
     chosen = choose_images(images, {}, 3, 0)["val_id"]
     assert (chosen.images.labels != images.labels[chosen.partners]).all()
-
-
-def test_count_below_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="count: 0"):
-        choose_images(VAL, {}, 0, 0)
 
 
 def test_class_name_is_for_people() -> None:
