@@ -46,14 +46,12 @@ def prior_weights(logits: Tensor, prior: Tensor, gamma: float | Tensor) -> Tenso
         Weights in [0, 1], shape (N,), without gradient.
 
     Raises:
-        ValueError: if the shapes do not fit, or ``gamma`` is a float below 0.
+        ValueError: if the shapes do not fit.
     """
     if logits.ndim != 2 or prior.shape != logits.shape[1:]:
         raise ValueError(
             f"logits {tuple(logits.shape)} and prior {tuple(prior.shape)} must be (N, K) and (K,)"
         )
-    if not isinstance(gamma, Tensor) and gamma < 0:
-        raise ValueError(f"gamma: {gamma} must be at least 0")
     return (at_least_float32(logits.detach()).softmax(dim=1) * prior**gamma).sum(dim=1)
 
 

@@ -36,15 +36,8 @@ class EnergyLogistic(nn.Module):
             scale: slope > 0 in 1 / nats.
             centre: energy in nats; halfway between the base's mean energies on ID and on outliers
                 is a place from which both groups have a gradient.
-
-        Raises:
-            ValueError: if ``scale`` is not positive, or one of the two is not finite.
         """
         super().__init__()
-        if not (scale > 0 and math.isfinite(scale)):
-            raise ValueError(f"scale: {scale} must be above 0 and finite")
-        if not math.isfinite(centre):
-            raise ValueError(f"centre: {centre} must be finite")
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
         self.centre = nn.Parameter(torch.tensor(float(centre)))
 

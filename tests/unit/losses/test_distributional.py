@@ -110,15 +110,6 @@ def test_distributional_augmentation_takes_tensors_for_numbers():
     torch.testing.assert_close(one.penalty, other.penalty)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"radius": 0.0}, {"steps": 0}, {"step_size": math.nan}, {"rate": -1.0}, {"penalty": 11.0}],
-)
-def test_distributional_augmentation_bad_setting_raises(wrong):
-    with pytest.raises(ValueError, match=f"^{next(iter(wrong))}: "):
-        DistributionalAugmentation(**(SETTINGS | wrong))
-
-
 def test_distributional_augmentation_without_outliers_raises():
     with pytest.raises(ValueError, match="needs outliers"):
         DistributionalAugmentation(**SETTINGS)(FEATURES[:0], WEIGHT, BIAS)
@@ -127,5 +118,3 @@ def test_distributional_augmentation_without_outliers_raises():
 def test_worst_case_shift_shapes_that_do_not_fit_raise():
     with pytest.raises(ValueError, match=r"\(M, D\)"):
         worst_case_shift(FEATURES, WEIGHT[:, :3], BIAS, penalty=0.0, steps=1, step_size=0.1)
-    with pytest.raises(ValueError, match="steps: 0"):
-        worst_case_shift(FEATURES, WEIGHT, BIAS, penalty=0.0, steps=0, step_size=0.1)

@@ -90,15 +90,6 @@ def test_energy_logistic_under_vmap_equals_loop_over_parameters():
     torch.testing.assert_close(together, torch.stack(apart))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [({"scale": 0.0}, "scale"), ({"scale": math.nan}, "scale"), ({"centre": math.inf}, "centre")],
-)
-def test_energy_logistic_bad_start_raises(arguments, name):
-    with pytest.raises(ValueError, match=f"{name}: "):
-        EnergyLogistic(**arguments)
-
-
 @pytest.mark.parametrize("num_id", [0, 2])
 def test_energy_logistic_empty_group_raises(num_id):
     with pytest.raises(ValueError, match=f"num_id: {num_id} of 2"):
