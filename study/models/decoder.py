@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,24 +12,18 @@ from torch.nn import functional
 from study.models.classifier import init_convolutions
 
 Norm = Literal["batch", "group"]
-NORMS: Final[tuple[str, ...]] = get_args(Norm)
 
 _GROUP_CHANNELS: Final = 8
 
 
-def norm_of(kind: str) -> Callable[[int], nn.Module]:
+def norm_of(kind: Norm) -> Callable[[int], nn.Module]:
     """A normalisation layer by its number of channels.
 
     Args:
         kind: "batch", or "group" (Wu & He 2018, arXiv:1803.08494), which does not look at the
             other images of a batch and so serves small ones. A group has 8 channels; where 8
             does not divide their number there is one group.
-
-    Raises:
-        ValueError: for another kind.
     """
-    if kind not in NORMS:
-        raise ValueError(f"norm: {kind!r} must be one of {list(NORMS)}")
     return nn.BatchNorm2d if kind == "batch" else _group_norm
 
 
@@ -63,7 +57,7 @@ class Decoder(nn.Module):
     """
 
     def __init__(
-        self, num_in: int, widths: Sequence[int], *, blocks: int = 2, norm: str = "batch"
+        self, num_in: int, widths: Sequence[int], *, blocks: int = 2, norm: Norm = "batch"
     ) -> None:
         """Build a decoder of ``len(widths)`` up-samplings.
 
@@ -72,15 +66,8 @@ class Decoder(nn.Module):
             widths: channels after each up-sampling; none where maps have the image's size.
             blocks: residual blocks after each up-sampling, >= 0.
             norm: "batch" or "group".
-
-        Raises:
-            ValueError: for a width below 1, fewer than 0 blocks or an unknown norm.
         """
         super().__init__()
-        if blocks < 0 or any(width < 1 for width in widths):
-            raise ValueError(
-                f"decoder: widths {list(widths)} must be at least 1 and blocks {blocks} at least 0"
-            )
         make_norm = norm_of(norm)
         layers: list[nn.Module] = []
         for before, after in zip((num_in, *widths), widths, strict=False):

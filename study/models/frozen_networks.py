@@ -230,12 +230,10 @@ def imagenet_network(
         default_layers: dotted names inside the network; None takes the last layers of stages.
 
     Raises:
-        ValueError: for an unknown name or layer, listing those there are.
+        ValueError: for an unknown layer, listing those there are.
         BadInput: if the file cannot be read or is of another network, or there are no weights on
             this machine and none to be had.
     """
-    if name not in _IMAGENET:
-        raise ValueError(f"unknown perceptual network {name!r}; there are {[*_IMAGENET]}")
     known = _IMAGENET[name]
     network = FrozenNetwork(
         _empty(name), known.layers if default_layers is None else default_layers

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from study.models.classifier import MEAN, STD, Backbone, init_convolutions
-from study.models.decoder import Decoder, norm_of
+from study.models.decoder import Decoder, Norm, norm_of
 from study.models.reversal import reverse_gradient
 
 _LAST_WIDTH: Final = 16  # of the decoder, at the image's size; it doubles with every halving
@@ -72,8 +72,7 @@ class NordF(nn.Module):
         branch_channels: int = 64,
         head_widths: Sequence[int] = (256, 128),
         dropout: float = 0.5,
-        norm: str = "batch",
-        decoder_widths: Sequence[int] | None = None,
+        norm: Norm = "batch",
         decoder_blocks: int = 2,
         mean: Sequence[float] = MEAN,
         std: Sequence[float] = STD,

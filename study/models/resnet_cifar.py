@@ -65,8 +65,6 @@ class CifarResNet(nn.Module):
         ``dropout`` acts between the two convolutions of each block; the paper has none.
         """
         super().__init__()
-        if depth < 8 or depth % 6 != 2:
-            raise ValueError(f"depth: {depth} must be 6n + 2")
         num_blocks = (depth - 2) // 6
         self.conv1 = nn.Conv2d(3, _WIDTHS[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(_WIDTHS[0])

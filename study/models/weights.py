@@ -41,17 +41,9 @@ def save_weights(
         weights: a model or its state dict, on any device.
         path: file to write; its folder must exist.
         metadata: text about the weights, kept in the file's header.
-
-    Raises:
-        ValueError: if ``metadata`` has the key `MEMORY_FORMAT` or anything that is not text.
     """
     tensors = weights.state_dict() if isinstance(weights, nn.Module) else weights
-    notes = dict(metadata or {})
-    if MEMORY_FORMAT in notes:
-        raise ValueError(f"metadata: {MEMORY_FORMAT!r} is written from the weights themselves")
-    if other := [key for key, value in notes.items() if not isinstance(value, str)]:
-        raise ValueError(f"metadata: the values of {other} must be text")
-    notes[MEMORY_FORMAT] = memory_format_of(tensors)
+    notes = {**(metadata or {}), MEMORY_FORMAT: memory_format_of(tensors)}
     # Cloned: safetensors refuses tensors that share memory, as views of one buffer do.
     stored = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

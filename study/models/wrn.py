@@ -56,8 +56,6 @@ class WideResNet(nn.Module):
         ``dropout`` acts between the two convolutions of each block (the energy paper: 0.3).
         """
         super().__init__()
-        if depth < 10 or depth % 6 != 4:
-            raise ValueError(f"depth: {depth} must be 6n + 4")
         num_blocks = (depth - 4) // 6
         widths = (16 * width, 32 * width, 64 * width)
         self.num_features = widths[-1]

@@ -268,11 +268,6 @@ def test_imagenet_network_without_weights_raises_with_the_way_out(monkeypatch):
         imagenet_network("efficientnet_b0")
 
 
-def test_imagenet_network_unknown_name_raises_with_the_names():
-    with pytest.raises(ValueError, match=r"'vgg19'; there are \['vgg16', 'resnet50'"):
-        imagenet_network("vgg19")
-
-
 def test_imagenet_network_unknown_layer_raises_before_weights_are_sought(monkeypatch):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", pytest.fail)
     with pytest.raises(ValueError, match=r"no \['layer1'\]; there are \['features'"):

@@ -1,4 +1,3 @@
-import pytest
 import torch
 from torch.nn import functional
 
@@ -54,9 +53,3 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(network(images), first)
     torch.manual_seed(0)
     assert torch.equal(network(images), first)
-
-
-@pytest.mark.parametrize("depth", [2, 18, 21])
-def test_depth_that_is_not_6n_plus_2_raises(depth):
-    with pytest.raises(ValueError, match=f"depth: {depth}"):
-        CifarResNet(depth)

@@ -61,15 +61,6 @@ def test_save_weights_of_tensors_that_share_memory_keeps_each(tmp_path):
     assert weights["b"].tolist() == [2, 3, 4, 5]
 
 
-@pytest.mark.parametrize(
-    ("metadata", "match"), [({"memory_format": "x"}, "memory_format"), ({"epoch": 3}, "text")]
-)
-def test_save_weights_bad_metadata_raises_and_writes_nothing(tmp_path, metadata, match):
-    with pytest.raises(ValueError, match=match):
-        save_weights({"a": torch.zeros(1)}, tmp_path / "w", metadata)
-    assert not list(tmp_path.iterdir())
-
-
 def test_load_weights_of_plain_safetensors_counts_as_contiguous(tmp_path):
     save_file({"a": torch.ones(1, 2, 3, 4)}, tmp_path / "w")
     weights, metadata = load_weights(tmp_path / "w")

@@ -1,4 +1,3 @@
-import pytest
 import torch
 from torch.nn import functional
 
@@ -45,9 +44,3 @@ def test_network_channels_last_equals_contiguous():
     network.to(memory_format=torch.channels_last)
     actual = network(images.contiguous(memory_format=torch.channels_last))
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("depth", [4, 18, 41])
-def test_depth_that_is_not_6n_plus_4_raises(depth):
-    with pytest.raises(ValueError, match=f"depth: {depth}"):
-        WideResNet(depth, 2)

@@ -33,11 +33,6 @@ def test_counts_follow_trials_from_start_to_end() -> None:
     assert search.num_ended == 2
 
 
-def test_end_with_an_unknown_status_is_refused() -> None:
-    with pytest.raises(ValueError, match="'done' is not one of finished"):
-        board().end("a", "done", {})
-
-
 def test_best_is_the_lowest_objective_not_the_lowest_metric() -> None:
     search = board()
     search.epoch("a", 1, 5, metrics(0.5))
