@@ -33,6 +33,7 @@ from study.training.trial import fresh_model
 from study.tune.resources import Resources, machine_of, plan_resources, this_machine
 from study.tune.setup import path_plan
 from study.watch.progress import Progress
+from study.watch.progress_view import roughly
 
 _PROBE_S = 3.0
 _WARM_UP_STEPS = 2
@@ -133,13 +134,13 @@ def _rows(
     for name, one in bases_of(spec).items():
         told = _base_text(spec, one.spec, data, speed.training)
         yield name.replace(BASE, "base model").replace("_", " "), told
-    yield "search", f"about {_time(num_trials * trial_s / at_a_time)}{early}"
+    yield "search", f"{roughly(num_trials * trial_s / at_a_time)}{early}"
     if ablation is not None and ablation.stop is not None:
         yield "stopping", ablation.stop.text(len(ablation.seeds), spec.select.metric)
     if confirm is not None:
         run_s = (trial_s + epochs * kept / speed.validation) / at_a_time
         each = f"{confirm.top} candidates x {confirm.seeds} fresh seeds"
-        yield "confirmation", f"about {_time(confirm.top * confirm.seeds * run_s)}, {each}"
+        yield "confirmation", f"{roughly(confirm.top * confirm.seeds * run_s)}, {each}"
     disk_mib = _disk(spec, epochs, (passes * validated, kept), at_a_time, speed) / 2**20
     budget = spec.tune.checkpoint_budget
     within = "no limit" if budget is None else bytes_text(parse_bytes(budget))
@@ -301,7 +302,7 @@ def _base_text(spec: StudySpec, base: BaseSpec, data: StudyData, speed: float) -
     else:
         seconds = epochs * per_epoch / speed
     what = ", a linear probe" if probe else ""
-    return f"{key}, to be trained{what}: {epochs} epochs, about {_time(seconds)}"
+    return f"{key}, to be trained{what}: {epochs} epochs, {roughly(seconds)}"
 
 
 def _disk(
@@ -323,9 +324,3 @@ def _disk(
     if spec.tune.scheduler == "asha":  # what a rung stops keeps the state that it would go on from
         written += spec.tune.num_trials * 2 * speed.weights_bytes
     return written + at_a_time * _CHECKPOINTS_OF_A_LIVE_TRIAL * speed.weights_bytes
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

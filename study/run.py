@@ -12,7 +12,7 @@ import torch
 
 from study import run_folder
 from study.bases.files import check_files
-from study.data.plan import DataPlan, make_plan, size_of_id
+from study.data.plan import make_plan, size_of_id
 from study.errors import BadInput, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
 from study.options import Override, ResumeOptions, RunOptions
@@ -31,6 +31,7 @@ from study.tune.session import INTERRUPT, Session
 from study.tune.setup import CheckedStudy, Setup, prepare, prepare_data
 from study.warm_start import read_warm_start
 from study.watch.progress import Progress
+from study.watch.progress_view import aligned
 
 Conclude = Callable[[RunFolder, Ledger], str]
 """Selects, freezes and reports; gives the result for stdout. The analysis package has it."""
@@ -56,8 +57,8 @@ def run_study(
         run_folder.refuse_existing(options.out)
     warm = read_warm_start(options.warm_start, spec) if options.warm_start else None
     plan = make_plan(spec.data, options.data, options.data_root)
-    _show_plan(plan, progress)
-    progress.note(size_told)
+    for line in (*aligned([list(row.values()) for row in plan.table()]), size_told):
+        progress.note(line)
     check_files(spec, progress)
     study = prepare_data(spec, plan, progress)
     if warm is not None:
@@ -160,13 +161,6 @@ def _check_machine(machine: Machine) -> None:
     """
     nodes = cluster_nodes(machine.address) if machine.address else this_machine()
     plan_resources(nodes, machine)
-
-
-def _show_plan(plan: DataPlan, progress: Progress) -> None:
-    rows = plan.table()
-    widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}
-    for row in rows:
-        progress.note("  ".join(value.ljust(widths[key]) for key, value in row.items()).rstrip())
 
 
 def _prepared(run: RunFolder, study: CheckedStudy, progress: Progress) -> Setup:

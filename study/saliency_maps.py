@@ -22,6 +22,7 @@ from study.explain.targets import PairLogit
 from study.records.files import VAL_ID, write_json
 from study.records.scores import ValidationScores
 from study.validation_images import find_trial, load_scores, load_validation
+from study.watch.progress_view import aligned
 
 _ROWS = 8  # of a set's picture
 _OVERVIEW = 2  # of each set in the overview; ID has as many as two sets
@@ -125,12 +126,8 @@ def _as_text(rows: Sequence[tuple[str, ...]], out: Path) -> str:
     last = f"numbers: {out / 'saliency.json'}; pictures: {out / 'panel.png'} and one of each set"
     if len(rows) < 2:
         return last
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([*lines, "deletion in logits; intervals: bootstrap over sources", last])
+    told = "deletion in logits; intervals: bootstrap over sources"
+    return "\n".join([*aligned(rows), told, last])
 
 
 def _say(text: str) -> None:

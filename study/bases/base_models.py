@@ -17,6 +17,7 @@ from study.bases.training import BaseSpec, FoundBase
 from study.data.batches import evaluation_batches
 from study.data.images import ImageSet
 from study.data.roles import StudyData
+from study.losses.energy import free_energy
 from study.losses.margins import EnergyStats
 from study.models.pretrained import pretrained
 from study.models.weights import load_into
@@ -81,12 +82,9 @@ class BaseModel:
         """Mean and standard deviation of the energies, nats; None without outliers."""
         if self.outlier_logits is None:
             return None
-        id_, outlier = (_energies(x, temperature) for x in (self.id_logits, self.outlier_logits))
+        both = (self.id_logits, self.outlier_logits)
+        id_, outlier = (free_energy(logits.double(), temperature) for logits in both)
         return EnergyStats(*map(float, (id_.mean(), id_.std(), outlier.mean(), outlier.std())))
-
-
-def _energies(logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    return -temperature * torch.logsumexp(logits.double() / temperature, dim=1)
 
 
 def loaded_base(

@@ -54,6 +54,13 @@ def roughly(seconds: float) -> str:
     return f"about {seconds / 3600:.1f} h"
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of a table as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (map(str.ljust, row, widths) for row in rows)
+    return ["  ".join(cells).rstrip() for cells in lines]
+
+
 def number(value: object) -> str:
     """A metric or a parameter for reading: four digits, a dash where there is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

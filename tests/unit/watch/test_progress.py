@@ -18,7 +18,7 @@ from rich.console import Console
 
 from study.records.failures import FailedTrial
 from study.watch.progress import Progress
-from study.watch.progress_view import StageState, duration, number, render, roughly
+from study.watch.progress_view import StageState, aligned, duration, number, render, roughly
 from study.watch.scoreboard import Scoreboard
 
 
@@ -267,6 +267,10 @@ def test_roughly_is_no_finer_than_known(seconds: float, text: str) -> None:
 )  # fmt: skip
 def test_number_is_short(value: object, text: str) -> None:
     assert number(value) == text
+
+
+def test_aligned_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert aligned([("a", "bc", ""), ("def", "g", "h")]) == ["a    bc", "def  g   h"]
 
 
 IN_TERMINAL = """
