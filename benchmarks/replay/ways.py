@@ -32,7 +32,8 @@ class Judged:
     @property
     def passes(self) -> NDArray[np.bool_]:
         """Whether a state may be selected."""
-        return self.shortfall == 0
+        passes: NDArray[np.bool_] = self.shortfall == 0
+        return passes
 
     def best(self) -> int:
         """Flat index of the best: those that pass first, then the lowest objective.
