@@ -248,7 +248,8 @@ def gratings(number: int, generator: Generator) -> Pixels:
         ]
         colours = generator.uniform(-60, 60, (2, 3))
         made.append(128 + sum(w[..., None] * c for w, c in zip(waves, colours, strict=True)))
-    return np.clip(np.stack(made), 0, 255).astype(np.uint8)
+    pictures: npt.NDArray[np.uint8] = np.clip(np.stack(made), 0, 255).astype(np.uint8)
+    return pictures
 
 
 def drawn_written_textured(textures: Pixels) -> None:

@@ -124,7 +124,7 @@ def loaded_base(
         "copies": list(told.copies),
         "unused": [one for one in told.unused if one not in (f"{name}.weight", f"{name}.bias")],
     }
-    return FoundBase(digest[:24], path, model, saw_validation=True, origin=origin)
+    return FoundBase(str(digest)[:24], path, model, saw_validation=True, origin=origin)
 
 
 def copied_base(recorded: RecordedBase, spec: BaseSpec, data: StudyData) -> FoundBase:

@@ -41,9 +41,8 @@ def base_spec(spec: StudySpec, point: Mapping[str, Scalar] | None = None) -> Bas
         point: of the trial; None for the study's base, in an ablation the baseline's.
     """
     if spec.base is None:
-        network = network_of(spec.model.model_dump())
-        model = spec.model
-        return BaseSpec(model.backbone, model.dropout, {}, 0, network, model.init)
+        network, start = network_of(spec.model.model_dump()), spec.model
+        return BaseSpec(start.backbone, start.dropout, {}, 0, network, start.init)
     own = spec.base if point is None else base_at(spec, point)
     model = spec.model.model_dump() if point is None else substitute(spec, point)[1]
     dropout = own.dropout if own.dropout is not None else spec.model.dropout

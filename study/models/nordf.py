@@ -73,6 +73,7 @@ class NordF(nn.Module):
         head_widths: Sequence[int] = (256, 128),
         dropout: float = 0.5,
         norm: Norm = "batch",
+        decoder_widths: Sequence[int] | None = None,
         decoder_blocks: int = 2,
         mean: Sequence[float] = MEAN,
         std: Sequence[float] = STD,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,12 +46,12 @@ def read_kept(entry: Path, kinds: Sequence[str]) -> dict[str, Shared]:
 
 def keep(entry: Path, found: Mapping[str, Shared]) -> None:
     """Keep it, by rename; a cache that cannot be written is done without."""
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for kind, (first, second, pairs) in found.items():
         arrays |= {f"{kind}_first": first, f"{kind}_second": second}
         arrays[f"{kind}_pairs"] = np.array(pairs, dtype=np.intp).reshape(-1, 2)
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     with suppress(OSError):
         write_by_rename(entry, content.getvalue())
 

@@ -84,7 +84,8 @@ class Pairs:
     @property
     def mirrored(self) -> Mask:
         """Whether one is the mirror image of the other, and no other turn of it."""
-        return self.turns == MIRROR
+        mirrored: Mask = self.turns == MIRROR
+        return mirrored
 
     def swapped(self) -> Pairs:
         """The same with the sets in the other order, and turns of what is first then."""

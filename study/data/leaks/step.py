@@ -15,7 +15,7 @@ import numpy as np
 
 from study.data.images import ImageSet
 from study.data.leaks.check import check_leaks
-from study.data.leaks.near_duplicates import Mask
+from study.data.leaks.proposals import Mask
 from study.data.leaks.report import LeakReport, Member
 from study.data.roles import KeptPart, OODValidation, Outliers, StudyData, TrainID, ValidationID
 from study.data.test_access import open_test
