@@ -46,12 +46,12 @@ def read_kept(entry: Path, kinds: Sequence[str]) -> dict[str, Shared]:
 
 def keep(entry: Path, found: Mapping[str, Shared]) -> None:
     """Keep it, by rename; a cache that cannot be written is done without."""
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, npt.NDArray[Any]] = {}
     for kind, (first, second, pairs) in found.items():
         arrays |= {f"{kind}_first": first, f"{kind}_second": second}
         arrays[f"{kind}_pairs"] = np.array(pairs, dtype=np.intp).reshape(-1, 2)
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(content, **arrays)
     with suppress(OSError):
         write_by_rename(entry, content.getvalue())
 
