@@ -51,7 +51,7 @@ def keep(entry: Path, found: Mapping[str, Shared]) -> None:
         arrays |= {f"{kind}_first": first, f"{kind}_second": second}
         arrays[f"{kind}_pairs"] = np.array(pairs, dtype=np.intp).reshape(-1, 2)
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     with suppress(OSError):
         write_by_rename(entry, content.getvalue())
 
