@@ -155,9 +155,9 @@ def one_way(luma: Floats) -> Floats:
     return np.asarray(spread / (vertical + horizontal + 1e-6), dtype=np.float32)
 
 
-def drawn(pixels: Pixels) -> npt.NDArray[np.bool_]:
-    """Which images are drawings or writing: much of them is plain ground, shape (N,)."""
-    _, deviation = _local(_luma(_rgb(pixels)))
+def drawn(luma: Floats) -> npt.NDArray[np.bool_]:
+    """Which images (N, 32, 32) are drawings or writing: much is plain ground, shape (N,)."""
+    _, deviation = _local(luma)
     return np.asarray((deviation < _PLAIN).mean(axis=(1, 2)) >= _GROUND)
 
 

@@ -82,7 +82,8 @@ class Likeness:
             by 2 grey levels.
         one_way: how far either image may vary in one direction alone, in [0, 1]; a bar and stripes
             are 1, and like every other of their direction.
-        drawn_detail: ``detail`` where either image is drawn: much of it is plain ground.
+        drawn_one_way: ``one_way`` where an image is drawn: much of it is plain ground.
+        drawn_detail: ``detail`` there.
         drawn_difference: ``difference`` there.
     """
 
@@ -93,6 +94,7 @@ class Likeness:
     difference: float = 16.0
     structure: float = 0.25
     one_way: float = 0.8
+    drawn_one_way: float = 0.65
     drawn_detail: float = 0.9
     drawn_difference: float = 8.0
 
@@ -115,8 +117,10 @@ def describe(pixels: Pixels, rule: Likeness) -> Descriptors:
 
     def described(chunk: Pixels) -> tuple[Floats, Mask]:
         of_chunk = planes(chunk)
-        told = structure(of_chunk[0]) >= rule.structure
-        return _unit(_coefficients(of_chunk)), told & (one_way(of_chunk[0]) <= rule.one_way)
+        luma = of_chunk[0]
+        most = np.where(drawn(luma), rule.drawn_one_way, rule.one_way)
+        told = (structure(luma) >= rule.structure) & (one_way(luma) <= most)
+        return _unit(_coefficients(of_chunk)), told
 
     with ThreadPoolExecutor(_THREADS) as pool:  # numpy lets go of the interpreter's lock
         vectors, usable = zip(*pool.map(described, _chunks(pixels)), strict=True)
@@ -174,7 +178,7 @@ def confirm(first: Pixels, second: Pixels, pairs: Pairs, rule: Likeness) -> Mask
         a = TURNS[int(pairs.turns[start])].of(first[pairs.first[part]])
         b = second[pairs.second[part]]
         correlation, detail, difference = measure(a, b, rule.correlation, rule.detail).T
-        plain = drawn(a) | drawn(b)
+        plain = drawn(planes(a)[0]) | drawn(planes(b)[0])
         result[part] = (
             (correlation >= rule.correlation)
             & (detail >= np.where(plain, rule.drawn_detail, rule.detail))
