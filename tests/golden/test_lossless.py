@@ -47,7 +47,7 @@ def test_public_network_on_lossless_images_has_its_known_numbers(
     (tmp_path / "space.yaml").write_text(SPACE.format(network=network, file=file))
     caches = {name: str(tmp_path / name) for name in ("OOD_STUDY_CACHE", "OOD_STUDY_STATE")}
     env = {**os.environ, **caches, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
-    shell = Shell(tmp_path, env)
+    shell = Shell(tmp_path, env, shared_data / "lossless")
     root = str(shared_data / "lossless")
     code, _ = shell.study("--space", "space.yaml", "--data-root", root, "--out", "run")
     assert code == 0, shell.told()

@@ -168,7 +168,6 @@ def test_run_whose_second_base_was_changed_is_refused(setup: Setup, tmp_path: Pa
         ("select.floor={id_accuracy: {below_base: 0.01}}", "these arms start from several"),
         ("model.init=random", "this study trains none"),
         ("model.init=random", "with fine_tune: none a trained classifier is scored"),
-        ("model.image_size=16", "must be above data.image_size, which is 32"),
         ("ablate.factors.base.init=[nowhere.pth]", "there is no such file"),
         ("ablate.factors.base.backbone=[resnet56]", "cannot be searched"),
         ("ablate.factors.base.seed=[0]", "this is the baseline's base.seed already"),
@@ -177,6 +176,11 @@ def test_run_whose_second_base_was_changed_is_refused(setup: Setup, tmp_path: Pa
 def test_space_of_several_bases_says_what_cannot_be(override: str, told: str) -> None:
     with pytest.raises(BadInput, match=told):
         _spec(override)
+
+
+def test_network_smaller_than_the_images_is_refused_where_their_size_is_said() -> None:
+    with pytest.raises(BadInput, match=r"must be above data\.image_size, which is 32"):
+        _spec("data.image_size=32", "model.image_size=16")
 
 
 def test_search_takes_no_parameter_of_the_base() -> None:

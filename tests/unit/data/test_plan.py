@@ -188,7 +188,8 @@ def test_id_classes_in_labelled_outliers_are_refused_or_filtered(root):
     plan = make_plan(section(), "auto", root)
     with pytest.raises(BadInput, match=r"data.outliers: .*'car' \(ID class 'automobile', 3 "):
         plan.load_study(section())
-    data = plan.load_study(section(outlier_id_classes="filter"))
+    filtering = section(outlier_id_classes="filter")
+    data = make_plan(filtering, "auto", root).load_study(filtering)
     assert data.outliers is not None
     assert len(data.outliers.images) == 6
     assert any("left out of 'things_train'" in note for note in data.notes)

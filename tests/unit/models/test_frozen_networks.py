@@ -1,5 +1,6 @@
 import os
 import weakref
+from typing import get_args
 
 import pytest
 import torch
@@ -7,7 +8,6 @@ from torch import nn
 from torchvision import models
 
 from study.errors import BadInput
-from study.losses.names import PERCEPTUAL_NETWORKS
 from study.models.frozen_networks import (
     IMAGENET_NETWORKS,
     FrozenNetwork,
@@ -17,6 +17,7 @@ from study.models.frozen_networks import (
 )
 from study.models.registry import build_classifier
 from study.models.weights import save_weights
+from study.recipes.nordf_params import PerceptualNetwork
 
 
 class Counted(nn.Module):
@@ -171,7 +172,7 @@ def test_classifier_layers_of_every_family_give_maps(backbone):
 
 
 def test_names_for_the_yaml_are_those_that_can_be_built():
-    assert ("base", *IMAGENET_NETWORKS) == PERCEPTUAL_NETWORKS
+    assert ("base", *IMAGENET_NETWORKS) == get_args(PerceptualNetwork)
 
 
 @pytest.mark.parametrize(

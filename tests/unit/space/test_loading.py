@@ -61,7 +61,7 @@ def test_shipped_space_loads_and_its_dump_is_identity(
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_space_opens_with_its_command_and_question(name: str) -> None:
     lines = (SPACES / f"{name}.yaml").read_text().splitlines()
-    assert lines[0] == f"# python run_study.py --space {name}"
+    assert lines[0].startswith(f"# python run_study.py --space {name}")
     assert any("?" in line for line in lines[1:5])
 
 

@@ -169,7 +169,8 @@ def test_pretended_device_refuses_what_a_gpu_refuses() -> None:
 @pytest.mark.parametrize("augment", ["none", "crop_flip"])
 def test_images_gathered_on_a_device_are_those_that_the_cpu_gathers(augment: Augment) -> None:
     images = toy_images("set", 40)
-    draws = draw(np.arange(40)[::-1].copy(), augment, np.random.default_rng(3))
+    rows, generator = np.arange(40)[::-1].copy(), np.random.default_rng(3)
+    draws = draw(rows, augment, generator, images.pixels.shape[1])
     with Pretending():
         found = DeviceImages(images, ELSEWHERE).gather(draws)
     assert isinstance(found, Away)

@@ -234,7 +234,7 @@ def test_scores_that_are_no_numbers_are_named(tmp_path: Path) -> None:
     [
         ({"metric": "val/fpr95"}, "The lowest val/fpr95 among finished trials with val/id_acc"),
         ({"metric": "val/auroc"}, "The highest val/auroc among finished trials"),
-        ({"checkpoint": "best"}, "each taken at the epoch with the lowest val/objective"),
+        ({"checkpoint": "best"}, "each taken at its best epoch"),
         ({"checkpoint": "last"}, "each taken at its last epoch; ties go to the higher val/auroc"),
     ],
 )
