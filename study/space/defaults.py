@@ -11,6 +11,9 @@ from study.space.reading.sections import FloorRule
 from study.space.study_spec import StudySpec
 
 S = TypeVar("S", bound=Section)
+_FINISH_ONE_IN = 8
+"""Of so many trials one is brought to its end, whatever the rungs let through: only what finished
+may be selected, and a short search may promote nobody so far."""
 DEFAULT_FLOOR = FloorRule("below_base", 0.01)
 
 
@@ -30,7 +33,8 @@ def with_defaults(spec: StudySpec, *, ablates: bool) -> StudySpec:
     if ablates or tune.objectives is not None:
         tune = _where_missing(tune, scheduler="none")
     if tune.scheduler == "asha":
-        tune = _where_missing(tune, grace_epochs=_grace(spec))
+        finish = 0 if ablates else max(1, tune.num_trials // _FINISH_ONE_IN)
+        tune = _where_missing(tune, grace_epochs=_grace(spec), finish=finish)
     if spec.ablate is not None:  # its trials are enumerated like a grid's points
         changed = {"searcher": "grid", "num_trials": spec.ablate.num_trials}
         tune = tune.model_copy(update=changed)

@@ -14,7 +14,13 @@ from PIL import Image
 from tests.integration.runs import PROJECT, Shell
 
 pytestmark = pytest.mark.ray
-COLOURS = {"red": (200, 60, 60), "green": (60, 190, 70), "blue": (70, 80, 210)}
+COLOURS = {
+    "red": (200, 60, 60),
+    "green": (60, 190, 70),
+    "blue": (70, 80, 210),
+    "brown": (120, 90, 60),
+    "pink": (230, 150, 190),
+}
 
 
 def _commands() -> list[list[str]]:
@@ -38,11 +44,11 @@ def walk(shell: Shell) -> Shell:
     """The folder of the walk: DATA with all roles."""
     root = shell.folder / "DATA"
     for seed, (name, colour) in enumerate(COLOURS.items()):
-        _save(root / "id" / "train" / name, 60, colour, seed)
+        _save(root / "id" / "train" / name, 100, colour, seed)
         _save(root / "id" / "test" / name, 20, colour, 10 + seed)
     (root / "id" / "train" / "readme.txt").write_text("where they are from")
     for seed, place in enumerate(("outliers/things_train", "ood_val/scenes", "ood_test/textures")):
-        _save(root / place, 40, (128, 128, 128), 20 + seed)
+        _save(root / place, 80, (128, 128, 128), 20 + seed)
     return shell
 
 
@@ -58,6 +64,6 @@ def test_every_command_of_the_walk_does_what_the_page_says(walk: Shell) -> None:
     assert "'id_train': left out: 1 no picture (.txt)." in told
     assert "Held-out classes of the ID set are near-OOD" in told
     plan = json.loads((walk.folder / "runs" / "mine" / "manifest.json").read_text())["data"]
-    assert plan["plan"]["classes"] == ["blue", "green", "red"]
+    assert plan["plan"]["classes"] == sorted(COLOURS)
     assert plan["roles"]["train"]["left_out"] == {"no picture (.txt)": 1}
     assert (walk.folder / "runs" / "mine" / "final_test" / "winner.npz").exists()

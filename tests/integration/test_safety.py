@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import ipaddress
 import os
 import sys
@@ -11,10 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from study.bases.files import check_files
 from study.data.section import DataSection
 from study.errors import BadInput
 from study.space.loading import load_space
 from study.tune.ray_local import mark_session, sweep_sessions
+from study.watch.progress import Progress
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -133,8 +136,9 @@ def test_paths_of_a_yaml_are_only_read(tmp_path: Path, monkeypatch: pytest.Monke
         section = DataSection(id="demo", outliers=names)
         with pytest.raises(BadInput):
             make_plan(section, "demo", None).load_study(section)
-    with pytest.raises(BadInput):
-        load_space("energy", ["model.init=../../victim/thesis.png"])
+    spec = load_space("energy", ["model.init=../../victim/thesis.png"])
+    with pytest.raises(BadInput), Progress(io.StringIO(), live=False, quiet=True) as progress:
+        check_files(spec, progress)
     allowed = (str(tmp_path / "cache"), "/dev/")
     assert [path for path in written if not path.startswith(allowed)] == []
     assert (victim / "thesis.png").read_text() == "years of work"
@@ -153,7 +157,7 @@ def test_nothing_of_a_runs_folder_is_unpickled() -> None:
         text = path.read_text(encoding="utf-8")
         assert "pickle.load" not in text, path
         assert "yaml.load(" not in text, path
-        for call in ("np.load(", "torch.load("):
-            for part in text.split(call)[1:]:
-                head = part[:200]
-                assert "allow_pickle=False" in head or "weights_only=True" in head, path
+        for call in (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)):
+            if ast.unparse(call.func) in ("np.load", "torch.load"):
+                told = {ast.unparse(keyword) for keyword in call.keywords}
+                assert told & {"allow_pickle=False", "weights_only=True"}, path

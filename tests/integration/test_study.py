@@ -57,7 +57,7 @@ def test_run_leaves_every_file_of_the_contract_and_no_scratch(run: RunFolder) ->
     assert files == {
         "spec.yaml", "manifest.json", "trials.parquet", "epochs.parquet", "states.parquet",
         "scores", "checkpoints", "study.db", "tensorboard", "report.html", "selection.json",
-        "ledger.jsonl", "code.diff",
+        "ledger.jsonl", "code.diff", "leaks",
     }  # fmt: skip
     assert not [path for path in run.path.rglob("*") if path.name.endswith(".tmp")]
 
@@ -122,7 +122,8 @@ def test_scores_of_every_epoch_and_weights_of_every_trial_are_kept(
         assert len(scores.sets) >= 3  # validation ID and at least two OOD sets
         folder = run.trial_checkpoints(row["trial_id"])
         assert load_weights(folder / WEIGHTS)[1]["epoch"] == str(row["checkpoint_epoch"])
-        assert not list(folder.glob("epoch_*"))  # what only a resume would need is gone
+        kept = list(folder.glob("epoch_*"))  # what only a resume or a promotion would need
+        assert len(kept) == (row["status"] == "pruned")
 
 
 def test_status_is_the_same_in_table_ledger_and_database(

@@ -94,7 +94,8 @@ def test_forecast_of_the_disk_counts_confirming_runs_and_images_kept_apart() -> 
 
 def test_forecast_tells_rungs_and_how_many_epochs_they_leave() -> None:
     longer = [*SMALL[1:], "train.epochs=9", "tune.num_trials=18", "tune.grace_epochs=1"]
-    _, told = _forecast(load_space("cifar10", longer))
+    none = [*longer, "tune.finish=0"]
+    _, told = _forecast(load_space("cifar10", none))
     assert told["rungs"] == (
         "at 1, 3 epochs one in 3 goes on, the others wait: about 42 epochs in all"
     )  # 18, then 6 for two more and 2 for six more

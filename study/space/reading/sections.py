@@ -269,7 +269,8 @@ class _TuneSection(Section):
         grace_epochs: no trial is stopped before it; by default 1, of ASHA half of the epochs.
         reduction_factor: ASHA and Hyperband keep one in this many at each rung.
         finish: of ASHA; once all trials were begun, the best of those that rungs have stopped go
-            on to their end until so many have finished above the floor. 0: none.
+            on to their end until so many have finished above the floor. 0: none; where nothing
+            is said, one in eight trials.
         cpus_per_trial: null: the machine's cores over the trials at once.
         gpus_per_trial: ``auto``, or a number, a share of one GPU allowed.
         max_failures: failed trials in a row that stop the study.
