@@ -218,7 +218,8 @@ class Progress:
             self._failed(trial_id, reason)
         elif self._each():
             what = f"{board.metric} {number(value)}" if value is not None else reason
-            told = f"trial {trial_id} {status} after {epochs} epochs"
+            trained = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+            told = f"trial {trial_id} {status} after {trained}"
             self._line(f"{told}: {what}" if what else told)
         self._summarise()
 

@@ -64,7 +64,7 @@ def test_plain_study_tells_each_trial_and_the_standing_at_the_end() -> None:
     lines = stream.getvalue().splitlines()
     assert lines[0] == "[0:00] Search: 3 trials, selecting by val/fpr95"
     assert lines[1] == "[0:00] trial 00000 finished after 2 epochs: val/fpr95 0.4"
-    assert "[1:05] trial 00001 pruned after 1 epochs: val/fpr95 0.8" in lines
+    assert "[1:05] trial 00001 pruned after 1 epoch: val/fpr95 0.8" in lines
     assert lines[-1].startswith("[1:05] trials 2/3 (1 finished, 1 pruned, 1 waiting); best ")
     assert "best val/fpr95 0.4 at val/id_accuracy 0.9 (trial 00000, epoch 2)" in lines[-1]
 
