@@ -4,8 +4,9 @@
 
 trains the random points 0 to 23 of ``search_tables/real.yaml`` to their end, with the project's
 own recipe, data and training loop, and no scheduler; part 1 the next 24. Each part is a Parquet
-file of its own beside the space, so that a table grows over several sessions. The base is the
-space's own, from the cache or trained first; parts of one table must agree in the column ``base``.
+file of its own beside the space, so that a table grows; one that was cut off goes on. The base is
+the space's own, from the cache or trained first; parts of one table must agree in the column
+``base``.
 
 A row is a state of one trial: an epoch (``alpha`` 1), or a point of the path from the base's
 weights to those of the first or last epoch, base + alpha (tuned - base), BatchNorm's running
@@ -228,6 +229,20 @@ def points(setup: Setup) -> list[Any]:
     return [one for one in found if one is not None]
 
 
+def recorded_rows(part: Path, base: str) -> list[Row]:
+    """The rows of a part that was begun; none where there is none.
+
+    Raises:
+        SystemExit: where it was recorded from another base.
+    """
+    if not part.exists():
+        return []
+    table = pd.read_parquet(part)
+    if set(table["base"]) != {base}:
+        raise SystemExit(f"{part} was recorded from the base {table['base'][0]}, this is {base}")
+    return [row.dropna().to_dict() for _, row in table.iterrows()]
+
+
 def main() -> None:
     """Record one part."""
     parser = argparse.ArgumentParser(
@@ -247,9 +262,13 @@ def main() -> None:
     every = points(setup)
     ruler = Ruler(spec.own_score)
     base = of_weights(setup)
-    rows = [of_base(setup, ruler, every)]
+    target = TABLES / f"{given.table}-{given.part:02}.parquet"
+    rows = recorded_rows(target, base) or [of_base(setup, ruler, every)]
+    done = {row["trial"] for row in rows}
     first = given.part * PART
     for number in range(first, min(first + given.trials, len(every))):
+        if number in done:
+            continue
         begun = time.perf_counter()
         try:
             rows += recorded(setup, number, every[number], ruler)
@@ -258,7 +277,6 @@ def main() -> None:
         last = rows[-1]
         told = f"{last.get('accuracy', float('nan')):.3f} / {last.get('fpr95', float('nan')):.3f}"
         print(f"{number:3}  {told}  {time.perf_counter() - begun:.0f} s", flush=True)
-        target = TABLES / f"{given.table}-{given.part:02}.parquet"
         pd.DataFrame(rows).assign(base=base).to_parquet(target, compression="zstd", index=False)
 
 
