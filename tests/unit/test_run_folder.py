@@ -217,7 +217,7 @@ def test_what_fixes_decisions_may_not_change(
 
 @pytest.mark.parametrize(
     "override",
-    ["tune.num_trials=33", "tune.time_budget_s=5.0", "tune.max_concurrent=1"],
+    ["tune.num_trials=13", "tune.time_budget_s=5.0", "tune.max_concurrent=1"],
 )
 def test_what_only_the_session_needs_may_change(
     run: RunFolder, data: StudyData, started: Ledger, override: str
