@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -388,7 +388,28 @@ def stopping_text(study: Records) -> str:
     grace = epochs_text(int(tune.get("grace_epochs") or 1))
     if scheduler == "median":
         grace = f"epoch {int(tune.get('grace_epochs') or 1)}"
-    return text.format(grace=grace, factor=tune.get("reduction_factor", 3))
+    text = text.format(grace=grace, factor=tune.get("reduction_factor", 3))
+    return " ".join([text, *_promoted(study)])
+
+
+def _promoted(study: Records) -> Iterator[str]:
+    """What became of trials that a rung had stopped; nothing in studies that promoted nobody."""
+    whys = [event["why"] for event in study.ledger if event["event"] == "promoted"]
+    if by_rung := whys.count("rung"):
+        yield (
+            "A stopped trial kept its state and went on when it came to be among the best of its "
+            f"rung, which happened {_times(by_rung)}."
+        )
+    if to_finish := whys.count("finish"):
+        yield (
+            "Once all trials were begun, the best of those that were stopped went on to their end "
+            f"({_times(to_finish)}), for {study.section('tune').get('finish')} to finish above "
+            "the floor."
+        )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _warm(study: Records) -> str:

@@ -76,6 +76,15 @@ def test_scheduler_has_its_sentence_and_its_marks(
     assert rungs(tuned).axes
 
 
+def test_promotions_are_told_with_their_number(study: Study) -> None:
+    events = [{"event": "promoted", "why": why} for why in ("rung", "finish", "finish")]
+    tuned = _tuned(study, scheduler="asha", finish=4)
+    assert "went on when" not in methods_text(tuned)
+    told = methods_text(replace(tuned, ledger=[*tuned.ledger, *events]))
+    assert "among the best of its rung, which happened once." in told
+    assert "went on to their end (2 times), for 4 to finish above the floor." in told
+
+
 def test_several_objectives_are_named_with_their_directions_and_stop_nobody(
     study: Study,
 ) -> None:
