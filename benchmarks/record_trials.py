@@ -240,7 +240,8 @@ def recorded_rows(part: Path, base: str) -> list[Row]:
     table = pd.read_parquet(part)
     if set(table["base"]) != {base}:
         raise SystemExit(f"{part} was recorded from the base {table['base'][0]}, this is {base}")
-    return [row.dropna().to_dict() for _, row in table.iterrows()]
+    found = (row.dropna() for _, row in table.iterrows())
+    return [{str(name): value for name, value in row.items()} for row in found]
 
 
 def main() -> None:
