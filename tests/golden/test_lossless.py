@@ -2,7 +2,7 @@
 
 The numbers are those of the development data's README: a plain script, 1,000 test images and 500
 of CIFAR-100's flowers, ID positive, the lowest threshold that keeps 95 % of ID. They hold to the
-digits that are given there.
+digits that are given there, the last one by one at most.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def test_public_network_on_lossless_images_has_its_known_numbers(
     found = [
         by_score.loc[score, metric] for score in ("msp", "energy") for metric in ("auroc", "fpr95")
     ]
-    assert [round(float(one), 4) for one in found] == numbers
+    assert found == pytest.approx(numbers, abs=1e-4)  # a logit's last bit may round one up or down
     assert round(float(by_score["id_accuracy"].iloc[0]), 4) == accuracy
     base = json.loads((tmp_path / "run" / "manifest.json").read_text())["base"]
     assert base["from_file"]["file"] == str(file.resolve())
