@@ -19,6 +19,7 @@ from study.records.ledger import Ledger, Record
 SESSION_ENDED = "session ended"
 """The ledger's event: complete, reason, unfinished, planned, files (name -> SHA-256)."""
 _MOVES = ("ask", "result", "failed", "lost", "retried", "promoted", CONFIRM)
+_RESUMES = ("resumed", "extended")
 _ENDS = ("finished", "pruned", "failed", "stopped")
 _WAY_OUT = "`python run_study.py --resume` writes it anew from the ledger."
 
@@ -108,6 +109,10 @@ def reached(records: Sequence[Record]) -> Reached:
             end = record
         elif event in _MOVES:
             end = None
+        elif event in _RESUMES and end is not None:  # the manifest is about to be told of it
+            end = end | {"files": {}}
+            if event == "extended":
+                end |= {"complete": False, "planned": record["num_trials"]}
     return Reached(
         unfinished=tuple(number for number, one in stands.items() if one not in _ENDS),
         asked=searched,

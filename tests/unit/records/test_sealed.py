@@ -89,6 +89,20 @@ def test_file_that_was_changed_or_removed_is_told_with_the_way_out(
     assert ("--resume" in told) == (name in ("trials", "epochs"))
 
 
+def test_session_that_has_only_begun_may_tell_the_manifest_of_itself(run: RunFolder) -> None:
+    with Ledger(run.ledger) as ledger:
+        ledger.append("resumed", command="run_study.py --resume run")
+    run.manifest.write_text("with the session that was cut off")
+    assert told_of(run) == []
+
+
+def test_study_that_was_extended_and_cut_off_is_not_over() -> None:
+    records = [ask(0), result(0, "finished"), end(True, 1)]
+    assert reached([*records, {"event": "resumed"}]).missing == ""
+    extended = {"event": "extended", "num_trials": 4}
+    assert reached([*records, extended]).missing == "3 of 4 were not begun"
+
+
 def test_tables_of_a_search_that_moved_on_are_not_held_to_their_old_hash(run: RunFolder) -> None:
     with Ledger(run.ledger) as ledger:
         ledger.append("ask", number=0)
