@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from analysis.commands import COMMANDS, Result, answer
 from analysis.numbers import plain
+from analysis.report.terminal import table_text
 from analysis.tables import Records
+from study.counted import wrapped
 from study.errors import BadInput, Fault, exit_code
 from study.stdout import as_it_is_read
 
@@ -86,28 +85,14 @@ def _print(result: Result, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(plain(result.content), indent=2, allow_nan=False))
         return
-    # A pipe has no width of its own, and a table cut at 80 columns loses numbers.
-    wide: dict[str, Any] = {} if sys.stdout.isatty() else {"width": 400, "no_color": True}
-    console = Console(markup=False, **wide)  # names of folders and sets may hold brackets
-    for title, table in result.tables.items():
-        console.print(_rich(title, table))
+    # A pipe has no width: whoever reads it finds a row on a line.
+    console = Console(markup=False, highlight=False, no_color=not sys.stdout.isatty())
+    width = console.width if sys.stdout.isatty() else None
+    for title, frame in result.tables.items():
+        console.print(table_text(title, frame, width), soft_wrap=True)
     for line in result.lines:
-        console.print(line, soft_wrap=True, highlight=False)
-
-
-def _rich(title: str, frame: pd.DataFrame) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for column in frame.columns:
-        is_text = frame[column].map(lambda value: isinstance(value, str)).all()
-        numeric = is_text and frame[column].map(_looks_numeric).all()
-        table.add_column(str(column), justify="right" if numeric or not is_text else "left")
-    for row in frame.itertuples(index=False):
-        table.add_row(*(str(value) for value in row))
-    return table
-
-
-def _looks_numeric(text: str) -> bool:
-    return not text or text[0] in "0123456789+−-–."
+        parts = wrapped(line, width) if width else [line]
+        console.print("\n".join(parts), soft_wrap=True)
 
 
 if __name__ == "__main__":

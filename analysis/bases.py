@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.tables import BASE, Records
+from study.counted import counted
 
 _COLUMN = "param/model.pretrained_on"
 _SECTION = "pretrained_on"
@@ -79,9 +80,10 @@ def seen_text(roles: Mapping[str, list[str]]) -> str:
 def seen_by_role(study: Records) -> dict[str, str]:
     """Role -> which sources it shares with initialisations, and how many trials that touches."""
     marked = seen(study)
+    trials = counted(len(study.trials), "trial")
     return {
         role: f"initialisations were trained on {', '.join(sources)}, which it is from; "
-        f"{sum(role in roles for roles in marked.values())} of {len(study.trials)} trials."
+        f"{sum(role in roles for roles in marked.values())} of {trials}."
         for role, sources in _overlaps(study).items()
     }
 

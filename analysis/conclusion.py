@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from textwrap import wrap
 
 import pandas as pd
 
@@ -14,10 +13,11 @@ from analysis.choice.held import HELD, held_text, with_held
 from analysis.choice.kept import kept_apart
 from analysis.choice.selection import NOTHING_BEAT_THE_BASE, Selection, select
 from analysis.choice.whole import unfinished_note
-from analysis.numbers import fraction, state_text
+from analysis.numbers import metric_label, percent, state_text, with_unit
 from analysis.report.advice import Advice, advice_of
 from analysis.report.page import write_report
 from analysis.tables import Records
+from study.counted import counted, wrapped
 from study.errors import StudyFailed
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
@@ -46,18 +46,19 @@ def conclude(run: RunFolder, ledger: Ledger) -> str:
         lines = [f"{error} The report says more: {run.report}", *_wrapped(advice)]
         raise StudyFailed("\n".join(lines)) from error
     write_report(Records.read(run.path), advice=advice)
-    return "\n".join([*_lines(study, selection, told), *_wrapped(advice)])
+    return "\n".join([*_lines(study, selection, told), *_wrapped(advice), *_next(study)])
 
 
 def _wrapped(advice: Advice) -> list[str]:
     """What the study says about the next one, a paragraph a sentence."""
-    return [line for told in advice.lines for line in wrap(told, _WIDTH, subsequent_indent="  ")]
+    return [line for told in advice.lines for line in wrapped(told, _WIDTH)]
 
 
 def _lines(study: Records, selection: Selection, frozen: str) -> list[str]:
     """The choice beside the base, its parameters, and the next commands."""
     row = study.trials.set_index("trial_id").loc[selection.trial_id]
     sure = f" {_ends(selection.interval)}, 95 % interval" if selection.interval else ""
+    metric, accurate = (metric_label(m, "", short=True) for m in (selection.metric, ID_ACCURACY))
     lines = []
     if study.is_demo:
         lines.append("EMBEDDED DEMO, not CIFAR-10: these numbers show that the study works.")
@@ -67,41 +68,39 @@ def _lines(study: Records, selection: Selection, frozen: str) -> list[str]:
     if selection.is_base:
         lines.append(NOTHING_BEAT_THE_BASE)
     names = {c: c.removeprefix("param/").removeprefix("train.") for c in study.searched}
-    wide = max(len(name) for name in (selection.metric, ID_ACCURACY, *names.values()))
+    wide = max(len(name) for name in (metric, accurate, "base model", *names.values()))
     over = f", mean of {num} seeds" if (num := len(selection.seed_trials)) > 1 else ""
-    lines.append(f"  {selection.metric:<{wide}} {selection.value:.3f}{sure}{over}")
+    lines.append(f"  {metric:<{wide}} {with_unit(selection.value)}{sure}{over}")
     if selection.metric != ID_ACCURACY:
-        accuracy = selection.candidates[ID_ACCURACY].iloc[0]
-        lines.append(f"  {ID_ACCURACY:<{wide}} {accuracy:.3f}{over}")
+        accuracy = with_unit(selection.candidates[ID_ACCURACY].iloc[0])
+        lines.append(f"  {accurate:<{wide}} {accuracy}{over}")
     base = base_of_trial(study, selection.trial_id).get("metrics") or {}
     if selection.metric in base:
-        value, accuracy = base[selection.metric], base[ID_ACCURACY]
-        lines.append(f"  {'base model':<{wide}} {value:.3f} at ID accuracy {accuracy:.3f}")
+        value, least = map(with_unit, (base[selection.metric], base[ID_ACCURACY]))
+        beside = "" if selection.metric == ID_ACCURACY else f" at ID accuracy {least}"
+        lines.append(f"  {'base model':<{wide}} {value}{beside}")
     for column, name in names.items():
-        if pd.notna(value := row[column]):  # a parameter that exists under another's value alone
-            told = f"{value:.4g}" if isinstance(value, float) else str(value)
-            lines.append(f"  {name:<{wide}} {told}")
-    folder = study.folder
+        if pd.notna(given := row[column]):  # a parameter that exists under another's value alone
+            text = f"{given:.4g}" if isinstance(given, float) else str(given)
+            lines.append(f"  {name:<{wide}} {text}")
     held = held_text(*with_held(study, selection.candidates.head(1))[list(HELD)].iloc[0])
     apart = kept_apart(study, selection)
+    told = [unfinished_note(study), held, apart.text if apart else ""]
+    told += [corrected_text(corrected_of(study, selection)), *confirmation_lines(study), frozen]
+    return [*lines, *(part for one in told if one for part in wrapped(one, _WIDTH))]
+
+
+def _next(study: Records) -> list[str]:
+    """What to do next, as commands that can be copied; never wrapped."""
+    folder = study.folder
+    test = "none: the study has no OOD test set"
+    if study.has_ood_test:
+        test = f"{shlex.join(['python', '-m', 'analysis', 'test', str(folder.path)])}   # once"
     return [
-        *lines,
-        *filter(None, [unfinished_note(study), held, apart.text if apart else ""]),
-        corrected_text(corrected_of(study, selection), fraction),
-        *confirmation_lines(study),
-        frozen,
-        f"Report       {folder.report}",
+        f"Report       {shlex.quote(str(folder.report))}",
         f"TensorBoard  {shlex.join(['tensorboard', '--logdir', str(folder.tensorboard)])}",
-        _final_test_line(study),
+        f"Final test   {test}",
     ]
-
-
-def _final_test_line(study: Records) -> str:
-    """The command, or that there is nothing to test on."""
-    if not study.has_ood_test:
-        return "Final test   none: the study has no OOD test set"
-    command = shlex.join(["python", "-m", "analysis", "test", str(study.folder.path)])
-    return f"Final test   {command}   # once"
 
 
 def confirmation_lines(study: Records) -> list[str]:
@@ -109,14 +108,15 @@ def confirmation_lines(study: Records) -> list[str]:
     found = confirmation(study)
     if found is None:
         return []
-    lines = [f"Confirmed on {found.num_seeds} fresh seeds each ({confirmed_metric(study)}):"]
+    metric, seeds = metric_label(confirmed_metric(study), short=True), found.num_seeds
+    lines = [f"Confirmed on {counted(seeds, 'fresh seed')} each, {metric}:"]
     lines += [f" {kept}"] if (kept := kept_rule(study)) else []
     for one in found.candidates:
         interval = f" {_ends(one.interval)}" if one.interval else ""
-        each = ", ".join(fraction(value) for value in one.runs[one.metric])
+        each = ", ".join(percent(value) for value in one.runs[one.metric])
         mark = " <- winner" if one is found.winner else f"   {one.why}" if one.why else ""
         lines.append(
-            f"  {one.trial_id}: found {fraction(one.discovery)}, mean {fraction(one.mean)}"
+            f"  {one.trial_id}: found {percent(one.discovery)}, mean {percent(one.mean)}"
             f"{interval} ({each}){mark}"
         )
     if found.exported is not None:
@@ -125,4 +125,4 @@ def confirmation_lines(study: Records) -> list[str]:
 
 
 def _ends(interval: Interval) -> str:
-    return f"[{fraction(interval.low)}, {fraction(interval.high)}]"
+    return f"[{percent(interval.low)}, {percent(interval.high)}]"

@@ -23,14 +23,9 @@ def percent(fraction: Any) -> str:
     return MISSING if pd.isna(fraction) else f"{100 * fraction:.1f}"
 
 
-def with_unit(fraction: Any, form: Callable[[Any], str] = percent) -> str:
-    """A fraction as a text that says its unit: .2642 is ``26.4 %``, or .264 as stored."""
-    return form(fraction) if form is not percent or pd.isna(fraction) else f"{form(fraction)} %"
-
-
-def fraction(value: Any) -> str:
-    """A fraction as it is stored, three decimals."""
-    return MISSING if pd.isna(value) else f"{value:.3f}"
+def with_unit(fraction: Any) -> str:
+    """A fraction as a text that says its unit: .2642 is ``26.4 %``."""
+    return percent(fraction) if pd.isna(fraction) else f"{percent(fraction)} %"
 
 
 def points(fraction: Any) -> str:
@@ -148,11 +143,6 @@ def shortened(name: str, longest: int) -> str:
 def listed(words: Sequence[str]) -> str:
     """Words as a list in a sentence."""
     return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
-
-
-def epochs_text(count: Any) -> str:
-    """A number of epochs."""
-    return "1 epoch" if count == 1 else f"{count} epochs"
 
 
 def plain(value: Any) -> Any:

@@ -255,8 +255,8 @@ class Records:
 
     @property
     def told_metrics(self) -> list[str]:
-        """Columns that stand beside every trial: the metric, AUROC, ID accuracy; as recorded."""
-        names = dict.fromkeys([self.metric, "val/auroc", ID_ACCURACY])
+        """Columns that stand beside every trial: the metric, ID accuracy, AUROC; as recorded."""
+        names = dict.fromkeys([self.metric, ID_ACCURACY, "val/auroc"])
         return [name for name in names if name in self.trials.columns]
 
     @property

@@ -12,6 +12,7 @@ from torch import nn
 
 from study.bases.needed import base_spec, bases_of
 from study.bases.training import BaseSpec
+from study.counted import counted
 from study.data.decode import cache_folder
 from study.data.images import ImageSet
 from study.data.roles import StudyData
@@ -139,7 +140,7 @@ def _rows(
         yield "stopping", ablation.stop.text(len(ablation.seeds), spec.select.metric)
     if confirm is not None:
         run_s = (trial_s + epochs * kept / speed.validation) / at_a_time
-        each = f"{confirm.top} candidates x {confirm.seeds} fresh seeds"
+        each = f"{counted(confirm.top, 'candidate')} x {counted(confirm.seeds, 'fresh seed')}"
         yield "confirmation", f"{roughly(confirm.top * confirm.seeds * run_s)}, {each}"
     disk_mib = _disk(spec, epochs, (passes * validated, kept), at_a_time, speed) / 2**20
     budget = spec.tune.checkpoint_budget
@@ -183,7 +184,7 @@ def _rungs_text(spec: StudySpec, epochs: int) -> str:
 def _arms(ablation: Ablation | None) -> str:
     if ablation is None:
         return ""
-    runs = f"{len(ablation.seeds)} seeds"
+    runs = counted(len(ablation.seeds), "seed")
     if ablation.retune is not None:
         runs = f"({runs} + {ablation.retune.num_trials} tuning trials)"
     return f" ({len(ablation.arms)} arms x {runs})"
@@ -302,7 +303,7 @@ def _base_text(spec: StudySpec, base: BaseSpec, data: StudyData, speed: float) -
     else:
         seconds = epochs * per_epoch / speed
     what = ", a linear probe" if probe else ""
-    return f"{key}, to be trained{what}: {epochs} epochs, {roughly(seconds)}"
+    return f"{key}, to be trained{what}: {counted(epochs, 'epoch')}, {roughly(seconds)}"
 
 
 def _disk(

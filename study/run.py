@@ -12,6 +12,7 @@ import torch
 
 from study import run_folder
 from study.bases.files import check_files
+from study.counted import counted
 from study.data.plan import make_plan, size_of_id
 from study.errors import BadInput, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
@@ -194,17 +195,18 @@ def _conclude(
 ) -> str:
     """Select, report, and say what came out; or why nothing did."""
     go_on = shlex.join(["python", "run_study.py", "--resume", str(run.path)])
-    paused = len(session.decisions.unfinished)
+    unfinished = len(session.decisions.unfinished)
+    paused = f"{counted(unfinished, 'trial')} paused"
     if session.disk_full:
         with suppress(OSError):  # it is full; the ledger is whole without this line
-            ledger.append("stopped", reason=session.stopping, paused=paused)
-        raise DiskFull(f"{session.disk_full}; {paused} trials are paused.")
+            ledger.append("stopped", reason=session.stopping, paused=unfinished)
+        raise DiskFull(f"{session.disk_full}; {paused}.")
     if session.stopping:
-        ledger.append("stopped", reason=session.stopping, paused=paused)
+        ledger.append("stopped", reason=session.stopping, paused=unfinished)
     if session.stopping == INTERRUPT:
-        raise Interrupted(f"{paused} trials are paused.")
+        raise Interrupted(f"{paused}.")
     if session.stopping:
-        progress.warning(f"the time budget is spent, {paused} trials are paused; go on: {go_on}")
+        progress.warning(f"the time budget is spent; {paused}; go on: {go_on}")
     with progress.stage("Selection and report"):
         try:
             text = conclude(run, ledger)

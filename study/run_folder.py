@@ -18,6 +18,7 @@ import torch
 from study.bases.base_models import BaseModel, RecordedBase
 from study.bases.initial import keep_initial, kept_initial
 from study.bases.provenance import declared, sources_declared
+from study.counted import counted
 from study.data.leaks.report import FOLDER as PICTURES
 from study.data.plan import DataPlan
 from study.data.roles import StudyData
@@ -314,7 +315,8 @@ def refuse_more_trials(spec: StudySpec, more: int) -> None:
         raise BadInput(Fault("--num-trials", "", rule, way_out))
     total = spec.tune.num_trials + more
     if spec.tune.declared.points and total > len(grid(spec)):
-        rule = f"the grid has {len(grid(spec))} points, the study would have {total} trials"
+        points = counted(len(grid(spec)), "point")
+        rule = f"the grid has {points}, the study would have {total} trials"
         raise BadInput(Fault("--num-trials", "", rule, "Start a study of a larger grid."))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from study.bases.saved_models import SavedModel, load_model
+from study.counted import counted
 from study.errors import BadInput, Fault, StudyFailed
 from study.explain.choice import ChosenImages, choose_images
 from study.explain.explanation import SIMILARITY, Explanation, explain
@@ -51,7 +52,7 @@ def run_saliency(request: Request) -> str:
     sets = choose_images(data.val_id, data.ood, request.images, request.seed)
     explanations = {}
     for name, chosen in sets.items():
-        _say(f"{name}: maps of {len(chosen)} images by {request.method}")
+        _say(f"{name}: maps of {counted(len(chosen), 'image')} by {request.method}")
         try:
             explanations[name] = explain(model, chosen, options, device, pair)
         except ValueError as error:

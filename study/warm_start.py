@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from study import run_folder
+from study.counted import counted
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
 from study.records.files import RunFolder, write_json
@@ -65,9 +66,10 @@ class WarmStart:
 
     def lines(self) -> Iterator[str]:
         """What the user is told."""
-        yield f"Warm start: the searcher knows {len(self.trials)} trials of {self.source}"
+        known = counted(len(self.trials), "trial")
+        yield f"Warm start: the searcher knows {known} of {self.source}"
         if self.left_out:
-            yield f"Warm start: {self.left_out} trials lie outside this space and are left out"
+            yield f"Warm start: {counted(self.left_out, 'trial')} left out: outside this space"
         if self.fixed:
             yield f"Warm start: not as in this study: {'; '.join(self.fixed)}"
 

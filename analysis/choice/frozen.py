@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from analysis.choice.cells import NoScores, cells_of_study
@@ -196,13 +196,8 @@ def _told(found: Correction, selection: Selection) -> dict[str, Any]:
     }
 
 
-def corrected_text(part: Mapping[str, Any], form: Callable[[Any], str] = percent) -> str:
-    """``corrected_part`` (or a frozen choice) as a sentence for readers.
-
-    Args:
-        part: what is told.
-        form: how its fractions are written; in percent the unit stands beside them.
-    """
+def corrected_text(part: Mapping[str, Any]) -> str:
+    """``corrected_part`` (or a frozen choice) as a sentence for readers."""
     if part.get("corrected_value") is None:
         note = str(part.get("corrected_note") or "not corrected for having been the best")
         return f"{note[:1].upper()}{note[1:]}"
@@ -211,8 +206,8 @@ def corrected_text(part: Mapping[str, Any], form: Callable[[Any], str] = percent
     count = of["num_candidates"]
     best = f"the best of {count} candidates" if count > 1 else "the best epoch of one candidate"
     low, high = part["corrected_interval"]
-    value, end = (with_unit(one, form) for one in (part["corrected_value"], high))
-    return f"Corrected for being {best}: {value}, {level} {form(low)} to {end}"
+    value, end = (with_unit(one) for one in (part["corrected_value"], high))
+    return f"Corrected for being {best}: {value}, {level} {percent(low)} to {end}"
 
 
 def corrected_how(part: Mapping[str, Any]) -> str:

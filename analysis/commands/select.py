@@ -22,6 +22,7 @@ from analysis.commands import Result
 from analysis.numbers import hundredths, metric_label, percent, points, state_text, value_text
 from analysis.report.advice import advice_of, prices_table
 from analysis.tables import Records
+from study.counted import counted
 from study.records.ledger import Ledger
 from study.scoring.objective import ID_ACCURACY
 
@@ -74,7 +75,7 @@ def _chosen(chosen: Selection) -> str:
     """The choice with its value and interval."""
     value = f"{metric_label(chosen.metric)} {percent(chosen.value)}"
     if len(chosen.seed_trials) > 1:
-        value = f"mean {value} over {len(chosen.seed_trials)} seeds"
+        value = f"mean {value} over {counted(len(chosen.seed_trials), 'seed')}"
     if chosen.interval:
         low, high = map(percent, chosen.interval)
         value += f", 95 % interval [{low}, {high}]"

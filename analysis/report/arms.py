@@ -25,6 +25,7 @@ from analysis.numbers import (
 from analysis.results.effects import ARM, BASELINE, MAIN, STEP, arm_means, effects
 from analysis.statistics.paired import BOOTSTRAP_FROM
 from analysis.tables import Records
+from study.counted import counted
 from study.errors import BadInput
 from study.records.files import LOOK, TUNED, trial_id
 
@@ -106,7 +107,9 @@ def effect_notes(study: Records, table: pd.DataFrame) -> list[str]:
     first = table.drop_duplicates(["kind", "effect"])
     for _, row in first[first["num_missing"] > 0].iterrows():
         what = f"{row['effect']} against {row['reference']}"
-        notes.append(f"{what}: {row['num_missing']} trials pruned, unfinished or not begun.")
+        notes.append(
+            f"{what}: {counted(row['num_missing'], 'trial')} pruned, unfinished or not begun."
+        )
     return notes
 
 
@@ -172,8 +175,9 @@ def retuned_text(study: Records) -> str:
     if not retune:
         return ""
     return (
-        f"Every arm, the baseline too, was re-tuned with {retune['num_trials']} trials over "
-        f"{listed(list(retune['search']))} at seed {retune['seed']}, the same random points in "
+        "Every arm, the baseline too, was re-tuned with "
+        f"{counted(retune['num_trials'], 'trial')} over {listed(list(retune['search']))} "
+        f"at seed {retune['seed']}, the same random points in "
         "each arm, and measured at its own best point by validation objective; tuning trials "
         "count in no effect."
     )

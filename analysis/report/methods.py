@@ -11,7 +11,6 @@ from analysis.choice.confirmation import confirmation, confirmation_rule, waitin
 from analysis.choice.frozen import corrected_how, corrected_text, frozen_or_nothing
 from analysis.choice.selection import TIE_BREAK
 from analysis.numbers import (
-    epochs_text,
     listed,
     metric_label,
     parameter_label,
@@ -26,6 +25,7 @@ from analysis.results.final_test import load_results, load_seeds, openings
 from analysis.statistics.bootstrap import NUM_RESAMPLES
 from analysis.statistics.compare import MEAN
 from analysis.tables import Records, direction_of
+from study.counted import counted
 from study.errors import BadInput
 from study.scoring.objective import ALPHA, ID_ACCURACY
 from study.searchers.catalog import Searcher, searchers
@@ -73,7 +73,7 @@ def _model(study: Records) -> str:
         text += f", starting from {sources}"
     train = study.section("train")
     if train.get("epochs"):
-        text += f"; each trial ran for up to {epochs_text(train['epochs'])}"
+        text += f"; each trial ran for up to {counted(train['epochs'], 'epoch')}"
         if train.get("epoch_images"):
             text += f" of {train['epoch_images']:,} images"
     return f"{text}."
@@ -88,9 +88,8 @@ def _base(study: Records) -> str:
             f"{digest}), which may have seen the validation images"
         )
     epochs = ((study.base.get("spec") or {}).get("train") or {}).get("epochs")
-    return (
-        f"a classifier trained on the same split{f' for {epochs_text(epochs)}' if epochs else ''}"
-    )
+    trained = f" for {counted(epochs, 'epoch')}" if epochs else ""
+    return f"a classifier trained on the same split{trained}"
 
 
 def _initial(study: Records) -> str:
@@ -138,7 +137,9 @@ def _data(study: Records) -> str:
 def _size(roles: list[Any]) -> str:
     images = sum(role.get("num_images", 0) for role in roles)
     groups = sum(role.get("num_groups", role.get("num_images", 0)) for role in roles)
-    return f"{images:,} images" + (f" from {groups:,} sources" if groups != images else "")
+    return counted(images, "image") + (
+        f" from {counted(groups, 'source')}" if groups != images else ""
+    )
 
 
 def _search(study: Records) -> str:
@@ -152,8 +153,8 @@ def _search(study: Records) -> str:
     said = (retuned_text(study), stopped, _early_stop(study))
     return (
         f"The ablation ({study.design.replace('_', '-')}) had {arms} arms, each at the seeds "
-        f"{seeds} ({len(study.trials)} trials: {ended}); failed trials were counted, not "
-        "replaced. "
+        f"{seeds} ({counted(len(study.trials), 'trial')}: {ended}); failed trials were counted, "
+        "not replaced. "
         f"{' '.join(text for text in said if text)}"
     ).rstrip()
 
@@ -385,7 +386,7 @@ def stopping_text(study: Records) -> str:
     tune = study.section("tune")
     scheduler = scheduler_of(study)
     text = _STOPPING.get(scheduler, f"Trials were stopped early by {scheduler}.")
-    grace = epochs_text(int(tune.get("grace_epochs") or 1))
+    grace = counted(int(tune.get("grace_epochs") or 1), "epoch")
     if scheduler == "median":
         grace = f"epoch {int(tune.get('grace_epochs') or 1)}"
     text = text.format(grace=grace, factor=tune.get("reduction_factor", 3))

@@ -310,6 +310,8 @@ def _collisions(leaks: Mapping[str, Any]) -> list[Row]:
             "kind": kinds.get(str(one.get("kind")), ""),
             "counts": f"{one.get('num_weaker', 0):,} and {one.get('num_stronger', 0):,}",
             "action": actions.get(str(one.get("action")), ""),
+            "remark": str(one.get("remark") or ""),
+            "examples": [" = ".join(map(str, pair)) for pair in one.get("examples") or ()],
         }
         for one in leaks.get("collisions", [])
     ]

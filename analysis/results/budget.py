@@ -30,6 +30,7 @@ from analysis.choice.selection import NoSelection, rank_candidates
 from analysis.numbers import metric_label, percent, points
 from analysis.statistics.bootstrap import NUM_RESAMPLES
 from analysis.tables import Records
+from study.counted import counted
 from study.scoring.intervals import percentile_interval
 
 HALVES = "random halves of validation"
@@ -76,7 +77,7 @@ class Budget:
         if self.lost[1] > 0:
             lost, low, high = map(_plain, self.lost)
             return (
-                f"{told}Overtuning: it was best with {self.best} trials, {lost} points "
+                f"{told}Overtuning: it was best with {counted(self.best, 'trial')}, {lost} points "
                 f"[{low}, {high}] better than with all. More trials would not pay; more "
                 "validation images would."
             )

@@ -29,6 +29,7 @@ from analysis.choice.cells import (
 from analysis.choice.corrected import all_images, as_metric
 from analysis.numbers import listed, metric_label, points
 from analysis.tables import Records
+from study.counted import counted
 from study.scoring.intervals import percentile_interval
 
 STEP = 0.005
@@ -81,8 +82,8 @@ class FloorPrices:
         """Sentences: who stands above, what lower floors buy, what to do."""
         head = "Your floor is tight: " if self.tight else ""
         told = (
-            f"{head}{self.above} of {self.trials} trials came above the floor on ID accuracy "
-            f"({self.floor:.4f}); {self.sure} so far that it holds with a probability of "
+            f"{head}{self.above} of {counted(self.trials, 'trial')} came above the floor on ID "
+            f"accuracy ({self.floor:.4f}); {self.sure} so far that it holds with a probability of "
             f"{100 * SURE:.0f} % or more."
         )
         return [told, *self._bought(), *self._to_do()]

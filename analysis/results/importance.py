@@ -28,6 +28,7 @@ from analysis.statistics.surrogate import (
     space_of,
 )
 from analysis.tables import Records
+from study.counted import counted
 from study.errors import BadInput, Fault
 from study.scoring.objective import OBJECTIVE
 from study.seeding import numpy_generator
@@ -234,7 +235,7 @@ def importance_notes(table: pd.DataFrame) -> list[str]:
         else "No parameter stands out from random ones by two methods."
     )
     notes.append(
-        f"{n} trials, each as it stood after epoch {first['epoch']}, by the rank of "
+        f"{counted(n, 'trial')}, each as it stood after epoch {first['epoch']}, by the rank of "
         f"{first['metric']}; brackets: 5 % to 95 % over bootstraps of trials. Noise: 95 % "
         "quantile of the best random parameter (each parameter's own values, shuffled)."
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
 from analysis.tables import Records, direction_of
+from study.counted import counted
 from study.errors import BadInput, Fault
 from study.scoring.objective import OBJECTIVE
 
@@ -86,8 +87,8 @@ def space_of(study: Records, metric: str = OBJECTIVE) -> Space:
     epoch = _budget(rows, enough_trials(len(columns)))
     reached = rows.groupby("trial_id")["epoch"].max()
     rows = rows[rows["trial_id"].isin(reached[reached >= epoch].index) & (rows["epoch"] <= epoch)]
-    if rows["trial_id"].nunique() < FEWEST:
-        told = f"only {rows['trial_id'].nunique()} trials can be compared, fewer than {FEWEST}"
+    if (num := rows["trial_id"].nunique()) < FEWEST:
+        told = f"only {counted(num, 'trial')} can be compared, fewer than {FEWEST}"
         raise BadInput(Fault(place, "", told, "Run more trials; --extend adds them."))
     last = study.checkpoint_rule == "last"
     by = "epoch" if last else rule

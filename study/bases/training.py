@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from study.bases.training_code import code_version
+from study.counted import counted
 from study.data.roles import StudyData
 from study.models.names import DEFAULT_NETWORK, Network
 from study.models.weights import load_into, load_weights, save_weights
@@ -196,7 +197,7 @@ def _train(
     epochs = recipe.params.epochs
     done = next((e for e in range(epochs, 0, -1) if has_checkpoint(folder, e)), 0)
     start = load_checkpoint(folder, done) if done else None
-    how = f"{spec.backbone}, {'linear probe, ' if spec.probes else ''}{epochs} epochs"
+    how = f"{spec.backbone}, {'linear probe, ' if spec.probes else ''}{counted(epochs, 'epoch')}"
     if spec.init != "random":
         how += f" from {Path(spec.init).name}"
     with progress.stage(f"Base model: {how}", total=epochs) as stage:

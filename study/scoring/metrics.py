@@ -68,6 +68,19 @@ METRICS: Final[dict[str, Metric]] = {
 """By name; the functions below add theirs."""
 
 
+def metric_text(name: str, value: float | None) -> str:
+    """A metric for people: ``FPR95 26.4 %``, ``Objective 1.042``; a dash where there is no value.
+
+    Args:
+        name: such as ``val/fpr95``.
+        value: as it is stored.
+    """
+    one = metric_of(name)
+    if value is None:
+        return f"{one.short_label} –"
+    return f"{one.short_label} {f'{100 * value:.1f} %' if one.fraction else f'{value:.4g}'}"
+
+
 def metric_of(name: str) -> Metric:
     """The metric of a reported name, such as ``val/<set>/<score>/fpr95``.
 

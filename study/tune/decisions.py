@@ -41,6 +41,7 @@ from study.tune.plan import SearchPlan
 from study.tune.record import TrialRecord
 from study.tune.rungs import Place, Rungs
 from study.tune.sampler import make_pruner, make_study
+from study.tune.telling import stopped_text
 
 CONTINUE, PRUNED, FINISHED = "continue", "pruned", "finished"
 STOPPED = "stopped"
@@ -302,12 +303,18 @@ class Decisions:
         if decision != CONTINUE:
             record.status = decision
         if decision == PRUNED:
-            record.reason = f"pruned by {self.plan.scheduler} after epoch {len(record.epochs)}"
+            record.reason = self._why_stopped(record, metrics)
             self._tell(record, state=TrialState.PRUNED)
         elif decision == FINISHED:
             remark = self.plan.remark(metrics)
             record.reason = ALL_EPOCHS + (f"; {remark}" if remark else "")
             self._tell(record, self.plan.values(record.epochs))
+
+    def _why_stopped(self, record: TrialRecord, metrics: dict[str, float]) -> str:
+        place = None if self._rungs is None else self._rungs.place_of(record.number)
+        scheduler, reduction = self.plan.scheduler, self.plan.reduction_factor
+        stopped = stopped_text(scheduler, len(record.epochs), place, reduction)
+        return ", ".join(filter(None, [self.plan.stands(metrics), stopped]))
 
     def _tell(
         self,

@@ -33,17 +33,16 @@ def too_fine(spec: StudySpec, data: StudyData, floor: Floor) -> str:
     rule, num = spec.select.floor, len(np.unique(data.val_id.images.groups))
     if rule is None or rule.kind != "below_base" or not rule.value:
         return ""
-    way_out = "More validation images (data.val_fraction), a wider floor, or floor.confidence."
+    way_out = "Take more images (data.val_fraction), a wider floor, or floor.confidence."
     if rule.value < 1 / num:
         return (
-            f"select.floor: below_base: {rule.value:g} is less than one of the {num:,} validation "
-            f"ID images is worth, {1 / num:.4f}. {way_out}"
+            f"the floor, {rule.value:g} below the base, is less than one of the {num:,} "
+            f"validation ID images is worth, {1 / num:.4f}. {way_out}"
         )
     error = math.sqrt(floor.accuracy * (1 - floor.accuracy) / num)
     if rule.value < error:
         return (
-            f"select.floor: below_base: {rule.value:g} is less than the standard error of the ID "
-            f"accuracy on {num:,} validation images, {error:.4f}, so that luck decides what holds "
-            f"it. {way_out}"
+            f"the floor, {rule.value:g} below the base, is finer than {num:,} validation images "
+            f"can tell (standard error {error:.4f}): luck decides. {way_out}"
         )
     return ""

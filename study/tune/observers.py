@@ -10,6 +10,7 @@ from typing_extensions import override
 from study.records.disk import parse_bytes, sweep_temporaries
 from study.records.failures import FailedTrial, failure_lines
 from study.records.files import KEPT, RunFolder, trial_id, write_bytes
+from study.scoring.metrics import metric_text
 from study.scoring.objective import OBJECTIVE
 from study.training.checkpoint import drop_checkpoints
 from study.tune.checkpoint_budget import CheckpointBudget
@@ -20,6 +21,7 @@ from study.tune.session import Observer
 from study.tune.setup import Setup
 from study.tune.study_db import StudyDatabase, confirming
 from study.tune.tables import write_tables
+from study.tune.telling import standing_text
 from study.watch.progress import Progress
 from study.watch.scoreboard import IMAGES_PER_S
 
@@ -68,9 +70,12 @@ class ProgressObserver(Observer):
         if record.status == "finished" and record.confirms is not None:
             kept = select.metric.replace("val", KEPT, 1)
             metric = kept if kept in every else select.metric
-            reason = f"{metric} {every[metric]:.4g}, trial {trial_id(record.confirms)} anew"
+            told = metric_text(metric, every[metric])
+            reason = f"{told}, trial {trial_id(record.confirms)} anew"
         elif record.status == "finished" and record.tunes:
-            reason = f"tunes {record.arm}: {OBJECTIVE} {every[OBJECTIVE]:.4g}"
+            reason = f"tunes {record.arm}: {metric_text(OBJECTIVE, every[OBJECTIVE])}"
+        elif record.status == "finished":
+            reason = standing_text(every, select.metric, self._setup.floor)
         self._progress.trial_ended(trial_id(record.number), record.status, metrics, reason)
 
 

@@ -37,6 +37,7 @@ class SearchPlan:
         grid: points of a grid search, in order.
         num_epochs: epochs of a trial with these parameters.
         remark: what the last epoch's metrics give cause to say; empty for nothing.
+        stands: how a state stands, for people; empty for nothing.
         conditions: of the parameters that not every trial has.
         max_epochs: the most that a trial of the study can have.
         parameters: the searcher's own, where they are not its defaults.
@@ -58,6 +59,7 @@ class SearchPlan:
     num_epochs: Callable[[Point], int]
     grid: Sequence[Point] = ()
     remark: Callable[[dict[str, float]], str] = _nothing
+    stands: Callable[[dict[str, float]], str] = _nothing
     conditions: Conditions = field(default_factory=dict)
     max_epochs: int = 1
     parameters: Mapping[str, Any] = field(default_factory=dict)

@@ -94,6 +94,15 @@ class Rungs:
         """Whether a trial was stopped by a rung and has not gone on since."""
         return number in self._waits
 
+    def place_of(self, number: int) -> Place | None:
+        """Where a trial stands at the last rung that it came to; None before the first."""
+        rung = self._last.get(number)
+        if rung is None:
+            return None
+        numbers = [other for _, other in self._came[rung]]
+        epoch = self.grace * self.reduction**rung
+        return Place(number, epoch, rung, numbers.index(number) + 1, len(numbers))
+
     def promotable(self) -> Place | None:
         """Who goes on next: the best that waits among the best 1/eta, the highest rung first."""
         for rung in reversed(range(len(self._came))):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 
+from study.counted import counted
 from study.records.files import RunFolder, trial_id
 from study.records.ledger import Ledger, Record
 from study.records.sealed import note_end
@@ -23,6 +25,7 @@ from study.tune.retuning import Retuning
 from study.tune.session import Ask, Limits, Session
 from study.tune.setup import Setup
 from study.tune.stopping import Stopping
+from study.tune.telling import standing_text
 from study.tune.tensorboard import TensorBoardLog
 from study.watch.progress import Progress
 
@@ -41,6 +44,7 @@ def search_plan(setup: Setup) -> SearchPlan:
         distributions={name: one.distribution() for name, one in suggested(setup.spec).items()},
         num_epochs=setup.num_epochs,
         remark=setup.spec.params.remark,
+        stands=partial(standing_text, metric=select.metric, floor=setup.floor),
         grid=grid(setup.spec) if tune.declared.points else (),
         conditions=conditions(setup.spec),
         max_epochs=max(setup.spec.values_of("epochs")),
@@ -115,7 +119,7 @@ def _ask(setup: Setup, decisions: Decisions, progress: Progress) -> Ask | None:
 
         return Stopping(decisions, ablation, ablation.stop, metric, stopped).next_trial
     if ablation is not None and (retune := ablation.retune) is not None:
-        what = f"{retune.num_trials} trials each over {', '.join(retune.search)}"
+        what = f"{counted(retune.num_trials, 'trial')} each over {', '.join(retune.search)}"
         progress.note(f"Arms are re-tuned first: {what}, seed {retune.seed}")
 
         def tuned(choice: Record) -> None:
@@ -147,7 +151,9 @@ def _confirming(
         records.flush()  # what is chosen from is the tables
         candidates = list(choose(run, rule.top))
         names = ", ".join(trial_id(number) for number in candidates)
-        progress.note(f"Confirmation: {names or 'no candidate'}, {rule.seeds} fresh seeds each")
+        progress.note(
+            f"Confirmation: {names or 'no candidate'}, {counted(rule.seeds, 'fresh seed')} each"
+        )
         return candidates
 
     return Confirming(decisions, rule, chosen)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from study.counted import counted
 from study.errors import BadInput, Fault, StudyFailed
 from study.records.disk import is_disk_full
 from study.records.failures import DISK, DIVERGED, FILE, LOST, MEMORY
@@ -254,8 +255,8 @@ class Session:
         if record.status == "failed" and self._failures >= self._limits.max_failures:
             last = trial_id(record.number)
             self.error = self.error or StudyFailed(
-                f"{self._failures} trials in a row failed, the last one (trial {last}) with: "
-                f"{record.reason}. Mend the cause, then resume."
+                f"{counted(self._failures, 'trial')} in a row failed, the last one (trial {last}) "
+                f"with: {record.reason}. Mend the cause, then resume."
             )
         return True
 

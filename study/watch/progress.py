@@ -17,11 +17,12 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from study.counted import counted, wrapped
 from study.records.failures import FailedTrial, failure_lines, same_cause
+from study.scoring.metrics import metric_of
 from study.watch.progress_view import (
     StageState,
     duration,
-    number,
     render,
     stage_line,
     summary_line,
@@ -176,7 +177,8 @@ class Progress:
         with self._lock:
             self._board, self._pace = board, _Pace(now)
         before = f", {board.num_ended} of them on record" if board.num_ended else ""
-        self._line(f"Search: {num_trials} trials{before}, selecting by {metric}")
+        title = metric_of(metric).short_label
+        self._line(f"Search: {counted(num_trials, 'trial')}{before}, selecting by {title}")
 
     def trial_started(self, trial_id: str, params: Mapping[str, object]) -> None:
         """A trial begins with these parameters, or goes on."""
@@ -205,22 +207,29 @@ class Progress:
     def trial_ended(
         self, trial_id: str, status: str, metrics: Mapping[str, float], reason: str = ""
     ) -> None:
-        """A trial ended: finished, pruned, failed (with the reason) or paused."""
+        """A trial ended: finished, pruned, stopped, failed or paused.
+
+        Args:
+            trial_id: which.
+            status: how.
+            metrics: what it is compared by.
+            reason: why, or how it stands; of several lines the first is told.
+        """
+        why = next(iter(reason.strip().splitlines()), "")
         with self._lock:
             board = self._board
             if board is None:
                 return
             trial = board.running.get(trial_id)
-            epochs = trial.epoch if trial else 0
+            trained = f" after {counted(trial.epoch, 'epoch')}" if trial else ""
             board.end(trial_id, status, metrics)
-        value = metrics.get(board.metric)
+            told = f"trial {trial_id} {status}{trained if status == 'finished' else ''}"
+            told += f": {why}" if why else ""
+            board.last = told
         if status == "failed":
             self._failed(trial_id, reason)
         elif self._each():
-            what = f"{board.metric} {number(value)}" if value is not None else reason
-            trained = "1 epoch" if epochs == 1 else f"{epochs} epochs"
-            told = f"trial {trial_id} {status} after {trained}"
-            self._line(f"{told}: {what}" if what else told)
+            self._line(told)
         self._summarise()
 
     def failure_table(self, failures: Sequence[FailedTrial]) -> None:
@@ -261,8 +270,8 @@ class Progress:
     def _renderable(self) -> RenderableType:
         now = self._clock()
         with self._lock:
-            height = self._live.console.size.height if self._live is not None else 24
-            return render(self._stages, self._board, now - self._begun, now, height)
+            columns, lines = (80, 24) if self._live is None else self._live.console.size
+            return render(self._stages, self._board, now - self._begun, now, (columns, lines))
 
     def _line(self, text: str, style: str = "", always: bool = False) -> None:
         """Write one line with the time since the start; never stops the study."""
@@ -271,7 +280,15 @@ class Progress:
         stamped = f"[{duration(self._clock() - self._begun)}] {text}"
         try:
             if self._live is not None:
-                self._live.console.print(Text(stamped, style=style), soft_wrap=True)
+                console = self._live.console
+                # Here and not by the terminal, which would break words; a log has whole lines.
+                indent = " " * (stamped.index("]") + 2 + len(text) - len(text.lstrip()))
+                lines = [
+                    part
+                    for line in stamped.splitlines()
+                    for part in wrapped(line, console.width, indent)
+                ]
+                console.print(Text("\n".join(lines), style=style), soft_wrap=True)
             else:
                 with self._write_lock:
                     self._stream.write(f"{stamped}\n")

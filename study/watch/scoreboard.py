@@ -53,6 +53,7 @@ class Scoreboard:
         num_trials: trials of the whole study, earlier sessions included.
         metric: name of the metric that the study selects by.
         running: the trials at work, by trial id.
+        last: what is to say of the trial that ended last; empty before the first.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Scoreboard:
         self.num_trials = num_trials
         self.metric = metric
         self.running: dict[str, RunningTrial] = {}
+        self.last = ""
         self._bests: dict[str, Best] = {}
         self._rates: deque[float] = deque(maxlen=_RATES_KEPT)
         self._begun = now

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from study.counted import counted
 from study.data.images import ImageSet
 from study.errors import Fault
 
@@ -38,6 +39,9 @@ _RELATIONS: dict[Kind, str] = {
     "near": "near-duplicates",
     "group": "cut from the same source images",
 }
+_SHORT: dict[Kind, str] = {
+    "exact": "exact copies", "near": "near-duplicates", "group": "same sources",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +103,20 @@ class Collision:
         examples = ", ".join(f"{first} = {second}" for first, second in self.examples)
         more = " and more" if self.num_weaker > len(self.examples) else ""
         sentence = (
-            f"{self.titles[0]} ({_count(self.num_weaker)}) and {self.titles[1]} "
-            f"({_count(self.num_stronger)}, {self.share_stronger:.1%}) are "
+            f"{self.titles[0]} ({counted(self.num_weaker, 'image')}) and {self.titles[1]} "
+            f"({counted(self.num_stronger, 'image')}, {self.share_stronger:.1%}) are "
             f"{_RELATIONS[self.kind]}: {examples}{more}"
         )
         return f"{sentence}. {self.remark}" if self.remark else sentence
+
+    @property
+    def line(self) -> str:
+        """The counts alone, for a terminal; the report has the examples and what to do."""
+        what = (
+            f"{self.num_weaker:,} of {self.titles[0]}, {self.num_stronger:,} of {self.titles[1]}"
+        )
+        done = {"tell": "kept", "drop": "dropped", "stop": "stopped"}[self.action]
+        return f"{_SHORT[self.kind]}: {what} ({self.share_stronger:.1%}); {done}"
 
     def fault(self) -> Fault:
         """The collision as the fault that stops the study."""
@@ -136,7 +149,7 @@ class LeakReport:
 
     def to_json(self) -> dict[str, Any]:
         """Plain form for the manifest: collisions, num_images, dropped, rule, time_s."""
-        hidden = ("remark", "titles", "examples", "picture")
+        hidden = ("titles", "examples", "picture")
         return {
             "collisions": [
                 {name: value for name, value in asdict(found).items() if name not in hidden}
@@ -168,9 +181,6 @@ class LeakReport:
             f"leak check: {total:,} images of {len(self.num_images)} sets in {self.time_s:.1f} s; "
             f"collisions handled: {leaks}, only told: {len(self.collisions) - leaks}"
         )
-        lost = [f"  dropped from {key}: {_count(num)}" for key, num in self.dropped.items()]
-        return [summary, *(f"  {found}" for found in self.collisions), *lost]
-
-
-def _count(number: int) -> str:
-    return f"{number:,} image{'' if number == 1 else 's'}"
+        lost = [f"  dropped from {k}: {counted(num, 'image')}" for k, num in self.dropped.items()]
+        more = ["  the report shows them, and what to do"] if self.collisions else []
+        return [summary, *(f"  {found.line}" for found in self.collisions), *lost, *more]

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from study.counted import counted
 from study.errors import NO_VALUE
 from study.searchers.catalog import searchers
 from study.space.checks.bases import NO_FILES
@@ -152,7 +153,7 @@ def _grid(case: Case) -> Iterator[Problem]:
         way_out = "Search less, in larger steps, or use searcher: random."
         yield Problem(("search",), rule, way_out)
     elif tune.num_trials > total:
-        rule = f"the grid has {total} points, so there are at most {total} trials"
+        rule = f"the grid has {counted(total, 'point')}, and so has no more trials"
         yield Problem(("tune", "num_trials"), rule, f"Write {total}.", tune.num_trials)
 
 

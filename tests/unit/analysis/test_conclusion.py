@@ -22,6 +22,18 @@ def _text(html: str) -> str:
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", html)))
 
 
+def test_conclusion_fits_80_columns_but_for_its_commands(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a rather long name of a study, in a folder with a long name too")
+    with Ledger(run.ledger) as ledger:
+        *told, report, board, test = conclude(run, ledger).splitlines()
+    words = [line for line in told if " " in line.strip()]
+    assert max(map(len, words)) <= 80
+    commands = [shlex.split(line, comments=True) for line in (report, board, test)]
+    assert commands[0][1:] == [str(run.report)]
+    assert commands[1][1:] == ["tensorboard", "--logdir", str(run.tensorboard)]
+    assert commands[2][2:] == ["python", "-m", "analysis", "test", str(run.path)]
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
     return make_run(tmp_path / "energy", FAKE)
@@ -36,7 +48,7 @@ def test_conclusion_freezes_the_choice_and_tells_it(tmp_path: Path) -> None:
     assert selected["trial_id"] == frozen["trial_id"]
     assert selected["sha256"] == frozen["sha256"]
     assert f"Selected trial {frozen['trial_id']}, epoch {frozen['epoch']}" in text
-    assert f"{frozen['value']:.3f}" in text
+    assert f"FPR95          {100 * frozen['value']:.1f} % [" in text
     assert f"python -m analysis test {run.path}" in text
     assert str(run.report) in text
     assert "DEMO" not in text
@@ -99,8 +111,9 @@ def test_corrected_value_has_the_unit_of_what_stands_beside_it(run: RunFolder) -
         ended = conclude(run, ledger)
     found = analysis.load(run.path).correct()
     low, high = found.interval
-    assert f"{found.corrected:.3f}, 90 % interval {low:.3f} to {high:.3f}" in ended
+    told = f"{100 * found.corrected:.1f} %, 90 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    assert told in " ".join(ended.split())
     text = _text(run.report.read_text())
-    assert f"{100 * found.corrected:.1f} %, 90 % interval {100 * low:.1f} to" in text
+    assert told in text
     assert found.how in text
     assert "Chosen in the resamples" in text

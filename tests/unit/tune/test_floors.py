@@ -20,13 +20,15 @@ def told(below: float, num: int, confidence: float | None = None) -> str:
 
 def test_floor_less_than_one_image_is_told() -> None:
     assert told(0.01, 60).startswith(
-        "select.floor: below_base: 0.01 is less than one of the 60 validation ID images is worth, "
-        "0.0167. More"
+        "the floor, 0.01 below the base, is less than one of the 60 validation ID images is "
+        "worth, 0.0167. Take"
     )
 
 
 def test_floor_less_than_a_standard_error_is_told() -> None:
-    assert "accuracy on 400 validation images, 0.0156, so that luck" in told(0.01, 400)
+    assert "400 validation images can tell (standard error 0.0156): luck decides" in told(
+        0.01, 400
+    )
 
 
 @pytest.mark.parametrize(("below", "num"), [(0.05, 400), (0.0, 60)])

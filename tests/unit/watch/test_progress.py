@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -18,7 +19,15 @@ from rich.console import Console
 
 from study.records.failures import FailedTrial
 from study.watch.progress import Progress
-from study.watch.progress_view import StageState, aligned, duration, number, render, roughly
+from study.watch.progress_view import (
+    StageState,
+    aligned,
+    duration,
+    fitted,
+    number,
+    render,
+    roughly,
+)
 from study.watch.scoreboard import Scoreboard
 
 
@@ -56,17 +65,17 @@ def test_plain_study_tells_each_trial_and_the_standing_at_the_end() -> None:
         progress.trial_started("00000", {"train.lr": 0.1})
         progress.epoch("00000", 1, 2, metrics(0.5))
         progress.epoch("00000", 2, 2, metrics(0.4))
-        progress.trial_ended("00000", "finished", metrics(0.4))
+        progress.trial_ended("00000", "finished", metrics(0.4), "FPR95 40.0 %")
         clock.now += 65
         progress.trial_started("00001", {})
         progress.epoch("00001", 1, 2, metrics(0.8))
-        progress.trial_ended("00001", "pruned", metrics(0.8))
+        progress.trial_ended("00001", "pruned", metrics(0.8), "place 2 of 2 at epoch 1")
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "[0:00] Search: 3 trials, selecting by val/fpr95"
-    assert lines[1] == "[0:00] trial 00000 finished after 2 epochs: val/fpr95 0.4"
-    assert "[1:05] trial 00001 pruned after 1 epoch: val/fpr95 0.8" in lines
+    assert lines[0] == "[0:00] Search: 3 trials, selecting by FPR95"
+    assert lines[1] == "[0:00] trial 00000 finished after 2 epochs: FPR95 40.0 %"
+    assert "[1:05] trial 00001 pruned: place 2 of 2 at epoch 1" in lines
     assert lines[-1].startswith("[1:05] trials 2/3 (1 finished, 1 pruned, 1 waiting); best ")
-    assert "best val/fpr95 0.4 at val/id_accuracy 0.9 (trial 00000, epoch 2)" in lines[-1]
+    assert "best FPR95 40.0 % at ID accuracy 90.0 % (trial 00000, epoch 2)" in lines[-1]
 
 
 def test_plain_summaries_of_a_long_study_grow_rare() -> None:
@@ -150,8 +159,8 @@ def test_resumed_study_starts_from_what_is_on_record() -> None:
     with progress:
         progress.study_started(4, "val/fpr95", recorded=recorded)
     lines = stream.getvalue().splitlines()
-    assert lines[0].endswith("Search: 4 trials, 2 of them on record, selecting by val/fpr95")
-    assert "trials 2/4 (1 finished, 1 pruned, 2 waiting); best val/fpr95 0.3" in lines[1]
+    assert lines[0].endswith("Search: 4 trials, 2 of them on record, selecting by FPR95")
+    assert "trials 2/4 (1 finished, 1 pruned, 2 waiting); best FPR95 30.0 %" in lines[1]
 
 
 def test_calls_before_the_search_do_no_harm() -> None:
@@ -199,9 +208,15 @@ def test_many_threads_lose_nothing_and_never_lock_up(live: bool) -> None:
     assert "trials 400/400 (400 finished)" in text
 
 
-def picture(board: Scoreboard | None, *stages: StageState, height: int = 24, now: float) -> str:
-    console = Console(record=True, width=100, file=io.StringIO())
-    console.print(render(stages, board, 75.0, now, height))
+def picture(
+    board: Scoreboard | None,
+    *stages: StageState,
+    height: int = 24,
+    width: int = 100,
+    now: float = 75.0,
+) -> str:
+    console = Console(record=True, width=width, file=io.StringIO())
+    console.print(render(stages, board, 75.0, now, (width, height)))
     return console.export_text()
 
 
@@ -223,10 +238,10 @@ def test_view_of_a_search_shows_status_best_speed_time_and_trials() -> None:
     assert "1/4 trials" in text
     assert "1 finished" in text
     assert "2 waiting" in text
-    assert "val/fpr95 0.4 at val/id_accuracy 0.85 (trial 00001)" in text
+    assert "FPR95 40.0 % at ID accuracy 85.0 % (trial 00001)" in text
     assert "1,240 images/s" in text
     assert "1:15 elapsed, about 3 min left" in text
-    assert "00000  1/4    0.512" in text
+    assert "00000  1/4    51.2 %  90.0 %" in text
     assert "lr 0.001235, schedule cosine" in text
 
 
@@ -234,7 +249,7 @@ def test_view_below_the_floor_does_not_call_it_best() -> None:
     board = Scoreboard(2, "val/fpr95", now=0.0)
     board.epoch("00000", 1, 4, {**metrics(0.1, accuracy=0.7), "val/objective": 1.1})
     text = picture(board, now=5.0)
-    assert "none above the accuracy floor yet (nearest: trial 00000, 0.7)" in text
+    assert "none above the accuracy floor yet (nearest: trial 00000, ID accuracy 70.0 %)" in text
 
 
 def test_view_of_more_trials_than_lines_counts_the_rest() -> None:
@@ -243,7 +258,68 @@ def test_view_of_more_trials_than_lines_counts_the_rest() -> None:
         board.start(f"{trial:05d}", {})
     text = picture(board, now=5.0, height=20)
     assert len(text.splitlines()) < 20
-    assert "and 29 more" in text
+    assert "and 30 more" in text
+
+
+def busy_board() -> Scoreboard:
+    """Four trials of many parameters, one of which has ended."""
+    board = Scoreboard(12, "val/fpr95", now=0.0)
+    params = {f"train.parameter_{i}": 0.001234 * i for i in range(1, 8)}
+    for trial in range(4):
+        board.start(f"{trial:05d}", params)
+        board.epoch(f"{trial:05d}", 1, 4, metrics(0.5))
+    board.end("00003", "pruned", metrics(0.5))
+    board.last = "trial 00003 pruned: ID accuracy 86.0 % under the floor of 96.2 %"
+    return board
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 120])
+def test_view_of_any_width_cuts_no_trial_number_and_no_word(width: int) -> None:
+    stage = StageState("Base model: resnet20, 8 epochs", 8, 0.0, 3, "validation accuracy 0.951")
+    text = picture(busy_board(), stage, width=width)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    rows = [line for line in lines if re.match(r"0000[0-2] +1/4\b", line)]
+    assert len(rows) == 3
+    words = set(re.findall(r"parameter_\w+|accuracy|waiting|running", text))
+    assert words <= {*(f"parameter_{i}" for i in range(1, 8)), "accuracy", "waiting", "running"}
+    assert width < 80 or "parameter_1 0.001234, parameter_2" in text
+
+
+def test_view_gives_up_parameters_then_accuracy_then_the_metric() -> None:
+    seen = [
+        [word in picture(busy_board(), width=width) for word in ("parameters", "90.0 %", "50.0 %")]
+        for width in (80, 40, 34, 22, 13)
+    ]
+    assert seen[0] == [True, True, True]
+    assert seen[-1] == [False, False, False]
+    assert all(row == sorted(row) for row in seen)
+
+
+def test_view_tells_who_ended_last_and_why() -> None:
+    text = picture(busy_board(), width=80)
+    assert "Last    trial 00003 pruned: ID accuracy 86.0 % under the floor of 96.2 %" in text
+
+
+def test_view_of_a_search_does_not_count_what_is_not_there() -> None:
+    text = picture(busy_board(), width=80)
+    assert "1 pruned, 3 running, 8 waiting" in text
+    assert "0 finished" not in text
+
+
+def test_view_of_one_trial_is_in_the_singular() -> None:
+    assert "0/1 trial\n" in re.sub(" +\n", "\n", picture(Scoreboard(1, "val/fpr95", now=0.0)))
+
+
+@pytest.mark.parametrize(
+    ("room", "text"), [(11, "one two six"), (10, "one two …"), (8, "one …"), (4, "…"), (0, "")]
+)
+def test_fitted_keeps_whole_words(room: int, text: str) -> None:
+    assert fitted(["one", "two", "six"], room) == text
+
+
+def test_fitted_keeps_a_parameter_with_its_value() -> None:
+    assert fitted(["lr 0.1", "batch_size 128"], 20, ", ") == "lr 0.1, …"
 
 
 @pytest.mark.parametrize(
@@ -310,6 +386,24 @@ def run_in_terminal(code: str, cwd: Path) -> str:
     return shown.decode()
 
 
+LONG_NOTE = """
+import sys
+from study.watch.progress import Progress
+with Progress(sys.stderr, live=True, quiet=False) as progress:
+    progress.warning("the floor is finer than these images tell, so " + "that luck decides " * 6)
+    progress.note("  /a/path/that/is/longer/than/one/line/of/the/terminal" * 3)
+"""
+
+
+def test_terminal_breaks_long_lines_between_words_under_the_time(project_root: Path) -> None:
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", run_in_terminal(LONG_NOTE, project_root))
+    lines = [line.rstrip("\r") for line in shown.splitlines() if line.strip()]
+    assert lines[0].startswith("[0:00] warning: the floor is finer")
+    assert lines[1].startswith("       ")
+    assert max(len(line) for line in lines if "/a/" not in line) <= 100
+    assert shown.count("luck decides") + shown.count("luck\r\n       decides") == 6
+
+
 def test_terminal_shows_one_view_and_gives_the_cursor_back(project_root: Path) -> None:
     shown = run_in_terminal(IN_TERMINAL, project_root)
     assert "a note above the view" in shown
@@ -318,7 +412,7 @@ def test_terminal_shows_one_view_and_gives_the_cursor_back(project_root: Path) -
     # The cursor is hidden while the view is there, and shown again before the result.
     assert shown.index("\x1b[?25l") < shown.index("\x1b[?25h") < shown.index("the result")
     after = shown[shown.index("\x1b[?25h") :]
-    assert "trials 0/2 (1 running, 1 waiting); best val/fpr95 0.25" in after
+    assert "trials 0/2 (1 running, 1 waiting); best FPR95 25.0 %" in after
 
 
 @pytest.mark.parametrize(("num_trials", "told"), [(12, True), (1000, False)])

@@ -220,7 +220,9 @@ def test_leak_report_json_and_lines_say_what_was_found():
     assert {c["kind"] for c in plain["collisions"]} == {"exact", "near"}
     assert plain["collisions"][0]["examples"] == [["outliers/000", "train/000"]]
     text = "\n".join(report.lines())
-    assert "train ID (1 image) and ID test (1 image, 2.5%) are near-duplicates" in text
+    assert "  near-duplicates: 1 of train ID, 1 of ID test (2.5%); kept" in text
+    near_ones = next(found for found in report.collisions if found.kind == "near")
+    assert "train ID (1 image) and ID test (1 image, 2.5%) are near-duplicates" in str(near_ones)
     assert "dropped from outliers: 1 image" in text
     assert "only told: 1" in text
 

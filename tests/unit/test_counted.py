@@ -1,0 +1,29 @@
+import pytest
+
+from study.counted import counted, wrapped
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 trials"), (1, "1 trial"), (2, "2 trials"), (12000, "12,000 trials")],
+)
+def test_counted_is_in_the_number_of_the_number(number: int, text: str) -> None:
+    assert counted(number, "trial") == text
+
+
+def test_counted_takes_an_irregular_plural() -> None:
+    assert counted(2, "study", "studies") == "2 studies"
+
+
+def test_wrapped_breaks_between_words_and_indents_what_follows() -> None:
+    assert wrapped("one two three four", 10) == ["one two", "  three", "  four"]
+
+
+@pytest.mark.parametrize("word", ["/a/very/long/path/of/a/study", "well-known-hyphens-in-a-word"])
+def test_wrapped_leaves_a_long_word_whole(word: str) -> None:
+    assert wrapped(f"see {word}", 10) == ["see", f"  {word}"]
+
+
+def test_wrapped_keeps_columns_and_an_empty_line() -> None:
+    assert wrapped("a    b", 10) == ["a    b"]
+    assert wrapped("", 10) == [""]
