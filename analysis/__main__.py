@@ -58,6 +58,8 @@ _OPTIONS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("select", "--alternatives",
      "other ways to choose, each judged on halves of validation held back", _FLAG),
     ("report", "--latex", "print the main results as LaTeX tables", _FLAG),
+    ("export", "--model", "write the frozen winner, with a card, to be used without the run",
+     {"metavar": "OUT", "type": Path}),
     ("importance", "--metric", "to explain; val/objective if not given", {"metavar": "METRIC"}),
     ("ablation", "--metric", "such as val/auroc; may repeat",
      {"metavar": "METRIC", "action": "append"}),

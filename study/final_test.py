@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,7 +19,7 @@ from study.bases.saved_models import base_name_of, load_model
 from study.data.test_access import TestData, open_test
 from study.errors import BadInput, Fault, exit_code
 from study.records.files import BASE, TEST_ID, TEST_OPENED, WEIGHTS, RunFolder, write_json
-from study.records.frozen import SELECTED, file_hash, frozen_models, read_frozen
+from study.records.frozen import SELECTED, frozen_models, read_frozen, refuse_unfrozen
 from study.records.ledger import Ledger
 from study.records.manifest import manifest_entry
 from study.records.test_accesses import machine_ledger, note_access
@@ -52,7 +51,7 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
         if ledger.torn_bytes:
             torn = f"dropped a torn last line ({ledger.torn_bytes} bytes)"
             sys.stderr.write(f"{run.ledger}: {torn}\n")
-        _refuse_unfrozen(run, frozen, ledger)
+        refuse_unfrozen(run, frozen, ledger.events(SELECTED))
         opening = next(iter(ledger.events(TEST_OPENED)[-1:]), None)
         cut_off = opening is not None and opening["selection"] == frozen["sha256"]
         cut_off = cut_off and not (run.final_test / "winner.npz").exists()
@@ -79,20 +78,6 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
         for trial in others:
             _score(run, trial, f"winner_{trial}", test)
         _score(run, winner, "winner", test)  # last: its file says that all is there
-
-
-def _refuse_unfrozen(run: RunFolder, frozen: dict[str, Any], ledger: Ledger) -> None:
-    """The choice is the ledger's last one, and the weights are those that were chosen."""
-    way_out = "Restore the file from a copy; another choice is another study."
-    selected = ledger.events(SELECTED)
-    if not selected or selected[-1]["sha256"] != frozen["sha256"]:
-        rule = "this is not the choice that the ledger tells of"
-        raise BadInput(Fault(str(run.selection), "sha256", rule, way_out))
-    for trial, sha256 in frozen_models(frozen).items():
-        weights = run.trial_checkpoints(trial) / WEIGHTS
-        if file_hash(weights) != sha256:
-            rule = "these are not the weights that were chosen"
-            raise BadInput(Fault(str(weights), "", rule, way_out))
 
 
 def _score(run: RunFolder, trial: str, name: str, test: TestData) -> None:

@@ -35,7 +35,10 @@ COMMANDS = {
     "test": (
         "The final test, once: the frozen winner and its base on sets that were never touched."
     ),
-    "export": "The final test as CSV files in OpenOOD's columns, one a model and score.",
+    "export": (
+        "The final test as CSV files in OpenOOD's columns, one a model and score; with --model "
+        "the frozen winner itself."
+    ),
 }
 """Name, also of the module here whose ``run`` answers -> what it answers."""
 

@@ -7,8 +7,6 @@ leaves per-image scores and a line in the ledger, and this module turns the scor
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,14 @@ from typing import Any
 import pandas as pd
 
 from analysis.choice.whole import refuse_changed, refuse_early
+from analysis.results.other_process import run_study_module
 from analysis.statistics.compare import WINNER, Sets, compare
 from analysis.tables import BASE, Records
-from study.errors import BadInput, Fault, Interrupted, StudyFailed
+from study.errors import BadInput, Fault
 from study.records.files import TEST_ID, TEST_OPENED, RunFolder, replacing
 from study.records.frozen import frozen_models, read_frozen
 from study.records.ledger import Record
 from study.records.scores import ValidationScores
-
-_STDERR = 2
 
 
 def results_path(folder: RunFolder) -> Path:
@@ -61,7 +58,8 @@ def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
         raise BadInput(Fault(str(path), "", rule, way))
     # Scores without a table: the test was opened, then cut short. Nothing is opened again.
     if again is not None or not _is_scored(study, frozen):
-        _open_test(study.folder.path, again)
+        reason = () if again is None else ("--again", again)
+        run_study_module("study.final_test", study.folder.path, *reason, what="the final test")
     table = _table(study, list(frozen_models(frozen)))
     with replacing(path) as file:
         table.to_parquet(file, index=False)
@@ -128,21 +126,6 @@ def earlier_openings(folder: RunFolder) -> list[Record]:
     except (ValueError, KeyError, TypeError) as error:
         rule = f"not a readable list of test accesses ({error!r})"
         raise BadInput(Fault(str(path), "", rule, "Restore the file.")) from error
-
-
-def _open_test(folder: Path, again: str | None) -> None:
-    command = [sys.executable, "-m", "study.final_test", str(folder)]
-    if again is not None:
-        command += ["--again", again]
-    # Its stdout goes to our stderr: results on stdout are ours.
-    code = subprocess.run(command, check=False, stdout=_STDERR).returncode
-    if code == 130:
-        raise Interrupted(f"{folder}: the final test was interrupted")
-    if code == 2:
-        rule = "the final test refused its input; see above"
-        raise BadInput(Fault(str(folder), "", rule))
-    if code != 0:
-        raise StudyFailed(f"{folder}: the final test failed with exit code {code}; see above.")
 
 
 def _load_models(folder: RunFolder, tested: list[str]) -> dict[str, Sets]:

@@ -56,7 +56,7 @@ def load_model(run: RunFolder, trial: str, num_classes: int, image_size: int) ->
         BadInput: naming a file that is missing, torn or of another model.
     """
     folder = run.trial_checkpoints(trial)
-    told = _told(folder / TRIAL_JSON)
+    told = read_trial_json(folder / TRIAL_JSON)
     name = str(told.pop("recipe"))
 
     def base() -> nn.Module:
@@ -78,7 +78,7 @@ def load_base(run: RunFolder, num_classes: int, image_size: int, name: str = BAS
         BadInput: naming a file that is missing or torn.
     """
     folder = run.trial_checkpoints(name)
-    told = _told(folder / TRIAL_JSON)["model"]
+    told = read_trial_json(folder / TRIAL_JSON)["model"]
     weights = load_chosen(folder / WEIGHTS).model
     arrays = {name: values.numpy() for name, values in weights.items()}
     backbone, dropout, network = told["backbone"], told["dropout"], network_of(told)
@@ -91,10 +91,15 @@ def base_name_of(run: RunFolder, trial: str) -> str:
     Raises:
         BadInput: where the trial's own file is missing or torn.
     """
-    return str(_told(run.trial_checkpoints(trial) / TRIAL_JSON).get("base", BASE))
+    return str(read_trial_json(run.trial_checkpoints(trial) / TRIAL_JSON).get("base", BASE))
 
 
-def _told(path: Path) -> dict[str, Any]:
+def read_trial_json(path: Path) -> dict[str, Any]:
+    """What the weights beside a trial.json are of: recipe, number, seed, model, train.
+
+    Raises:
+        BadInput: where the file is missing, torn or does not tell.
+    """
     try:
         told = json.loads(path.read_text())
         if not {"recipe", "number", "seed", "model", "train"} <= set(told):

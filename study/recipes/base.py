@@ -132,6 +132,16 @@ class Recipe(Generic[P_co]):
         else:
             load_part(model, weights, ("backbone.", "mean", "std"))
 
+    @property
+    def scores_with_base(self) -> bool:
+        """Whether scoring looks at the study's base, so that a model is nothing without it."""
+        return False
+
+    def logit_temperature(self, score: str) -> float | None:
+        """Temperature of a score that is a formula of the model's logits; None for others."""
+        del score
+        return None
+
     def fit(self, model: nn.Module, data: StudyData, device: torch.device) -> Fitted:
         """What the scores need beside the model, measured on training ID images; often nothing."""
         del model, data, device

@@ -57,6 +57,11 @@ class BaselinesRecipe(Recipe[BaselineParams]):
         if faults:
             raise ValueError("; ".join(faults))
 
+    def logit_temperature(self, score: str) -> float | None:
+        """1 for the logits' own scores of a trained head."""
+        trained = self.params.head == "trained" and score in ("msp", "energy")
+        return 1.0 if trained else None
+
     def load_start(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         """All of the classifier's weights; without a trained head, those of the backbone."""
         params = self.params

@@ -16,7 +16,7 @@ from study.models.classifier import Classifier
 from study.recipes.base import Fitted, Frozen, Scores, TrainingLoss, TrainingRecipe
 from study.recipes.classifier_params import ClassifierParams
 from study.recipes.trial_detectors import Seen, TrialDetectors
-from study.scoring.scores import compute_scores
+from study.scoring.scores import OF_LOGITS, compute_scores
 
 C_co = TypeVar("C_co", bound=ClassifierParams, covariant=True)
 
@@ -50,6 +50,10 @@ class ClassifierRecipe(TrainingRecipe[C_co]):
     def temperature(self) -> float:
         """Temperature of the energy score, dimensionless."""
         return 1.0
+
+    def logit_temperature(self, score: str) -> float | None:
+        """That of the energy, for every score of logits."""
+        return self.temperature if score in OF_LOGITS else None
 
     def loss(self) -> TrainingLoss:
         """Cross-entropy."""

@@ -157,6 +157,16 @@ class NordfRecipe(TrainingRecipe[NordfParams]):
                 std=std,
             )
 
+    @property
+    def scores_with_base(self) -> bool:
+        """Where the perceptual distance is one of the base's features."""
+        params = self.params
+        return params.perceptual_network == BASE and params.reconstruction_weight > 0
+
+    def logit_temperature(self, score: str) -> float | None:
+        """1 for MSP, the largest logit and the energy."""
+        return 1.0 if score in _LOGIT_SCORES else None
+
     def check(self, data: StudyData) -> None:
         """Pairs are possible, every class has a prototype, the perceptual network its layers."""
         params = self.params

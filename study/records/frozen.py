@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from study.errors import BadInput, Fault
-from study.records.files import RunFolder
+from study.records.files import WEIGHTS, RunFolder
 
 SELECTED = "selected"  # the ledger's event: trial_id, sha256
 _SEAL = "sha256"
@@ -63,6 +63,30 @@ def frozen_models(frozen: Mapping[str, Any]) -> dict[str, str | None]:
     if confirmed:
         return dict(confirmed["tested"])
     return {str(frozen["winner"]): frozen["weights_sha256"]}
+
+
+def refuse_unfrozen(
+    run: RunFolder, frozen: Mapping[str, Any], selected: Sequence[Mapping[str, Any]]
+) -> None:
+    """The choice is the ledger's last one, and the weights are those that were chosen.
+
+    Args:
+        run: its folder.
+        frozen: the choice.
+        selected: the ledger's events `SELECTED`.
+
+    Raises:
+        BadInput: naming the file that is another.
+    """
+    way_out = "Restore the file from a copy; another choice is another study."
+    if not selected or selected[-1]["sha256"] != frozen["sha256"]:
+        rule = "this is not the choice that the ledger tells of"
+        raise BadInput(Fault(str(run.selection), "sha256", rule, way_out))
+    for trial, sha256 in frozen_models(frozen).items():
+        weights = run.trial_checkpoints(trial) / WEIGHTS
+        if file_hash(weights) != sha256:
+            rule = "these are not the weights that were chosen"
+            raise BadInput(Fault(str(weights), "", rule, way_out))
 
 
 def _tampered(path: Path, what: str) -> Fault:

@@ -34,13 +34,10 @@ def msp(logits: Tensor, temperature: float = 1.0) -> Scores:
     Raises:
         ValueError: if ``logits`` is not 2-D or has fewer than two classes.
     """
-    del temperature
     exact = _float64(logits)
     if exact.shape[1] < 2:
         raise ValueError(f"logits: shape {tuple(exact.shape)}, MSP needs at least two classes")
-    ranked = exact.sort(dim=1, descending=True).values
-    # 1 - p is the mass of all classes but the first; no subtraction of nearly equal numbers.
-    return _numpy(ranked[:, 1:].logsumexp(dim=1) - ranked.logsumexp(dim=1))
+    return _numpy(_msp(exact, temperature))
 
 
 def max_logit(logits: Tensor, temperature: float = 1.0) -> Scores:
@@ -56,8 +53,7 @@ def max_logit(logits: Tensor, temperature: float = 1.0) -> Scores:
     Raises:
         ValueError: if ``logits`` is not 2-D.
     """
-    del temperature
-    return _numpy(-_float64(logits).amax(dim=1))
+    return _numpy(_max_logit(_float64(logits), temperature))
 
 
 def energy(logits: Tensor, temperature: float = 1.0) -> Scores:
@@ -75,8 +71,31 @@ def energy(logits: Tensor, temperature: float = 1.0) -> Scores:
     """
     if temperature <= 0:
         raise ValueError(f"temperature: {temperature} must be above 0")
-    return _numpy(-temperature * (_float64(logits) / temperature).logsumexp(dim=1))
+    return _numpy(_energy(_float64(logits), temperature))
 
+
+def _msp(exact: Tensor, temperature: float) -> Tensor:
+    del temperature
+    ranked = exact.sort(dim=1, descending=True).values
+    # 1 - p is the mass of all classes but the first; no subtraction of nearly equal numbers.
+    return ranked[:, 1:].logsumexp(dim=1) - ranked.logsumexp(dim=1)
+
+
+def _max_logit(exact: Tensor, temperature: float) -> Tensor:
+    del temperature
+    return -exact.amax(dim=1)
+
+
+def _energy(exact: Tensor, temperature: float) -> Tensor:
+    return -temperature * (exact / temperature).logsumexp(dim=1)
+
+
+OF_LOGITS: Final[dict[str, Callable[[Tensor, float], Tensor]]] = {
+    "msp": _msp,
+    "max_logit": _max_logit,
+    "energy": _energy,
+}
+"""Score name -> the bare formula: float64 logits (N, K) and temperature -> scores (N,)."""
 
 SCORES: Final[dict[str, Callable[[Tensor, float], Scores]]] = {
     "msp": msp,

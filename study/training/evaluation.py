@@ -168,18 +168,32 @@ def _whole(
     fitted: Fitted,
     read: Read = read_images,
 ) -> Evaluation:
-    def finish(scored: Scored) -> Scored:
-        if not isinstance(recipe, CombinesScores):
-            return scored
-        return replace(scored, scores=recipe.combine(scored.scores, fitted))
-
     ood = {
-        name: finish(score_images(recipe, model, images, device, fitted, read))
+        name: score_wholly(recipe, model, images, device, fitted, read)
         for name, images in ood_sets.items()
     }
-    evaluation = Evaluation(finish(id_scored), ood, fitted)
+    evaluation = Evaluation(_with_combined(recipe, id_scored, fitted), ood, fitted)
     _refuse_degenerate(evaluation, recipe.may_be_constant)
     return evaluation
+
+
+def score_wholly(
+    recipe: Recipe[TrialParams],
+    model: nn.Module,
+    images: ImageSet,
+    device: torch.device,
+    fitted: Fitted,
+    read: Read = read_images,
+) -> Scored:
+    """All scores of one set, those that are made of others too; as `score_images`."""
+    scored = score_images(recipe, model, images, device, fitted, read)
+    return _with_combined(recipe, scored, fitted)
+
+
+def _with_combined(recipe: Recipe[TrialParams], scored: Scored, fitted: Fitted) -> Scored:
+    if not isinstance(recipe, CombinesScores):
+        return scored
+    return replace(scored, scores=recipe.combine(scored.scores, fitted))
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ import pytest
 import analysis
 from analysis.report import sections
 from analysis.report.page import make_report
-from analysis.results import final_test
+from analysis.results import final_test, other_process
 from analysis.study import Study
 from study.errors import BadInput, Interrupted, StudyFailed
 from study.records.files import RunFolder, write_json
@@ -43,7 +43,7 @@ def _stub(monkeypatch: pytest.MonkeyPatch, code: int = 0) -> list[list[str]]:
             make_final_scores(RunFolder(Path(command[3])))
         return subprocess.CompletedProcess(command, code)
 
-    monkeypatch.setattr(final_test.subprocess, "run", run)
+    monkeypatch.setattr(other_process.subprocess, "run", run)
     return calls
 
 

@@ -1,0 +1,36 @@
+"""What only ``study`` may do, done in a process of its own: this room imports no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from study.errors import BAD_INPUT, DONE, INTERRUPTED, BadInput, Fault, Interrupted, StudyFailed
+
+_STDERR = 2
+
+
+def run_study_module(module: str, folder: Path, *arguments: str, what: str) -> None:
+    """``python -m MODULE FOLDER ARGUMENTS``; it says on stderr what is wrong.
+
+    Args:
+        module: such as ``study.final_test``.
+        folder: of the run.
+        arguments: further ones.
+        what: what it does, for messages: "the final test".
+
+    Raises:
+        BadInput: if it refused its input.
+        StudyFailed: if it failed.
+        Interrupted: if it was interrupted.
+    """
+    command = [sys.executable, "-m", module, str(folder), *arguments]
+    # Its stdout goes to our stderr: results on stdout are ours.
+    code = subprocess.run(command, check=False, stdout=_STDERR).returncode
+    if code == INTERRUPTED:
+        raise Interrupted(f"{folder}: {what} was interrupted")
+    if code == BAD_INPUT:
+        raise BadInput(Fault(str(folder), "", f"{what} refused its input; see above"))
+    if code != DONE:
+        raise StudyFailed(f"{folder}: {what} failed with exit code {code}; see above.")
