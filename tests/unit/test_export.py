@@ -108,7 +108,7 @@ def test_choice_that_is_none_or_was_changed_is_refused(
     [
         ("resnet20", "random", "no other model's licence is touched"),
         ("resnet20", "weights/theirs.pt", "weights of the file theirs.pt. Its licence is not"),
-        ("vit_tiny", "imagenet", "deit_tiny_patch16_224.fb_in1k, licence of the weights: apache-2.0"),
+        ("vit_tiny", "imagenet", "fb_in1k, licence of the weights: apache-2.0"),
         ("resnet50", "imagenet", "torchvision's ResNet50_Weights"),
     ],
 )
