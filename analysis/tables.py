@@ -284,17 +284,27 @@ class Records:
         if not has_scores(self.folder, trial_id, kept=kept):
             rule = f"the per-image scores of {trial_id} are missing"
             raise BadInput(Fault(place, "", rule, "Restore them, or run the trial again."))
-        number = int(trial_id) if trial_id.isdigit() else None
-        sealed = None if number is None else score_seals(self.ledger, number, kept=kept)
         try:
+            sealed = self._seals(trial_id, kept=kept)
             return read_scores(self.folder, trial_id, kept=kept, sealed=sealed)
         except Exception as error:
             # zipfile, numpy and zlib each have their own word for a torn file
             raise BadInput(Fault(place, "", f"no readable scores ({error})")) from error
 
     def has_scores(self, trial_id: str) -> bool:
-        """Whether per-image scores of a trial (or of ``base``) were kept."""
-        return has_scores(self.folder, trial_id)
+        """Whether per-image scores of a trial (or of ``base``) were kept, or should have been."""
+        return has_scores(self.folder, trial_id) or bool(self._seals(trial_id))
+
+    def is_sealed(self, trial_id: str) -> bool:
+        """Whether the ledger holds hashes of a trial's scores."""
+        return bool(self._seals(trial_id))
+
+    def _seals(self, trial_id: str, *, kept: bool = False) -> dict[int, str]:
+        """Epoch -> the hash of its scores, of a trial; none of a base, whose file has its own."""
+        if not trial_id.isdigit():
+            return {}
+        seals = score_seals(self.ledger, int(trial_id), kept=kept)
+        return {epoch: seal for epoch, seal in seals.items() if seal}
 
     def status_counts(self) -> dict[str, int]:
         """Number of trials in each status that occurs, in the order of the contract."""

@@ -22,6 +22,7 @@ from study.records.files import BASE, TEST_ID, TEST_OPENED, WEIGHTS, RunFolder, 
 from study.records.frozen import SELECTED, frozen_models, read_frozen, refuse_unfrozen
 from study.records.ledger import Ledger
 from study.records.manifest import manifest_entry
+from study.records.sealed import changed_files, note_test, reached
 from study.records.test_accesses import machine_ledger, note_access
 from study.run_folder import recorded_plan
 from study.training.evaluation import evaluate_sets
@@ -52,6 +53,8 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
             torn = f"dropped a torn last line ({ledger.torn_bytes} bytes)"
             sys.stderr.write(f"{run.ledger}: {torn}\n")
         refuse_unfrozen(run, frozen, ledger.events(SELECTED))
+        if changed := changed_files(run, reached(ledger.records), but=run.test_results):
+            raise BadInput(changed)
         opening = next(iter(ledger.events(TEST_OPENED)[-1:]), None)
         cut_off = opening is not None and opening["selection"] == frozen["sha256"]
         cut_off = cut_off and not (run.final_test / "winner.npz").exists()
@@ -78,6 +81,7 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
         for trial in others:
             _score(run, trial, f"winner_{trial}", test)
         _score(run, winner, "winner", test)  # last: its file says that all is there
+        note_test(ledger, run)
 
 
 def _score(run: RunFolder, trial: str, name: str, test: TestData) -> None:

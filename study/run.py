@@ -21,6 +21,7 @@ from study.records.disk import DiskFull
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
 from study.records.manifest import note_session
+from study.records.sealed import note_files
 from study.space.loading import load_resolved, load_space
 from study.space.study_spec import StudySpec
 from study.tune.confirming import Choose
@@ -84,6 +85,7 @@ def run_study(
         except BadInput:
             run_folder.discard(run)  # nothing was trained for this study; its name is free again
             raise
+        note_files(ledger, run)
         session = search(run, setup, ledger, progress, machine, choose)
         return _conclude(run, session, ledger, progress, conclude)
 
@@ -107,7 +109,8 @@ def resume_study(
     with Ledger(run.ledger) as ledger:
         if ledger.torn_bytes:
             progress.warning(f"{run.ledger}: dropped a torn last line ({ledger.torn_bytes} bytes)")
-        spec = load_resolved(run.spec)
+        run_folder.refuse_edited(run, ledger, progress)
+        spec = run_folder.as_extended(run, load_resolved(run.spec), ledger)
         run_folder.refuse_more_trials(spec, options.more_trials)
         machine = machine_of(
             spec,
@@ -122,7 +125,10 @@ def resume_study(
         if changed := note_session(run, options.command):
             told = "; ".join(changed)
             progress.warning(f"numbers may differ, this is not where the study began: {told}")
+        how = "extended" if options.more_trials else "resumed"
+        run_folder.tell_of_tests(ledger, progress, how)
         setup = _prepared(run, replace(study, spec=spec), progress)
+        note_files(ledger, run)
         session = search(run, setup, ledger, progress, machine, choose)
         return _conclude(run, session, ledger, progress, conclude)
 

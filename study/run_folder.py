@@ -24,15 +24,25 @@ from study.data.plan import DataPlan
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
 from study.options import ResumeOptions
-from study.records.files import BASE, TRIAL_JSON, WEIGHTS, RunFolder, write_bytes, write_json
+from study.records.files import (
+    BASE,
+    TEST_OPENED,
+    TRIAL_JSON,
+    WEIGHTS,
+    RunFolder,
+    write_bytes,
+    write_json,
+)
 from study.records.frozen import file_hash
 from study.records.ledger import Ledger, Record, read_ledger
 from study.records.manifest import CODE_DIFF, code_diff, made_now, manifest_entry, read_manifest
+from study.records.sealed import changed_files, is_table, reached
 from study.records.words import first_words
 from study.space.points import grid
 from study.space.study_spec import StudySpec
 from study.training.chosen import ChosenWeights, save_chosen
 from study.tune.setup import CheckedStudy, Recorded, Setup
+from study.watch.progress import Progress
 
 SPEC, DATA, TESTS = "spec.yaml", "the data", "a test set"
 _ENERGIES = ("id_mean", "id_sd", "outlier_mean", "outlier_sd")
@@ -324,11 +334,46 @@ def with_more_trials(
     run: RunFolder, spec: StudySpec, ledger: Ledger, options: ResumeOptions
 ) -> StudySpec:
     """Note the session; where it extends the study, raise the number of trials on record."""
-    if not options.more_trials:
-        ledger.append("resumed", command=options.command)
-        return spec
     total = spec.tune.num_trials + options.more_trials
-    spec = replace(spec, tune=spec.tune.model_copy(update={"num_trials": total}))
-    write_bytes(run.spec, spec.dump().encode())
-    ledger.append("extended", command=options.command, num_trials=total)
+    if options.more_trials:
+        ledger.append("extended", command=options.command, num_trials=total)
+    else:
+        ledger.append("resumed", command=options.command)
+    return as_extended(run, spec, ledger)
+
+
+def as_extended(run: RunFolder, spec: StudySpec, ledger: Ledger) -> StudySpec:
+    """The spec with the number of trials that the ledger's last extension gave it.
+
+    The line comes first; a kill may have come before the spec was written.
+    """
+    for event in ledger.events("extended")[-1:]:
+        if event["num_trials"] != spec.tune.num_trials:
+            update = {"num_trials": event["num_trials"]}
+            spec = replace(spec, tune=spec.tune.model_copy(update=update))
+            write_bytes(run.spec, spec.dump().encode())
     return spec
+
+
+def refuse_edited(run: RunFolder, ledger: Ledger, progress: Progress) -> None:
+    """Refuse to go on from files that are not what the ledger says; tables are made anew, told.
+
+    Raises:
+        BadInput: naming each file.
+    """
+    found = reached(ledger.records)
+    changed = changed_files(run, found)
+    for fault in changed:
+        if is_table(run, fault):
+            progress.warning(f"{fault.place}: {fault.rule}; it is written anew from the ledger")
+    if kept := [fault for fault in changed if not is_table(run, fault)]:
+        raise BadInput(kept)
+
+
+def tell_of_tests(ledger: Ledger, progress: Progress, how: str) -> None:
+    """Say so where a study goes on whose test sets were opened."""
+    for opening in ledger.events(TEST_OPENED)[:1]:
+        progress.warning(
+            f"the study is {how} after its test sets were opened ({opening['time']}): "
+            "what is chosen from now on is marked as chosen after the test"
+        )

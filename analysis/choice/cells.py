@@ -306,6 +306,8 @@ def _load(study: Records, trial_id: str, kept: bool) -> ValidationScores:
     try:
         scores = study.scores(trial_id, kept=kept)
     except BadInput as error:
+        if study.is_sealed(trial_id):  # they were changed: nothing may be told of them
+            raise
         raise NoScores(str(error)) from error
     name, score = f"scores/{trial_id}.npz", study.own_score
     for set_name, one in scores.sets.items():

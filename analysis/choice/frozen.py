@@ -11,7 +11,14 @@ from analysis.choice.confirmation import frozen_part
 from analysis.choice.corrected import LEVEL, Correction, correct
 from analysis.choice.held import HELD, with_held
 from analysis.choice.selection import NoSelection, Selection, select, summary_row
-from analysis.choice.whole import go_on, left_to_do, refuse_changed, unfinished_note
+from analysis.choice.whole import (
+    after_test_note,
+    go_on,
+    left_to_do,
+    refuse_changed,
+    unchecked_note,
+    unfinished_note,
+)
 from analysis.numbers import percent, plain, with_unit
 from analysis.tables import Records
 from study.errors import BadInput
@@ -27,7 +34,9 @@ def freeze_choice(study: Records, selection: Selection, ledger: Ledger, *, now: 
     """Freeze ``selection``, unless it is frozen already or a test was opened on another.
 
     A choice may be made anew while no test set was opened on the old one (more trials came in);
-    afterwards the old one stays: a winner picked later would be tested on sets already seen.
+    afterwards an old winner stays: one picked later would be tested on sets already seen. Where
+    the same one is chosen among other candidates it is frozen anew, since its correction is of
+    these. What is frozen after a test says so.
 
     Args:
         study: its records.
@@ -42,8 +51,8 @@ def freeze_choice(study: Records, selection: Selection, ledger: Ledger, *, now: 
         BadInput: where tables, spec or manifest are not what the ledger holds the hashes of.
         NoSelection: where a confirmation let no candidate through; an unopened choice goes then.
     """
-    refuse_changed(study)
     path = study.folder.selection
+    refuse_changed(study, but=path)
     if (left := left_to_do(study)) and not now:
         return f"Not frozen: {left}. {go_on(study)}"
     old = read_frozen(study.folder.path) if path.exists() else None
@@ -54,19 +63,63 @@ def freeze_choice(study: Records, selection: Selection, ledger: Ledger, *, now: 
             path.unlink(missing_ok=True)
         raise
     chosen = (*selection.place, part["winner"], part["winner_alpha"])
-    if old is not None and _of_choice(old) == chosen:
-        _note(ledger, old)
-        return f"Frozen as {old['sha256'][:16]} in {path}."
-    if old is not None and ledger.events(TEST_OPENED):
+    same, opened = old is not None and _of_choice(old) == chosen, ledger.events(TEST_OPENED)
+    if old is not None and same and _is_up_to_date(study, old, selection, ledger):
+        return _told_frozen(study, old)
+    if old is not None and not same and opened:
         return (
             f"{path} keeps trial {old['winner']}: the test sets were opened on it. Start a study "
             "of its own to test another choice."
         )
-    early = {"unfinished": unfinished_note(study), "now": now}
-    content = seal({**_content(study, selection), **part, **early})
+    told = {
+        "unfinished": unfinished_note(study),
+        "now": now,
+        "unchecked": unchecked_note(study),
+        "after_test": opened[0]["time"] if opened else "",
+    }
+    content = seal({**_content(study, selection), **part, **told})
     write_json(path, content)
     _note(ledger, content)
-    return f"Frozen as {content['sha256'][:16]} in {path}."
+    return _told_frozen(study, content)
+
+
+def _is_up_to_date(
+    study: Records, old: Mapping[str, Any], selection: Selection, ledger: Ledger
+) -> bool:
+    """Whether a frozen choice, which the ledger knows, says of its winner what is true today."""
+    known = [one["sha256"] for one in ledger.events(SELECTED)[-1:]] == [old["sha256"]]
+    unfinished = str(old.get("unfinished") or "")
+    same = bool(ledger.events(TEST_OPENED)) or unfinished == unfinished_note(study)
+    return known and same and _among(old) == _candidates(selection)
+
+
+def _told_frozen(study: Records, frozen: Mapping[str, Any]) -> str:
+    told = f"Frozen as {frozen['sha256'][:16]} in {study.folder.selection}."
+    return f"{told} {after_test_note(str(frozen.get('after_test') or ''))}".rstrip()
+
+
+def notes_of(study: Records, selection: Selection) -> list[str]:
+    """What is said beside a choice of how it came about: early, unchecked, after a test."""
+    frozen = frozen_or_nothing(study)
+    if not frozen or _of_choice(frozen)[:3] != selection.place:
+        return [one for one in (unfinished_note(study), unchecked_note(study)) if one]
+    now = f"Frozen early on purpose: {frozen['now']}." if frozen.get("now") else ""
+    told = (frozen.get("unfinished"), now, frozen.get("unchecked"))
+    after = after_test_note(str(frozen.get("after_test") or ""))
+    return [str(one) for one in (*told, after) if one]
+
+
+def _among(frozen: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The candidates that a frozen choice was made among, best first."""
+    return [_candidate(one) for one in frozen.get("candidates") or ()]
+
+
+def _candidates(selection: Selection) -> list[tuple[Any, ...]]:
+    return [_candidate(one) for one in plain(selection.candidates)]
+
+
+def _candidate(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row.get("trial_id"), row.get("epoch"), tuple(row.get("seed_trials") or ())
 
 
 def _of_choice(frozen: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -79,8 +132,8 @@ def _note(ledger: Ledger, frozen: Mapping[str, Any]) -> None:
     """Tell the ledger of a choice, unless it knows: a kill may come after the file's writing."""
     told = ledger.events(SELECTED)
     if not told or told[-1]["sha256"] != frozen["sha256"]:
-        early = {"now": frozen["now"]} if frozen.get("now") else {}
-        ledger.append(SELECTED, trial_id=frozen["winner"], sha256=frozen["sha256"], **early)
+        more = {key: frozen[key] for key in ("now", "after_test") if frozen.get(key)}
+        ledger.append(SELECTED, trial_id=frozen["winner"], sha256=frozen["sha256"], **more)
 
 
 def _content(study: Records, selection: Selection) -> dict[str, Any]:
@@ -90,8 +143,10 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
     ``corrected_part``; threshold_recall; floor_holds (probability) and floor_shortfall (expected,
     a fraction) of the choice, null without a floor; candidates (each with its numbers);
     unfinished (what was left of the search, as a sentence, else empty) and now (why it was frozen
-    all the same). Beside them those of ``frozen_part``: confirmation, and winner (the trial that
-    goes to the final test) with its epoch, alpha, weights and threshold.
+    all the same), unchecked (which files the ledger held no hash of) and after_test (when the test
+    sets had been opened before, else empty). Beside them those of ``frozen_part``: confirmation,
+    and winner (the trial that goes to the final test) with its epoch, alpha, weights and
+    threshold.
     """
     candidates = with_held(study, selection.candidates)
     held = plain(candidates[list(HELD)].iloc[0].to_dict())
@@ -168,6 +223,7 @@ def corrected_of(study: Records, selection: Selection) -> dict[str, Any]:
     """``corrected_part``, from selection.json where it holds this very choice."""
     frozen = read_frozen(study.folder.path) if study.folder.selection.exists() else {}
     same = bool(frozen) and _of_choice(frozen)[:3] == selection.place
+    same = same and _among(frozen) == _candidates(selection)
     if same and frozen.get("corrected_value") is not None and "corrected_of" in frozen:
         return {name: frozen[name] for name in _CORRECTED}
     return corrected_part(study, selection)

@@ -2,23 +2,84 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from shlex import quote
 
+from analysis.numbers import plain_time
 from analysis.tables import Records
 from study.errors import BadInput, Fault
-from study.records.sealed import changed_files, reached
+from study.records.frozen import SELECTED, read_frozen
+from study.records.sealed import changed_files, reached, unlike_the_ledger
 
 TIME_BUDGET = "time budget"  # a session that ended for it has ended as it was meant to
 
 
-def refuse_changed(study: Records) -> None:
+def refuse_changed(study: Records, *, but: Path | None = None) -> None:
     """Nothing is chosen from tables, a spec or a manifest that were changed after the search.
 
+    Where the ledger holds no hash of the table (the search moved on, was cut off, or is of an
+    older version), each of its rows is compared with the ledger's lines.
+
+    Args:
+        study: its records.
+        but: a file that is not asked about, since it is about to be made anew.
+
     Raises:
-        BadInput: naming each file that is not what the ledger holds the hash of.
+        BadInput: naming each file that is not what the ledger holds the hash of, or that it
+            tells otherwise; a frozen choice that it does not tell of; and a ledger that does not
+            tell how the study began.
     """
-    if changed := changed_files(study.folder, reached(study.ledger)):
+    folder, found = study.folder, reached(study.ledger)
+    if not any(record["event"] == "started" for record in study.ledger):
+        rule = "does not tell how the study began, so nothing can be chosen in it"
+        raise BadInput(Fault(str(folder.ledger), "", rule, "Restore it from a copy."))
+    changed = changed_files(folder, found, but=but)
+    if folder.trials.name not in found.sealed:
+        tables = (study.trials, study.confirming, study.tuning)
+        rows = [row for table in tables for row in table.to_dict("records")]
+        changed += unlike_the_ledger(folder, rows, study.ledger)
+    if folder.selection != but and (forged := _forged(study)):
+        changed.append(forged)
+    if changed:
         raise BadInput(changed)
+
+
+def _forged(study: Records) -> Fault | None:
+    """What is wrong with a selection.json that is intact by itself: the ledger knows another."""
+    told = [record["sha256"] for record in study.ledger if record["event"] == SELECTED]
+    path = study.folder.selection
+    if not path.exists() or read_frozen(study.folder.path)["sha256"] in told[-1:]:
+        return None
+    command = f"`python -m analysis select {quote(str(study.folder.path))}` writes it anew."
+    return Fault(str(path), "sha256", "this is not the choice that the ledger tells of", command)
+
+
+def unchecked_note(study: Records) -> str:
+    """Which of a study's files the ledger holds no hash of; empty where it holds all."""
+    folder, found = study.folder, reached(study.ledger)
+    paths = (folder.spec, folder.manifest, folder.trials)
+    names = [path.name for path in paths if path.name not in found.sealed]
+    if not names:
+        return ""
+    why = (
+        "its last session was cut off, or still runs" if found.cut_off
+        else "they are of an older version"
+    )  # fmt: skip
+    return f"Not checked by a hash, since the ledger holds none ({why}): {', '.join(names)}."
+
+
+def after_test_note(opened: str) -> str:
+    """What a choice says that was frozen after the test sets were opened; empty for others.
+
+    Args:
+        opened: when they were; empty where they were not.
+    """
+    if not opened:
+        return ""
+    return (
+        f"Frozen after the test sets were opened ({plain_time(opened)}): who made the choice "
+        "may have known the test."
+    )
 
 
 def left_to_do(study: Records) -> str:
@@ -28,7 +89,18 @@ def left_to_do(study: Records) -> str:
     what was left (`unfinished_note`).
     """
     found = reached(study.ledger)
-    return "" if found.reason == TIME_BUDGET else found.missing
+    return "" if found.reason == TIME_BUDGET else _missing(study)
+
+
+def _missing(study: Records) -> str:
+    """What is left of the search; of an older ledger by the number of trials in the spec."""
+    found = reached(study.ledger)
+    wanted = study.section("tune").get("num_trials")
+    searched = not study.section("ablate") and study.section("tune").get("searcher") != "grid"
+    if found.missing or found.complete or not (searched and isinstance(wanted, int)):
+        return found.missing
+    left = wanted - found.asked
+    return f"{left} of {wanted} were not begun" if found.asked and left > 0 else ""
 
 
 def refuse_early(study: Records, now: str) -> None:
@@ -58,5 +130,5 @@ def go_on(study: Records) -> str:
 
 def unfinished_note(study: Records) -> str:
     """What a choice says of a search that was not whole; empty where it was."""
-    missing = reached(study.ledger).missing
+    missing = _missing(study)
     return f"Chosen before the search was over: {missing}." if missing else ""

@@ -19,6 +19,7 @@ from study.records.frozen import read_frozen
 
 def run(study: Records, options: Namespace) -> Result:
     """The files written, and the winner's by the study's own score as a table; or the model."""
+    refuse_changed(study)
     if options.model is not None:
         return _model(study, options.model)
     written = export_openood(study)
@@ -30,7 +31,6 @@ def run(study: Records, options: Namespace) -> Result:
 
 def _model(study: Records, out: Path) -> Result:
     frozen = read_frozen(study.folder.path)
-    refuse_changed(study)
     refuse_early(study, str(frozen.get("now") or ""))
     with tempfile.TemporaryDirectory(prefix="card-") as folder:
         card = Path(folder) / "card.md"

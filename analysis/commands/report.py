@@ -6,6 +6,7 @@ from argparse import Namespace
 
 from analysis.choice.held import with_held
 from analysis.choice.selection import NoSelection, rank_candidates
+from analysis.choice.whole import refuse_changed
 from analysis.commands import Result
 from analysis.report.page import make_report, write_made
 from analysis.report.papers import candidates_table, effects_table, results_table
@@ -14,6 +15,7 @@ from analysis.tables import Records
 
 def run(study: Records, options: Namespace) -> Result:
     """The page, written; its path, or the main results as LaTeX, on stdout."""
+    refuse_changed(study)
     made = make_report(study)
     path = write_made(study, made)
     content = {"report": str(path), **made.content}

@@ -17,19 +17,19 @@ from analysis.choice.selection import (
     select,
     summary_row,
 )
-from analysis.choice.whole import refuse_changed, unfinished_note
+from analysis.choice.whole import refuse_changed, unchecked_note, unfinished_note
 from analysis.commands import Result
 from analysis.numbers import hundredths, metric_label, percent, points, state_text, value_text
 from analysis.report.advice import advice_of, prices_table
 from analysis.tables import Records
 from study.counted import counted
-from study.records.ledger import Ledger
+from study.records.ledger import Ledger, is_held
 from study.scoring.objective import ID_ACCURACY
 
 
 def run(study: Records, options: Namespace) -> Result:
     """The choice with its candidates; frozen, unless the study is still running."""
-    refuse_changed(study)
+    refuse_changed(study, but=study.folder.selection)
     advice = advice_of(study)
     try:
         chosen = select(study)
@@ -43,6 +43,7 @@ def run(study: Records, options: Namespace) -> Result:
     apart = kept_apart(study, chosen)
     lines += [
         unfinished_note(study),
+        unchecked_note(study),
         held_text(**held),
         apart.text if apart else "",
         corrected_text(part),
@@ -65,7 +66,7 @@ def run(study: Records, options: Namespace) -> Result:
 
 
 def _freeze_once(study: Records, chosen: Selection, now: str) -> str:
-    if study.status_counts().get("running"):  # its ledger is another process's
+    if is_held(study.folder.ledger):
         return "Not frozen: the study is still running."
     with Ledger(study.folder.ledger) as ledger:
         return freeze_choice(study, chosen, ledger, now=now)

@@ -14,6 +14,7 @@ from analysis.choice.frozen import (
     corrected_of,
     corrected_text,
     frozen_or_nothing,
+    notes_of,
     wins_text,
 )
 from analysis.choice.kept import kept_apart
@@ -93,6 +94,7 @@ def choice(
             "candidate": "arm" if study.section("ablate") else "finished trial",
             "parameters": _parameters(study, row),
             "seal": frozen_or_nothing(study).get("sha256", ""),
+            "notes": notes_of(study, selection),
             "state": state_text(selection.epoch, selection.alpha),
             "is_base": selection.is_base,
             "held": _held(selection, held),

@@ -7,6 +7,7 @@ leaves per-image scores and a line in the ledger, and this module turns the scor
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault
 from study.records.files import TEST_ID, TEST_OPENED, RunFolder, replacing
 from study.records.frozen import frozen_models, read_frozen
-from study.records.ledger import Record
+from study.records.ledger import Ledger, Record
 from study.records.scores import ValidationScores
+from study.records.sealed import changed_files, note_test, reached
 
 
 def results_path(folder: RunFolder) -> Path:
     """Where the table of the final test is."""
-    return folder.final_test / "results.parquet"
+    return folder.test_results
 
 
 def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
@@ -49,10 +51,13 @@ def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
         Interrupted: if it was interrupted.
     """
     frozen = read_frozen(study.folder.path)
-    refuse_changed(study)
-    refuse_early(study, str(frozen.get("now") or ""))
     path = results_path(study.folder)
-    if again is None and path.exists():
+    refuse_changed(study, but=path)
+    refuse_early(study, str(frozen.get("now") or ""))
+    edited = any(Path(one.place) == path for one in _changed(study))
+    if edited and again is None:
+        sys.stderr.write(f"{path}: is not what was written; it is made anew from the scores\n")
+    elif again is None and path.exists():
         rule = "the final test was done; once is what makes its numbers honest"
         way = 'Read them in the report; or give --again "why", which the ledger keeps.'
         raise BadInput(Fault(str(path), "", rule, way))
@@ -63,7 +68,13 @@ def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
     table = _table(study, list(frozen_models(frozen)))
     with replacing(path) as file:
         table.to_parquet(file, index=False)
+    with Ledger(study.folder.ledger) as ledger:
+        note_test(ledger, study.folder)
     return _summary(table)
+
+
+def _changed(study: Records) -> list[Fault]:
+    return changed_files(study.folder, reached(study.ledger))
 
 
 def _table(study: Records, tested: list[str]) -> pd.DataFrame:

@@ -21,6 +21,7 @@ BASE = "base"  # takes a trial's place in the run's folder
 WEIGHTS = "weights.safetensors"  # of a trial, at the epoch that the checkpoint rule picks
 TRIAL_JSON = "trial.json"  # beside them: what they are the weights of
 TEST_OPENED = "test opened"  # the ledger's event
+TEST_SCORED = "test scored"  # the ledger's event: files (name -> SHA-256), of scores, of results
 TUNING, TUNED = "tuning", "tuned"  # events of re-tuning: its points, and an arm's choice
 LOOK = "look"  # the ledger's event: an ablation's arms are judged between two seeds
 _KEPT = ".kept"
@@ -79,6 +80,8 @@ class RunFolder:
     """Each distinct traceback once, with its trials."""
     final_test = _Place("final_test")
     """Folder of the one-shot final test."""
+    test_results = _Place("final_test/results.parquet")
+    """What the final test's scores are worth, a row a set, score and model."""
 
     def panel(self, trial_id: str, epoch: int) -> Path:
         """The saliency panel of an epoch (1-based) of a trial; few epochs have one."""

@@ -223,6 +223,18 @@ class Ledger:
         self.close()
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process works on the run of this ledger."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # whoever opens it for more is told
+        return False
+    return False
+
+
 class RecordedLedger(Ledger):
     """A ledger that is only read: no lock, no torn line cut off, nothing appended."""
 

@@ -143,11 +143,12 @@ def test_opening_is_on_the_ledgers_of_run_and_machine(
     run = make_run("energy")
     final_test(run.path, None, "the command")
     assert opened == [Plan("the plan of energy")]
-    _, first = _lines(run.ledger)
+    _, first, scored = _lines(run.ledger)
     frozen = json.loads(run.selection.read_text())
     assert (first["event"], first["command"]) == ("test opened", "the command")
     assert first["selection"] == frozen["sha256"]
     assert first["sets"] == _fingerprints(_test_data())
+    assert scored["files"]["final_test/winner.npz"] == file_hash(run.final_test / "winner.npz")
     (line,) = _lines(machine_ledger())
     assert line["sets"] == first["sets"]
     assert line["run"] == str(run.path)
@@ -198,7 +199,8 @@ def test_opening_that_was_cut_off_between_the_two_ledgers_is_on_both(
     assert not machine_ledger().exists()
     final_test(run.path, None, "")
     (line,) = _lines(machine_ledger())
-    assert line["opened"] == _lines(run.ledger)[-1]["time"]
+    (opening,) = (one for one in _lines(run.ledger) if one["event"] == TEST_OPENED)
+    assert line["opened"] == opening["time"]
     access = json.loads((run.final_test / "access.json").read_text())
     assert access["earlier_on_this_machine"] == []
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -14,25 +15,30 @@ import pytest
 from study.data.roles import StudyData, TrainID
 from study.errors import BadInput
 from study.options import ResumeOptions
-from study.records.files import RunFolder, write_json
+from study.records.files import TEST_OPENED, RunFolder, write_json
 from study.records.ledger import Ledger
 from study.records.manifest import read_manifest
+from study.records.sealed import note_end
 from study.run_folder import (
+    as_extended,
     changed_parts,
     discard,
     hashes,
     recorded_plan,
     recorded_start,
     refuse_changed,
+    refuse_edited,
     refuse_existing,
     refuse_missing,
     refuse_more_trials,
+    tell_of_tests,
     with_more_trials,
 )
 from study.space.loading import load_resolved, load_space
 from study.space.reading.yamlfile import dump
 from study.space.study_spec import StudySpec
 from study.tune.setup import CheckedStudy
+from study.watch.progress import Progress
 from tests.toys import toy_data, toy_images
 
 LEAKS: Any = SimpleNamespace(test_fingerprints={"test_id": "a"})
@@ -258,6 +264,45 @@ def test_extending_raises_the_number_of_trials_on_record(
     assert load_resolved(run.spec) == longer
     assert started.events("extended")[0]["num_trials"] == before + 5
     refuse_other(run, started, longer, data)
+
+
+def test_extension_that_was_killed_before_its_spec_was_written_is_taken_from_the_ledger(
+    run: RunFolder, spec: StudySpec, started: Ledger
+) -> None:
+    started.append("extended", num_trials=99)
+    assert as_extended(run, spec, started).tune.num_trials == 99
+    assert load_resolved(run.spec).tune.num_trials == 99
+
+
+def test_edited_manifest_is_refused_and_an_edited_table_told(
+    run: RunFolder, started: Ledger
+) -> None:
+    for path in (run.manifest, run.trials):
+        path.write_text("as written")
+    told = {"complete": True, "reason": "", "unfinished": 0, "planned": 1}
+    note_end(started, run, **told)
+    run.trials.write_text("edited")
+    stream = io.StringIO()
+    with Progress(stream, live=False, quiet=True) as progress:
+        refuse_edited(run, started, progress)
+        assert f"{run.trials}: is not what the ledger holds the hash of; it is written anew" in (
+            " ".join(stream.getvalue().split())
+        )
+        run.manifest.write_text("edited")
+        with pytest.raises(BadInput, match=f"{run.manifest}: is not what") as caught:
+            refuse_edited(run, started, progress)
+    assert len(caught.value.faults) == 1
+
+
+def test_study_that_goes_on_after_its_test_says_so(run: RunFolder, started: Ledger) -> None:
+    stream = io.StringIO()
+    with Progress(stream, live=False, quiet=True) as progress:
+        tell_of_tests(started, progress, "extended")
+        assert stream.getvalue() == ""
+        opened = started.append(TEST_OPENED, sets={})
+        tell_of_tests(started, progress, "extended")
+    told = f"the study is extended after its test sets were opened ({opened['time']})"
+    assert told in " ".join(stream.getvalue().split())
 
 
 def test_more_trials_of_an_ablation_are_refused() -> None:

@@ -98,9 +98,20 @@ def test_select_without_a_candidate_exits_1_with_a_sentence(
 
 
 def test_select_of_a_running_study_freezes_nothing(tmp_path: Path) -> None:
-    make_run(tmp_path, Fake(statuses=("finished", "running")))
+    run = make_run(tmp_path, Fake(statuses=("finished", "running")))
+    with Ledger(run.ledger):
+        assert main(["select", str(tmp_path), "--now", "a deadline"]) == 0
+    assert not run.selection.exists()
+
+
+def test_select_of_a_killed_study_says_what_is_left_and_freezes_with_a_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, Fake(statuses=("finished", "running")))
     assert main(["select", str(tmp_path)]) == 0
-    assert not (tmp_path / "selection.json").exists()
+    assert "Not frozen: 1 trial has not ended (00001)." in capsys.readouterr().out
+    assert main(["select", str(tmp_path), "--now", "a deadline"]) == 0
+    assert run.selection.exists()
 
 
 def test_report_prints_its_path(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

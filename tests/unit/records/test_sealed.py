@@ -7,7 +7,14 @@ import pytest
 
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
-from study.records.sealed import changed_files, note_end, reached, score_seals
+from study.records.sealed import (
+    changed_files,
+    note_end,
+    note_files,
+    reached,
+    score_seals,
+    unlike_the_ledger,
+)
 
 
 def ask(number: int, **more: Any) -> dict[str, Any]:
@@ -57,7 +64,9 @@ def test_trials_that_confirm_are_not_among_those_planned() -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
     run = RunFolder(tmp_path)
-    for path in (run.spec, run.manifest, run.trials, run.epochs):
+    run.scores.mkdir()
+    base = run.trial_scores("base")
+    for path in (run.spec, run.manifest, run.trials, run.epochs, base):
         path.write_text(path.name)
     with Ledger(run.ledger) as ledger:
         note_end(ledger, run, complete=True, reason="", unfinished=0, planned=3)
@@ -118,3 +127,67 @@ def test_hashes_of_scores_are_those_of_one_trial() -> None:
     ]
     assert score_seals(records, 0) == {1: "a"}
     assert score_seals([*records, records[0] | {"kept_scores": "k"}], 0, kept=True) == {1: "k"}
+
+
+def test_scores_of_the_base_are_sealed_while_the_search_goes_on(run: RunFolder) -> None:
+    with Ledger(run.ledger) as ledger:
+        ledger.append("ask", number=0)
+    run.trial_scores("base").write_text("another's")
+    (told,) = told_of(run)
+    assert told.startswith(f"{run.trial_scores('base')}: is not what the ledger holds the hash of")
+
+
+def test_spec_and_manifest_of_a_resume_are_sealed_once_it_has_written_them(run: RunFolder) -> None:
+    with Ledger(run.ledger) as ledger:
+        ledger.append("extended", num_trials=4)
+        run.spec.write_text("longer")
+        run.manifest.write_text("told of it")
+        assert changed_files(run, reached(ledger.records)) == []
+        note_files(ledger, run)
+    assert told_of(run) == []
+    run.spec.write_text("edited")
+    assert len(told_of(run)) == 1
+
+
+def test_spec_stays_sealed_while_a_study_is_resumed(run: RunFolder) -> None:
+    with Ledger(run.ledger) as ledger:
+        ledger.append("resumed")
+    run.spec.write_text("edited")
+    assert len(told_of(run)) == 1
+
+
+def test_session_that_ended_without_a_word_is_told() -> None:
+    started = {"event": "started", "rules": {}}
+    records = [started, ask(0), result(0, "finished")]
+    assert reached(records).missing == "its last session was cut off before its end"
+    assert reached([*records, end(True, 1)]).missing == ""
+
+
+LEDGER = [
+    {"event": "started", "rules": {}},
+    ask(0, params={"train.lr": 0.5, "arm": "a"}),
+    result(0, "finished") | {"epoch": 1, "metrics": {"val/fpr95": 0.25, "train/loss": 1.0}},
+    ask(1, params={}),
+    result(1, "pruned") | {"epoch": 1, "metrics": {"val/fpr95": 0.5}},
+]
+ROW = {"trial_id": "00000", "status": "finished", "checkpoint_epoch": 1, "val/fpr95": 0.25}
+PRUNED = ROW | {"trial_id": "00001", "status": "pruned", "val/fpr95": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (ROW | {"param/train.lr": 0.5, "param/arm": "a", "train/loss": 2.0}, ""),
+        (PRUNED, ""),
+        (PRUNED | {"checkpoint_epoch": None, "status": "running", "val/fpr95": 0.0}, ""),
+        (ROW | {"val/fpr95": 0.001}, "has val/fpr95 0.001 here and 0.25 on the ledger"),
+        (ROW | {"param/train.lr": 0.1}, "has param/train.lr 0.1 here and 0.5 on the ledger"),
+        (PRUNED | {"status": "finished"}, "is finished here and pruned on the ledger"),
+        (ROW | {"trial_id": "00007"}, "is not on the ledger"),
+    ],
+)
+def test_row_of_a_table_is_told_where_the_ledger_has_it_otherwise(
+    row: dict[str, Any], told: str
+) -> None:
+    faults = list(unlike_the_ledger(RunFolder(Path("run")), [row], LEDGER))
+    assert [fault.rule for fault in faults] == [told] * bool(told)

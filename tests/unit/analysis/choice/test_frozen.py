@@ -3,13 +3,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import analysis
+from analysis.__main__ import main
 from analysis.choice.frozen import correct_choice, corrected_how, corrected_text, wins_text
 from study.errors import BadInput
-from study.records.frozen import SELECTED, read_frozen
-from study.records.ledger import read_ledger
+from study.records.files import TEST_OPENED, RunFolder, write_json
+from study.records.frozen import SELECTED, read_frozen, seal
+from study.records.ledger import Ledger, read_ledger
 from tests.fake_run import Fake, freeze, make_run
 
 CONTRACT = {
@@ -112,3 +115,65 @@ def test_wins_text_names_five_and_counts_the_rest(num: int, end: str) -> None:
     told = wins_text({"corrected_of": {"wins": wins}})
     assert told.startswith("Chosen in the resamples of the selection: 00000 20")
     assert told.replace("20.0", "20").endswith(end)
+
+
+def _of_two_then_three(tmp_path: Path) -> tuple[Path, dict[str, object]]:
+    """A run whose choice was frozen among two trials and that has a third one by now, worse."""
+    make_run(tmp_path, Fake(statuses=("finished",) * 3, epochs=1, num_id=60))
+    run = RunFolder(tmp_path)
+    whole = pd.read_parquet(run.trials)
+    worst = whole.sort_values("val/fpr95").index[-1]
+    whole.drop(index=worst).to_parquet(run.trials, index=False)
+    before = freeze(analysis.load(tmp_path))
+    whole.to_parquet(run.trials, index=False)
+    return tmp_path, before
+
+
+def test_same_winner_among_more_candidates_is_frozen_anew(tmp_path: Path) -> None:
+    path, before = _of_two_then_three(tmp_path)
+    after = freeze(analysis.load(path))
+    assert before["winner"] == after["winner"]
+    numbers = [one["corrected_of"]["num_candidates"] for one in (before, after)]
+    assert numbers == [2, 3]
+    assert after["after_test"] == ""
+    assert freeze(analysis.load(path)) == after
+
+
+def test_choice_frozen_anew_after_the_test_is_marked_everywhere(tmp_path: Path) -> None:
+    path, _ = _of_two_then_three(tmp_path)
+    with Ledger(path / "ledger.jsonl") as ledger:
+        opened = ledger.append(TEST_OPENED, sets={}, reason="", selection="")
+    after = freeze(analysis.load(path))
+    assert after["after_test"] == opened["time"]
+    assert len(after["candidates"]) == 3
+    noted = [one for one in read_ledger(path / "ledger.jsonl")[0] if one["event"] == SELECTED]
+    assert [one.get("after_test") for one in noted] == [None, opened["time"]]
+    assert main(["report", str(path)]) == 0
+    page = (path / "report.html").read_text()
+    assert "Frozen after the test sets were opened" in page
+
+
+def test_early_choice_of_a_search_that_is_over_by_now_is_frozen_anew(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(statuses=("finished",) * 2, epochs=1, num_id=60))
+    with Ledger(run.ledger) as ledger:
+        told = {"unfinished": 0, "planned": 5, "files": {}}
+        ledger.append("session ended", complete=False, reason="interrupt", **told)
+    assert main(["select", str(tmp_path), "--now", "a deadline"]) == 0
+    with Ledger(run.ledger) as ledger:
+        ledger.append("session ended", complete=True, reason="", **told)
+    assert main(["select", str(tmp_path)]) == 0
+    frozen = read_frozen(tmp_path)
+    assert (frozen["now"], frozen["unfinished"]) == ("", "")
+
+
+def test_forged_choice_with_a_seal_of_its_own_is_refused_and_written_anew_by_select(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, Fake(statuses=("finished",) * 2, epochs=1, num_id=60))
+    content = freeze(analysis.load(tmp_path))
+    write_json(run.selection, seal({**content, "corrected_value": 0.001}))
+    assert main(["report", str(tmp_path)]) == 2
+    told = f"{run.selection}: sha256: this is not the choice that the ledger tells of. `python -m"
+    assert told in capsys.readouterr().err
+    assert main(["select", str(tmp_path)]) == 0
+    assert read_frozen(tmp_path) == content

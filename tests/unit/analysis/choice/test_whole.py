@@ -25,9 +25,10 @@ def end(run: RunFolder, **changes: object) -> None:
         note_end(ledger, run, **told)
 
 
+@pytest.mark.parametrize("command", ["select", "report", "export"])
 @pytest.mark.parametrize("name", ["trials", "epochs", "spec", "manifest"])
 def test_file_edited_after_the_search_is_refused_by_name(
-    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, name: str, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(tmp_path, FINISHED)
     end(run)
@@ -36,7 +37,7 @@ def test_file_edited_after_the_search_is_refused_by_name(
     path.write_bytes(getattr(other, name).read_bytes() + b" ")
     if name in ("trials", "epochs"):
         path.write_bytes(getattr(other, name).read_bytes())
-    assert main(["select", str(tmp_path)]) == 2
+    assert main([command, str(tmp_path)]) == 2
     assert f"{path}: is not what the ledger holds the hash of" in capsys.readouterr().err
     assert not run.selection.exists()
 
@@ -93,3 +94,63 @@ def test_frozen_choice_of_a_whole_study_says_nothing_of_an_end(tmp_path: Path) -
     assert main(["select", str(tmp_path)]) == 0
     content = json.loads(run.selection.read_text())
     assert (content["unfinished"], content["now"]) == ("", "")
+
+
+def test_ledger_that_tells_of_no_beginning_lets_nothing_be_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, FINISHED)
+    run.ledger.unlink()
+    assert main(["select", str(tmp_path)]) == 2
+    assert f"{run.ledger}: does not tell how the study began" in capsys.readouterr().err
+    assert not run.selection.exists()
+
+
+def test_table_without_a_hash_is_compared_with_the_ledger(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, FINISHED)
+    with Ledger(run.ledger) as ledger:
+        ledger.append("ask", number=0, params={})
+        ledger.append("result", number=0, epoch=1, metrics={}, decision="finished")
+    assert main(["select", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert f"{run.trials}: trial 00001: is not on the ledger" in told
+    assert "trial 00000" not in told
+
+
+def test_what_has_no_hash_is_told_beside_the_choice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, FINISHED)
+    assert main(["select", str(tmp_path)]) == 0
+    told = "Not checked by a hash, since the ledger holds none (they are of an older version): "
+    assert f"{told}spec.yaml, manifest.json, trials.parquet." in capsys.readouterr().out
+    assert read_frozen(tmp_path)["unchecked"].startswith(told)
+    assert main(["report", str(tmp_path)]) == 0
+    assert told in run.report.read_text()
+
+
+def test_reason_for_an_early_choice_stands_in_the_report(tmp_path: Path) -> None:
+    run = make_run(tmp_path, FINISHED)
+    end(run, complete=False, reason="interrupt", planned=9)
+    assert main(["select", str(tmp_path), "--now", "a deadline"]) == 0
+    assert main(["report", str(tmp_path)]) == 0
+    page = run.report.read_text()
+    assert "Chosen before the search was over: 9 of 9 were not begun." in page
+    assert "Frozen early on purpose: a deadline." in page
+
+
+def test_older_search_with_fewer_trials_than_its_spec_is_not_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, FINISHED)
+    lines = run.ledger.read_bytes().splitlines(keepends=True)
+    run.ledger.write_bytes(lines[0])
+    wanted = analysis.load(tmp_path).section("tune")["num_trials"]
+    with Ledger(run.ledger) as ledger:
+        for number in range(3):
+            ledger.append("ask", number=number, params={})
+            ledger.append("result", number=number, epoch=1, metrics={}, decision="finished")
+    assert main(["select", str(tmp_path)]) == 0
+    assert f"Not frozen: {wanted - 3} of {wanted} were not begun." in capsys.readouterr().out

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis.choice.whole import refuse_changed
 from analysis.report import sections
 from analysis.report.page import make_report
 from analysis.results import final_test, other_process
@@ -28,9 +29,8 @@ COLUMNS = [
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     make_run(tmp_path)
-    found = analysis.load(tmp_path)
-    freeze(found)
-    return found
+    freeze(analysis.load(tmp_path))
+    return analysis.load(tmp_path)
 
 
 def _stub(monkeypatch: pytest.MonkeyPatch, code: int = 0) -> list[list[str]]:
@@ -75,6 +75,35 @@ def test_final_test_a_second_time_is_refused_without_a_reason(
     final_test.run_final_test(study, again="a bug in the table")
     assert len(calls) == 2
     assert calls[1][-2:] == ["--again", "a bug in the table"]
+
+
+def test_table_of_the_final_test_that_was_edited_is_refused_and_made_anew(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = _stub(monkeypatch)
+    _note_opening(study, read_frozen(study.folder.path)["sha256"])
+    path, results = study.folder.path, study.folder.test_results
+    table = final_test.run_final_test(analysis.load(path))
+    table.assign(fpr95=0.001).to_parquet(results, index=False)
+    with pytest.raises(
+        BadInput, match=r"results\.parquet: is not what .* `python -m analysis test`"
+    ):
+        refuse_changed(analysis.load(path))
+    again = final_test.run_final_test(analysis.load(path))
+    assert f"{results}: is not what was written; it is made anew" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(again, table)
+    refuse_changed(analysis.load(path))
+    assert len(calls) == 1
+
+
+def test_scores_of_the_final_test_that_were_edited_are_refused(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stub(monkeypatch)
+    final_test.run_final_test(study)
+    (study.folder.final_test / "winner.npz").write_bytes(b"another's")
+    with pytest.raises(BadInput, match=r"winner\.npz: is not what the ledger holds the hash of"):
+        final_test.run_final_test(analysis.load(study.folder.path))
 
 
 def test_final_test_that_was_cut_short_opens_nothing_again(
