@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,10 @@ def our_seconds(folder: Path, trials: int) -> float:
     from study.tune.tensorboard import TensorBoardLog
     from study.watch.progress import Progress
 
-    run, setup = RunFolder(folder / "run"), _setup(folder, trials)
+    run, setup = (
+        RunFolder(folder / "run"),
+        no_op_setup(folder, ["train.epochs=1", f"tune.num_trials={trials}"]),
+    )
     progress = Progress(io.StringIO(), live=False, quiet=False)
     with Ledger(run.ledger) as ledger, ray_running(None, CPUS) as nodes:
         begun = time.perf_counter()
@@ -115,7 +118,7 @@ def our_seconds(folder: Path, trials: int) -> float:
         progress.study_started(trials, setup.spec.select.metric)
         resources = plan_resources(nodes, Machine(gpus_per_trial=0.0))
         session.max_concurrent = resources.max_concurrent
-        run_session(session, noop, {"metrics": _metrics()}, resources, run.path / ".ray")
+        run_session(session, noop, {"metrics": no_op_metrics()}, resources, run.path / ".ray")
         board.close()
         records.close()
         seconds = time.perf_counter() - begun
@@ -133,7 +136,7 @@ def noop(config: dict[str, Any], metrics: dict[str, float]) -> None:
     tune.report({"message": json.dumps({"epoch": 1, "metrics": told})})
 
 
-def _metrics() -> dict[str, float]:
+def no_op_metrics() -> dict[str, float]:
     """As many as an energy trial with one OOD validation set tells."""
     kinds = ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out")
     names = [f"val/ood/{score}/{kind}" for score in ("msp", "energy") for kind in kinds]
@@ -143,8 +146,8 @@ def _metrics() -> dict[str, float]:
     return dict.fromkeys(names, 0.5)
 
 
-def _setup(folder: Path, trials: int) -> Any:
-    """The space energy, one epoch a trial, on a base of random logits."""
+def no_op_setup(folder: Path, settings: Sequence[str]) -> Any:
+    """The space energy with ``settings``, on a base of random logits."""
     import torch
 
     from study.bases.base_models import BaseModel
@@ -155,7 +158,7 @@ def _setup(folder: Path, trials: int) -> Any:
     from study.space.loading import load_space
     from study.tune.setup import Setup
 
-    spec = load_space("energy", ["train.epochs=1", f"tune.num_trials={trials}"])
+    spec = load_space("energy", settings)
     generator = torch.Generator().manual_seed(0)
     logits = [torch.randn(5_000, 10, generator=generator) + shift for shift in (3.0, 0.0)]
     scores = ValidationScores(np.empty(0, np.int32))

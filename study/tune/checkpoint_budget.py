@@ -36,12 +36,17 @@ class CheckpointBudget:
         self._limit = limit
         self._rule = checkpoint_rule
         self._dropped = dropped
+        self._sizes: dict[str, int] = {}  # of the folders of ended trials, bytes
 
     def enforce(self, trials: Sequence[TrialRecord]) -> str:
-        """Drop as much of the losers as it takes; what to warn of where that is not enough."""
+        """Drop as much of the losers as it takes; what to warn of where that is not enough.
+
+        The folders of trials that have ended are measured once: with thousands of them looking
+        at every file again at every trial's end would take longer than the trials.
+        """
         if self._limit is None:
             return ""
-        used = folder_bytes(self._run.checkpoints)
+        used = self._used(trials)
         if used <= self._limit:
             return ""
         going: dict[str, dict[Path, int]] = {STATES: {}, CHOSEN: {}}
@@ -57,12 +62,23 @@ class CheckpointBudget:
                 self._dropped(what, names, sum(sizes.values()))
             for path in sizes:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                self._sizes.pop(path.parent.name, None)
         if used - freed <= self._limit:
             return ""
         return (
             f"checkpoints take {bytes_text(used - freed)}, above tune.checkpoint_budget "
             f"({bytes_text(self._limit)}); the best, the base and what resumes are all kept"
         )
+
+    def _used(self, trials: Sequence[TrialRecord]) -> int:
+        """Bytes of all checkpoints."""
+        ended = {trial_id(one.number) for one in trials if one.status != "running"}
+        sizes = {
+            folder.name: self._sizes.get(folder.name) or folder_bytes(folder)
+            for folder in self._run.checkpoints.glob("*")
+        }
+        self._sizes = {name: size for name, size in sizes.items() if name in ended}
+        return sum(sizes.values())
 
     def _expendable(self, trials: Sequence[TrialRecord]) -> Iterator[tuple[str, Path]]:
         """What may go, worst first; a state never after the weights that it would go on with."""

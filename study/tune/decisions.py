@@ -84,6 +84,8 @@ class Decisions:
         self._asked: dict[int, optuna.Trial] = {}  # of the search; confirming ones have none
         self._rows: dict[int, FrozenTrial] = {}  # of those that Optuna was told otherwise of
         self._to_end: set[int] = set()  # no rung stops them any more
+        self._running: set[int] = set()
+        self._above: set[int] = set()  # of the search, finished above the floor
         for line, record in enumerate(ledger.records, start=1):
             self._replay(record, line)
 
@@ -134,6 +136,8 @@ class Decisions:
         if event.get("stopped"):
             record.status, record.reason = STOPPED, event["stopped"]
             self._tell(record, state=TrialState.PRUNED)
+        else:
+            self._running.add(record.number)
         return record
 
     def result(self, number: int, epoch: int, metrics: dict[str, float], **evidence: Any) -> str:
@@ -171,8 +175,7 @@ class Decisions:
             return None
         if finish is None:
             return self._rungs.promotable()
-        searched = [self.trials[number] for number in self._asked]
-        still = sum(one.status == "running" or self._stands(one) for one in searched)
+        still = len(self._above) + sum(number in self._asked for number in self._running)
         return self._rungs.best_waiting() if still < finish else None
 
     def promote(self, place: Place, why: Why) -> TrialRecord:
@@ -212,7 +215,7 @@ class Decisions:
     @property
     def unfinished(self) -> list[TrialRecord]:
         """Trials that have not ended, lowest number first."""
-        return [record for record in self.trials if record.status == "running"]
+        return [self.trials[number] for number in sorted(self._running)]
 
     @property
     def num_searched(self) -> int:
@@ -291,6 +294,12 @@ class Decisions:
                 record.status, record.reason = "running", ""
                 if event["why"] == TO_FINISH:
                     self._to_end.add(record.number)
+        if record.status == "running":
+            self._running.add(record.number)
+        else:
+            self._running.discard(record.number)
+        if record.number in self._asked and self._stands(record):
+            self._above.add(record.number)
         if record.number in self._rows:
             self._rows[record.number] = self._row(record)
 

@@ -47,7 +47,8 @@ class Rungs:
     reduction: int
     _came: list[list[tuple[float, int]]] = field(default_factory=list)  # a rung: best first
     _last: dict[int, int] = field(default_factory=dict)  # number -> the last rung that it came to
-    _waits: dict[int, int] = field(default_factory=dict)  # number -> the rung that stopped it
+    _waits: dict[int, tuple[int, float]] = field(default_factory=dict)  # -> rung, value there
+    _waiting: list[list[tuple[float, int]]] = field(default_factory=list)  # a rung: best first
 
     def rung_at(self, epoch: int) -> int | None:
         """The rung that lies at an epoch (1-based), from 0; None between rungs."""
@@ -82,13 +83,17 @@ class Rungs:
         self._last[number] = rung
         while len(self._came) <= rung:
             self._came.append([])
+            self._waiting.append([])
         insort(self._came[rung], (value, number))
         if stopped:
-            self._waits[number] = rung
+            self._waits[number] = rung, value
+            insort(self._waiting[rung], (value, number))
 
     def leave(self, number: int) -> None:
         """A trial that waits goes on (KeyError where it does not wait)."""
-        del self._waits[number]
+        rung, value = self._waits.pop(number)
+        waiting = self._waiting[rung]
+        del waiting[bisect_left(waiting, (value, number))]
 
     def waits(self, number: int) -> bool:
         """Whether a trial was stopped by a rung and has not gone on since."""
@@ -113,17 +118,19 @@ class Rungs:
 
     def best_waiting(self) -> Place | None:
         """The best of all that wait, whether promotable or not: the highest rung's best."""
-        if not self._waits:
-            return None
-        rung = max(self._waits.values())
-        return self._first_waiting(rung, len(self._came[rung]))
+        for rung in reversed(range(len(self._came))):
+            place = self._first_waiting(rung, len(self._came[rung]))
+            if place is not None:
+                return place
+        return None
 
     def _first_waiting(self, rung: int, among: int) -> Place | None:
         """The best that waits at a rung, if it is one of so many best there."""
-        came = self._came[rung]
-        for index in range(among):
-            number = came[index][1]
-            if self._waits.get(number) == rung:
-                epoch = self.grace * self.reduction**rung
-                return Place(number, epoch, rung, index + 1, len(came))
-        return None
+        came, waiting = self._came[rung], self._waiting[rung]
+        if not waiting:
+            return None
+        place = bisect_left(came, waiting[0]) + 1
+        if place > among:
+            return None
+        epoch = self.grace * self.reduction**rung
+        return Place(waiting[0][1], epoch, rung, place, len(came))

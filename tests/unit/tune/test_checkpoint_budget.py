@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from study.records.disk import folder_bytes
 from study.records.files import BASE, WEIGHTS, RunFolder
 from study.tune.checkpoint_budget import CheckpointBudget, losers
 from study.tune.record import TrialRecord
@@ -128,3 +129,31 @@ def test_stopped_trial_that_came_less_far_loses_what_it_keeps_first() -> None:
     far = TrialRecord(0, 0, {}, [{"val/objective": 0.9}] * 3, status="pruned")
     near = TrialRecord(1, 0, {}, [{"val/objective": 0.1}], status="pruned")
     assert [record.number for record in losers([far, near], "best")] == [1, 0]
+
+
+def test_enforce_ended_trials_are_measured_once_and_running_ones_each_time(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def counting(folder: Path) -> int:
+        measured.append(folder.name)
+        return folder_bytes(folder)
+
+    monkeypatch.setattr("study.tune.checkpoint_budget.folder_bytes", counting)
+    budget = CheckpointBudget(run, 10**9, "best", lambda *_: None)
+    budget.enforce(_records())
+    measured.clear()
+    budget.enforce(_records())
+    assert set(measured) == {"00004", BASE}
+
+
+def test_enforce_measures_a_trial_anew_once_it_has_ended(run: RunFolder) -> None:
+    records = _records()
+    told: list[str] = []
+    budget = CheckpointBudget(run, 10 * SIZE, "best", lambda _, trials, __: told.extend(trials))
+    assert budget.enforce(records) == ""
+    (run.trial_checkpoints("00004") / "more").write_bytes(b"x" * 9 * SIZE)
+    records[4].status = "finished"
+    budget.enforce(records)
+    assert told
