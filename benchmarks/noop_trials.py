@@ -100,7 +100,7 @@ def our_seconds(folder: Path, trials: int) -> float:
     from study.tune.resources import Machine, plan_resources
     from study.tune.searching import search_plan
     from study.tune.session import Limits, Session
-    from study.tune.tensorboard import TensorBoardLog
+    from study.tune.tensorboard import Shown, TensorBoardLog
     from study.watch.progress import Progress
 
     run, setup = (
@@ -112,7 +112,7 @@ def our_seconds(folder: Path, trials: int) -> float:
         begun = time.perf_counter()
         decisions = Decisions(search_plan(setup), ledger)
         records = RecordsObserver(run, setup, decisions, progress.warning)
-        board = TensorBoardLog(run.tensorboard, setup.params)
+        board = TensorBoardLog(run.tensorboard, Shown(setup.params))
         observers = [ProgressObserver(progress, setup), board, records]
         session = Session(decisions, setup.assign, Limits(trials, None, 5), observers)
         progress.study_started(trials, setup.spec.select.metric)

@@ -26,11 +26,12 @@ def wrapped(text: str, width: int, indent: str = "  ") -> list[str]:
         width: of the terminal.
         indent: before the second line and those after it.
     """
-    return wrap(
-        text,
+    lines = wrap(
+        text.replace(" %", "\N{NO-BREAK SPACE}%"),  # a number stays with its unit
         width,
         subsequent_indent=indent,
         replace_whitespace=False,
         break_long_words=False,
         break_on_hyphens=False,
-    ) or [""]
+    )
+    return [line.replace("\N{NO-BREAK SPACE}%", " %") for line in lines] or [""]

@@ -120,7 +120,7 @@ def explain(
     if SIMILARITY not in maps:
         return Explanation(predicted, confidence, maps)
     cosine = -similarity_target(model, asked.partners).values(images)
-    reconstruction = _reconstruct(model, images)
+    reconstruction = reconstructed(model, images)
     return Explanation(predicted, confidence, maps, reconstruction, cosine.cpu().numpy())
 
 
@@ -135,7 +135,13 @@ def _predict(model: nn.Module, images: Tensor) -> tuple[NDArray[np.int64], Float
     return predicted.cpu().numpy(), confidence.cpu().numpy()
 
 
-def _reconstruct(model: Any, images: Tensor) -> Floats | None:
+def reconstructed(model: Any, images: Tensor) -> Floats | None:
+    """What a model makes of images, float in [0, 1], (N, H, W, 3); None where it makes nothing.
+
+    Args:
+        model: its mode is left as it was.
+        images: float in [0, 1], (N, 3, H, W), on the model's device.
+    """
     if not callable(getattr(model, "branches", None)):
         return None
     with torch.no_grad(), calm(model, images):

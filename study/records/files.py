@@ -87,6 +87,10 @@ class RunFolder:
         """The saliency panel of an epoch (1-based) of a trial; few epochs have one."""
         return self.panels / trial_id / f"epoch_{epoch:04d}.png"
 
+    def redrawn(self, trial_id: str, epoch: int) -> Path:
+        """Images beside their reconstructions after an epoch (1-based) of a trial."""
+        return self.panels / trial_id / f"reconstructions_{epoch:04d}.png"
+
     def trial_scores(self, trial_id: str, *, kept: bool = False) -> Path:
         """Per-image validation scores in one file: the base's, and those of older runs' trials.
 

@@ -212,6 +212,17 @@ def read_scores(
     return scores
 
 
+def read_epoch(run: RunFolder, trial: str, epoch: int) -> ValidationScores:
+    """The states of one epoch of a trial.
+
+    Raises:
+        FileNotFoundError: where there are none.
+        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: where a file is damaged.
+    """
+    arrays = _unpacked(run.epoch_scores(trial) / epoch_file(epoch))
+    return ValidationScores.of(arrays | _unpacked(run.score_images()))
+
+
 def _check_seal(path: Path, sealed: Mapping[int, str]) -> None:
     seal = sealed.get(int(path.stem.removeprefix("epoch_")))
     if seal and hashlib.sha256(path.read_bytes()).hexdigest() != seal:

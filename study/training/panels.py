@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from study.records.files import write_bytes
 
 _IMAGES = 4  # of each set; the same in every trial and epoch
 _SEED = 0
+_LEAST_PIXELS = 64  # of an image's side in a picture: smaller ones are enlarged
 
 
 @runtime_checkable
@@ -51,4 +53,39 @@ def keep_panel(
     picture = panel_image(model, list(sets.values()), device, pair=PairLogit.of_state(loss))
     png = io.BytesIO()
     Image.fromarray(picture).save(png, "PNG")
+    write_bytes(path, png.getvalue())
+
+
+def keep_reconstructions(
+    path: Path, model: nn.Module, data: StudyData, device: torch.device
+) -> None:
+    """Put a few validation images above what a model makes of them, as a PNG.
+
+    Nothing where the model reconstructs nothing.
+
+    Args:
+        path: of the file.
+        model: on ``device``, left as it was.
+        data: the roles that training may see; images of the ID set come first.
+        device: where to compute.
+    """
+    from PIL import Image
+
+    from study.explain.choice import choose_images
+    from study.explain.explanation import as_images, reconstructed
+
+    sets = choose_images(data.val_id.images, data.ood_val.sets, _IMAGES, _SEED)
+    pixels = np.concatenate([one.images.pixels for one in sets.values()])
+    made = reconstructed(model, as_images(pixels, device))
+    if made is None:
+        return
+    rows = [np.concatenate(list(row), axis=1) for row in (pixels / 255.0, made)]
+    grid = (np.concatenate(rows) * 255).round().clip(0, 255).astype(np.uint8)
+    enlarged = max(1, _LEAST_PIXELS // pixels.shape[1])
+    picture = Image.fromarray(grid)
+    picture = picture.resize(
+        (picture.width * enlarged, picture.height * enlarged), Image.Resampling.NEAREST
+    )
+    png = io.BytesIO()
+    picture.save(png, "PNG")
     write_bytes(path, png.getvalue())

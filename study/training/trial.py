@@ -33,7 +33,7 @@ from study.training.checkpoint import has_checkpoint, load_checkpoint, save_chec
 from study.training.chosen import ChosenWeights, save_chosen
 from study.training.evaluation import Evaluation, evaluate_sets
 from study.training.loop import EpochResult, Goal, TrainingState, train
-from study.training.panels import NamesPanels, keep_panel
+from study.training.panels import NamesPanels, keep_panel, keep_reconstructions
 from study.training.starting import Starting, network_of, tensors
 
 
@@ -168,6 +168,7 @@ def _epochs(
     part = setting.data.kept if assignment.kept else None
     best = min(assignment.standings[:done], default=WORST)
     device = torch.device(setting.device)
+    epochs_asked = int(assignment.train["epochs"])
     epochs = train(
         recipe,
         model,
@@ -190,6 +191,9 @@ def _epochs(
         if isinstance(recipe.params, NamesPanels) and result.epoch in recipe.params.panel_epochs:
             path = run.panel(assignment.trial_id, result.epoch)
             keep_panel(path, model, setting.data, result.state.loss, device)
+        if isinstance(recipe.params, NamesPanels) and result.epoch in {1, epochs_asked}:
+            path = run.redrawn(assignment.trial_id, result.epoch)
+            keep_reconstructions(path, model, setting.data, device)
         stands = standing(result.metrics)
         if setting.checkpoint_rule == "last" or stands < best:
             best = min(best, stands)

@@ -128,13 +128,14 @@ class Decisions:
             event["params"],
             confirms=event.get("confirms"),
             tunes=bool(event.get("tunes")),
+            begun=event.get("time", ""),
         )
         self.trials.append(record)
         if trial is not None:
             trial.set_user_attr("trial_id", trial_id(record.number))
             self._asked[record.number] = trial
         if event.get("stopped"):
-            record.status, record.reason = STOPPED, event["stopped"]
+            record.status, record.reason, record.ended = STOPPED, event["stopped"], record.begun
             self._tell(record, state=TrialState.PRUNED)
         else:
             self._running.add(record.number)
@@ -278,6 +279,7 @@ class Decisions:
             case "result":
                 record.states += [event["states"]] if "states" in event else []
                 record.scores.append(event.get("scores", ""))
+                record.told.append(event.get("time", ""))
                 self._take_result(record, event["metrics"], event["decision"])
             case "failed":
                 record.status = "failed"
@@ -300,6 +302,7 @@ class Decisions:
             self._running.discard(record.number)
         if record.number in self._asked and self._stands(record):
             self._above.add(record.number)
+        record.ended = "" if record.status == "running" else event.get("time", "")
         if record.number in self._rows:
             self._rows[record.number] = self._row(record)
 
@@ -320,7 +323,7 @@ class Decisions:
             self._tell(record, self.plan.values(record.epochs))
 
     def _why_stopped(self, record: TrialRecord, metrics: dict[str, float]) -> str:
-        place = None if self._rungs is None else self._rungs.place_of(record.number)
+        place = None if self._rungs is None else self._rungs.place_of(record.number, metrics[OBJECTIVE])
         scheduler, reduction = self.plan.scheduler, self.plan.reduction_factor
         stopped = stopped_text(scheduler, len(record.epochs), place, reduction)
         return ", ".join(filter(None, [self.plan.stands(metrics), stopped]))

@@ -11,7 +11,7 @@ from study.records.disk import parse_bytes, sweep_temporaries
 from study.records.failures import FailedTrial, failure_lines
 from study.records.files import KEPT, RunFolder, trial_id, write_bytes
 from study.scoring.metrics import metric_text
-from study.scoring.objective import OBJECTIVE
+from study.scoring.objective import ID_ACCURACY, OBJECTIVE
 from study.training.checkpoint import drop_checkpoints
 from study.tune.checkpoint_budget import CheckpointBudget
 from study.tune.decisions import Decisions
@@ -19,7 +19,7 @@ from study.tune.record import TrialRecord
 from study.tune.rungs import Place
 from study.tune.session import Observer
 from study.tune.setup import Setup
-from study.tune.study_db import StudyDatabase, confirming
+from study.tune.study_db import About, StudyDatabase, Told, confirming, told_of
 from study.tune.tables import write_tables
 from study.tune.telling import standing_text
 from study.watch.progress import Progress
@@ -116,7 +116,9 @@ class RecordsObserver(Observer):
             ),
         )
         name, directions = run.path.resolve().name, decisions.plan.directions
-        self._database = StudyDatabase(run.study_db, name, directions)
+        self._database = StudyDatabase(
+            run.study_db, name, directions, about=_about(setup, decisions), told=self._told
+        )
         self._update_database()
         self._due = 0.0
         self._write(live=True)
@@ -164,6 +166,10 @@ class RecordsObserver(Observer):
         finally:
             self._database.close(self._decisions.frozen, confirming(self._decisions))
 
+    def _told(self, trial: str) -> Told:
+        rule = self._setup.spec.select.checkpoint
+        return told_of(self._decisions.trials[int(trial)], rule)
+
     def _update_database(self) -> None:
         self._database.update(self._decisions.frozen)
         self._database.update_confirming(confirming(self._decisions))
@@ -175,3 +181,21 @@ class RecordsObserver(Observer):
             write_tables(self._run, self._decisions.trials, self._setup.params, rule, live=live)
         ended = time.monotonic()
         self._due = ended + max(_TABLES_EVERY_S, (ended - begun) / _TABLES_SHARE)
+
+
+def _about(setup: Setup, decisions: Decisions) -> About:
+    """What optuna-dashboard tells of the study."""
+    spec, floor = setup.spec, setup.floor
+    attributes = {
+        "recipe": spec.recipe,
+        "selects by": spec.select.metric,
+        "floor on val/id_accuracy": "none" if floor is None else floor.accuracy,
+        "searcher": spec.tune.searcher,
+        "scheduler": spec.tune.scheduler,
+        "seed": spec.tune.seed,
+    }
+    if setup.base is not None:
+        metrics = setup.base.metrics
+        names = (spec.select.metric, ID_ACCURACY)
+        attributes |= {f"base, {name}": metrics[name] for name in names if name in metrics}
+    return About(attributes, decisions.plan.objectives or (OBJECTIVE,))

@@ -51,6 +51,9 @@ class TrialRecord:
         traceback: of a failure in code.
         lost: how often its worker died under it.
         retried: how often it was out of memory and put back, to go on alone.
+        begun: when it was asked for, ISO 8601; "" where the ledger tells no time.
+        told: when each epoch was recorded.
+        ended: when it ended, the last time where it was promoted; "" while it has not.
         confirms: number of the candidate whose parameters it trains anew; None in the search.
         tunes: whether it only tunes its arm of an ablation.
     """
@@ -67,6 +70,9 @@ class TrialRecord:
     traceback: str = ""
     lost: int = 0
     retried: int = 0
+    begun: str = ""
+    told: list[str] = field(default_factory=list)
+    ended: str = ""
     confirms: int | None = None
     tunes: bool = False
 

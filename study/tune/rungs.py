@@ -99,14 +99,14 @@ class Rungs:
         """Whether a trial was stopped by a rung and has not gone on since."""
         return number in self._waits
 
-    def place_of(self, number: int) -> Place | None:
-        """Where a trial stands at the last rung that it came to; None before the first."""
+    def place_of(self, number: int, value: float) -> Place | None:
+        """Where a trial stands at the last rung that it came to, with ``value``; None before."""
         rung = self._last.get(number)
         if rung is None:
             return None
-        numbers = [other for _, other in self._came[rung]]
-        epoch = self.grace * self.reduction**rung
-        return Place(number, epoch, rung, numbers.index(number) + 1, len(numbers))
+        came = self._came[rung]
+        place = bisect_left(came, (value, number)) + 1
+        return Place(number, self.grace * self.reduction**rung, rung, place, len(came))
 
     def promotable(self) -> Place | None:
         """Who goes on next: the best that waits among the best 1/eta, the highest rung first."""

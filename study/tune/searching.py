@@ -13,7 +13,7 @@ from study.records.ledger import Ledger, Record
 from study.records.sealed import note_end
 from study.scoring.objective import rejudged
 from study.space.ablation.section import ARM, SEED
-from study.space.points import absent, conditions, grid, is_under, suggested
+from study.space.points import absent, conditions, grid, is_under, substitute, suggested
 from study.tune.confirming import Choose, Confirming
 from study.tune.decisions import Decisions
 from study.tune.observers import ProgressObserver, RecordsObserver, standing
@@ -26,7 +26,7 @@ from study.tune.session import Ask, Limits, Session
 from study.tune.setup import Setup
 from study.tune.stopping import Stopping
 from study.tune.telling import standing_text
-from study.tune.tensorboard import TensorBoardLog
+from study.tune.tensorboard import Shown, TensorBoardLog
 from study.watch.progress import Progress
 
 
@@ -76,7 +76,7 @@ def search(
     decisions = Decisions(search_plan(setup), ledger)
     tune = setup.spec.tune
     records = RecordsObserver(run, setup, decisions, progress.warning)
-    board = TensorBoardLog(run.tensorboard, lambda record: _told(setup, record), run.panel)
+    board = TensorBoardLog(run.tensorboard, _shown(run, setup, decisions))
     session = Session(
         decisions,
         setup.assign,
@@ -171,6 +171,21 @@ def _tell_start(progress: Progress, setup: Setup, decisions: Decisions, machine:
         select.metric,
         time_budget_s=machine.time_budget_s,
         recorded=[(trial_id(r.number), r.status, standing(r, select.checkpoint)) for r in ended],
+    )
+
+
+def _shown(run: RunFolder, setup: Setup, decisions: Decisions) -> Shown:
+    """What TensorBoard shows of this study."""
+    return Shown(
+        params=lambda record: _told(setup, record),
+        searched=[*((ARM, SEED) if setup.spec.ablate else decisions.plan.distributions)],
+        metric=setup.spec.select.metric,
+        own_score=setup.spec.own_score,
+        base=setup.base.metrics if setup.base else {},
+        run=run,
+        margins=lambda record: setup.margins(
+            substitute(setup.spec, record.params)[0], record.params
+        ),
     )
 
 

@@ -3,20 +3,72 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL
 
 from study.records.files import trial_id
+from study.scoring.objective import ALPHA, FLOOR_HOLDS, ID_ACCURACY, SHORTFALL
 from study.tune.decisions import Decisions
+from study.tune.record import TrialRecord
 from study.tune.sampler import Direction
 
 CONFIRMATION = "(confirmation)"  # after the study's name: the name of the other one
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+_CONSTRAINTS = "constraints"  # Optuna's own key of a trial's system attributes
+# The page of a trial sorts by name and shows six without scrolling: those in capitals.
+_TOLD = {
+    "val/fpr95": "FPR95", "val/auroc": "AUROC", ID_ACCURACY: "ID accuracy",
+    FLOOR_HOLDS: "Floor holds", ALPHA: "alpha",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Told:
+    """What optuna-dashboard shows of a trial beside its parameters and values.
+
+    Attributes:
+        begun: when, ISO 8601; "" where it is not known.
+        ended: when; "" while it has not.
+        attributes: by name.
+        shortfall: how far it lies under the floor, at most 0 where it holds; None without one.
+    """
+
+    begun: str = ""
+    ended: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    shortfall: float | None = None
+
+
+def told_of(record: TrialRecord, rule: str) -> Told:
+    """Times, status, reason and metrics of a trial, those of the checkpoint rule's epoch."""
+    chosen = record.chosen_metrics(rule)
+    attributes: dict[str, Any] = {"Status": record.status, "Reason": record.reason}
+    attributes |= {"epochs": len(record.epochs), "seed": record.seed}
+    attributes |= {title: chosen[name] for name, title in _TOLD.items() if name in chosen}
+    return Told(record.begun, record.ended, attributes, chosen.get(SHORTFALL))
+
+
+@dataclass(frozen=True)
+class About:
+    """What it shows of a study.
+
+    Attributes:
+        attributes: by name.
+        objectives: what the values of a trial are; none where they have no names.
+    """
+
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    objectives: Sequence[str] = ()
 
 
 class StudyDatabase:
@@ -30,9 +82,25 @@ class StudyDatabase:
     """
 
     def __init__(
-        self, path: Path, name: str, directions: Sequence[Direction] = ("minimize",)
+        self,
+        path: Path,
+        name: str,
+        directions: Sequence[Direction] = ("minimize",),
+        *,
+        about: About | None = None,
+        told: Callable[[str], Told] = lambda _: Told(),
     ) -> None:
-        """Start a new database at ``path`` in place of an old one; one direction an objective."""
+        """Start a new database in place of an old one.
+
+        Args:
+            path: of the file.
+            name: of the study.
+            directions: one an objective.
+            about: what is told of the study.
+            told: what is told of a trial, by its id.
+        """
+        self._about = about or About()
+        self._told = told
         self._path = path
         self._name = name
         self._directions = list(directions)
@@ -49,14 +117,14 @@ class StudyDatabase:
         ready = _ready(trials[len(self._written) :])
         self._written += ready
         for trial in ready:
-            self._submit(self._add, trial, trial.state)
+            self._submit(self._add, trial, trial.state, self._of(trial))
 
     def update_confirming(self, trials: Sequence[FrozenTrial]) -> None:
         """The same with trials that confirm."""
         ready = _ready(trials[self._confirmed :])
         self._confirmed += len(ready)
         for trial in ready:
-            self._submit(self._add_confirming, trial, trial.state)
+            self._submit(self._add_confirming, trial, trial.state, self._of(trial))
 
     def close(self, trials: Sequence[FrozenTrial], confirming: Sequence[FrozenTrial] = ()) -> None:
         """Write the rest, paused trials as WAITING, and wait for the file to be whole.
@@ -70,9 +138,9 @@ class StudyDatabase:
             self._submit(self._create)
         for trial in trials[len(self._written) :]:
             state = trial.state if trial.state in _ENDED else TrialState.WAITING
-            self._submit(self._add, trial, state)
+            self._submit(self._add, trial, state, self._of(trial))
         for trial in confirming[self._confirmed :]:
-            self._submit(self._add_confirming, trial, trial.state)
+            self._submit(self._add_confirming, trial, trial.state, self._of(trial))
         self._writer.shutdown(wait=True)
         for done in self._pending:
             done.result()
@@ -90,32 +158,55 @@ class StudyDatabase:
         # Quoted: in a URL's own text a "?" in a folder's name would end the path.
         url = URL.create("sqlite", database=str(self._path)).render_as_string()
         storage = optuna.storages.RDBStorage(url)
-        return optuna.create_study(storage=storage, study_name=name, directions=list(directions))
+        study = optuna.create_study(storage=storage, study_name=name, directions=list(directions))
+        if len(self._about.objectives) == len(directions):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                study.set_metric_names(list(self._about.objectives))
+        for key, value in self._about.attributes.items():
+            study.set_user_attr(key, value)
+        return study
 
-    def _add_confirming(self, trial: FrozenTrial, state: TrialState) -> None:
+    def _of(self, trial: FrozenTrial) -> Told:
+        """Of a trial as it stands now, whenever it is written."""
+        return self._told(trial.user_attrs.get("trial_id", trial_id(trial.number)))
+
+    def _add_confirming(self, trial: FrozenTrial, state: TrialState, told: Told) -> None:
         if self._confirmation is None:
             self._confirmation = self._new_study(f"{self._name} {CONFIRMATION}", ["minimize"])
-        self._add_to(self._confirmation, trial, state)
+        self._add_to(self._confirmation, trial, state, told)
 
-    def _add(self, trial: FrozenTrial, state: TrialState) -> None:
+    def _add(self, trial: FrozenTrial, state: TrialState, told: Told) -> None:
         assert self._study is not None
-        self._add_to(self._study, trial, state)
+        self._add_to(self._study, trial, state, told)
 
-    def _add_to(self, study: optuna.Study, trial: FrozenTrial, state: TrialState) -> None:
+    def _add_to(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, told: Told
+    ) -> None:
         has_value = state in (TrialState.COMPLETE, TrialState.PRUNED)
         values = trial.values
         if state == TrialState.PRUNED and values is None and trial.intermediate_values:
             values = [trial.intermediate_values[max(trial.intermediate_values)]]
-        study.add_trial(
-            optuna.trial.create_trial(
-                state=state,
-                params=trial.params,
-                distributions=trial.distributions,
-                values=values if has_value else None,  # a stopped arm's trial has none
-                intermediate_values=trial.intermediate_values,
-                user_attrs={"trial_id": f"{trial.number:05d}"} | trial.user_attrs,
-            )
+        names = {"trial_id": f"{trial.number:05d}"} | trial.user_attrs
+        row = optuna.trial.create_trial(
+            state=state,
+            params=trial.params,
+            distributions=trial.distributions,
+            values=values if has_value else None,  # a stopped arm's trial has none
+            intermediate_values=trial.intermediate_values,
+            user_attrs=names | dict(told.attributes),
+            system_attrs={} if told.shortfall is None else {_CONSTRAINTS: [told.shortfall]},
         )
+        if told.begun and state != TrialState.WAITING:
+            row.datetime_start = _local(told.begun)
+        if told.ended and state in _ENDED:
+            row.datetime_complete = _local(told.ended)
+        study.add_trial(row)
+
+
+def _local(moment: str) -> datetime:
+    """As Optuna keeps times: of this machine's clock, without a zone."""
+    return datetime.fromisoformat(moment).astimezone().replace(tzinfo=None)
 
 
 def _ready(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

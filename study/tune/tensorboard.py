@@ -1,35 +1,46 @@
 """TensorBoard files, one folder a trial, written by the driver from what the ledger holds.
 
-Hyperparameters are written when a trial starts, so that a stopped trial has them too. At the
-start of a session the files of unfinished trials are written anew: one event file a trial.
-The HParams view knows success and failure alone; the status as the tables have it is a text, of
-the tag ``status``, and its last step counts.
+Hyperparameters are written when a trial starts, so that a stopped trial has them too; the status
+is one of them, so the file of a trial that ended is written anew, with the times of the ledger.
+At the start of a session the files of unfinished trials are written anew: one event file a trial.
+The base is a run too. Beside them lies what the page of hyperparameters shows: the searched
+parameters first, and the metrics that a study is about.
 """
 
 from __future__ import annotations
 
+import io
 import shutil
-import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-from tensorboard.plugins.hparams.summary_v2 import hparams_pb
-from tensorboard.plugins.text import metadata as text_metadata
+from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from study.records.files import trial_id
+from study.records.files import BASE, VAL_ID, RunFolder, trial_id
+from study.records.scores import SetScores, epoch_file, read_epoch, read_scores
+from study.scoring.metrics import metric_of
+from study.scoring.objective import ALPHA, FLOOR_HOLDS, ID_ACCURACY, OBJECTIVE
+from study.tune.energy_picture import draw_energies
 from study.tune.record import TrialRecord
 from study.tune.session import Observer
 
-STATUS_TAG = "status"
-_LAST_STEP = 10**6  # after every epoch; a resumed trial's file is written anew
+STATUS = "Status"
+"""The hyperparameter that says how a trial ended, as the tables have it; TensorBoard sorts them by
+name and opens with the first five."""
+FIRST_METRICS = ("val/fpr95", "val/auroc", ID_ACCURACY, OBJECTIVE)
+_OF_SETS = ("fpr95", "auroc")  # what is shown of each OOD set, by the study's own score
+_BINS = 40
 _STATUS = {
     "finished": api_pb2.STATUS_SUCCESS,
     "pruned": api_pb2.STATUS_SUCCESS,
@@ -37,93 +48,212 @@ _STATUS = {
 }
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What is shown of a study.
+
+    Attributes:
+        params: all parameters of a trial, searched and fixed, as columns may have them.
+        searched: names of those that vary, the first columns.
+        metric: what the study selects by.
+        own_score: behind ``val/fpr95`` and its siblings.
+        base: metrics of the base; empty without one.
+        run: its folder, where scores and pictures are; None where they are not shown.
+        margins: of a trial, nats; empty where it has none.
+    """
+
+    params: Callable[[TrialRecord], Mapping[str, Any]]
+    searched: Sequence[str] = ()
+    metric: str = "val/fpr95"
+    own_score: str = ""
+    base: Mapping[str, float] = field(default_factory=dict)
+    run: RunFolder | None = None
+    margins: Callable[[TrialRecord], Mapping[str, float]] = lambda _: {}
+
+
 class TensorBoardLog(Observer):
     """An observer of the session that writes event files."""
 
-    def __init__(
-        self,
-        folder: Path,
-        params: Callable[[TrialRecord], Mapping[str, Any]],
-        panel: Callable[[str, int], Path] | None = None,
-    ) -> None:
-        """Where the files go, and what they show.
-
-        Args:
-            folder: gets a folder for each trial.
-            params: all parameters of a trial, searched and fixed.
-            panel: where the picture (PNG) of an epoch of a trial is, if there is one.
-        """
+    def __init__(self, folder: Path, shown: Shown) -> None:
+        """Where the files go, a folder for each trial, and what they show."""
         self._folder = folder
-        self._params = params
-        self._panel = panel
-        self._writers: dict[int, EventFileWriter] = {}
+        self._shown = shown
+        self._writers: dict[int, tuple[EventFileWriter, TrialRecord]] = {}
         folder.mkdir(parents=True, exist_ok=True)
+        self._write_base()
 
     def trial_started(self, record: TrialRecord) -> None:
         """Open the trial's file, with its parameters and the epochs on record."""
-        if record.number in self._writers:  # its worker died: it is given out again
-            self._writers.pop(record.number).close()
-        path = self._folder / trial_id(record.number)
-        shutil.rmtree(path, ignore_errors=True)
-        writer = self._writers[record.number] = EventFileWriter(str(path))
-        values = {name: _plain(value) for name, value in self._params(record).items()}
-        # With the study's name: TensorBoard joins trials of one name, whatever folder they are in.
-        name = f"{self._folder.resolve().parent.name}/{trial_id(record.number)}"
-        _write(writer, hparams_pb(values, trial_id=name), 0)
-        _write(writer, _status_text(record.status), 0)
-        for epoch in range(1, len(record.epochs) + 1):
-            self._write_epoch(writer, record, epoch)
-        writer.flush()
+        self._writers[record.number] = (self._written(record, record.status), record)
 
     def epoch(self, record: TrialRecord) -> None:
         """Write the newest epoch's metrics."""
-        writer = self._writers[record.number]
+        writer, _ = self._writers[record.number]
         self._write_epoch(writer, record, len(record.epochs))
         writer.flush()
 
-    def _write_epoch(self, writer: EventFileWriter, record: TrialRecord, epoch: int) -> None:
-        _write(writer, _scalars(record.epochs[epoch - 1]), epoch)
-        path = self._panel(trial_id(record.number), epoch) if self._panel else None
-        if path is not None and path.exists():
-            _write(writer, _picture(path), epoch)
-
     def trial_ended(self, record: TrialRecord) -> None:
-        """Say how it ended and close the file."""
-        writer = self._writers.pop(record.number)
-        _write(writer, _session_end(_STATUS[record.status]), len(record.epochs))
-        _write(writer, _status_text(record.status), len(record.epochs) + 1)
+        """Write the file again, with how the trial ended, and close it."""
+        writer = self._written(record, record.status)
+        self._writers.pop(record.number, None)
+        end = _moment(record.ended)
+        _write(writer, _session_end(_STATUS[record.status], end), len(record.epochs), end)
+        if (picture := self._energies(record)) is not None:
+            _write(writer, picture, len(record.epochs), end)
         writer.close()
 
     def close(self) -> None:
         """Say of the trials that are open that they are paused, and close their files."""
         while self._writers:
-            _, writer = self._writers.popitem()
-            _write(writer, _status_text("paused"), _LAST_STEP)
-            writer.close()
+            _, (_, record) = next(iter(self._writers.items()))
+            self._written(record, "paused").close()
+            del self._writers[record.number]
+
+    def _written(self, record: TrialRecord, status: str) -> EventFileWriter:
+        """A new file of a trial, in place of an old one, as the record has it."""
+        if record.number in self._writers:
+            self._writers[record.number][0].close()
+        path = self._folder / trial_id(record.number)
+        shutil.rmtree(path, ignore_errors=True)
+        writer = EventFileWriter(str(path))
+        values = {_readable(n): _plain(value) for n, value in self._shown.params(record).items()}
+        told = hparams_pb(values | {STATUS: status}, self._name(trial_id(record.number)))
+        _write(writer, told, 0, _moment(record.begun))
+        for epoch in range(1, len(record.epochs) + 1):
+            self._write_epoch(writer, record, epoch)
+        writer.flush()
+        return writer
+
+    def _name(self, run: str) -> str:
+        """With the study's: TensorBoard joins trials of one name, whatever folder they are in."""
+        return f"{self._folder.resolve().parent.name}/{run}"
+
+    def _write_base(self) -> None:
+        """The columns of the page of hyperparameters, and the base as a run."""
+        path = self._folder / BASE
+        shutil.rmtree(path, ignore_errors=True)
+        writer = EventFileWriter(str(path))
+        metrics = dict.fromkeys([self._shown.metric, *FIRST_METRICS])
+        columns = [HParam(_readable(name)) for name in [*self._shown.searched, STATUS]]
+        kinds = [Metric(name, display_name=metric_of(name).short_label) for name in metrics]
+        _write(writer, hparams_config_pb(columns, kinds), 0)
+        if self._shown.base:
+            _write(writer, hparams_pb({STATUS: BASE}, self._name(BASE)), 0)
+            _write(writer, self._scalars(self._shown.base), 0)
+            _write(writer, _session_end(api_pb2.STATUS_SUCCESS, time.time()), 0)
+            for summary in self._histograms(BASE, 1, 1.0):
+                _write(writer, summary, 0)
+        writer.close()
+
+    def _write_epoch(self, writer: EventFileWriter, record: TrialRecord, epoch: int) -> None:
+        metrics, name = record.epochs[epoch - 1], trial_id(record.number)
+        moment = _moment(record.told[epoch - 1] if epoch <= len(record.told) else "")
+        _write(writer, self._scalars(metrics), epoch, moment)
+        for summary in self._histograms(name, epoch, metrics.get(ALPHA, 1.0)):
+            _write(writer, summary, epoch, moment)
+        run = self._shown.run
+        if run is None:
+            return
+        pictures = {
+            "saliency": run.panel(name, epoch),
+            "reconstructions": run.redrawn(name, epoch),
+        }
+        for tag, path in pictures.items():
+            if path.exists():
+                _write(writer, _picture(tag, path.read_bytes()), epoch, moment)
+
+    def _scalars(self, metrics: Mapping[str, float]) -> Summary:
+        """What is worth a curve, under names that read."""
+        told = {}
+        for name, value in metrics.items():
+            if (tag := self._tag(name)) is not None:
+                told[tag] = value
+        return Summary(value=[Summary.Value(tag=tag, simple_value=told[tag]) for tag in told])
+
+    def _tag(self, name: str) -> str | None:
+        """The tag of a metric; None for one that its siblings or a table tell better."""
+        if name in (self._shown.metric, *FIRST_METRICS, ALPHA, FLOOR_HOLDS):
+            return name
+        first, *rest = name.split("/")
+        if first == "val" and len(rest) == 3 and rest[1] == self._shown.own_score:
+            title = f"val, by set/{metric_of(name).short_label} {rest[0]}"
+            return title if rest[2] in _OF_SETS else None
+        if first == "train":
+            return name
+        return {"lr": "train/lr", "images_per_s": "speed/images per s"}.get(name)
+
+    def _histograms(self, run: str, epoch: int, alpha: float) -> Iterator[Summary]:
+        """The own score of each validation set's images."""
+        score = self._shown.own_score
+        for title, values in _by_set(self._sets(run, epoch, alpha), score):
+            yield Summary(value=[_histogram(f"{score} score/{title}", values)])
+
+    def _sets(self, run: str, epoch: int, alpha: float) -> Mapping[str, SetScores]:
+        """Scores of a state by set; none where they are not at hand."""
+        folder = self._shown.run
+        if folder is None:
+            return {}
+        try:
+            if run == BASE:
+                scores = read_scores(folder, run)
+            elif (folder.epoch_scores(run) / epoch_file(epoch)).exists():
+                scores = read_epoch(folder, run, epoch)
+            else:
+                return {}
+            return scores.cut(np.array([scores.at(epoch, alpha)])).sets
+        except (OSError, ValueError, KeyError):
+            return {}  # a picture is not worth a study
+
+    def _energies(self, record: TrialRecord) -> Summary | None:
+        """How the energies parted, with the margins; None where there are none."""
+        margins, score = self._shown.margins(record), "energy"
+        states = {"base": (BASE, 1, 1.0)} | {
+            f"epoch {epoch}": (trial_id(record.number), epoch, metrics.get(ALPHA, 1.0))
+            for epoch, metrics in enumerate(record.epochs, start=1)
+        }
+        sets = {title: self._sets(*state) for title, state in states.items()} if margins else {}
+        parted = {
+            title: (one[VAL_ID].scores[score][0], _outside(one, score))
+            for title, one in sets.items()
+            if VAL_ID in one and score in one[VAL_ID].scores
+        }
+        if not parted:
+            return None
+        return _picture("energies and margins", draw_energies(parted, margins))
 
 
-def _scalars(metrics: Mapping[str, float]) -> Summary:
-    values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
-    return Summary(value=values)
+def _outside(sets: Mapping[str, SetScores], score: str) -> NDArray[np.float64]:
+    return np.concatenate([one.scores[score][0] for name, one in sets.items() if name != VAL_ID])
 
 
-def _picture(path: Path) -> Summary:
-    """A PNG in colour; the width and height stand in its header, big-endian."""
-    png = path.read_bytes()
-    width, height = struct.unpack(">II", png[16:24])
-    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
-    return Summary(value=[Summary.Value(tag="saliency", image=image)])
+def _by_set(
+    sets: Mapping[str, SetScores], score: str
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    for name, one in sets.items():
+        if score in one.scores:
+            yield "ID" if name == VAL_ID else f"OOD, {name}", one.scores[score][0]
 
 
-def _status_text(status: str) -> Summary:
-    data = text_metadata.create_summary_metadata(display_name="status", description="")
-    tensor = TensorProto(dtype=DT_STRING, string_val=[status.encode()])
-    return Summary(value=[Summary.Value(tag=STATUS_TAG, metadata=data, tensor=tensor)])
+def _histogram(tag: str, values: NDArray[np.float64]) -> Summary.Value:
+    counts, edges = np.histogram(values, _BINS)
+    told = HistogramProto(
+        min=values.min(), max=values.max(), num=len(values), sum=values.sum(),
+        sum_squares=(values**2).sum(), bucket_limit=edges[1:].tolist(), bucket=counts.tolist(),
+    )  # fmt: skip
+    return Summary.Value(tag=tag, histo=told)
 
 
-def _session_end(status: int) -> Summary:
+def _picture(tag: str, png: bytes) -> Summary:
+    """A PNG in colour."""
+    with Image.open(io.BytesIO(png)) as image:
+        width, height = image.size
+    told = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
+    return Summary(value=[Summary.Value(tag=tag, image=told)])
+
+
+def _session_end(status: int, moment: float) -> Summary:
     """How a session ended; tensorboard's own maker of this needs TensorFlow."""
-    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
+    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=moment)
     data = plugin_data_pb2.HParamsPluginData(session_end_info=end)
     value = Summary.Value(
         tag=metadata.SESSION_END_INFO_TAG,
@@ -133,9 +263,26 @@ def _session_end(status: int) -> Summary:
     return Summary(value=[value])
 
 
+def _readable(name: str) -> str:
+    """A parameter as a column is called: ``train.m_in.sd`` is ``m_in (sd)``."""
+    short = name.removeprefix("train.")
+    for suffix, unit in ((".sd", " (sd)"), (".value", " (nats)"), (".absolute", "")):
+        if short.endswith(suffix):
+            return short.removesuffix(suffix) + unit
+    return short
+
+
 def _plain(value: Any) -> bool | int | float | str:
     return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def _write(writer: EventFileWriter, summary: Summary, step: int) -> None:
-    writer.add_event(Event(summary=summary, step=step, wall_time=time.time()))
+def _moment(told: str) -> float:
+    """Seconds since the epoch of a ledger's time; now where there is none."""
+    return datetime.fromisoformat(told).timestamp() if told else time.time()
+
+
+def _write(
+    writer: EventFileWriter, summary: Summary, step: int, moment: float | None = None
+) -> None:
+    now = time.time() if moment is None else moment
+    writer.add_event(Event(summary=summary, step=step, wall_time=now))

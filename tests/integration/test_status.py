@@ -12,13 +12,14 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from analysis.report.findings import failures
 from analysis.study import Study
 from study.errors import StudyFailed
-from study.records.files import RunFolder
+from study.records.files import BASE, RunFolder
 from study.tune.session import INTERRUPT, TIME_BUDGET, Session
-from study.tune.tensorboard import STATUS_TAG
+from study.tune.tensorboard import STATUS
 from study.watch.progress import Progress
 from tests.integration.faults import Meddle, search_here, small_setup
 
@@ -45,10 +46,13 @@ def _told_in_database(run: RunFolder) -> dict[str, str]:
 def _told_in_tensorboard(run: RunFolder) -> dict[str, str]:
     told = {}
     for folder in run.tensorboard.iterdir():
+        if folder.name == BASE:
+            continue
         accumulator = EventAccumulator(str(folder))
         accumulator.Reload()
-        last = max(accumulator.Tensors(STATUS_TAG), key=lambda event: event.step)
-        told[folder.name] = last.tensor_proto.string_val[0].decode()
+        content = accumulator.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+        params = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+        told[folder.name] = params[STATUS].string_value
     return told
 
 

@@ -145,7 +145,7 @@ def test_tensorboard_has_hyperparameters_and_curves_of_every_trial(
         assert steps == list(range(1, row["epochs"] + 1))
         content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
         told = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
-        assert told["train.lr"].number_value == row["param/train.lr"]
+        assert told["lr"].number_value == row["param/train.lr"]
 
 
 def test_selection_is_of_a_finished_trial_with_its_interval(

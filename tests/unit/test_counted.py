@@ -24,6 +24,10 @@ def test_wrapped_leaves_a_long_word_whole(word: str) -> None:
     assert wrapped(f"see {word}", 10) == ["see", f"  {word}"]
 
 
+def test_wrapped_keeps_a_number_with_its_unit() -> None:
+    assert wrapped("from 51.8 to 84.1 %", 17) == ["from 51.8 to", "  84.1 %"]
+
+
 def test_wrapped_keeps_columns_and_an_empty_line() -> None:
     assert wrapped("a    b", 10) == ["a    b"]
     assert wrapped("", 10) == [""]

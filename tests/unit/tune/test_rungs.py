@@ -138,3 +138,12 @@ def test_rungs_run_each_trial_as_far_as_the_textbook_does(seed: int) -> None:
             rungs.leave(place.number)
             run(place.number)
     assert reached == _textbook(values, reduction)
+
+
+def test_place_of_a_trial_is_among_those_that_have_come_to_its_last_rung() -> None:
+    rungs = Rungs(1, 3)
+    assert rungs.place_of(0, 0.5) is None
+    for number, value in enumerate((0.5, 0.2, 0.9)):
+        rungs.arrive(number, 1, value, stopped=True)
+    assert rungs.place_of(0, 0.5) == Place(0, 1, 0, 2, 3)
+    assert rungs.place_of(2, 0.9) == Place(2, 1, 0, 3, 3)

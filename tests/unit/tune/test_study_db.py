@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
 
-from study.tune.study_db import StudyDatabase
+from study.tune.record import TrialRecord
+from study.tune.study_db import About, StudyDatabase, Told, told_of
 from tests.toys import run_toy_search
 
 
@@ -43,3 +45,43 @@ def test_paused_trial_is_waiting_and_ends_once_in_the_next_session(tmp_path: Pat
         database.update(decisions.frozen)
         database.close(decisions.frozen)
         assert [row.state for row in _rows(tmp_path / "study.db")] == [expected]
+
+
+BEGUN, ENDED = "2026-01-01T10:00:00+00:00", "2026-01-01T10:05:00+00:00"
+
+
+def test_row_has_the_trials_times_so_that_a_timeline_shows_them(tmp_path: Path) -> None:
+    decisions = run_toy_search(tmp_path / "ledger", 3)
+    database = StudyDatabase(tmp_path / "study.db", "toy", told=lambda _: Told(BEGUN, ENDED))
+    database.close(decisions.frozen)
+    for row in _rows(tmp_path / "study.db"):
+        assert row.datetime_start is not None
+        assert row.datetime_start.astimezone() == datetime.fromisoformat(BEGUN)
+        assert row.duration == timedelta(minutes=5)
+
+
+def test_row_tells_status_reason_metrics_and_whether_the_floor_holds(tmp_path: Path) -> None:
+    metrics = {
+        "val/fpr95": 0.3, "val/auroc": 0.9, "val/id_accuracy": 0.8, "val/floor_shortfall": 0.1,
+        "val/objective": 2.3,
+    }  # fmt: skip
+    record = TrialRecord(0, 7, {}, epochs=[metrics], status="finished", reason="all", begun=BEGUN)
+    told = told_of(record, "best")
+    assert told.attributes == {
+        "Status": "finished", "Reason": "all", "epochs": 1, "seed": 7, "FPR95": 0.3,
+        "AUROC": 0.9, "ID accuracy": 0.8,
+    }  # fmt: skip
+    decisions = run_toy_search(tmp_path / "ledger", 1, scheduler="none")
+    database = StudyDatabase(tmp_path / "study.db", "toy", told=lambda _: told)
+    database.close(decisions.frozen)
+    (row,) = _rows(tmp_path / "study.db")
+    assert row.user_attrs["Reason"] == "all"
+    assert list(row.constraints.values()) == [0.1]
+
+
+def test_study_names_its_objective_and_tells_what_it_is(tmp_path: Path) -> None:
+    about = About({"recipe": "energy"}, ["val/objective"])
+    StudyDatabase(tmp_path / "study.db", "toy", about=about).close([])
+    study = optuna.load_study(study_name="toy", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert study.metric_names == ["val/objective"]
+    assert study.user_attrs == {"recipe": "energy"}
