@@ -323,7 +323,8 @@ class Decisions:
             self._tell(record, self.plan.values(record.epochs))
 
     def _why_stopped(self, record: TrialRecord, metrics: dict[str, float]) -> str:
-        place = None if self._rungs is None else self._rungs.place_of(record.number, metrics[OBJECTIVE])
+        rungs, value = self._rungs, metrics[OBJECTIVE]
+        place = None if rungs is None else rungs.place_of(record.number, value)
         scheduler, reduction = self.plan.scheduler, self.plan.reduction_factor
         stopped = stopped_text(scheduler, len(record.epochs), place, reduction)
         return ", ".join(filter(None, [self.plan.stands(metrics), stopped]))
