@@ -180,8 +180,8 @@ def _by_name_only(path: Path) -> bool:
 def resolve(item: str, role: str, root: Path, listing: RootListing) -> Source | Fault:
     """What ``item`` of the list ``data.<role>`` names, or what is wrong with it.
 
-    Looked up in this order: demo sets, synthetic sets, sets of the root by their stem (in any
-    role's folder), public sets under the root, paths.
+    Looked up in this order: demo sets, synthetic sets, sets of the root by their stem (in the
+    role's own folder, then in any other), public sets under the root, paths.
     """
     if item in demo.demo_names():
         return Source(item, DEMO, item)
@@ -190,7 +190,7 @@ def resolve(item: str, role: str, root: Path, listing: RootListing) -> Source | 
             rule = f"'{item}' is made from validation images, so it can only be in data.ood_val"
             return Fault(f"data.{role}", "", rule, "Name another set.")
         return Source(item, SYNTHETIC, item)
-    for source in _everything(root, listing):
+    for source in (*listing.sets[role], *_everything(root, listing)):
         if source.name == item:
             return source
     if item.lower() in public_sets():

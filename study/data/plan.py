@@ -43,6 +43,7 @@ from study.data.sources import DEMO, SYNTHETIC, Source
 from study.data.synthetic import VALIDATION_NAMES, make_synthetic
 from study.data.walk import told_left_out
 from study.errors import BadInput, Fault
+from study.records.files import TEST_ID, VAL_ID
 
 DEFAULT_ROOT = Path("data")
 DEFAULT_SIZE = 32  # pixels, where the ID set has none of its own
@@ -54,6 +55,7 @@ _HELD_OUT_NOTE = (
     "Held-out classes of the ID set are near-OOD: near_val has the training images of its "
     "classes, near_test the test images of its own; their other images are in no role."
 )
+_OWN_WORDS = (VAL_ID, TEST_ID, "mean")  # what tables call the ID images, and all sets together
 _NO_TEST_NOTE = "There is no OOD test set, so there will be no final test."
 
 
@@ -408,12 +410,22 @@ def _choose_roles(
 
 
 def _clashes(roles: dict[str, list[Source]]) -> list[Fault]:
-    """Sets that stand in two roles, or twice in one, by name or by place."""
+    """Sets whose images stand in two roles or twice in one, and two of one name in a role.
+
+    Sets of one name in two roles are two sets where their files are: ood_val/flowers and
+    ood_test/flowers.
+    """
     placed = [(role, source) for role, sources in roles.items() for source in sources]
-    faults = []
+    way_out = "Give its file or folder another name."
+    faults = [
+        Fault(f"data.{role}", "", f"'{source.name}' is a word of the records' own", way_out)
+        for role, source in placed
+        if role in ROLES and source.name in _OWN_WORDS
+    ]
     for index, (role, source) in enumerate(placed):
         for other_role, other in placed[index + 1 :]:
-            if source.name != other.name and not source.shares_images(other):
+            alike = other_role == role and source.name == other.name
+            if not alike and not source.shares_images(other):
                 continue
             other_place = "the ID test set" if other_role == "id_test" else f"in data.{other_role}"
             place, rule = f"data.{role}", f"'{source.name}' is also {other_place}"

@@ -39,7 +39,8 @@ def too_fine(spec: StudySpec, data: StudyData, floor: Floor) -> str:
             f"the floor, {rule.value:g} below the base, is less than one of the {num:,} "
             f"validation ID images is worth, {1 / num:.4f}. {way_out}"
         )
-    error = math.sqrt(floor.accuracy * (1 - floor.accuracy) / num)
+    accuracy = max(0.0, floor.accuracy)  # a weak base less a wide margin is below 0
+    error = math.sqrt(accuracy * (1 - accuracy) / num)
     if rule.value < error:
         return (
             f"the floor, {rule.value:g} below the base, is finer than {num:,} validation images "

@@ -34,17 +34,6 @@ select: {{floor: {{id_accuracy: {{at_least: 0}}}}}}
 """
 
 
-def _root(folder: Path, lossless: Path) -> Path:
-    """The images as a data root; a set of its own name for each role."""
-    names = {"ood_val/cifar100_flowers.parquet": "ood_val/flowers_of_training.parquet"}
-    for path in lossless.rglob("*.parquet"):
-        name = path.relative_to(lossless).as_posix()
-        link = folder / names.get(name, name)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(path)
-    return folder
-
-
 @pytest.mark.ray
 @pytest.mark.parametrize(
     "network", ["resnet20", *(pytest.param(one, marks=pytest.mark.slow) for one in [*KNOWN][1:])]
@@ -58,7 +47,7 @@ def test_public_network_on_lossless_images_has_its_known_numbers(
     (tmp_path / "space.yaml").write_text(SPACE.format(network=network, file=file))
     caches = {name: str(tmp_path / name) for name in ("OOD_STUDY_CACHE", "OOD_STUDY_STATE")}
     env = {**os.environ, **caches, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
-    shell = Shell(tmp_path, env, _root(tmp_path / "lossless", shared_data / "lossless"))
+    shell = Shell(tmp_path, env, shared_data / "lossless")
     code, _ = shell.study("--space", "space.yaml", "--data-root", "data", "--out", "run")
     assert code == 0, shell.told()
     code, _ = shell.run("-m", "analysis", "test", "run")

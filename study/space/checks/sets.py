@@ -8,6 +8,7 @@ from pathlib import Path
 from study.data.file_formats import public_sets, set_name
 from study.data.names import AUTO, DEMO_SETS, ID_SETS, OPENOOD_SETS, SYNTHETIC_SETS
 from study.data.walk import entries
+from study.space.ablation.section import HOLD_OUT
 from study.space.checks.case import Case, Check
 from study.space.reading.places import Problem, nearest
 from study.space.reading.yamlfile import KeyPath
@@ -45,7 +46,7 @@ def _roles(case: Case) -> Iterator[Problem]:
                 rule = "auto stands alone, not in a list"
                 yield Problem(path, rule, f"Write {role}: auto.", name)
                 continue
-            known = name.lower() if name.lower() in public_sets() else name
+            known = _meant(case, name, role)
             if known in seen:
                 rule = "the set is also in this list before"
                 if seen[known] != role:
@@ -56,6 +57,32 @@ def _roles(case: Case) -> Iterator[Problem]:
             yield from _of_role(case, name, role, path)
 
 
+def _hold_outs(case: Case) -> Iterator[Problem]:
+    levels = case.spec.ablate.hold_outs if case.spec.ablate else ()
+    path: KeyPath = ("ablate", "factors", HOLD_OUT)
+    own = case.spec.data.hold_out
+    if own in levels:
+        rule = "these classes are the baseline's, which data.hold_out names"
+        yield Problem((*path, levels.index(own)), rule, "Take the level out.", own.plain())
+    elif len(levels) == 1 and own is None and not case.faults.under(path):
+        rule = "one level is not compared with any other, and data.hold_out names none"
+        yield Problem(path, rule, "List another, or write this one in data.hold_out.")
+
+
+def _meant(case: Case, name: str, role: str) -> str:
+    """A key of the set that a name means: two roles may have sets of one name, each its own."""
+    looked_in = (role, *_ROLES) if case.check_paths and name not in _NAMED else ()
+    having = next((one for one in looked_in if name in _names_in(case, one)), None)
+    if having:
+        return f"{having}/{name}"
+    return name.lower() if name.lower() in public_sets() else name
+
+
+def _names_in(case: Case, role: str) -> list[str]:
+    """Of the sets that lie in the folder of a role."""
+    return [set_name(entry) for entry in entries(case.root / role)]
+
+
 def _of_role(case: Case, name: str, role: str, path: KeyPath) -> Iterator[Problem]:
     if name in SYNTHETIC_SETS:
         if role != "ood_val":
@@ -64,8 +91,7 @@ def _of_role(case: Case, name: str, role: str, path: KeyPath) -> Iterator[Proble
         return
     if not case.check_paths or name.lower() in public_sets() or name in _NAMED:
         return
-    roles = [case.root / one for one in _ROLES]
-    own = [set_name(entry) for folder in roles for entry in entries(folder)]
+    own = [one for folder in _ROLES for one in _names_in(case, folder)]
     if name in own or _exists(name) or _exists(str(case.root / name)):
         return
     if name in ID_SETS:
@@ -82,4 +108,4 @@ def _exists(name: str) -> bool:
     return len(name) < 4096 and Path(name).expanduser().exists()
 
 
-CHECKS: tuple[Check, ...] = (_id_set, _outliers_of_use, _roles)
+CHECKS: tuple[Check, ...] = (_id_set, _outliers_of_use, _roles, _hold_outs)

@@ -164,6 +164,29 @@ def test_names_that_cannot_serve_are_told_with_the_way_out(root, changes, told):
     assert told in str(caught.value)
 
 
+def test_sets_of_one_name_in_two_roles_are_two_where_their_files_are(root):
+    write_set(root / "ood_val" / "scenes.parquet", 5, 6)
+    for asked in ({}, {"ood_val": ["scenes"], "ood_test": ["scenes"]}):
+        plan = make_plan(section(**asked), "auto", root)
+        assert plan.ood_val["scenes"].location == str(root / "ood_val" / "scenes.parquet")
+        lies = plan.ood_test["scenes"].description["location"]
+        assert lies == str(root / "ood_test" / "scenes.parquet")
+
+
+@pytest.mark.parametrize("name", ["ood_val/val_id", "ood_test/test_id", "ood_test/mean"])
+def test_set_of_a_name_that_records_use_is_refused(root, name):
+    write_set(root / f"{name}.parquet", 5, 6)
+    with pytest.raises(BadInput, match="is a word of the records' own"):
+        make_plan(section(), "auto", root)
+
+
+def test_one_file_under_one_name_in_two_roles_is_refused(root):
+    (root / "ood_val").mkdir()
+    (root / "ood_val" / "scenes.parquet").symlink_to(root / "ood_test" / "scenes.parquet")
+    with pytest.raises(BadInput, match=r"'scenes' is also in data\.ood_test; tuning"):
+        make_plan(section(), "auto", root)
+
+
 def test_all_faults_are_told_at_once(root):
     with pytest.raises(BadInput) as caught:
         make_plan(section(outliers=["nowhere"], ood_test=["svhn"]), "auto", root)
