@@ -25,10 +25,6 @@ from study.errors import BadInput, Fault
 DATA_CHOICES = ("auto", "demo", "cifar10", OPENOOD)
 
 PROBE_TIMEOUT_S = 5.0
-_SIMPLE = (
-    "The demo's digits are 8x8 pixels and much alike: the leak check, made for photographs, calls "
-    "over half of them near-duplicates of another."
-)
 
 
 def choose_id(
@@ -51,7 +47,7 @@ def choose_id(
     choice = data if data != "auto" else section.id
     if choice == "demo":
         told = "Embedded demo set: its numbers compare with nothing else."
-        return _demo_id(section), [told, _SIMPLE]
+        return _demo_id(section), [told]
     if choice == OPENOOD:
         return openood_id(root), [NOTE]
     found = find_id(root)
@@ -70,7 +66,7 @@ def choose_id(
         "of scikit-learn); its numbers compare with nothing else. --data cifar10 downloads "
         "CIFAR-10; --data-root DIR names a folder that has it."
     )
-    return _demo_id(section), [note, _SIMPLE]
+    return _demo_id(section), [note]
 
 
 _NEEDED = (

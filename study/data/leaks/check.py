@@ -86,7 +86,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -115,6 +115,7 @@ from study.errors import BadInput
 Keys = npt.NDArray[np.bytes_]
 
 _MAX_EXAMPLES = 3
+_CHUNK = 4096  # images whose colours are counted at once
 _NONE: Index = np.zeros(0, dtype=np.intp)
 
 
@@ -137,15 +138,32 @@ class _Side:
         return frozenset(self.hashes.tolist())
 
     @cached_property
-    def turned(self) -> list[Keys]:
-        """Hashes of the pixels in every turn but the first; empty where that is no other.
-
-        Empty for pictures of one colour too: black is no negative of a white one.
-        """
+    def colours(self) -> npt.NDArray[np.int64]:
+        """Sums of red, green and blue of each image as one number, which no turn changes, (N,)."""
         pixels = self.member.images.pixels
-        plain = np.array([bool((image == image[0, 0]).all()) for image in pixels])
-        every = [_hashes(turn.of(pixels)) for turn in TURNS[1:]]
-        return [np.where((keys == self.hashes) | plain, b"", keys) for keys in every]
+        chunks = (pixels[start : start + _CHUNK] for start in range(0, len(pixels), _CHUNK))
+        return np.concatenate([_joined(_sums(one)) for one in chunks])
+
+    @property
+    def own_and_opposite(self) -> npt.NDArray[np.int64]:
+        """The same of each image and of its negative, (N, 2)."""
+        _, height, width, channels = self.member.images.pixels.shape
+        white = _joined(np.full((1, channels), 255 * height * width))
+        return np.stack([self.colours, white - self.colours], axis=1)
+
+    def turned(self, rows: Index) -> Iterator[Keys]:
+        """Hashes of these images in every turn but the first, (N,); empty of all others.
+
+        Empty too where a turn gives the same picture, and for pictures of one colour: black is no
+        negative of a white one.
+        """
+        pixels = self.member.images.pixels[rows]
+        told = np.array([not (image == image[0, 0]).all() for image in pixels], dtype=bool)
+        for turn in TURNS[1:]:
+            keys = np.zeros(len(self.member.images), dtype=self.hashes.dtype)
+            found = _hashes(turn.of(pixels[told]))
+            keys[rows[told]] = np.where(found == self.hashes[rows[told]], b"", found)
+            yield keys
 
     @cached_property
     def descriptors(self) -> Descriptors:
@@ -223,6 +241,20 @@ def _is_derived(member: Member, members: Sequence[Member]) -> bool:
     return bool(np.isin(member.images.groups, np.concatenate(sources)).all())
 
 
+def _sums(pixels: Pixels) -> npt.NDArray[np.int64]:
+    """Of red, green and blue over each image, (N, 3); exact."""
+    num, height, width, _ = pixels.shape
+    exact = np.float32 if 255 * height * width < 2**24 else np.float64
+    chosen = np.tile(np.eye(3, dtype=exact), (height * width, 1))
+    return (pixels.reshape(num, -1).astype(exact) @ chosen).astype(np.int64)
+
+
+def _joined(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Three sums as one number, (N,); what wraps around is only a rarer coincidence."""
+    joined: npt.NDArray[np.int64] = sums @ np.array([1 << 42, 1 << 21, 1])
+    return joined
+
+
 def _hashes(pixels: Pixels) -> Keys:
     """128-bit BLAKE2b of each image's pixels, hexadecimal, shape (N,)."""
     digests = [
@@ -288,16 +320,19 @@ def _near(weaker: _Side, stronger: _Side, rule: Likeness) -> _Found:
 
 
 def _turned(weaker: _Side, stronger: _Side) -> list[_Found]:
-    """Exact copies but for a turn, turn by turn: of the smaller set each way is hashed."""
-    if len(weaker.member.images) <= len(stronger.member.images):
-        return [
-            _shared(keys, stronger.hashes, stronger.known.intersection(keys.tolist()))
-            for keys in weaker.turned
-        ]
-    return [
-        _shared(weaker.hashes, keys, weaker.known.intersection(keys.tolist()))
-        for keys in stronger.turned
-    ]
+    """Exact copies but for a turn, turn by turn.
+
+    Of the smaller set those are hashed, each way, whose colours are some picture's of the other.
+    """
+    smaller = len(weaker.member.images) <= len(stronger.member.images)
+    few, many = (weaker, stronger) if smaller else (stronger, weaker)
+    rows = np.flatnonzero(np.isin(few.own_and_opposite, many.colours).any(axis=1))
+    found = []
+    for keys in few.turned(rows) if len(rows) else ():
+        common = many.known.intersection(keys.tolist())
+        sides = (keys, many.hashes) if smaller else (many.hashes, keys)
+        found.append(_shared(*sides, common))
+    return found
 
 
 def _sources(weaker: Member, stronger: Member) -> tuple[Keys, Keys]:

@@ -18,7 +18,8 @@ with their like by nature. Two lines of the rule keep them out: an image needs
 ``Likeness.structure``, or it is never a near-duplicate here (exact copies and mirrors are still
 found by hash), and the *detail*, normalised by local contrast, must agree as well, where an edge
 is one detail among many. Drawings and writing on a plain ground, where few strokes are all there
-is, must agree almost to the pixel.
+is, must agree almost to the pixel; pictures that were enlarged from a few pixels, which say
+little, almost in every grey level.
 
 How often the rule errs is measured by ``benchmarks/leak_rule.py``; the numbers are in
 `study.data.leaks.check`.
@@ -39,6 +40,7 @@ from study.data.leaks.alignment import (
     SIDE,
     ZOOMED,
     Floats,
+    coarse,
     drawn,
     measure,
     one_way,
@@ -84,7 +86,7 @@ class Likeness:
             are 1, and like every other of their direction.
         drawn_one_way: ``one_way`` where an image is drawn: much of it is plain ground.
         drawn_detail: ``detail`` there.
-        drawn_difference: ``difference`` there.
+        drawn_difference: ``difference`` there, and of pictures enlarged from 16 pixels or fewer.
     """
 
     proposal: float = 0.64
@@ -105,7 +107,8 @@ class Likeness:
             f"{MAX_SHIFT} px and a zoom of {SIDE}/{ZOOMED}, where they help, luminance correlates "
             f">= {self.correlation:g}, its local detail >= {self.detail:g}, and RGB differs by <= "
             f"{self.difference:g} grey levels on average beyond gain and offset (drawings on a "
-            f"plain ground: {self.drawn_detail:g} and {self.drawn_difference:g}); an image with "
+            f"plain ground: {self.drawn_detail:g} and {self.drawn_difference:g}; enlarged from 16 "
+            f"pixels or fewer: {self.drawn_difference:g}); an image with "
             f"structure on less than {self.structure:.0%} of its area, or in one direction alone, "
             "is compared by exact hashes alone; stronger crops, other angles and other colours "
             "are not looked for"
@@ -178,11 +181,14 @@ def confirm(first: Pixels, second: Pixels, pairs: Pairs, rule: Likeness) -> Mask
         a = TURNS[int(pairs.turns[start])].of(first[pairs.first[part]])
         b = second[pairs.second[part]]
         correlation, detail, difference = measure(a, b, rule.correlation, rule.detail).T
-        plain = drawn(planes(a)[0]) | drawn(planes(b)[0])
+        first_luma, second_luma = planes(a)[0], planes(b)[0]
+        plain = drawn(first_luma) | drawn(second_luma)
+        few_pixels = coarse(first_luma) | coarse(second_luma)
+        most = np.where(plain | few_pixels, rule.drawn_difference, rule.difference)
         result[part] = (
             (correlation >= rule.correlation)
             & (detail >= np.where(plain, rule.drawn_detail, rule.detail))
-            & (difference <= np.where(plain, rule.drawn_difference, rule.difference))
+            & (difference <= most)
         )
     return result
 

@@ -31,6 +31,7 @@ ALL_PAIRS = 30_000_000
 # Rows and columns of one block of cosines: 8 MB, which stays in a core's cache.
 _BLOCK_ROWS, _BLOCK_COLUMNS = 512, 4096
 _CELLS, _LOOKED_AT = 3.0, 0.3  # times the root of the images; times the root of the cells, 8 more
+_OF_RARER = 0.3  # of the cells beyond those 8
 _TRAINED_ON, _ROUNDS = 32, 5  # images a cell
 _ASKED_AT_ONCE = 16_384
 
@@ -66,7 +67,6 @@ class Descriptors:
         index.cp.max_points_per_centroid = _TRAINED_ON
         index.train(rows)
         index.add(rows)
-        index.nprobe = min(number, 8 + int(_LOOKED_AT * np.sqrt(number)))
         return index
 
 
@@ -179,9 +179,13 @@ def _by_cells(
     asking, stored = np.flatnonzero(few.usable), np.flatnonzero(many.usable)
     if not len(asking) or not len(stored):
         return
+    cells = many.cells
+    # What is asked of rare turns is closer, and lies in fewer cells.
+    share = 1.0 if TURNS.index(turn) <= MIRROR else _OF_RARER
+    cells.nprobe = min(cells.nlist, 8 + int(share * _LOOKED_AT * np.sqrt(cells.nlist)))
     for start in range(0, len(asking), _ASKED_AT_ONCE):
         rows = asking[start : start + _ASKED_AT_ONCE]
-        limits, _, places = many.cells.range_search(turned(few.vectors[rows], turn), least)
+        limits, _, places = cells.range_search(turned(few.vectors[rows], turn), least)
         counts = np.diff(limits.astype(np.int64))
         if len(places):
             yield np.repeat(rows, counts), stored[places]

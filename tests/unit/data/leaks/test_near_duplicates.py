@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from sklearn.datasets import load_digits
 
 from study.data.leaks.alignment import measure
 from study.data.leaks.near_duplicates import (
@@ -220,3 +221,25 @@ def test_find_near_duplicates_copies_of_drawings_are_found():
     pairs = find_near_duplicates(jpeg(originals, 90), originals, Likeness())
     found = {row for row, other in zip(pairs.first, pairs.second, strict=True) if row == other}
     assert len(found) >= 0.9 * usable.sum()
+
+
+def digits(num):
+    """Handwritten digits of 8x8 pixels, enlarged to 32."""
+    sheets = (load_digits().images[:num] * 15).astype(np.uint8)
+    large = np.stack([np.asarray(Image.fromarray(one).resize((32, 32))) for one in sheets])
+    return large[..., None].repeat(3, axis=3)
+
+
+def test_digits_of_few_pixels_are_no_near_duplicates_of_others_of_their_class():
+    written = digits(1000)
+    assert len(find_near_duplicates(written[:500], written[500:], Likeness())) == 0
+
+
+@pytest.mark.parametrize("alter", [jpeg, lambda p: jpeg(shifted(p, 1, -1), 50)])
+def test_copies_of_digits_of_few_pixels_are_found(alter):
+    written = digits(300)
+    usable = describe(written, Likeness()).usable
+    pairs = find_near_duplicates(alter(written), written, Likeness())
+    same = pairs.first[pairs.first == pairs.second]
+    assert len(same) >= 0.95 * usable.sum()
+    assert len(same) == len(pairs)
