@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from study.errors import BadInput, StudyFailed
+from study.records.hold_outs import hold_out_folders
 
 if TYPE_CHECKING:
     from analysis.joined import Joined
@@ -46,7 +47,8 @@ def load(directory: str | Path, /, *more: str | Path) -> Study | Joined:
     """Read the records of one study, or of several.
 
     Args:
-        directory: the run's folder, such as ``runs/energy``.
+        directory: the run's folder, such as ``runs/energy``; one of several hold-outs stands for
+            the studies of all of them.
         more: folders of other studies.
 
     Returns:
@@ -59,6 +61,8 @@ def load(directory: str | Path, /, *more: str | Path) -> Study | Joined:
         BadInput: naming the folder or the file that is missing or cannot be read.
     """
     study: type[Study] = __getattr__("Study")
-    studies = [study.read(Path(one)) for one in (directory, *more)]
+    paths = [Path(one) for one in (directory, *more)]
+    paths = [each for path in paths for each in hold_out_folders(path) or [path]]
+    studies = [study.read(path) for path in paths]
     joined: Callable[[list[Study]], Joined] = import_module("analysis.joined").join
-    return joined(studies) if more else studies[0]
+    return joined(studies) if len(studies) > 1 else studies[0]

@@ -15,12 +15,13 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.commands import COMMANDS, Result, answer
+from analysis.commands import COMMANDS, Result, answer, answer_all
 from analysis.numbers import plain
 from analysis.report.terminal import table_text
 from analysis.tables import Records
 from study.counted import wrapped
 from study.errors import BadInput, Fault, exit_code
+from study.records.hold_outs import hold_out_folders
 from study.stdout import as_it_is_read
 
 
@@ -30,10 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run() -> None:
         try:
-            study = Records.read(options.directory)
-            for fault in study.faults:
-                print(f"warning: {fault}", file=sys.stderr)
-            result = answer(options.command, study, options)
+            result = _answered(options)
         except OSError as error:  # a report where nothing may be written, say
             way_out = "Check its permissions, or copy the run to where it can be written."
             wrong = Fault(str(error.filename), "", str(error.strerror), way_out)
@@ -42,6 +40,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print(result, as_json=options.json)
 
     return exit_code(run, bad="error: {}")
+
+
+def _answered(options: argparse.Namespace) -> Result:
+    """What the command says of the study; of one under several hold-outs, of each."""
+    folders = hold_out_folders(options.directory)
+    studies = [Records.read(folder) for folder in folders or [options.directory]]
+    for fault in [fault for study in studies for fault in study.faults]:
+        print(f"warning: {fault}", file=sys.stderr)
+    if not folders:
+        return answer(options.command, studies[0], options)
+    return answer_all(options.command, studies, options)
 
 
 def _reason(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pandas as pd
 
@@ -15,11 +16,13 @@ from analysis.choice.selection import NOTHING_BEAT_THE_BASE, Selection, select
 from analysis.choice.whole import unfinished_note
 from analysis.numbers import metric_label, percent, state_text, with_unit
 from analysis.report.advice import Advice, advice_of
+from analysis.report.hold_outs import write_overview
 from analysis.report.page import write_report
 from analysis.tables import Records
 from study.counted import counted, wrapped
 from study.errors import StudyFailed
 from study.records.files import RunFolder
+from study.records.hold_outs import hold_out_folders
 from study.records.ledger import Ledger
 from study.scoring.intervals import Interval
 from study.scoring.objective import ID_ACCURACY
@@ -47,6 +50,16 @@ def conclude(run: RunFolder, ledger: Ledger) -> str:
         raise StudyFailed("\n".join(lines)) from error
     write_report(Records.read(run.path), advice=advice)
     return "\n".join([*_lines(study, selection, told), *_wrapped(advice), *_next(study)])
+
+
+def conclude_all(path: Path) -> str:
+    """What is said at the end of a study under several hold-outs; empty of any other."""
+    folders = hold_out_folders(path)
+    if not folders:
+        return ""
+    page = write_overview(path, [Records.read(folder) for folder in folders])
+    command = shlex.join(["python", "-m", "analysis", "ablation", str(path)])
+    return f"\n\nAll hold-outs  {page}\nEffects        {command}"
 
 
 def _wrapped(advice: Advice) -> list[str]:

@@ -356,7 +356,7 @@ def _more_trials(values: _Values, way: str) -> int:
 def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
     # Here and not above: --help and bad input should not wait for torch and Ray.
     from analysis.choice.confirmation import candidates_to_confirm
-    from analysis.conclusion import conclude
+    from analysis.conclusion import conclude, conclude_all
     from study import replay, run
     from study.watch.progress import Progress
 
@@ -366,8 +366,10 @@ def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
         code = DONE
         if isinstance(options, RunOptions):
             result = run.run_study(options, progress, conclude, candidates_to_confirm)
+            result += "" if options.dry_run else conclude_all(options.out)
         elif isinstance(options, ResumeOptions):
             result = run.resume_study(options, progress, conclude, candidates_to_confirm)
+            result += conclude_all(options.directory)
         else:
             agreement = replay.replay(options, progress)
             result, code = agreement.text(), DONE if agreement.same else FAILED
@@ -382,8 +384,9 @@ def _way_back(options: RunOptions | ResumeOptions | ReplayOptions | None) -> str
     if isinstance(options, ReplayOptions):
         return "A replay changes nothing; give the same command again."
     folder = options.out if isinstance(options, RunOptions) else options.directory
-    ledger = RunFolder(folder).ledger
-    if not ledger.exists() or not ledger.stat().st_size:
+    run = RunFolder(folder)
+    begun = run.ledger.exists() and run.ledger.stat().st_size
+    if not begun and not run.hold_outs.exists():
         return "Nothing was recorded yet; give the same command again."
     return f"To go on: {shlex.join(['python', 'run_study.py', '--resume', str(folder)])}"
 

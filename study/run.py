@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import NoReturn
 
 import torch
@@ -14,11 +15,12 @@ from study import run_folder
 from study.bases.files import check_files
 from study.counted import counted
 from study.data.plan import make_plan, size_of_id
-from study.errors import BadInput, Interrupted, StudyFailed, TrialFailed
+from study.errors import BadInput, Fault, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
 from study.options import Override, ResumeOptions, RunOptions
 from study.records.disk import DiskFull
 from study.records.files import RunFolder
+from study.records.hold_outs import hold_out_folder, hold_out_folders, write_hold_outs
 from study.records.ledger import Ledger
 from study.records.manifest import note_session
 from study.records.sealed import note_files
@@ -31,7 +33,7 @@ from study.tune.resources import Machine, machine_of, plan_resources, this_machi
 from study.tune.searching import search
 from study.tune.session import INTERRUPT, Session
 from study.tune.setup import CheckedStudy, Setup, prepare, prepare_data
-from study.warm_start import read_warm_start
+from study.warm_start import WarmStart, read_warm_start
 from study.watch.progress import Progress
 from study.watch.progress_view import aligned
 
@@ -57,6 +59,29 @@ def run_study(
     _check_machine(machine)
     if not options.dry_run:
         run_folder.refuse_existing(options.out)
+    if spec.hold_outs:
+        return _run_under_each(options, spec, size_told, progress, conclude, choose)
+    study, warm = _looked_at(options, spec, size_told, progress)
+    if options.dry_run:
+        return forecast(spec, study.data, progress)
+    run = RunFolder(options.out)
+    with Ledger(run.ledger) as ledger:
+        run_folder.refuse_begun(run, ledger)  # another process may have, since the look above
+        try:
+            _begin(run, ledger, study, options.command, warm)
+            setup = _prepared(run, study, progress)
+        except BadInput:
+            run_folder.discard(run)  # nothing was trained for this study; its name is free again
+            raise
+        note_files(ledger, run)
+        session = search(run, setup, ledger, progress, machine, choose)
+        return _conclude(run, session, ledger, progress, conclude)
+
+
+def _looked_at(
+    options: RunOptions, spec: StudySpec, size_told: str, progress: Progress
+) -> tuple[CheckedStudy, WarmStart | None]:
+    """The study's data, read and checked, and what another study tells its searcher."""
     warm = read_warm_start(options.warm_start, spec) if options.warm_start else None
     plan = make_plan(spec.data, options.data, options.data_root)
     for line in (*aligned([list(row.values()) for row in plan.table()]), size_told):
@@ -67,27 +92,83 @@ def run_study(
         warm.check_data(study.data)
         for line in warm.lines():
             progress.note(line)
-    if options.dry_run:
-        return forecast(spec, study.data, progress)
-    run = RunFolder(options.out)
-    with Ledger(run.ledger) as ledger:
-        run_folder.refuse_begun(run, ledger)  # another process may have, since the look above
+    return study, warm
+
+
+def _begin(
+    run: RunFolder, ledger: Ledger, study: CheckedStudy, command: str, warm: WarmStart | None
+) -> None:
+    """Spec, manifest and the ledger's first line."""
+    run_folder.begin(run, study, command)
+    hashes = run_folder.hashes(study.spec, study.data)
+    if warm is not None:
+        warm.tell_manifest(run)
+    history = {} if warm is None else {"warm_start": warm.event()}
+    # One line: a study that is on the ledger has its history there, whenever it is killed.
+    ledger.append("started", command=command, **{"rules": RULES, **hashes, **history})
+
+
+def _run_under_each(
+    options: RunOptions,
+    spec: StudySpec,
+    size_told: str,
+    progress: Progress,
+    conclude: Conclude,
+    choose: Choose | None,
+) -> str:
+    """A whole study for each hold-out: all of them begin before the first one trains.
+
+    Whatever is wrong with the classes or the images of any is told before any time is spent.
+    """
+    places = [hold_out_folder(options.out, number) for number in range(1, len(spec.hold_outs) + 1)]
+    forecasts, faults = list[str](), list[Fault]()
+    for place, hold_out in zip(places, spec.hold_outs, strict=True):
+        title = f"{place.name} of {len(places)}: {hold_out}"
+        progress.note(title)
+        own = replace(options, out=place)
         try:
-            run_folder.begin(run, study, options.command)
-            hashes = run_folder.hashes(spec, study.data)
-            if warm is not None:
-                warm.tell_manifest(run)
-            history = {} if warm is None else {"warm_start": warm.event()}
-            # One line: a study that is on the ledger has its history there, whenever it is killed.
-            told = {"rules": RULES, **hashes, **history}
-            ledger.append("started", command=options.command, **told)
-            setup = _prepared(run, study, progress)
-        except BadInput:
-            run_folder.discard(run)  # nothing was trained for this study; its name is free again
-            raise
-        note_files(ledger, run)
-        session = search(run, setup, ledger, progress, machine, choose)
-        return _conclude(run, session, ledger, progress, conclude)
+            study, _ = _looked_at(own, spec.under(hold_out), size_told, progress)
+            if options.dry_run:
+                forecasts.append(f"# {title}\n{forecast(study.spec, study.data, progress)}")
+                continue
+            run = RunFolder(place)
+            run_folder.discard(run)  # what a start left that was cut off
+            with Ledger(run.ledger) as ledger:
+                _begin(run, ledger, study, options.command, None)
+        except BadInput as error:
+            faults += [fault for fault in error.faults if fault not in faults]
+    if options.dry_run and not faults:
+        return "\n\n".join(forecasts)
+    if faults:
+        for place in (*places, options.out):
+            run_folder.discard(RunFolder(place))
+        raise BadInput(faults)
+    write_hold_outs(options.out, [one.plain() for one in spec.hold_outs])
+    resume = ResumeOptions(
+        options.out, address=options.address, quiet=options.quiet, command=options.command
+    )
+    return resume_study(resume, progress, conclude, choose)
+
+
+def _resume_each(
+    options: ResumeOptions,
+    folders: Sequence[Path],
+    progress: Progress,
+    conclude: Conclude,
+    choose: Choose | None,
+) -> str:
+    """One study after the other; where nothing may be selected in one, the others go on."""
+    told, failed = [], []
+    for folder in folders:
+        progress.note(f"{folder.name} of {len(folders)}")
+        try:
+            own = replace(options, directory=folder)
+            told.append(f"{folder.name}\n{resume_study(own, progress, conclude, choose)}")
+        except StudyFailed as error:
+            failed.append(f"{folder.name}: {error}")
+    if failed:
+        raise StudyFailed("\n\n".join([*failed, *told]))
+    return "\n\n".join(told)
 
 
 def resume_study(
@@ -104,6 +185,8 @@ def resume_study(
         StudyFailed: as ``run_study``.
         Interrupted: as ``run_study``.
     """
+    if folders := hold_out_folders(options.directory):
+        return _resume_each(options, folders, progress, conclude, choose)
     run = RunFolder(options.directory)
     run_folder.refuse_missing(run)
     with Ledger(run.ledger) as ledger:

@@ -34,6 +34,7 @@ from study.records.files import (
     write_json,
 )
 from study.records.frozen import file_hash
+from study.records.hold_outs import hold_out_folders, is_hold_out_folder
 from study.records.ledger import Ledger, Record, read_ledger
 from study.records.manifest import CODE_DIFF, code_diff, made_now, manifest_entry, read_manifest
 from study.records.sealed import changed_files, is_table, reached
@@ -62,7 +63,7 @@ def refuse_existing(path: Path) -> None:
         BadInput: with the ways out.
     """
     run = RunFolder(path)
-    if _begun(read_ledger(run.ledger)[0]):
+    if run.hold_outs.exists() or _begun(read_ledger(run.ledger)[0]):
         raise BadInput(_holds_a_study(run))
     there = next(one for one in (path, *path.absolute().parents) if one.exists())
     rule = ""
@@ -70,7 +71,7 @@ def refuse_existing(path: Path) -> None:
         rule = f"{there} is a file, not a folder"
     elif not os.access(there, os.W_OK | os.X_OK):
         rule = f"nothing can be written in {there}"
-    elif path.exists() and any(not _is_of_start(run, entry) for entry in path.iterdir()):
+    elif path.exists() and any(not _is_left_over(run, entry) for entry in path.iterdir()):
         rule = "this folder is not empty and holds no study"
     if rule:
         raise BadInput(Fault("--out", "", rule, "Choose another --out.", str(path)))
@@ -78,6 +79,8 @@ def refuse_existing(path: Path) -> None:
 
 def discard(run: RunFolder) -> None:
     """Take away what a study wrote that ended before its first trial; other files stay."""
+    if not run.path.is_dir():
+        return
     for folder in (run.checkpoints, run.scores, run.path / PICTURES):
         shutil.rmtree(folder, ignore_errors=True)
     for entry in [*run.path.iterdir()]:
@@ -92,6 +95,13 @@ def _is_of_start(run: RunFolder, entry: Path) -> bool:
     names = (run.ledger.name, run.spec.name, run.manifest.name, CODE_DIFF)
     half = entry.suffix == ".tmp" and entry.name.startswith(tuple(f".{name}." for name in names))
     return entry.name in (*names, PICTURES) or half
+
+
+def _is_left_over(run: RunFolder, entry: Path) -> bool:
+    """The same, or the study of a hold-out that was cut off before all of them had begun."""
+    if is_hold_out_folder(entry):
+        return all(_is_of_start(RunFolder(entry), one) for one in entry.iterdir())
+    return _is_of_start(run, entry)
 
 
 def refuse_begun(run: RunFolder, ledger: Ledger) -> None:
@@ -124,6 +134,9 @@ def refuse_missing(run: RunFolder) -> None:
         BadInput: naming what is missing.
     """
     missing = [p for p in (run.ledger, run.spec, run.manifest) if not p.exists()]
+    if folders := hold_out_folders(run.path):
+        rule = f"this is a study under {len(folders)} hold-outs, each in a folder of its own"
+        raise BadInput(Fault(str(run.path), "", rule, f"Name one of them, such as {folders[0]}."))
     if missing:
         rule = "this folder holds no study that can be resumed; files are missing"
         way_out = "Name the folder of a run, such as runs/energy."

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from study.errors import BadInput, Fault, StudyFailed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,3 +64,39 @@ def answer(command: str, study: Records, options: Namespace) -> Result:
     """What a command says of a study."""
     run: Callable[[Records, Namespace], Result] = import_module(f"{__name__}.{command}").run
     return run(study, options)
+
+
+def answer_all(command: str, studies: Sequence[Records], options: Namespace) -> Result:
+    """What a command says of a study under several hold-outs: together where it can, else of each.
+
+    Raises:
+        BadInput: with the faults of all; what the others had to do is done by then.
+        StudyFailed: likewise, where nothing may be chosen in one.
+    """
+    module = import_module(f"{__name__}.{command}")
+    if hasattr(module, "run_all"):
+        together: Result = module.run_all(studies, options)
+        return together
+    content: dict[str, Any] = {}
+    tables: dict[str, pd.DataFrame] = {}
+    lines: list[str] = []
+    faults: list[Fault] = []
+    failed: list[str] = []
+    for study in studies:
+        try:
+            result = answer(command, study, options)
+        except BadInput as error:
+            faults += error.faults
+            continue
+        except StudyFailed as error:
+            failed.append(f"{study.name}: {error}")
+            continue
+        content[study.name] = result.content
+        for title, table in result.tables.items():
+            tables[title if title.startswith(study.name) else f"{study.name}: {title}"] = table
+        lines += [f"{study.name}: {line}" for line in result.lines]
+    if faults:
+        raise BadInput(faults)
+    if failed:
+        raise StudyFailed("\n".join(failed))
+    return Result(content, tables, lines)

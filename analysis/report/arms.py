@@ -5,7 +5,7 @@ Percent for fractions, n and failures beside everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -33,14 +33,17 @@ HEADINGS = {ARM: "against the baseline", MAIN: "main effects", STEP: "steps of t
 _SIGNIFICANT = 0.05
 
 
-def effect_tables(study: Records, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def effect_tables(
+    study: Records | Sequence[Records], table: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
     """What ``effects`` gave as texts: title -> table, one a metric and kind of effect.
 
     In a factorial design the arms are left to the plain table: its main effects are what the
     design is for.
     """
+    studies = [study] if isinstance(study, Records) else study
     return {
-        _title(study, metric, kind, rows): _texts(metric, rows)
+        _title(studies, metric, kind, rows): _texts(metric, rows)
         for metric, kind, rows in shown_effects(table)
     }
 
@@ -55,10 +58,10 @@ def shown_effects(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]
                 yield metric, kind, rows
 
 
-def _title(study: Records, metric: str, kind: str, rows: pd.DataFrame) -> str:
+def _title(studies: Sequence[Records], metric: str, kind: str, rows: pd.DataFrame) -> str:
     fraction = is_fraction(metric)
-    means = arm_means(study, metric).set_index("arm")["mean"]
-    baseline = (percent if fraction else number)(means.get(BASELINE))
+    means = pd.concat([arm_means(one, metric).set_index("arm")["mean"] for one in studies])
+    baseline = (percent if fraction else number)(means.groupby(level=0).mean().get(BASELINE))
     better = {"min": "lower is better", "max": "higher is better"}.get(rows["direction"].iloc[0])
     told = (
         f"{metric_label(metric, ' (%)' if fraction else '')}, {HEADINGS[kind]}",
@@ -71,12 +74,12 @@ def _title(study: Records, metric: str, kind: str, rows: pd.DataFrame) -> str:
 
 def _texts(metric: str, rows: pd.DataFrame) -> pd.DataFrame:
     form, difference = (percent, points) if is_fraction(metric) else (number, signed)
-    low, high = rows["low"].map(difference), rows["high"].map(difference)
     columns = {
         "effect": rows["effect"],
         "value": (rows["reference_mean"].astype(float) + rows["mean"]).map(form),
         "difference": rows["mean"].map(difference),
-        "95 % interval": ("[" + low + ", " + high + "]").where(rows["low"].notna(), MISSING),
+        "95 % interval": _interval(rows, "low", "high", difference),
+        "over hold-outs": _interval(rows, "among_low", "among_high", difference),
         "sd": rows["sd"].map(form),
         "d": rows["standardised"].map(number),
         "p": rows["p"].map(p_text),
@@ -84,7 +87,17 @@ def _texts(metric: str, rows: pd.DataFrame) -> pd.DataFrame:
         "pairs": rows["n"].map(str) + " of " + rows["num_seeds"].map(str),
         "failed": rows["num_failed"].map(str),
     }
-    return pd.DataFrame(columns)
+    return pd.DataFrame({name: one for name, one in columns.items() if one is not None})
+
+
+def _interval(
+    rows: pd.DataFrame, low: str, high: str, form: Callable[[Any], str]
+) -> pd.Series | None:
+    """Both ends in brackets; None where the table has no such interval."""
+    if low not in rows.columns:
+        return None
+    told = "[" + rows[low].map(form) + ", " + rows[high].map(form) + "]"
+    return told.where(rows[low].notna(), MISSING)
 
 
 def p_text(p: float) -> str:
@@ -94,7 +107,7 @@ def p_text(p: float) -> str:
 
 def effect_notes(study: Records, table: pd.DataFrame) -> list[str]:
     """Sentences that belong beside the numbers: methods, the floor of p, failures, gaps."""
-    notes = [_method(table), *_floors(table), *retuned_notes(study), *seen_lines(study)]
+    notes = [*method_notes(table), *retuned_notes(study), *seen_lines(study)]
     if study.design == "fractional_factorial" and study.spec["ablate"].get("resolution") != 4:
         notes.append(
             "Resolution 3: each main effect is mixed up with interactions of two other factors."
@@ -135,6 +148,11 @@ def stopped_notes(study: Records) -> list[str]:
         for one in look["arms"]
         if one["stopped"]
     ]
+
+
+def method_notes(table: pd.DataFrame) -> list[str]:
+    """How the numbers of ``effects`` were made, and what so few pairs cannot show."""
+    return [_method(table), *_floors(table)] if len(table) else []
 
 
 def _method(table: pd.DataFrame) -> str:

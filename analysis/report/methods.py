@@ -130,8 +130,18 @@ def _data(study: Records) -> str:
             ". Exact and near-duplicates between all roles, test sets included, were searched for"
         )
     held_out = f"validation used {val_id.get('num_images', 0):,} held-out ID images{how}"
-    text = f"{demo}{used}{held_out}{ood}{leaks}."
+    text = f"{demo}{used}{held_out}{ood}{leaks}{_near(study)}."
     return text[0].upper() + text[1:]
+
+
+def _near(study: Records) -> str:
+    """Which classes of the ID set are no ID classes here; empty where all are."""
+    held: Mapping[str, Any] = study.section("data").get("hold_out") or {}
+    roles = {"near_val": "validation", "near_test": "test"}
+    told = [
+        f"{listed(held[name])} for {role} ({name})" for name, role in roles.items() if name in held
+    ]
+    return f". Classes of the ID set were held out as near-OOD: {'; '.join(told)}" if told else ""
 
 
 def _size(roles: list[Any]) -> str:

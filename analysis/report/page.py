@@ -78,6 +78,12 @@ def make_report(
     study: Records, now: datetime | None = None, *, advice: Advice | None = None
 ) -> Report:
     """Ask the study everything once: the page and the numbers behind it."""
+    shown, content = _answers(study, now or datetime.now(UTC), advice or advice_of(study))
+    return Report(page_of("report.html.j2", shown), content)
+
+
+def page_of(template: str, shown: Mapping[str, Any]) -> str:
+    """A page of the folder ``templates``."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -86,8 +92,7 @@ def make_report(
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= _FILTERS
-    shown, content = _answers(study, now or datetime.now(UTC), advice or advice_of(study))
-    return Report(environment.get_template("report.html.j2").render(shown), content)
+    return environment.get_template(template).render(shown)
 
 
 def _percent(value: Any, model: str = "") -> str:

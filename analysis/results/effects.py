@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.paired import NUM_RESAMPLES, holm, paired
+from analysis.statistics.paired import NUM_RESAMPLES, holm, paired, t_interval
 from analysis.tables import Records, direction_of, require_metrics
 from study.errors import BadInput, Fault
 from study.scoring.objective import ID_ACCURACY
@@ -23,6 +23,7 @@ from study.scoring.objective import ID_ACCURACY
 BASELINE = "baseline"
 ARM, MAIN, STEP = "arm", "main effect", "step"  # kinds of effects
 JOINT, _IS = " + ", "="
+_COLUMNS = ["metric", "kind", "effect", "method", "n", "p_floor", "num_missing"]  # of no effects
 _FACTORIAL = ("factorial", "fractional_factorial")
 
 
@@ -50,7 +51,7 @@ class Contrast:
 
 
 def effects(
-    study: Records,
+    study: Records | Sequence[Records],
     metrics: str | Sequence[str] | None = None,
     *,
     level: float = 0.95,
@@ -65,14 +66,16 @@ def effects(
     interval, which knows nothing of the looks, covers less than it says.
 
     Args:
-        study: records of an ablation.
+        study: records of an ablation, or of one ablation under several hold-outs: then a pair is
+            a hold-out and a seed.
         metrics: columns ``val/...`` of the trials; by default the metric that the study detects
             by (val/fpr95) and val/id_accuracy.
         level: coverage of the intervals.
         num_resamples: of the bootstrap, which is used from 10 pairs on.
 
     Returns:
-        One row a metric, kind and effect, in the order of the design. Columns: metric; kind, one
+        One row a metric, kind and effect, in the order of the design; without a row where there
+        is the baseline alone. Columns: metric; kind, one
         of "arm" (against the baseline), "main effect" (factorial designs: a level against the
         baseline's, averaged over all combinations of the other factors) and "step" (of a path,
         against the arm before); effect; reference; num_seeds; n (pairs); num_failed,
@@ -81,32 +84,40 @@ def effects(
         method ("t" below 10 pairs, "bootstrap" from 10 on, missing below 2); standardised (mean
         over sd); p (exact sign-flip, two-sided), p_floor (2 / 2^n, which p cannot fall below),
         p_holm (corrected over the effects of one kind and metric); direction ("min" or "max",
-        the better one; missing where nobody has said).
+        the better one; missing where nobody has said). Of several hold-outs num_seeds counts the
+        pairs of the design, and two columns more: among_low and among_high, Student's interval
+        of the mean difference over hold-outs, each of which counts once, as a sample of others
+        like them (missing below two).
 
     Raises:
         BadInput: where the study is no ablation, has no trials, or a metric was not recorded.
     """
+    studies = [study] if isinstance(study, Records) else list(study)
     names = [metrics] if isinstance(metrics, str) else list(metrics or ())
-    names = names or list(dict.fromkeys([study.detection_metric, ID_ACCURACY]))
-    contrasts = _contrasts(study)
-    require_metrics(study, names, prefix="val/")
-    statuses, seeds = _by_seed_and_arm(study, "status"), len(_seeds(study))
+    names = names or list(dict.fromkeys([studies[0].detection_metric, ID_ACCURACY]))
+    contrasts = _contrasts(studies[0])
+    for one in studies:
+        require_metrics(one, names, prefix="val/")
+    statuses = _by_seed_and_arm(studies, "status")
     rows: list[dict[str, Any]] = []
     for metric in names:
-        values = _values(study, metric)
+        values = _values(studies, metric)
         for contrast in contrasts:
             plus, minus = values[list(contrast.plus)], values[list(contrast.minus)]
             whole = contrast.whole & plus.notna().all(axis=1) & minus.notna().all(axis=1)
             reference = minus[whole].mean(axis=1)
-            found = (plus[whole].mean(axis=1) - reference).to_numpy(dtype=np.float64)
-            told = asdict(paired(found, level=level, num_resamples=num_resamples))
+            found = plus[whole].mean(axis=1).astype("float64") - reference
+            pairs = found.to_numpy(dtype=np.float64)
+            told = asdict(paired(pairs, level=level, num_resamples=num_resamples))
             row: dict[str, Any] = {"metric": metric, "kind": contrast.kind}
             row |= {"effect": contrast.effect, "reference": contrast.reference}
-            row |= {"num_seeds": seeds, "n": told.pop("n")}
+            row |= {"num_seeds": len(values), "n": told.pop("n")}
             row |= _counts(statuses, values, contrast)
             row |= {"reference_mean": reference.mean(), **told, "direction": _direction(metric)}
+            if not isinstance(study, Records):
+                row |= _among(found, level)
             rows.append(row)
-    return _corrected(pd.DataFrame(rows))
+    return _corrected(pd.DataFrame(rows, columns=None if rows else _COLUMNS))
 
 
 def arm_means(study: Records, metric: str | None = None) -> pd.DataFrame:
@@ -124,8 +135,8 @@ def arm_means(study: Records, metric: str | None = None) -> pd.DataFrame:
     """
     arms, metric = arm_names(study), metric or study.detection_metric
     require_metrics(study, [metric], prefix="val/")
-    values = _values(study, metric)
-    failed = (_by_seed_and_arm(study, "status") == "failed").sum()
+    values = _values([study], metric)
+    failed = (_by_seed_and_arm([study], "status") == "failed").sum()
     table = pd.DataFrame({"n": values.notna().sum(), "num_failed": failed})
     table = table.assign(mean=values.mean(), sd=values.std()).loc[arms]
     return table.rename_axis("arm").reset_index()
@@ -199,17 +210,32 @@ def _seeds(study: Records) -> list[int]:
     return [int(seed) for seed in told or study.trials["seed"].dropna().unique()]
 
 
-def _by_seed_and_arm(study: Records, column: str) -> pd.DataFrame:
-    """A column of the trials, one row a seed of the design, one column an arm."""
-    trials = study.trials.astype({"arm": "str", column: "object"})
-    wide = trials.pivot(index="seed", columns="arm", values=column)
-    return wide.reindex(index=_seeds(study), columns=arm_names(study))
+def _by_seed_and_arm(studies: Sequence[Records], column: str) -> pd.DataFrame:
+    """A column of the trials, a column an arm of the first study.
+
+    One row a study, by its name, and seed of its design.
+    """
+    tables = {}
+    for study in studies:
+        trials = study.trials.astype({"arm": "str", column: "object"})
+        wide = trials.pivot(index="seed", columns="arm", values=column)
+        tables[study.name] = wide.reindex(index=_seeds(study), columns=arm_names(studies[0]))
+    return pd.concat(tables)
 
 
-def _values(study: Records, metric: str) -> pd.DataFrame:
+def _values(studies: Sequence[Records], metric: str) -> pd.DataFrame:
     """The same of a metric: of finished trials that have one, else NaN."""
-    values = _by_seed_and_arm(study, metric).astype("float64")
-    return values.where(_by_seed_and_arm(study, "status") == "finished")
+    values = _by_seed_and_arm(studies, metric).astype("float64")
+    return values.where(_by_seed_and_arm(studies, "status") == "finished")
+
+
+def _among(differences: pd.Series, level: float) -> dict[str, float]:
+    """Student's interval over the means of hold-outs; NaN below two."""
+    means = differences.groupby(level=0).mean().to_numpy(dtype=np.float64)
+    if len(means) < 2:
+        return {"among_low": np.nan, "among_high": np.nan}
+    found = t_interval(means, level)
+    return {"among_low": found.low, "among_high": found.high}
 
 
 def _counts(statuses: pd.DataFrame, values: pd.DataFrame, contrast: Contrast) -> dict[str, int]:

@@ -60,6 +60,11 @@ class HoldOut:
         """All that are held out."""
         return (*self.near_val, *self.near_test)
 
+    def __str__(self) -> str:
+        """``near_val beagle, boxer; near_test pug``."""
+        told = {"near_val": self.near_val, "near_test": self.near_test}
+        return "; ".join(f"{role} {', '.join(names)}" for role, names in told.items() if names)
+
     def plain(self) -> dict[str, Any]:
         """The form of the YAML."""
         return {"near_val": list(self.near_val), "near_test": list(self.near_test)}

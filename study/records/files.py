@@ -78,6 +78,8 @@ class RunFolder:
     """The self-contained report."""
     failures = _Place("failures.txt")
     """Each distinct traceback once, with its trials."""
+    hold_outs = _Place("hold_outs.json")
+    """Which hold-outs a study is run under, each in a folder of its own; few runs have it."""
     final_test = _Place("final_test")
     """Folder of the one-shot final test."""
     test_results = _Place("final_test/results.parquet")

@@ -10,6 +10,7 @@ from study.searchers.catalog import searchers
 from study.section import Section
 from study.space.ablation.designs import LEAST_FRACTIONAL
 from study.space.ablation.retune import LEAST_TRIALS
+from study.space.ablation.section import HOLD_OUT
 from study.space.reading.yamlfile import KeyPath
 
 NUM_TRIALS = 3
@@ -161,9 +162,11 @@ def _shrink_ablation(ablate: dict[str, Any], train: dict[str, Any], keep: Set[Ke
     if ("ablate", "factors") in keep:
         return
     wanted = LEAST_FRACTIONAL if ablate["design"] == "fractional_factorial" else NUM_FACTORS
+    held_out = ablate["factors"].pop(HOLD_OUT, [])[:2]
     small = {name: _first_level(name, levels) for name, levels in ablate["factors"].items()}
     factors = {name: levels for name, levels in small.items() if levels}
     ablate["factors"] = dict(list(factors.items())[:wanted]) or {"lr": [train["lr"] / 2]}
+    ablate["factors"] |= {HOLD_OUT: held_out} if held_out else {}
     if not factors and ("ablate", "retune") not in keep:
         ablate.pop("retune", None)  # it may well be of lr
     if ablate["design"] == "fractional_factorial" and len(ablate["factors"]) < wanted:

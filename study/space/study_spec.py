@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from study.data.section import DataSection
+from study.data.section import DataSection, HoldOut
 from study.recipes.params import TrialParams
 from study.section import Section
 from study.space.ablation.section import Ablation
@@ -70,6 +70,20 @@ class StudySpec:
         """Whether trials are paths: each starts from a base of its own network."""
         starts = self.trains_base and self.values_of("model.init") == ["base"]
         return starts and self.params.has_path
+
+    @property
+    def hold_outs(self) -> tuple[HoldOut, ...]:
+        """What an ablation is run under, each a study of its own; none where it is one study."""
+        if self.ablate is None or not self.ablate.hold_outs:
+            return ()
+        own = self.data.hold_out
+        return (*([own] if own else []), *self.ablate.hold_outs)
+
+    def under(self, hold_out: HoldOut) -> StudySpec:
+        """The study of one of `hold_outs`."""
+        data = self.data.model_copy(update={"hold_out": hold_out})
+        ablate = self.ablate and replace(self.ablate, hold_outs=())
+        return replace(self, data=data, ablate=ablate)
 
     @property
     def own_score(self) -> str:

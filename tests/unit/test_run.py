@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from study.data.plan import DataPlan
 from study.errors import BadInput, Fault, Interrupted, StudyFailed, TrialFailed
 from study.options import Override, ResumeOptions, RunOptions
 from study.records.files import RunFolder
+from study.records.hold_outs import hold_out_folders
 from study.records.ledger import Ledger
 from study.run import resume_study, run_study
 from study.space.loading import load_resolved, load_space
@@ -156,3 +158,80 @@ def test_folder_in_use_is_refused_before_any_data_is_read(
         ledger.append("started", command="")
     with pytest.raises(BadInput, match="holds a study"):
         run_study(options, progress, _conclude)
+
+
+@pytest.fixture
+def held_out(options: RunOptions, tmp_path: Path) -> RunOptions:
+    """An ablation under two hold-outs of the demo's digits."""
+    space = tmp_path / "held_out.yaml"
+    levels = [{"near_val": [f"digit {one}"], "near_test": [f"digit {one + 1}"]} for one in (0, 2)]
+    factors = {"lr": [0.002], "data.hold_out": levels}
+    space.write_text(
+        f"recipe: energy\nablate:\n  design: one_at_a_time\n  seeds: [0]\n  factors: {factors}\n"
+    )
+    return replace(options, space=str(space))
+
+
+def test_studies_of_all_hold_outs_begin_before_the_first_one_trains(
+    held_out: RunOptions, progress: Progress, failing: Fail
+) -> None:
+    failing(Interrupted())
+    with pytest.raises(Interrupted):
+        run_study(held_out, progress, _conclude)
+    folders = hold_out_folders(held_out.out)
+    assert [folder.name for folder in folders] == ["hold_out_1", "hold_out_2"]
+    specs = [load_resolved(RunFolder(folder).spec) for folder in folders]
+    assert [str(spec.data.hold_out) for spec in specs] == [
+        "near_val digit 0; near_test digit 1", "near_val digit 2; near_test digit 3",
+    ]  # fmt: skip
+    plans = [module.run_folder.recorded_plan(RunFolder(folder)) for folder in folders]
+    assert [plan.ood_test["near_test"].description["only"] for plan in plans] == [
+        ("digit 1",), ("digit 3",),
+    ]  # fmt: skip
+    with pytest.raises(Interrupted):
+        resume_study(ResumeOptions(held_out.out), progress, _conclude)
+    with pytest.raises(BadInput, match="this folder holds a study"):
+        run_study(held_out, progress, _conclude)
+
+
+def test_hold_out_whose_base_fails_does_not_keep_the_others_from_it(
+    held_out: RunOptions, progress: Progress, failing: Fail
+) -> None:
+    failing(TrialFailed("loss is nan"))
+    with pytest.raises(StudyFailed, match=r"(?s)hold_out_1: .*nan.*hold_out_2: .*nan"):
+        run_study(held_out, progress, _conclude)
+
+
+def test_faults_of_all_hold_outs_are_told_and_leave_no_folder(
+    held_out: RunOptions, progress: Progress, failing: Fail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(spec: StudySpec, *_: Any) -> None:
+        raise BadInput(Fault("data.hold_out", "", str(spec.data.hold_out)))
+
+    monkeypatch.setattr(module, "prepare_data", refused)
+    with pytest.raises(BadInput) as caught:
+        run_study(held_out, progress, _conclude)
+    assert len(caught.value.faults) == 2
+    assert not held_out.out.exists()
+
+
+def test_start_that_was_cut_off_between_hold_outs_is_begun_anew(
+    held_out: RunOptions, progress: Progress, failing: Fail
+) -> None:
+    failing(Interrupted())
+    with pytest.raises(Interrupted):
+        run_study(held_out, progress, _conclude)
+    RunFolder(held_out.out).hold_outs.unlink()  # as if it had been killed before this was written
+    with pytest.raises(Interrupted):
+        run_study(held_out, progress, _conclude)
+    assert len(hold_out_folders(held_out.out)) == 2
+
+
+def test_dry_run_forecasts_each_hold_out(
+    held_out: RunOptions, progress: Progress, failing: Fail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(Interrupted())
+    monkeypatch.setattr(module, "forecast", lambda *_: "the forecast")
+    told = run_study(replace(held_out, dry_run=True), progress, _conclude)
+    assert "hold_out_2 of 2: near_val digit 2; near_test digit 3\nthe forecast" in told
+    assert not held_out.out.exists()

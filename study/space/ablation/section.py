@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from study.data.section import DataSection, HoldOut
 from study.recipes.params import TrialParams
 from study.space.ablation.designs import (
     DESIGNS,
@@ -42,11 +43,13 @@ from study.space.search.search import ablatable, known_section, not_searchable, 
 ARM, SEED = "arm", "seed"  # the names under which a trial's point has them
 RETUNE = "retune"  # and, where arms are re-tuned, the number of the tuning point
 DEFAULT = "default"  # in its place: what `train` says
+HOLD_OUT = "data.hold_out"  # a factor without arms: every arm is run under each of its levels
 _NETWORK = ("model.stem", "model.normalisation", "model.image_size")
 MAX_ARMS = 1024
 MAX_TRIALS = 100_000
 _KEYS = ("design", "seeds", "factors", "resolution", "stop", "retune")
 _PATH: KeyPath = ("ablate",)
+_HOLD_OUT_FORM = f"Write {HOLD_OUT}: [{{near_val: [beagle], near_test: [pug]}}]."
 _FORM = "For example reconstruction: [l1, huber], or no_reversal: {without: {reversal: none}}."
 
 
@@ -60,6 +63,8 @@ class Ablation:
         factors: in the order of the YAML, which is the order of a path.
         stop: the rule by which clearly worse arms end early; None for none.
         retune: the tuning that every arm gets before it is measured; None for none.
+        hold_outs: classes to hold out of the ID set beside ``data.hold_out``'s; the arms are run
+            under each, on its own data and base. They make no arms and count in no number here.
         resolution: of a fractional factorial, None for other designs. 3: main effects are mixed
             up with interactions of two factors; 4: only with those of three.
     """
@@ -70,6 +75,7 @@ class Ablation:
     resolution: Resolution | None = None
     stop: StopRule | None = None
     retune: Retune | None = None
+    hold_outs: tuple[HoldOut, ...] = ()
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
@@ -154,13 +160,14 @@ class Ablation:
 
     def plain(self) -> dict[str, Any]:
         """The form of the YAML."""
+        held_out = {HOLD_OUT: [one.plain() for one in self.hold_outs]} if self.hold_outs else {}
         plain = {
             "design": self.design,
             "resolution": self.resolution,
             "stop": None if self.stop is None else self.stop.model_dump(),
             "retune": None if self.retune is None else self.retune.plain(),
             "seeds": list(self.seeds),
-            "factors": {factor.name: factor.plain() for factor in self.factors},
+            "factors": {factor.name: factor.plain() for factor in self.factors} | held_out,
         }
         return {key: value for key, value in plain.items() if value is not None}
 
@@ -186,6 +193,7 @@ def read_ablation(raw: Any, recipe: type[TrialParams], faults: FaultList) -> Abl
         design = _design(raw)
     seeds = _seeds(raw, faults)
     factors = _factors(raw, recipe, faults)
+    hold_outs = _hold_outs(raw, faults)
     stop = read_stop(raw.get("stop"), design, len(seeds), faults)
     stops = raw.get("stop") is not None
     retune = read_retune(raw.get("retune"), recipe, seeds, factors, faults, stops=stops)
@@ -195,14 +203,16 @@ def read_ablation(raw: Any, recipe: type[TrialParams], faults: FaultList) -> Abl
     resolution: Resolution | None = None
     with faults.gathering((*_PATH, "resolution")):
         resolution = _resolution(raw, design, len(factors))
-    if not factors:
+    if not factors and not hold_outs:
         return None
     runs = len(seeds) + (retune.num_trials if retune else 0)
     too_many = list(_too_many(num_arms(design, factors, resolution or 3), runs, design))
     faults.take(too_many, _PATH)
     if too_many:
         return None
-    return Ablation(design, tuple(seeds), tuple(factors), resolution, stop, retune)
+    return Ablation(
+        design, tuple(seeds), tuple(factors), resolution, stop, retune, tuple(hold_outs)
+    )
 
 
 def _design(raw: Mapping[str, Any]) -> Design:
@@ -246,11 +256,35 @@ def _factors(raw: Mapping[str, Any], recipe: type[TrialParams], faults: FaultLis
         return []
     found = []
     for name, levels in factors.items():
+        if name == HOLD_OUT:
+            continue
         with faults.gathering((*_PATH, "factors", name)):
             factor = _Factor(name, recipe, faults).read(levels)
             if factor.levels:
                 found.append(factor)
     return found
+
+
+def _hold_outs(raw: Mapping[str, Any], faults: FaultList) -> list[HoldOut]:
+    """The levels of ``data.hold_out`` without a fault."""
+    factors = raw.get("factors")
+    if not isinstance(factors, dict) or HOLD_OUT not in factors:
+        return []
+    path, levels = (*_PATH, "factors", HOLD_OUT), factors[HOLD_OUT]
+    if not isinstance(levels, list) or not levels:
+        rule = "a factor named after a parameter lists the levels beside the baseline's"
+        faults.add(path, rule, _HOLD_OUT_FORM, levels)
+        return []
+    good: list[HoldOut] = []
+    for i, level in enumerate(levels):
+        with faults.gathering((*path, i)):
+            held = check_value(DataSection, "hold_out", level).hold_out
+            if held is None:
+                raise wrong("a level says which classes it holds out", _HOLD_OUT_FORM, level)
+            if held in good:
+                raise wrong("a factor lists each level once", "Take it out.", level)
+            good.append(held)
+    return good
 
 
 class _Factor:

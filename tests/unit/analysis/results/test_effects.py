@@ -263,3 +263,23 @@ def test_several_metrics_are_corrected_apart(tmp_path: Path) -> None:
         assert max(rows["p_holm"]) <= 1
         assert min(rows["p_holm"]) == min(1.0, finite[0])
     assert len(table) == 2 * len(list(itertools.islice(ARMS, 1, None)))
+
+
+def test_pairs_of_several_hold_outs_are_a_hold_out_and_a_seed(tmp_path: Path) -> None:
+    def second(arm: str, seed: int) -> float:  # another base, and an effect of .4 at every seed
+        return 0.1 + 0.1 * seed + (0.4 if arm == "energy_weight=0" else 0.0)
+
+    studies = [
+        make_ablation(tmp_path / "hold_out_1", _value),
+        make_ablation(tmp_path / "hold_out_2", second),
+    ]
+    row = _row(effects(studies, "val/fpr95"), "energy_weight=0")
+    assert (row["n"], row["num_seeds"]) == (6, 6)
+    assert row["mean"] == pytest.approx((0.1 + 0.2 + 0.3 + 3 * 0.4) / 6)
+    # Over hold-outs: means .2 and .4, of which Student's interval has one degree of freedom.
+    assert row["among_high"] - row["among_low"] == pytest.approx(2 * 12.7062 * 0.1, abs=1e-4)
+
+
+def test_one_hold_out_has_no_interval_over_hold_outs(tmp_path: Path) -> None:
+    row = _row(effects([make_ablation(tmp_path, _value)], "val/fpr95"), "energy_weight=0")
+    assert (row["n"], np.isnan(row["among_low"])) == (3, True)

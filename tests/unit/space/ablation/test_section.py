@@ -257,3 +257,60 @@ def test_stop_rule_comes_back_from_the_resolved_spec_and_leaves_a_smoke(tmp_path
     small = load(tmp_path, text, smoke=True)
     assert small.ablate is not None
     assert small.ablate.stop is None
+
+
+A, B = {"near_val": ["a"], "near_test": ["b"]}, {"near_val": ["c"], "near_test": ["d"]}
+HELD_OUT = f"""
+recipe: energy
+data: {{hold_out: {A}}}
+ablate: {{design: one_at_a_time, seeds: [0], factors: {{lr: [0.002], data.hold_out: [{B}]}}}}
+"""
+
+
+def test_hold_outs_are_the_baselines_and_the_levels_and_make_no_arms(tmp_path: Path) -> None:
+    spec = load(tmp_path, HELD_OUT)
+    assert [one.plain() for one in spec.hold_outs] == [A, B]
+    assert [point["arm"] for point in grid(spec)] == ["baseline", "lr=0.002"]
+    assert again(spec, tmp_path) == spec
+
+
+def test_study_under_one_hold_out_is_an_ablation_like_any_other(tmp_path: Path) -> None:
+    spec = load(tmp_path, HELD_OUT)
+    second = spec.under(spec.hold_outs[1])
+    assert second.resolved()["data"]["hold_out"] == B
+    assert second.resolved()["ablate"]["factors"] == {"lr": [0.002]}
+    assert second.hold_outs == ()
+
+
+def test_hold_outs_may_be_all_that_is_varied(tmp_path: Path) -> None:
+    text = f"ablate: {{design: one_at_a_time, seeds: [0], factors: {{data.hold_out: [{A}, {B}]}}}}"
+    spec = load(tmp_path, f"recipe: energy\n{text}")
+    assert (len(spec.hold_outs), [point["arm"] for point in grid(spec)]) == (2, ["baseline"])
+    assert again(spec, tmp_path) == spec
+
+
+def test_smoke_keeps_hold_outs_beside_its_factors(tmp_path: Path) -> None:
+    spec = load(tmp_path, HELD_OUT, smoke=True)
+    assert (len(spec.hold_outs), len(spec.ablate.factors)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [
+        ("[{near_val: [a], near_test: [b]}]", "these classes are the baseline's"),
+        (f"[{B}, {B}]", "a factor lists each level once"),
+        ("[null]", "a level says which classes it holds out"),
+        ("[]", "lists the levels beside the baseline's"),
+        ("[{near: [c]}]", "as near_val, near_test or both"),
+        ("[{near_val: [c], near_test: [c]}]", "class 'c' is named twice"),
+    ],
+)
+def test_wrong_hold_outs_are_told_at_their_level(tmp_path: Path, levels: str, told: str) -> None:
+    with pytest.raises(BadInput, match=r"ablate\.factors\.data\.hold_out") as caught:
+        load(tmp_path, HELD_OUT.replace(f"[{B}]", levels))
+    assert told in str(caught.value)
+
+
+def test_one_hold_out_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="one level is not compared with any other"):
+        load(tmp_path, HELD_OUT.replace(f"data: {{hold_out: {A}}}", ""))
