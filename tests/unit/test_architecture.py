@@ -82,8 +82,8 @@ ROOMS = {
 ALLOWED = {
     "analysis/*": (
         "analysis*", "study.records.files", "study.records.ledger", "study.records.failures",
-        "study.records.frozen", "study.records.scores", "study.records.sealed",
-        "study.records.words",
+        "study.records.frozen", "study.records.hold_outs", "study.records.scores",
+        "study.records.sealed", "study.records.words",
         "study.scoring.*", "study.seeding", "study.searchers.catalog", "study.stdout",
         "study.counted", "study.errors",
     ),
