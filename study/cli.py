@@ -49,6 +49,8 @@ examples:
   python run_study.py --extend runs/energy --num-trials +10
   python run_study.py --replay runs/energy 00003          one trial again; do the numbers agree?
 
+what it keeps for the next study: python -m study.cache
+
 exit codes: 0 done, 1 the study failed, 2 bad input, 130 interrupted
 """
 # What an existing study does not let one choose anew: it would change its numbers.

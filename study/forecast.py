@@ -13,13 +13,13 @@ from torch import nn
 from study.bases.needed import base_spec, bases_of
 from study.bases.training import BaseSpec
 from study.counted import counted
-from study.data.decode import cache_folder
 from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.recipes.base import TrainingRecipe
 from study.recipes.params import TrainParams
 from study.recipes.registry import make_recipe
+from study.records.cache import cache_folder
 from study.records.disk import bytes_text, parse_bytes
 from study.records.files import BASE, WEIGHTS
 from study.scoring.path import PathPlan
@@ -78,9 +78,11 @@ def forecast(
     """
     train, model = substitute(spec, _costliest(spec))
     resources = plan_resources(this_machine(), machine_of(spec, None))
+    own_threads = torch.get_num_threads()  # a base trains with these
     torch.set_num_threads(resources.threads)
     with progress.stage("Forecast: a short probe of the speed"):
         speed = _probe(spec, train, model, data, torch.device(resources.device), probe_s)
+    torch.set_num_threads(own_threads)
     lines = [spec.dump().rstrip(), "", "# Forecast"]
     lines += [f"#   {note}" for note in data.notes]
     lines += [f"#   {name:<18}{text}" for name, text in _rows(spec, data, train, resources, speed)]
@@ -133,7 +135,8 @@ def _rows(
     doing = " in training" if isinstance(spec.params, TrainParams) else ", nothing is trained"
     yield "speed, probed", f"{speed.training:,.0f} images/s{doing}, one trial alone"
     for name, one in bases_of(spec).items():
-        told = _base_text(spec, one.spec, data, speed.training)
+        device = torch.device(resources.device)
+        told = _base_text(spec, one.spec, data, speed.training, device)
         yield name.replace(BASE, "base model").replace("_", " "), told
     yield "search", f"{roughly(num_trials * trial_s / at_a_time)}{early}"
     if ablation is not None and ablation.stop is not None:
@@ -288,10 +291,12 @@ def _wait_for(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def _base_text(spec: StudySpec, base: BaseSpec, data: StudyData, speed: float) -> str:
+def _base_text(
+    spec: StudySpec, base: BaseSpec, data: StudyData, speed: float, device: torch.device
+) -> str:
     if spec.base is None:
         return "none" if spec.model.init == "random" else f"loaded from {spec.model.init}"
-    key = base.key(data)
+    key = base.key(data, device)
     if (cache_folder() / "bases" / key / WEIGHTS).exists():
         return f"{key}, in the cache"
     epochs, images = base.train["epochs"], len(data.train.images)

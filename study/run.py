@@ -18,6 +18,7 @@ from study.data.plan import make_plan, size_of_id
 from study.errors import BadInput, Fault, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
 from study.options import Override, ResumeOptions, RunOptions
+from study.records.cache import limit
 from study.records.disk import DiskFull
 from study.records.files import RunFolder
 from study.records.hold_outs import hold_out_folder, hold_out_folders, write_hold_outs
@@ -54,6 +55,7 @@ def run_study(
         StudyFailed: where no trial could be selected, or too many failed.
         Interrupted: where the user stopped it; ``--resume`` goes on.
     """
+    limit()
     spec, size_told = spec_of(options)
     machine = machine_of(spec, options.address)
     _check_machine(machine)
@@ -185,6 +187,7 @@ def resume_study(
         StudyFailed: as ``run_study``.
         Interrupted: as ``run_study``.
     """
+    limit()
     if folders := hold_out_folders(options.directory):
         return _resume_each(options, folders, progress, conclude, choose)
     run = RunFolder(options.directory)

@@ -18,10 +18,10 @@ from study.bases.files import usable
 from study.bases.initial import Initial, bring_initial
 from study.bases.needed import Base
 from study.bases.training import BASE_RECIPE, BaseSpec, FoundBase, trained_base
-from study.data.decode import cache_folder
 from study.data.roles import StudyData
 from study.models.names import Network
 from study.recipes.registry import make_recipe
+from study.records.cache import cache_folder
 from study.space.points import substitute
 from study.space.reading.yamlfile import KeyPath
 from study.space.study_spec import StudySpec

@@ -8,13 +8,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from study.bases.needed import base_spec
-from study.data.decode import cache_folder
 from study.data.plan import DEFAULT_SIZE
 from study.errors import BadInput, Fault
 from study.models.checkpoints import is_average
 from study.models.names import Network
 from study.models.pretrained import DoesNotFit, Pretrained, pretrained
 from study.models.registry import build_classifier
+from study.records.cache import cache_folder
 from study.space.checks.bases import NO_FILES
 from study.space.reading.sections import OWN_FLOOR
 from study.space.reading.yamlfile import KeyPath, dotted

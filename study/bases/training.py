@@ -1,12 +1,12 @@
 """A base's own training: what it is trained from, its name in the cache, its folder there.
 
-A base is a function of its spec, its data and the code that trains it; the hash of the three is
-its name in the cache. A base that was cut off goes on from its last epoch.
+A base is a function of its spec, its data, the code that trains it and the arithmetic of the
+device; the hash of the four is its name in the cache. A base that was cut off goes on from its
+last epoch, a damaged one is trained anew.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -22,10 +22,13 @@ from torch import nn
 from study.bases.training_code import code_version
 from study.counted import counted
 from study.data.roles import StudyData
+from study.errors import BadInput, Fault
+from study.models.arithmetic import arithmetic_of
 from study.models.names import DEFAULT_NETWORK, Network
 from study.models.weights import load_into, load_weights, save_weights
 from study.recipes.classifier import ClassifierRecipe
 from study.recipes.classifier_params import ClassifierParams
+from study.records.cache import LOCK, alone, note_use, take_away, tidy
 from study.records.disk import sweep_temporaries
 from study.records.files import WEIGHTS, write_json
 from study.records.frozen import file_hash
@@ -35,7 +38,7 @@ from study.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from study.training.loop import Goal, train
+from study.training.loop import Goal, TrainingState, train
 from study.watch.progress import Progress
 
 BASE_RECIPE = ClassifierParams.name
@@ -69,8 +72,13 @@ class BaseSpec:
         """Whether the last layer alone is trained."""
         return self.train.get("fine_tune") == "linear"
 
-    def key(self, data: StudyData) -> str:
-        """Name in the cache: a hash of this spec, the ID data and the training code."""
+    def key(self, data: StudyData, device: torch.device) -> str:
+        """Name in the cache: a hash of this spec, the ID data, the training code and the device.
+
+        Args:
+            data: the roles that it sees.
+            device: where it trains; threads of a CPU count, since they change the bits.
+        """
         starts = self.network != DEFAULT_NETWORK or self.init != "random"
         file = self.init not in ("random", "imagenet")
         parts = [
@@ -82,6 +90,7 @@ class BaseSpec:
             file_hash(Path(self.init)) if file else self.init,
             [data.train.images.fingerprint, data.val_id.images.fingerprint],
             code_version(self.backbone, probes=self.probes, starts=starts),
+            arithmetic_of(device),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -146,43 +155,68 @@ def trained_base(
     Raises:
         TrialFailed: where training diverges.
     """
-    key = spec.key(data)
+    key = spec.key(data, device)
     folder = cache / key
     model = spec.fresh_model(data)
     if start is not None:
         given = {name: torch.tensor(one) for name, one in start.items()}
         spec.recipe().load_start(model, given)
-    with _alone(folder, progress):
+    waits = f"waiting for another study that trains the base {folder.name}"
+    with _alone(folder, waits):
         sweep_temporaries(folder)
         trained_now = not _is_whole(folder, progress)
         if trained_now:
             _train(model, spec, data, folder, device, progress)
-    load_into(model, load_weights(folder / WEIGHTS)[0])
+        load_into(model, load_weights(folder / WEIGHTS)[0])
+        note_use(folder / _RECORD)
+    tidy(folder)
     return FoundBase(key, folder / WEIGHTS, model, False, trained_now)
 
 
 @contextmanager
-def _alone(folder: Path, progress: Progress) -> Iterator[None]:
-    """Hold the base's folder: of two studies that need it, one trains and the other waits."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            progress.note(f"waiting for another study that trains the base {folder.name}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _alone(folder: Path, waits: str) -> Iterator[None]:
+    """Hold the base's folder: of two studies that need it, one trains and the other waits.
+
+    Raises:
+        BadInput: where it cannot be made.
+    """
+    try:
+        with alone(folder / LOCK, waits):
+            yield
+    except (FileExistsError, NotADirectoryError) as error:
+        rule = f"cannot be made ({error.strerror})"
+        way_out = "Set OOD_STUDY_CACHE to a folder that can be written."
+        raise BadInput(Fault(str(folder), "", rule, way_out)) from error
 
 
 def _is_whole(folder: Path, progress: Progress) -> bool:
-    """Whether the cache holds the base as it was trained."""
-    record = folder / _RECORD
-    if not record.exists():
+    """Whether the cache holds the base as it was trained; what is not so is taken away."""
+    record, weights = folder / _RECORD, folder / WEIGHTS
+    if not (record.exists() or weights.exists()):
         return False
-    if json.loads(record.read_text())["weights_sha256"] == file_hash(folder / WEIGHTS):
-        return True
-    progress.warning(f"{folder / WEIGHTS} does not match its record; the base is trained again")
+    try:
+        told = json.loads(record.read_text())
+        if told["key"] == folder.name and told["weights_sha256"] == file_hash(weights) is not None:
+            return True
+    except FileNotFoundError:  # a kill came between the two, or somebody removed one
+        pass
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        progress.warning(f"{record} cannot be read as what it was written as")
+    progress.warning(f"{weights} does not match its record; the base is trained again")
+    for path in (record, weights):
+        take_away(path)
     return False
+
+
+def _cut_off(folder: Path, epochs: int, progress: Progress) -> TrainingState | None:
+    """Where a training that was cut off goes on; damaged states are dropped, and told."""
+    for epoch in range(epochs, 0, -1):
+        if has_checkpoint(folder, epoch):
+            try:
+                return load_checkpoint(folder, epoch)
+            except (BadInput, OSError) as error:
+                progress.warning(f"{error} The base goes on from an earlier epoch.")
+    return None
 
 
 def _train(
@@ -195,8 +229,8 @@ def _train(
 ) -> None:
     recipe = spec.recipe()
     epochs = recipe.params.epochs
-    done = next((e for e in range(epochs, 0, -1) if has_checkpoint(folder, e)), 0)
-    start = load_checkpoint(folder, done) if done else None
+    start = _cut_off(folder, epochs, progress)
+    done = start.epoch if start else 0
     how = f"{spec.backbone}, {'linear probe, ' if spec.probes else ''}{counted(epochs, 'epoch')}"
     if spec.init != "random":
         how += f" from {Path(spec.init).name}"
@@ -211,6 +245,6 @@ def _train(
             stage.advance(1, f"validation accuracy {accuracy:.3f}, {speed:.0f} images/s")
     state = load_checkpoint(folder, epochs).model
     save_weights(state, folder / WEIGHTS, {"recipe": BASE_RECIPE, "backbone": spec.backbone})
-    told = {**asdict(spec), "data": data.fingerprint}
+    told = {"key": folder.name, **asdict(spec), "data": data.fingerprint}
     write_json(folder / _RECORD, {**told, "weights_sha256": file_hash(folder / WEIGHTS)})
     drop_checkpoints(folder)

@@ -18,13 +18,10 @@ import hashlib
 import io
 import os
 import struct
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import IO
 
 import numpy as np
 import PIL
@@ -33,7 +30,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 from study.data.images import Pixels
 from study.data.sources import Source
 from study.errors import BadInput, Fault
-from study.records.home import own_folder
+from study.records.cache import cache_folder
+from study.records.cached import load_array, save_array
 
 MAX_FAULTS_TOLD = 10
 # Beyond this mean size decoding happens mostly outside the interpreter's lock and threads pay;
@@ -171,54 +169,21 @@ def decode_cached(
     """:func:`decode_images`, kept in the cache folder under the content's hash.
 
     The entry's name also holds the rule and the decoder's version, because decoders differ in
-    the last bit. A cache that cannot be read or written is done without. The array may be a
+    the last bit. A cache that cannot be read or written is done without, a damaged entry is made
+    anew. The array may be a
     read-only map of the cache's file, which processes of one machine share.
     """
     version = f"{PIL.__version__}-{features.version('jpg')}"
     stamp = hashlib.sha256(f"{content_hash} {rule} {version}".encode()).hexdigest()[:32]
     entry = cache_folder() / "decoded" / f"{stamp}.npy"
-    with contextlib.suppress(OSError, ValueError):
-        # np.asarray: a plain array over the map pickles out of band, a memmap does not
-        kept = np.asarray(np.load(entry, mmap_mode="r", allow_pickle=False))
-        if kept.dtype == np.uint8 and kept.shape[1:] == (rule.size, rule.size, 3):
-            return kept
+    kept = load_array(entry)
+    shape = (rule.size, rule.size, 3)
+    if kept is not None and kept.dtype == np.uint8 and kept.shape[1:] == shape:
+        return kept
     pixels = decode_images(encoded(), rule, place, key)
     with contextlib.suppress(OSError):
-        save_by_rename(entry, pixels)
+        save_array(entry, pixels)
     return pixels
-
-
-def cache_folder() -> Path:
-    """``$OOD_STUDY_CACHE``, or ``~/.cache/ood-study``; it may not exist yet.
-
-    Raises:
-        BadInput: as `own_folder`.
-    """
-    return own_folder("OOD_STUDY_CACHE", ".cache/ood-study")
-
-
-def save_by_rename(path: Path, array: Pixels) -> None:
-    """Write a .npy that other processes see either whole or not at all."""
-    _by_rename(path, lambda stream: np.save(stream, array, allow_pickle=False))
-
-
-def write_by_rename(path: Path, content: bytes) -> None:
-    """Write a file that other processes see either whole or not at all."""
-    _by_rename(path, lambda stream: stream.write(content))
-
-
-def _by_rename(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def codec_of(data: bytes | None) -> str:

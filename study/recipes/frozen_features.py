@@ -1,21 +1,19 @@
 """Features of a frozen backbone, computed once and kept on disk by their content.
 
-A file is named after a hash of the backbone's weights and code, the images, the augmentation and
-the number of views, so that all trials and workers of a machine share it, mapped into memory.
+A file is named after a hash of the backbone's weights and code, the images, the augmentation, the
+number of views and what the device computes in the last bit, so that all trials and workers of a
+machine share it, mapped into memory.
 ``features`` in the cache folder may be removed at any time.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import inspect
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,11 +22,13 @@ from torch import nn
 
 from study.data import batches
 from study.data.batches import DeviceImages, draw, on_device, to_float
-from study.data.decode import cache_folder
 from study.data.images import ImageSet
 from study.data.order import Augment
 from study.models import classifier
+from study.models.arithmetic import arithmetic_of
 from study.models.classifier import Classifier
+from study.records.cache import LOCK, alone, cache_folder
+from study.records.cached import fill_array, load_array
 from study.seeding import numpy_generator
 
 Features = NDArray[np.float32]
@@ -75,15 +75,21 @@ class Frozen:
         views = 1 if augment == "none" else views
         path = cache_folder() / "features" / f"{self._key(images, augment, views)}.npy"
         shape = (views, len(images), self.model.num_features)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
+
+        def compute(into: NDArray[Any]) -> None:
+            self._compute(on_device(images, self._device), augment, into)
+
+        with suppress(OSError), alone(path.with_suffix(f".{LOCK}")):
             found = _read(path, shape)
             if found is None:
-                self._write(path, images, augment, shape)
+                fill_array(path, np.float32, shape, compute)
                 found = _read(path, shape)
-        if found is None:
-            raise OSError(f"{path}: the features that were written cannot be read")
-        return found
+            if found is not None:
+                return found
+        held = np.empty(shape, np.float32)  # a cache that cannot be used is done without
+        compute(held)
+        held.flags.writeable = False
+        return held
 
     def _key(self, images: ImageSet, augment: Augment, views: int) -> str:
         code = [classifier, batches, inspect.getmodule(type(self.model.backbone))]
@@ -96,25 +102,9 @@ class Frozen:
             augment,
             views,
             [hashlib.sha256(source).hexdigest() for source in sources],
-            torch.__version__,
-            self._device.type,
+            arithmetic_of(self._device),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-    def _write(
-        self, path: Path, images: ImageSet, augment: Augment, shape: tuple[int, int, int]
-    ) -> None:
-        """Compute into a file of another name, and rename it."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            array = np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float32), shape)
-            self._compute(on_device(images, self._device), augment, array)
-            array.flush()
-            del array
-            _digest_of(path).write_text(_digest(temporary))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @torch.no_grad()
     def _compute(self, images: DeviceImages, augment: Augment, into: Features) -> None:
@@ -136,31 +126,9 @@ def _hash_of_weights(model: Classifier) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Of two workers that need the same features one computes them, and the other waits."""
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _digest_of(path: Path) -> Path:
-    return path.with_suffix(".sha256")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _read(path: Path, shape: tuple[int, int, int]) -> Features | None:
     """The file, mapped; None where there is none, or a damaged one."""
-    try:
-        if _digest(path) != _digest_of(path).read_text():
-            return None
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    array = load_array(path)
+    if array is None or array.shape != shape or array.dtype != np.float32:
         return None
-    if array.shape != shape or array.dtype != np.float32:
-        return None
-    return cast(Features, array)
+    return array

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from study.bases.needed import base_spec
@@ -57,7 +58,7 @@ def test_forecast_caps_images_at_those_that_there_are() -> None:
 
 def test_forecast_says_whether_the_base_is_there(tmp_path: Path) -> None:
     spec = load_space("energy", [*SMALL, "train.outlier_batch_size=16", "base.epochs=2"])
-    key = base_spec(spec).key(toy_data())
+    key = base_spec(spec).key(toy_data(), torch.device("cpu"))
     assert "to be trained: 2 epochs" in _forecast(spec)[1]["base model"]
     (tmp_path / "bases" / key).mkdir(parents=True)
     (tmp_path / "bases" / key / WEIGHTS).touch()

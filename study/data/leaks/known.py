@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from study.data.decode import cache_folder, write_by_rename
 from study.data.images import ImageSet
+from study.records.cache import cache_folder
+from study.records.cached import read_bytes, write_bytes
 
 Rows = npt.NDArray[np.intp]
 Shared = tuple[Rows, Rows, list[tuple[int, int]]]
@@ -32,7 +33,10 @@ def kept_at(first: ImageSet, second: ImageSet, rule: str) -> Path:
 
 def read_kept(entry: Path, kinds: Sequence[str]) -> dict[str, Shared]:
     """By kind what is kept there; empty where nothing is, or not all of it."""
-    with suppress(OSError, ValueError, KeyError), np.load(entry, allow_pickle=False) as kept:
+    content = read_bytes(entry)
+    if content is None:
+        return {}
+    with suppress(KeyError), np.load(io.BytesIO(content), allow_pickle=False) as kept:
         return {
             kind: (
                 kept[f"{kind}_first"],
@@ -53,7 +57,7 @@ def keep(entry: Path, found: Mapping[str, Shared]) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     with suppress(OSError):
-        write_by_rename(entry, content.getvalue())
+        write_bytes(entry, content.getvalue())
 
 
 @cache

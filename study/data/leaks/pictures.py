@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from study.data.decode import cache_folder
 from study.data.images import Pixels
+from study.records.cache import cache_folder
 
 _SIDE, _GAP, _GROUND = 128, 8, 255
 _NEAREST = Image.Resampling.NEAREST  # the pixels themselves, enlarged

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from study.bases import training as base_training
 from study.bases.initial import bring_initial
 from study.bases.training import BaseSpec, FoundBase, trained_base
 from study.data.roles import StudyData, TrainID
+from study.errors import BadInput
 from study.models.names import Network
 from study.models.registry import build_classifier
 from study.models.weights import save_weights
@@ -83,7 +85,7 @@ def test_base_that_starts_from_a_file_is_another_base_and_starts_there(
     )
     assert all(np.array_equal(begun[0][name], one) for name, one in start.weights.items())
     assert begun[0]["fc.weight"].shape == (3, 64)
-    keys = {one.key(data) for one in (spec, _spec(), _spec(network=Network("small", "half")))}
+    keys = {one.key(data, CPU) for one in (spec, _spec(), _spec(network=Network("small", "half")))}
     assert len(keys) == 3
 
 
@@ -151,16 +153,125 @@ def test_base_cut_off_between_its_last_epoch_and_its_weights_is_made_whole(
     ],
 )
 def test_key_of_another_spec_differs(data: StudyData, changes: dict[str, object]) -> None:
-    assert _spec().key(data) == _spec().key(data)
-    assert _spec(**changes).key(data) != _spec().key(data)
+    assert _spec().key(data, CPU) == _spec().key(data, CPU)
+    assert _spec(**changes).key(data, CPU) != _spec().key(data, CPU)
 
 
 def test_key_of_other_data_or_code_differs(
     data: StudyData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = _spec().key(data)
+    key = _spec().key(data, CPU)
     other = replace(data, train=TrainID(toy_images("train", 60, classes=3, seed=9)))
-    assert _spec().key(other) != key
-    assert _spec().key(replace(data, outliers=None)) == key  # a base sees no outliers
+    assert _spec().key(other, CPU) != key
+    assert _spec().key(replace(data, outliers=None), CPU) == key  # a base sees no outliers
     monkeypatch.setattr(base_training, "code_version", lambda *_, **__: "other code")
-    assert _spec().key(data) != key
+    assert _spec().key(data, CPU) != key
+
+
+def test_key_of_another_number_of_threads_differs(data: StudyData) -> None:
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = _spec().key(data, CPU)
+        torch.set_num_threads(2)
+        assert _spec().key(data, CPU) != one
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(content)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    (path / "below").mkdir(parents=True)
+
+
+def _says(content: object) -> Callable[[Path], object]:
+    return lambda path: path.write_text(json.dumps(content))
+
+
+def _of_another_name(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"key": "another"}))
+
+
+RECORD = "base.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (RECORD, _cut),
+        (RECORD, _folder),
+        (RECORD, Path.unlink),
+        (RECORD, _says([])),
+        (RECORD, _says({"weights_sha256": None})),
+        (RECORD, _says({"weights_sha256": 3, "key": []})),
+        (RECORD, _of_another_name),
+        (WEIGHTS, _cut),
+        (WEIGHTS, _flip),
+        (WEIGHTS, _folder),
+        (WEIGHTS, Path.unlink),
+        ("lock", _folder),
+    ],
+)
+def test_damaged_base_is_trained_again_to_the_same_bits_and_told(
+    data: StudyData, tmp_path: Path, name: str, damage: Callable[[Path], object]
+) -> None:
+    stream = io.StringIO()
+    found = []
+    for _ in range(2):
+        with Progress(stream, live=False, quiet=True) as progress:
+            found.append(
+                trained_base(_spec(), data, cache=tmp_path, device=CPU, progress=progress)
+            )
+        if len(found) == 1:
+            damage(found[0].path.parent / name)
+    assert _same(*found)
+    again = name != "lock"
+    assert found[1].trained_now == again
+    assert ("the base is trained again" in " ".join(stream.getvalue().split())) == again
+    assert sorted(p.name for p in found[0].path.parent.iterdir()) == [RECORD, "lock", WEIGHTS]
+
+
+def test_file_in_the_place_of_a_bases_folder_is_taken_away(train: Train, tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole")
+    (tmp_path / "cache" / "bases").mkdir(parents=True)
+    (tmp_path / "cache" / "bases" / whole.key).write_text("in the way")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OOD_STUDY_CACHE", str(tmp_path / "cache"))
+        assert _same(whole, train(tmp_path / "cache" / "bases"))
+
+
+def test_file_in_the_place_of_the_cache_is_refused_with_a_way_out(
+    train: Train, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("somebody's")
+    with pytest.raises(BadInput, match=r"cannot be made .* Set OOD_STUDY_CACHE"):
+        train(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "somebody's"
+
+
+def test_damaged_state_of_a_base_that_was_cut_off_is_done_without(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(tmp_path / "whole")
+
+    def save(folder: Path, state: TrainingState) -> None:
+        save_checkpoint(folder, state)
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(base_training, "save_checkpoint", save)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "cut")
+    _flip(tmp_path / "cut" / whole.key / "epoch_0002" / "model.safetensors")
+    assert _same(whole, train(tmp_path / "cut"))

@@ -169,6 +169,18 @@ def test_damaged_features_are_computed_again(data: StudyData, tmp_path: Path, ke
     assert not list(tmp_path.glob("features/*.tmp"))
 
 
+def test_features_without_a_cache_are_computed_in_memory(
+    data: StudyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _model(_recipe("energy"))
+    first = np.array(Frozen(model, CPU).features(data.val_id.images, "none", 1))
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path / "file"))
+    again = Frozen(model, CPU).features(data.val_id.images, "none", 1)
+    assert np.array_equal(first, again)
+    assert not again.flags.writeable
+
+
 def test_linear_needs_a_classifier() -> None:
     with pytest.raises(ValueError, match="last layer"):
         Frozen(nn.Linear(3, 2), CPU)

@@ -147,6 +147,20 @@ def test_second_read_takes_the_cache_and_a_torn_entry_is_made_anew(tmp_path, mon
     assert _read(path).fingerprint == first.fingerprint
 
 
+def test_flipped_bit_in_the_cache_changes_no_pixel_and_is_told(tmp_path, caplog):
+    path = write_set(tmp_path / "a.parquet", 4, 0)
+    first = _read(path)
+    entry = next((tmp_path / "cache" / "decoded").glob("*.npy"))
+    content = bytearray(entry.read_bytes())
+    content[300] ^= 1
+    entry.write_bytes(content)
+    assert _read(path).fingerprint == first.fingerprint
+    assert f"{entry}: its checksum is not that of its content" in caplog.text
+    caplog.clear()
+    assert _read(path).fingerprint == first.fingerprint
+    assert not caplog.records
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("OOD_STUDY_CACHE", str(tmp_path / "file"))
