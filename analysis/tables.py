@@ -23,7 +23,7 @@ from study.records.sealed import score_seals
 from study.records.words import todays_words
 from study.scoring.measuring import OOD_METRICS
 from study.scoring.metrics import METRICS, metric_of
-from study.scoring.objective import ALPHA, ID_ACCURACY
+from study.scoring.objective import ALPHA, ID_ACCURACY, SHORTFALL
 
 SUMMARY = ("id_accuracy", *OOD_METRICS)
 BASE = "base"
@@ -321,6 +321,23 @@ def alphas_of(trials: pd.DataFrame) -> pd.Series:
     if ALPHA not in trials.columns:
         return pd.Series(1.0, trials.index)
     return trials[ALPHA].fillna(1.0)
+
+
+def under_floor(study: Records, trials: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which of some trials lie under the floor on ID accuracy, (N,); none where there is no floor.
+
+    By what they told of their shortfall; those of older runs by their accuracy.
+
+    Args:
+        study: its records.
+        trials: N rows of its trials.
+    """
+    if study.floor is None or ID_ACCURACY not in trials.columns:
+        return np.zeros(len(trials), dtype=bool)
+    under = trials[ID_ACCURACY] < study.floor.value
+    if SHORTFALL in trials.columns:
+        under = under.where(trials[SHORTFALL].isna(), trials[SHORTFALL] > 0)
+    return under.to_numpy(dtype=bool)
 
 
 def require_metrics(

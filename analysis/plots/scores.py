@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.choice.selection import place_of, scores_at
+from analysis.choice.selection import base_scores, place_of, scores_at
 from analysis.numbers import percent, score_label
 from analysis.plots import style
 from analysis.tables import Records
@@ -85,6 +85,12 @@ def roc(study: Records, trial_id: str | None = None, epoch: int | None = None) -
         BadInput: if the trial's per-image scores are missing or broken.
     """
     inside, outside = _scores(study, trial_id, epoch)
+    base = base_scores(study, place_of(study, trial_id, epoch)[0]) or {}
+    before = {
+        n: one.scores[study.own_score][0]
+        for n, one in base.items()
+        if study.own_score in one.scores
+    }
     with style.drawing(3.4) as (figure, axes):
         axes.plot([0, 1], [0, 1], color=style.GREY, lw=0.8, ls=":", zorder=1)
         axes.axhline(RECALL, color=style.GREY, lw=0.8, ls=style.DASHED, zorder=1)
@@ -95,6 +101,14 @@ def roc(study: Records, trial_id: str | None = None, epoch: int | None = None) -
                 label=f"{name}, AUROC {percent(ood_metric('auroc', inside, ood))}", zorder=2,
             )  # fmt: skip
             axes.scatter(fpr_at_recall(inside, ood), RECALL, s=18, color=colour, zorder=3)
+            if name in before and VAL_ID in before:
+                look: style.Look = {
+                    "color": style.GREY,
+                    "ls": _STYLES[i % len(_STYLES)],
+                }
+                area = percent(ood_metric("auroc", before[VAL_ID], before[name]))
+                points = roc_points(before[VAL_ID], before[name])
+                axes.plot(*points, label=f"{name}, base, AUROC {area}", lw=1.0, zorder=1, **look)
         axes.set_aspect("equal")
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axes.set_xlabel("OOD images accepted (%)")

@@ -18,7 +18,7 @@ from analysis.plots import style
 from analysis.plots.trials import measured_trials
 from analysis.results.importance import METHOD_LABELS, importance
 from analysis.statistics.surrogate import as_codes, fit_forest, is_category, space_of
-from analysis.tables import Records
+from analysis.tables import Records, under_floor
 from study.errors import BadInput, Fault
 from study.scoring.objective import OBJECTIVE
 
@@ -131,6 +131,7 @@ def _mark_rungs(axes: Axes, study: Records, last: int) -> None:
 
 def _curves(axes: Axes, study: Records, metric: str) -> None:
     best = best_trial(study)
+    under = set(study.trials["trial_id"][under_floor(study, study.trials)])
     status = study.trials.set_index("trial_id")["status"].astype(str).to_dict()
     many = len(study.epochs) > _MANY
     marks: style.Look = {} if many else {"marker": "o", "ms": 2.6}
@@ -141,6 +142,8 @@ def _curves(axes: Axes, study: Records, metric: str) -> None:
         look["zorder"] = 3 if done else 2
         if chosen:
             look = {"color": style.VERMILION, "lw": 2.0, "zorder": 4}
+        if trial_id in under:
+            look["ls"] = style.DASHED
         look |= {"rasterized": many and not chosen, **marks}
         axes.plot(rows["epoch"], rows[metric], label="chosen" if chosen else kind, **look)
         if kind in ("pruned", "failed"):
@@ -183,7 +186,11 @@ def contour(study: Records, x: str, y: str, metric: str = OBJECTIVE) -> Figure:
         best = best_trial(study)
         px, py = _back(space.codes[:, i], study, x), _back(space.codes[:, j], study, y)
         dots: style.Look = {"c": "white", "edgecolors": style.BLACK, "linewidths": 0.6}
-        axes.scatter(px, py, s=14, zorder=3, clip_on=False, **dots)
+        rows = study.trials.set_index("trial_id").loc[list(space.trial_id)]
+        under = under_floor(study, rows)
+        axes.scatter(px[~under], py[~under], s=14, zorder=3, clip_on=False, **dots)
+        cross: style.Look = {"marker": "x", "c": style.VERMILION, "s": 16, "lw": 1}
+        axes.scatter(px[under], py[under], zorder=3, clip_on=False, **cross)
         if best in space.trial_id:
             k = space.trial_id.index(best)
             star: style.Look = {"marker": "*", "c": style.VERMILION, "ec": "white", "lw": 0.7}
@@ -271,18 +278,25 @@ def times(study: Records) -> Figure:
     rows = measured_trials(study, metric)
     if "time_s" not in rows.columns or rows["time_s"].notna().sum() == 0:
         raise BadInput(Fault(str(study.folder.trials), "time_s", "no trial has a time"))
+    under = under_floor(study, rows)
     with style.drawing(2.6) as (figure, axes):
         unit, name = (3600.0, "h") if rows["time_s"].max() > 7200 else (60.0, "min")
         for status, face, edge in (
             ("finished", style.BLUE, style.BLUE), ("pruned", "white", style.GREY),
         ):  # fmt: skip
-            some = rows[rows["status"] == status]
+            some = rows[(rows["status"] == status) & ~under]
             if len(some):
                 look: style.Look = {"facecolors": face, "edgecolors": edge}
                 axes.scatter(
                     some["time_s"] / unit, some[metric], s=20, label=status, zorder=3, **look
                 )
+        some = rows[under]
+        if len(some):
+            cross: style.Look = {"marker": "x", "c": style.VERMILION, "s": 20, "lw": 1}
+            axes.scatter(
+                some["time_s"] / unit, some[metric], label="under the floor", zorder=3, **cross
+            )
         axes.set_xlabel(f"Training time ({name})")
         style.metric_axis(axes.yaxis, metric)
-        style.legend(figure, axes, ncols=2, handletextpad=0.2)
+        style.legend(figure, axes, ncols=3, handletextpad=0.2, columnspacing=1.0)
     return figure

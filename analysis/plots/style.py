@@ -85,13 +85,36 @@ def stacked(
         FigureCanvasAgg(figure)  # and so kept out of pyplot's global list
         axes = figure.subplots(rows, 1, sharex=True, squeeze=False, **layout)
         yield figure, list(axes[:, 0])
+        for one in axes[:, 0]:
+            _within_fractions(one)
+
+
+class _Percent(FuncFormatter):
+    """Ticks of a metric that lies in [0, 1]."""
+
+
+def _within_fractions(axes: Axes) -> None:
+    """Axes of metrics end at 0 and 100 %, with room for the marks that lie there."""
+    if isinstance(axes.xaxis.get_major_formatter(), _Percent):
+        axes.set_xlim(*_clamped(*axes.get_xlim()))
+    if isinstance(axes.yaxis.get_major_formatter(), _Percent):
+        axes.set_ylim(*_clamped(*axes.get_ylim()))
+
+
+def _clamped(low: float, high: float) -> tuple[float, float]:
+    room = 0.03 * (min(high, 1.0) - max(low, 0.0))
+    return max(low, -room), min(high, 1.0 + room)
 
 
 def percent_axis(*axes: Axis) -> None:
     """Show fractions as percent; the label says so."""
     for axis in axes:
-        axis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g}"))
+        axis.set_major_formatter(FuncFormatter(_as_percent))
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+
+
+def _as_percent(value: float, _: int | None) -> str:
+    return f"{100 * value:.4g}"
 
 
 def metric_axis(axis: Axis, metric: str, *, short: bool = True) -> None:
@@ -99,6 +122,7 @@ def metric_axis(axis: Axis, metric: str, *, short: bool = True) -> None:
     axis.set_label_text(metric_label(metric, short=short))
     if metric != OBJECTIVE:
         percent_axis(axis)
+        axis.set_major_formatter(_Percent(_as_percent))
 
 
 def row_axis(axes: Axes, names: list[str], above: float = 0.5, below: float = 0.5) -> None:

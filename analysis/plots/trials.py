@@ -16,9 +16,9 @@ from analysis.choice.pareto import Front, front_of, pareto, states_of
 from analysis.choice.selection import best_trial, place_of
 from analysis.numbers import metric_label, parameter_label
 from analysis.plots import style
-from analysis.tables import Records, direction_of
+from analysis.tables import Records, direction_of, under_floor
 from study.errors import BadInput, Fault
-from study.scoring.objective import ID_ACCURACY, OBJECTIVE, SHORTFALL
+from study.scoring.objective import ID_ACCURACY, OBJECTIVE
 
 _SHOWN_UNDER_FLOOR = 0.08  # accuracy, a fraction: trials below it are drawn at the edge
 _LONG = 12  # characters that a name above one of several axes may have
@@ -147,15 +147,20 @@ def slice_of(study: Records, column: str, metric: str = OBJECTIVE) -> Figure:
             places = places + _spread(rows[metric], places)
         elif study.is_log(column):
             style.log_axis(axes, x=True)
-        heights, under = _capped(rows, metric)
+        under = under_floor(study, rows)
+        heights, beyond = _capped(rows, metric, under)
         colours = np.where(rows["status"] == "finished", style.BLUE, style.PALE)
         draw: style.Look = {"s": 20, "linewidths": 0.4, "edgecolors": style.GREY}
         axes.scatter(places[~under], heights[~under], c=colours[~under], **draw)
+        for those, mark in ((under & ~beyond, "x"), (beyond, "^")):
+            cross: style.Look = {"marker": mark, "s": 18, "lw": 1, "c": style.VERMILION}
+            axes.scatter(places[those], heights[those], **cross)
         if under.any():
-            cross: style.Look = {"marker": "x", "s": 18, "lw": 1, "c": style.VERMILION}
-            axes.scatter(places[under], heights[under], **cross)
+            told = "× under the floor"
+            if beyond.any():
+                told += f", ▲ beyond: {_range(rows[metric][beyond])}"
             axes.annotate(
-                "× under the floor", (1.0, heights[under].max()), xytext=(0, 7),
+                told, (1.0, heights[under].max()), xytext=(0, 7),
                 xycoords=("axes fraction", "data"), textcoords="offset points", ha="right",
                 fontsize=style.SMALL, color=style.VERMILION,
             )  # fmt: skip
@@ -187,22 +192,33 @@ def _spread(heights: pd.Series, places: NDArray[np.float64]) -> NDArray[np.float
     return np.asarray(0.09 * ((order % 5) - 2))
 
 
-def _capped(rows: pd.DataFrame, metric: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Heights to draw, and which of them lie under the floor on ID accuracy.
+def _capped(
+    rows: pd.DataFrame, metric: str, under: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Heights to draw, and which of them stand at the top of the axis, and are told as a range.
 
     Under the floor an objective is as large as the shortfall makes it; drawn as it is, it would
-    squeeze all others. Where trials did not tell their shortfall, it is what lies above 1.
+    squeeze all others.
+
+    Args:
+        rows: trials.
+        metric: a column of them.
+        under: which lie under the floor on ID accuracy.
     """
     heights = rows[metric].to_numpy(dtype=np.float64).copy()
-    under = np.zeros(len(heights), dtype=bool)
-    if metric == OBJECTIVE:
-        told = rows[SHORTFALL] if SHORTFALL in rows.columns else rows[metric] - 1.0
-        under = told.to_numpy(dtype=np.float64) > 0
-    if under.any() and not under.all():
-        low, high = heights[~under].min(), heights[~under].max()
-        cap = high + 0.12 * ((high - low) or 0.1)
-        heights[under] = np.minimum(heights[under], cap)
-    return heights, under
+    if metric != OBJECTIVE or under.all() or not under.any():
+        return heights, np.zeros(len(heights), dtype=bool)
+    low, high = heights[~under].min(), heights[~under].max()
+    cap = high + 0.12 * ((high - low) or 0.1)
+    beyond = under & (heights > cap)
+    heights[beyond] = cap
+    return heights, beyond
+
+
+def _range(values: pd.Series) -> str:
+    """The least and the largest of some values."""
+    low, high = f"{values.min():.3g}", f"{values.max():.3g}"
+    return low if low == high else f"{low} to {high}"
 
 
 def parallel(study: Records, metric: str = OBJECTIVE) -> Figure:
@@ -214,19 +230,25 @@ def parallel(study: Records, metric: str = OBJECTIVE) -> Figure:
     columns = [c for c in study.searched if rows[c].notna().all()]
     if not columns:
         raise BadInput(Fault(str(study.folder.spec), "search", "no parameter was searched"))
+    under = under_floor(study, rows)
     # From nearly 0 (worst) to 1 (best).
     goodness = rows[metric].rank(ascending=direction_of(metric) == "max", pct=True).to_numpy()
     best = best_trial(study)
     with style.drawing(3.0, style.PAGE_IN) as (figure, axes):
         drawn = [_axis(axes, i, rows[c], log=study.is_log(c)) for i, c in enumerate(columns)]
-        last = pd.Series(_capped(rows, metric)[0])
-        heights = np.column_stack([*drawn, _axis(axes, len(columns), last)])
+        values, beyond = _capped(rows, metric, under)
+        place = len(columns)
+        last = np.ones(len(rows))  # at the top what lies beyond the others' range, told in words
+        last[~beyond] = _axis(axes, place, pd.Series(values[~beyond]), top=_top(beyond))
+        if beyond.any():
+            _tick(axes, place, 1.0, _range(rows[metric][beyond]))
+        heights = np.column_stack([*drawn, last])
         xs = np.arange(len(columns) + 1)
         for i in np.argsort(goodness):
             look: style.Look = {"color": _shade(goodness[i]), "lw": 1.0, "zorder": 2}
             if rows["trial_id"].iloc[i] == best:
                 look = {"color": style.VERMILION, "lw": 2.2, "zorder": 3}
-            axes.plot(xs, heights[i], **look)
+            axes.plot(xs, heights[i], ls=style.DASHED if under[i] else "-", **look)
         names = [parameter_label(column) for column in columns]
         # A long name is broken after underscores: neighbours must not touch.
         names = [one if len(one) <= _LONG else one.replace("_", "_\n") for one in names]
@@ -248,8 +270,23 @@ def _shade(goodness: float) -> tuple[float, ...]:
     return tuple(p + (b - p) * share for p, b in zip(pale, blue, strict=True))
 
 
-def _axis(axes: Axes, x: int, values: pd.Series, *, log: bool = False) -> NDArray[np.float64]:
-    """Draw one vertical axis and return the heights of the values in [0, 1]."""
+def _top(beyond: NDArray[np.bool_]) -> float:
+    """Where an axis of numbers ends that has room above it for those beyond."""
+    return 0.86 if beyond.any() else 1.0
+
+
+def _tick(axes: Axes, x: int, height: float, name: str) -> None:
+    axes.annotate(
+        name, (x, height), xytext=(-3, 0), textcoords="offset points", ha="right", va="center",
+        fontsize=style.SMALL, color=style.DARK, zorder=5,
+        bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
+    )  # fmt: skip
+
+
+def _axis(
+    axes: Axes, x: int, values: pd.Series, *, log: bool = False, top: float = 1.0
+) -> NDArray[np.float64]:
+    """Draw one vertical axis and return the heights of the values in [0, top]."""
     places, levels = _places(values)
     log = log and levels is None
     if log:
@@ -257,6 +294,7 @@ def _axis(axes: Axes, x: int, values: pd.Series, *, log: bool = False) -> NDArra
     low, high = float(places.min()), float(places.max())
     width = (high - low) or 1.0
     heights = (places - low) / width if high > low else np.full(len(places), 0.5)
+    heights = heights * top
     if levels is not None:
         ticks, names = (np.arange(len(levels)) - low) / width, levels
     else:
@@ -266,11 +304,7 @@ def _axis(axes: Axes, x: int, values: pd.Series, *, log: bool = False) -> NDArra
         names = [f"{10**v if log else v:.{digits}g}" for v in inside]
     axes.axvline(x, color=style.GREY, lw=0.8, zorder=1)
     for tick, name in zip(ticks, names, strict=True):
-        axes.annotate(
-            name, (x, tick), xytext=(-3, 0), textcoords="offset points", ha="right", va="center",
-            fontsize=style.SMALL, color=style.DARK, zorder=5,
-            bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
-        )  # fmt: skip
+        _tick(axes, x, tick * top, name)
     return heights
 
 

@@ -27,7 +27,6 @@ from study.records.failures import FailedTrial, group_failures
 from study.records.files import ALL_EPOCHS
 
 Row = dict[str, Any]
-_RESAMPLES = 20  # of importance in a report: seconds, not minutes
 _WIDE = 3  # scores that fit beside each other; more become rows
 _OF_MEANS = "Dots are single trials; the choice went by means over seeds."
 
@@ -37,7 +36,7 @@ def importance_of(study: Records) -> tuple[pd.DataFrame | None, str]:
     if study.section("ablate"):
         return None, ""  # arms are compared by their effects
     try:
-        return importance(study, num_resamples=_RESAMPLES), ""
+        return importance(study), ""
     except BadInput as error:
         return None, error.faults[0].rule
 

@@ -30,7 +30,8 @@ from analysis.numbers import (
 )
 from analysis.results.final_test import earlier_openings, load_results, main_scores, openings
 from analysis.statistics.compare import MEAN, MODEL_LABELS, WINNER, compare
-from analysis.tables import BASE, Records
+from analysis.tables import BASE, Records, under_floor
+from study.counted import counted
 from study.errors import BadInput
 from study.records.files import TEST_OPENED
 from study.records.frozen import SELECTED
@@ -46,7 +47,7 @@ def header(study: Records) -> Row:
     data, ablate, tune = study.manifest.get("data", {}), *map(study.section, ("ablate", "tune"))
     tables = (study.trials, study.tuning, study.confirming)
     time_s = sum(one["time_s"].sum() for one in tables if "time_s" in one.columns)
-    beside = {"tuning trials": len(study.tuning), "confirming runs": len(study.confirming)}
+    beside = {"tuning trial": len(study.tuning), "confirming run": len(study.confirming)}
     seed = "" if tune.get("seed") is None else f"seed {tune['seed']}"
     return {
         "name": study.name,
@@ -57,8 +58,8 @@ def header(study: Records) -> Row:
         "demo": study.is_demo,
         "notes": data.get("notes", []),
         "counts": study.status_counts(),
-        "num_trials": len(study.trials),
-        "beside": "".join(f" and {count} {what}" for what, count in beside.items() if count),
+        "num_trials": counted(len(study.trials), "trial"),
+        "beside": "".join(f" and {counted(n, what)}" for what, n in beside.items() if n),
         "hours": f"{time_s / 3600:.1f} h" if time_s >= 3600 else f"{time_s / 60:.1f} min",
         "searcher": f"{study.design} ablation".replace("_", "-")
         if study.design
@@ -225,7 +226,7 @@ def trials(study: Records, selection: Selection | None, held: pd.DataFrame) -> R
             {
                 "trial_id": row["trial_id"],
                 "rank": ranks.get(row["trial_id"], ""),
-                "status": row["status"],
+                "status": f"{row['status']}{', under the floor' if under else ''}",
                 "epochs": value_text(row.get("epochs")),
                 "cells": [value_text(row[name]) for name in arms]
                 + [value_text(row.get(ALPHA))] * study.has_path
@@ -234,7 +235,7 @@ def trials(study: Records, selection: Selection | None, held: pd.DataFrame) -> R
                 + [value_text(row[column]) for column in study.searched],
                 "chosen": selection is not None and row["trial_id"] == selection.trial_id,
             }
-            for _, row in rows.iterrows()
+            for (_, row), under in zip(rows.iterrows(), under_floor(study, rows), strict=True)
         ],
     }
 
@@ -329,7 +330,8 @@ def _details(event: Mapping[str, Any]) -> str:
 def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested facts as (name, text) rows."""
     for key, value in content.items():
-        name = f"{prefix}{str(key).replace('_', ' ')}"
+        # Further in, keys are names of the user's sets.
+        name = f"{prefix}{key}" if prefix else str(key).replace("_", " ")
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{name}: ")
         elif isinstance(value, list) and len(value) > 8:

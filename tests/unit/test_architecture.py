@@ -46,6 +46,7 @@ ROOMS = {
     "study.export": "The frozen winner as a folder of its own.",
     "study.winner": "An exported winner, read and used.",
     "study.cache": "The command line of the caches: listed, cleared, kept within a size.",
+    "study.embedding": "Where images lie for a trial's network, drawn in a plane.",
     "study.final_test": "The test sets, opened once, on a frozen winner.",
     "study.forecast": "What a study will do and cost, told before it starts.",
     "study.warm_start": "Another study's trials as first knowledge of a search.",

@@ -9,7 +9,7 @@ import pytest
 
 import analysis
 from analysis.study import Study
-from analysis.tables import Records, direction_of
+from analysis.tables import Records, direction_of, under_floor
 from study.errors import BadInput
 from tests.fake_run import Fake, make_run
 
@@ -147,3 +147,17 @@ def test_half_written_ledger_line_is_told(tmp_path: Path) -> None:
     assert analysis.load(tmp_path).faults == (
         "ledger.jsonl: the last line is half-written; left out.",
     )
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by its shortfall", "of an older run"])
+def test_trial_under_the_floor_is_known_by_what_it_told_or_by_its_accuracy(
+    tmp_path: Path, told: bool
+) -> None:
+    make_run(tmp_path)
+    study = Records.read(tmp_path)
+    assert study.floor is not None
+    rows = study.trials.head(2).assign(**{"val/id_accuracy": study.floor.value + 0.001})
+    rows.loc[rows.index[0], "val/id_accuracy"] = study.floor.value - 0.1
+    rows["val/floor_shortfall"] = [0.1, 0.0]
+    rows = rows if told else rows.drop(columns="val/floor_shortfall")
+    assert under_floor(study, rows).tolist() == [True, False]

@@ -34,3 +34,8 @@ def test_roc_names_each_set_with_units(study: Study) -> None:
     text = _texts(study.plots.roc("00000", 1))
     for word in ("objects_val, AUROC", "blobs, AUROC", "OOD images accepted (%)"):
         assert word in text
+
+
+def test_roc_shows_the_base_beside_the_trial_on_every_set(study: Study) -> None:
+    figure = study.plots.roc("00000", 1)
+    assert _texts(figure).count(", base, AUROC") == len(study.ood_sets)

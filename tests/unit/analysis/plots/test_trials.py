@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -46,11 +47,12 @@ def test_slice_caps_what_lies_under_the_floor(tmp_path: Path, told: bool) -> Non
     make_run(tmp_path)
     path = tmp_path / "trials.parquet"
     frame = pd.read_parquet(path)
-    frame.loc[0, ["val/objective", "val/floor_shortfall"]] = 1.02, 0.02
+    names = ["val/objective", "val/floor_shortfall", "val/id_accuracy"]
+    frame.loc[0, names] = 1.02, 0.02, 0.5
     frame = frame if told else frame.drop(columns="val/floor_shortfall")
     frame.to_parquet(path, index=False)
     figure = plots.slice_of(analysis.load(tmp_path), "param/train.lr")
-    assert "under the floor" in _texts(figure)
+    assert "× under the floor, ▲ beyond: 1.02" in _texts(figure)
     assert figure.axes[0].get_ylim()[1] < 1.0
 
 
@@ -58,6 +60,36 @@ def test_parallel_has_an_axis_for_each_parameter_and_the_objective(study: Study)
     ticks = study.plots.parallel().axes[0].get_xticklabels()
     labels = [one.get_text().replace("\n", "") for one in ticks]
     assert labels == ["lr", "m_in (sd)", "m_out (sd)", "batch_size", "scheduler_step", "Objective"]
+
+
+def test_parallel_draws_no_objective_that_no_trial_has(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    path = tmp_path / "trials.parquet"
+    frame = pd.read_parquet(path)
+    for row, value in ((0, 1.04), (1, 1.86)):
+        frame.loc[row, ["val/objective", "val/floor_shortfall", "val/id_accuracy"]] = (
+            value,
+            0.1,
+            0.5,
+        )
+    frame.to_parquet(path, index=False)
+    study = analysis.load(tmp_path)
+    axes = study.plots.parallel().axes[0]
+    assert "1.04 to 1.86" in _texts(axes.figure)
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 6]
+    dashed = [line for line in lines if line.get_linestyle() == "--"]
+    assert [line.get_ydata()[-1] for line in dashed] == [1.0, 1.0]
+    # The others end on an axis whose numbers they have: the best at 0, the worst below the top.
+    others = sorted(line.get_ydata()[-1] for line in lines if line not in dashed)
+    assert (others[0], others[-1]) == (0.0, pytest.approx(0.86))
+
+
+def test_axes_of_metrics_end_at_100_percent(study: Study) -> None:
+    frame = study.trials.assign(**{"val/id_accuracy": 1.0, "val/fpr95": 0.0})
+    axes = plots.trade(replace(study, trials=frame)).axes[0]
+    assert max(axes.get_xticks()) <= 1.0 or axes.get_xlim()[1] < 1.04
+    assert axes.get_xlim()[1] <= 1.03
+    assert axes.get_ylim()[0] >= -0.03
 
 
 def test_learning_shows_every_epoch_of_the_trial(study: Study) -> None:

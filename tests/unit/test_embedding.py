@@ -1,0 +1,60 @@
+"""study.embedding: images and class means in a plane."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from study.embedding import PROTOTYPE, draw, main, parse, placed
+from study.errors import BadInput
+from study.records.files import VAL_ID
+from tests.toys import toy_images
+
+
+def _sets() -> tuple[dict[str, object], dict[str, np.ndarray]]:
+    """Three ID classes and an OOD set, each in a direction of its own."""
+    sets = {VAL_ID: toy_images("val_id", 30, classes=3), "odd": toy_images("odd", 20)}
+    rng = np.random.default_rng(0)
+    where = {VAL_ID: np.asarray(sets[VAL_ID].labels), "odd": np.full(20, 3)}
+    features = {
+        name: np.eye(4)[places] + 0.01 * rng.normal(size=(len(places), 4))
+        for name, places in where.items()
+    }
+    return sets, features
+
+
+def test_placed_puts_each_class_mean_among_its_images() -> None:
+    sets, features = _sets()
+    points = placed(sets, features, seed=0)
+    of, label = np.array(points.of), np.array(points.label)
+    assert [np.sum(of == one) for one in (VAL_ID, "odd", PROTOTYPE)] == [30, 20, 3]
+    images = of == VAL_ID
+    for row in np.flatnonzero(of == PROTOTYPE):
+        nearest = np.linalg.norm(points.at[images] - points.at[row], axis=1).argmin()
+        assert label[images][nearest] == label[row]
+
+
+def test_placed_is_the_same_for_the_same_seed() -> None:
+    one, two = (placed(*_sets(), seed=3).at for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_draw_gives_a_png() -> None:
+    assert draw(placed(*_sets(), seed=0), "run, trial 00000").startswith(b"\x89PNG")
+
+
+def test_parse_tells_every_fault_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    arguments = ["run", "0", "--out", str(tmp_path / "file"), "--images", "1", "--seed", "x"]
+    with pytest.raises(BadInput) as caught:
+        parse(arguments)
+    assert len(caught.value.faults) == 3
+
+
+def test_folder_without_a_study_exits_2_with_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path), "0", "--out", str(tmp_path / "out")]) == 2
+    assert "holds no study" in capsys.readouterr().err
