@@ -12,12 +12,12 @@ import errno
 import math
 import os
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from study import __version__
 from study.errors import (
     BAD_INPUT,
     DONE,
@@ -29,6 +29,7 @@ from study.errors import (
     Interrupted,
     StudyFailed,
 )
+from study.invoked import run_command
 from study.options import DATA_CHOICES, Override, ReplayOptions, ResumeOptions, RunOptions
 from study.records.disk import DiskFull, is_disk_full
 from study.records.files import RunFolder
@@ -70,12 +71,13 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     # Everything is taken as text and may repeat: faults are gathered later, not one at a time.
     parser = _Parser(
-        prog="run_study.py",
+        prog=run_command(),
         description="Search an OOD detector's hyperparameters, select on validation data, report.",
-        epilog=_EPILOG,
+        epilog=_EPILOG.replace("python run_study.py", run_command()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"ood-study {__version__}")
     _add_what(parser.add_argument_group("what to run (one of these)"))
     _add_study(parser.add_argument_group("the study"))
     _add_machine(parser.add_argument_group("the machine"))
@@ -249,7 +251,7 @@ def parse(arguments: Sequence[str]) -> RunOptions | ResumeOptions | ReplayOption
             rule = f"{' and '.join(f'--{way}' for way in ways)} exclude each other"
         way_out = "A first study: --space energy. All options: --help."
         values.faults.append(Fault("command line", "", rule, way_out))
-    command = shlex.join(["python", "run_study.py", *arguments])
+    command = run_command(*arguments)
     options: RunOptions | ResumeOptions | ReplayOptions
     if ways[:1] == ["replay"]:
         options = _replay(values, command)
@@ -390,7 +392,7 @@ def _way_back(options: RunOptions | ResumeOptions | ReplayOptions | None) -> str
     begun = run.ledger.exists() and run.ledger.stat().st_size
     if not begun and not run.hold_outs.exists():
         return "Nothing was recorded yet; give the same command again."
-    return f"To go on: {shlex.join(['python', 'run_study.py', '--resume', str(folder)])}"
+    return f"To go on: {run_command('--resume', folder)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -427,3 +429,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Interrupted. {error}".rstrip(), file=sys.stderr)
         print(_way_back(options), file=sys.stderr)
         return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -17,6 +16,7 @@ from study.counted import counted
 from study.data.plan import make_plan, size_of_id
 from study.errors import BadInput, Fault, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
+from study.invoked import run_command
 from study.options import Override, ResumeOptions, RunOptions
 from study.records.cache import limit
 from study.records.disk import DiskFull
@@ -286,7 +286,7 @@ def _conclude(
     run: RunFolder, session: Session, ledger: Ledger, progress: Progress, conclude: Conclude
 ) -> str:
     """Select, report, and say what came out; or why nothing did."""
-    go_on = shlex.join(["python", "run_study.py", "--resume", str(run.path)])
+    go_on = run_command("--resume", run.path)
     unfinished = len(session.decisions.unfinished)
     paused = f"{counted(unfinished, 'trial')} paused"
     if session.disk_full:

@@ -78,12 +78,6 @@ def _driver(folder: Path) -> int:
 
 
 def _is_gone(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False  # somebody else's, and alive
-    return False
+    import psutil  # signal 0, the usual question, ends a process on Windows
+
+    return pid > 0 and not psutil.pid_exists(pid)
