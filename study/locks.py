@@ -8,12 +8,13 @@ import sys
 _FAR = 1 << 30  # Windows locks bytes, and others may read those before this one
 
 
-def take_lock(descriptor: int, *, wait: bool) -> None:
+def take_lock(descriptor: int, *, wait: bool, shared: bool = False) -> None:
     """Lock an open file for this process alone; closing it lets go.
 
     Args:
         descriptor: of the file, open for writing.
         wait: for a lock that another process holds.
+        shared: with others that lock it so; Windows has no such lock, and locks it alone.
 
     Raises:
         BlockingIOError: where another process holds it and ``wait`` is not set.
@@ -37,7 +38,8 @@ def take_lock(descriptor: int, *, wait: bool) -> None:
     else:
         import fcntl
 
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
 
 
 def sync_path(path: str | os.PathLike[str]) -> None:

@@ -227,7 +227,7 @@ def is_held(path: Path) -> bool:
     """Whether a process works on the run of this ledger."""
     try:
         with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            take_lock(file.fileno(), wait=False, shared=True)
     except BlockingIOError:
         return True
     except OSError:  # whoever opens it for more is told
