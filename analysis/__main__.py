@@ -9,11 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+
+from study import ending
+
+if __name__ == "__main__":
+    ending.listen()
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from analysis.commands import COMMANDS, Result, answer, answer_all
 from analysis.numbers import plain
@@ -21,9 +25,9 @@ from analysis.report.terminal import table_text
 from analysis.tables import Records
 from study.counted import wrapped
 from study.errors import BadInput, Fault, exit_code
-from study.invoked import analyse_command
 from study.records.hold_outs import hold_out_folders
 from study.stdout import as_it_is_read
+from study.terminal import console, visible
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +52,7 @@ def _answered(options: argparse.Namespace) -> Result:
     folders = hold_out_folders(options.directory)
     studies = [Records.read(folder) for folder in folders or [options.directory]]
     for fault in [fault for study in studies for fault in study.faults]:
-        print(f"warning: {fault}", file=sys.stderr)
+        print(visible(f"warning: {fault}"), file=sys.stderr)
     if not folders:
         return answer(options.command, studies[0], options)
     return answer_all(options.command, studies, options)
@@ -79,7 +83,7 @@ _OPTIONS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=analyse_command(),
+        prog="python -m analysis",
         description="Tables, selection, report and the one-shot final test of a study.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -98,13 +102,13 @@ def _print(result: Result, *, as_json: bool) -> None:
         print(json.dumps(plain(result.content), indent=2, allow_nan=False))
         return
     # A pipe has no width: whoever reads it finds a row on a line.
-    console = Console(markup=False, highlight=False, no_color=not sys.stdout.isatty())
-    width = console.width if sys.stdout.isatty() else None
+    screen = console(highlight=False, no_color=not sys.stdout.isatty())
+    width = screen.width if sys.stdout.isatty() else None
     for title, frame in result.tables.items():
-        console.print(table_text(title, frame, width), soft_wrap=True)
+        screen.print(table_text(title, frame, width), soft_wrap=True)
     for line in result.lines:
         parts = wrapped(line, width) if width else [line]
-        console.print("\n".join(parts), soft_wrap=True)
+        screen.print("\n".join(parts), soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -21,12 +20,12 @@ from analysis.report.page import write_report
 from analysis.tables import Records
 from study.counted import counted, wrapped
 from study.errors import StudyFailed
-from study.invoked import analyse_command
 from study.records.files import RunFolder
 from study.records.hold_outs import hold_out_folders
 from study.records.ledger import Ledger
 from study.scoring.intervals import Interval
 from study.scoring.objective import ID_ACCURACY
+from study.terminal import pasted
 
 _WIDTH = 80
 
@@ -59,7 +58,7 @@ def conclude_all(path: Path) -> str:
     if not folders:
         return ""
     page = write_overview(path, [Records.read(folder) for folder in folders])
-    command = shlex.join(["python", "-m", "analysis", "ablation", str(path)])
+    command = pasted(["python", "-m", "analysis", "ablation", str(path)])
     return f"\n\nAll hold-outs  {page}\nEffects        {command}"
 
 
@@ -109,10 +108,10 @@ def _next(study: Records) -> list[str]:
     folder = study.folder
     test = "none: the study has no OOD test set"
     if study.has_ood_test:
-        test = f"{analyse_command('test', folder.path)}   # once"
+        test = f"{pasted(['python', '-m', 'analysis', 'test', str(folder.path)])}   # once"
     return [
-        f"Report       {shlex.quote(str(folder.report))}",
-        f"TensorBoard  {shlex.join(['tensorboard', '--logdir', str(folder.tensorboard)])}",
+        f"Report       {pasted([str(folder.report)])}",
+        f"TensorBoard  {pasted(['tensorboard', '--logdir', str(folder.tensorboard)])}",
         f"Final test   {test}",
     ]
 

@@ -9,6 +9,12 @@ import argparse
 import re
 import sys
 import time
+
+from study import ending
+
+if __name__ == "__main__":
+    ending.listen()
+
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +34,7 @@ from study.records.cache import (
 )
 from study.records.disk import bytes_text, parse_bytes
 from study.stdout import as_it_is_read
+from study.terminal import visible
 
 _EPILOG = f"""\
 Without an option it lists. The folder is $OOD_STUDY_CACHE, ~/.cache/ood-study by default; {LIMIT}
@@ -43,12 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run() -> None:
         lines = _run(options)
         with as_it_is_read():
-            sys.stdout.write("\n".join(lines) + "\n")
+            sys.stdout.write(visible("\n".join(lines) + "\n"))
 
     try:
         return exit_code(run)
     except PermissionError as error:
-        sys.stderr.write(f"{error.filename}: {error.strerror}. Its owner may clear it.\n")
+        told = f"{error.filename}: {error.strerror}. Its owner may clear it.\n"
+        sys.stderr.write(visible(told))
         return 2
 
 

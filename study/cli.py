@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from study import __version__
+from study import ending
 from study.errors import (
     BAD_INPUT,
     DONE,
@@ -29,17 +29,19 @@ from study.errors import (
     Interrupted,
     StudyFailed,
 )
-from study.invoked import run_command
 from study.options import DATA_CHOICES, Override, ReplayOptions, ResumeOptions, RunOptions
 from study.records.disk import DiskFull, is_disk_full
 from study.records.files import RunFolder
 from study.stdout import as_it_is_read
+from study.terminal import pasted, visible
 
 _NO_LEAVE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ELSEWHERE = (
     "Check its permissions; --out names another folder for the run, OOD_STUDY_CACHE for the "
     "cache, OOD_STUDY_STATE for what this machine remembers."
 )
+
+_KILLED = "The study's process was killed."
 
 _EPILOG = """\
 examples:
@@ -71,13 +73,12 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     # Everything is taken as text and may repeat: faults are gathered later, not one at a time.
     parser = _Parser(
-        prog=run_command(),
+        prog="run_study.py",
         description="Search an OOD detector's hyperparameters, select on validation data, report.",
-        epilog=_EPILOG.replace("python run_study.py", run_command()),
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"ood-study {__version__}")
     _add_what(parser.add_argument_group("what to run (one of these)"))
     _add_study(parser.add_argument_group("the study"))
     _add_machine(parser.add_argument_group("the machine"))
@@ -183,7 +184,7 @@ class _Values:
         text = self.text(name)
         if text is None:
             return None
-        if re.fullmatch(r"\d{1,18}", text) and int(text) >= at_least:
+        if re.fullmatch(r"[0-9]{1,18}", text) and int(text) >= at_least:
             return int(text)
         self.fault(name, f"must be a whole number of at least {at_least}", value=text)
         return None
@@ -226,7 +227,7 @@ class _Values:
 
 def _number(text: str) -> float | None:
     # float() alone would take "nan", "inf" and "1_000".
-    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", text):
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?", text):
         return None
     number = float(text)
     return number if math.isfinite(number) else None  # very many digits
@@ -251,7 +252,7 @@ def parse(arguments: Sequence[str]) -> RunOptions | ResumeOptions | ReplayOption
             rule = f"{' and '.join(f'--{way}' for way in ways)} exclude each other"
         way_out = "A first study: --space energy. All options: --help."
         values.faults.append(Fault("command line", "", rule, way_out))
-    command = run_command(*arguments)
+    command = pasted(["python", "run_study.py", *arguments])
     options: RunOptions | ResumeOptions | ReplayOptions
     if ways[:1] == ["replay"]:
         options = _replay(values, command)
@@ -336,7 +337,7 @@ def _replay(values: _Values, command: str) -> ReplayOptions:
     if not directory.is_dir():
         rule = "is not a folder" if directory.exists() else "does not exist"
         values.fault("replay", rule, "Name the folder of a run, then the trial.", texts[0])
-    if not re.fullmatch(r"\d{1,9}", trial):
+    if not re.fullmatch(r"[0-9]{1,9}", trial):
         rule = "a trial is named by its number"
         values.fault("replay", rule, "Write 3 or 00003; `analysis trials` lists them.", trial)
         trial = "0"
@@ -350,7 +351,7 @@ def _more_trials(values: _Values, way: str) -> int:
             rule = "cannot go with --resume, which ends where the study would have ended"
             values.fault("num_trials", rule, "Use --extend DIR --num-trials +N.", text)
         return 0
-    if text is not None and re.fullmatch(r"\+\d{1,9}", text) and int(text) > 0:
+    if text is not None and re.fullmatch(r"\+[0-9]{1,9}", text) and int(text) > 0:
         return int(text)
     rule = "must say how many trials --extend adds, as +N with N of at least 1"
     values.fault("num_trials", rule, "For example --num-trials +10.", text)
@@ -364,9 +365,11 @@ def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
     from study import replay, run
     from study.watch.progress import Progress
 
-    stream = sys.stderr
-    live = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
-    with Progress(stream, live=live, quiet=options.quiet) as progress:
+    live = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    with (
+        ending.own_stderr() as stream,
+        Progress(stream, live=live, quiet=options.quiet) as progress,
+    ):
         code = DONE
         if isinstance(options, RunOptions):
             result = run.run_study(options, progress, conclude, candidates_to_confirm)
@@ -378,21 +381,49 @@ def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
             agreement = replay.replay(options, progress)
             result, code = agreement.text(), DONE if agreement.same else FAILED
     with as_it_is_read():
-        print(result)
+        print(visible(result))
     return code
 
 
-def _way_back(options: RunOptions | ResumeOptions | ReplayOptions | None) -> str:
-    if options is None:
-        return ""
-    if isinstance(options, ReplayOptions):
-        return "A replay changes nothing; give the same command again."
-    folder = options.out if isinstance(options, RunOptions) else options.directory
-    run = RunFolder(folder)
-    begun = run.ledger.exists() and run.ledger.stat().st_size
-    if not begun and not run.hold_outs.exists():
-        return "Nothing was recorded yet; give the same command again."
-    return f"To go on: {run_command('--resume', folder)}"
+class _WayBack:
+    """How to go on with a command that did not come to its end."""
+
+    def __init__(self, options: RunOptions | ResumeOptions | ReplayOptions) -> None:
+        """Look at what there is before the command does anything."""
+        self._replays = isinstance(options, ReplayOptions)
+        folder = options.out if isinstance(options, RunOptions) else options.directory
+        run = RunFolder(folder)
+        self.files = [str(run.ledger), str(run.hold_outs)]  # whose growth says that it has begun
+        self._before = self._size()
+        cluster = [] if self._replays else _address(options)
+        resume = pasted(["python", "run_study.py", "--resume", str(folder), *cluster])
+        self.on = f"To go on: {resume}"
+        again = "A replay changes nothing" if self._replays else "Nothing was recorded yet"
+        self.again = f"{again}; give the same command again: {options.command}"
+        if isinstance(options, ResumeOptions) and not options.more_trials:
+            self.again = f"To go on: {options.command}"
+
+    @property
+    def begun(self) -> bool:
+        """Whether this command has put anything on record."""
+        return not self._replays and self._size() > self._before
+
+    def _size(self) -> int:
+        return sum(map(ending.size_of, self.files))
+
+    def __call__(self) -> str:
+        """One line."""
+        return self.on if self.begun else self.again
+
+
+def _address(options: RunOptions | ResumeOptions | ReplayOptions) -> list[str]:
+    address = getattr(options, "address", None)
+    return ["--address", address] if address else []
+
+
+def _say(*lines: object) -> None:
+    for line in lines:
+        print(visible(str(line)), file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -401,35 +432,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments without the program's name; None takes those of the process.
     """
-    options: RunOptions | ResumeOptions | ReplayOptions | None = None
+    way_back: _WayBack | None = None
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
-        return _execute(options)
+        way_back = _WayBack(options)
+        ending.tell(way_back)
+        killed = [visible(f"{_KILLED} {line}") for line in (way_back.on, way_back.again)]
+        with ending.watched(way_back.files, *killed):
+            return _execute(options)
     except BadInput as error:
-        for fault in error.faults:
-            print(fault, file=sys.stderr)
+        _say(*error.faults, *([way_back()] if way_back and way_back.begun else []))
         return BAD_INPUT
     except (DiskFull, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            print(f"{error.filename}: the name is too long. Choose another.", file=sys.stderr)
+            _say(f"{error.filename}: the name is too long. Choose another.")
             return BAD_INPUT
         if isinstance(error, OSError) and error.errno in _NO_LEAVE and error.filename:
-            print(f"{error.filename}: {error.strerror}. {_ELSEWHERE}", file=sys.stderr)
+            _say(f"{error.filename}: {error.strerror}. {_ELSEWHERE}")
             return BAD_INPUT
         if not is_disk_full(error) and not isinstance(error, DiskFull):
             raise
-        print(f"The study is paused: the disk is full ({error})", file=sys.stderr)
+        _say(f"The study is paused: the disk is full ({error})")
         safe = "Nothing that was recorded is lost. Make room on it first."
-        print(f"{safe} {_way_back(options)}", file=sys.stderr)
+        _say(f"{safe} {way_back() if way_back else ''}")
         return FAILED
     except StudyFailed as error:
-        print(f"The study failed: {error}", file=sys.stderr)
+        _say(f"The study failed: {error}")
         return FAILED
     except (Interrupted, KeyboardInterrupt) as error:
-        print(f"Interrupted. {error}".rstrip(), file=sys.stderr)
-        print(_way_back(options), file=sys.stderr)
+        _say(f"Interrupted. {error}".rstrip(), *([way_back()] if way_back else []))
         return INTERRUPTED
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,6 +12,12 @@ import argparse
 import csv
 import io
 import sys
+
+from study import ending
+
+if __name__ == "__main__":
+    ending.listen()
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from study.terminal import visible
+
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit codes of every command."""
 
@@ -107,5 +109,5 @@ def exit_code(run: Callable[[], object], *, bad: str = "{}", failed: str = "{}")
         code, text = INTERRUPTED, str(error) or "Interrupted."
     else:
         return DONE
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{visible(text)}\n")
     return code

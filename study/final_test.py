@@ -7,7 +7,6 @@ leaves into numbers. Nobody else reads test images, but for the leak check's fin
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -25,6 +24,7 @@ from study.records.manifest import manifest_entry
 from study.records.sealed import changed_files, note_test, reached
 from study.records.test_accesses import machine_ledger, note_access
 from study.run_folder import recorded_plan
+from study.terminal import pasted, visible
 from study.training.evaluation import evaluate_sets
 
 
@@ -51,7 +51,7 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
     with Ledger(run.ledger) as ledger:
         if ledger.torn_bytes:
             torn = f"dropped a torn last line ({ledger.torn_bytes} bytes)"
-            sys.stderr.write(f"{run.ledger}: {torn}\n")
+            sys.stderr.write(visible(f"{run.ledger}: {torn}\n"))
         refuse_unfrozen(run, frozen, ledger.events(SELECTED))
         if changed := changed_files(run, reached(ledger.records), but=run.test_results):
             raise BadInput(changed)
@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--again", metavar="WHY")
     arguments = parser.parse_args(argv)
-    command = shlex.join(["python", "-m", "study.final_test", *(argv or sys.argv[1:])])
+    command = pasted(["python", "-m", "study.final_test", *(argv or sys.argv[1:])])
     run = partial(final_test, arguments.directory, arguments.again, command)
     return exit_code(run, failed="The final test failed: {}")
 

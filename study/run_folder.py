@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shlex
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -41,6 +40,7 @@ from study.records.sealed import changed_files, is_table, reached
 from study.records.words import first_words
 from study.space.points import grid
 from study.space.study_spec import StudySpec
+from study.terminal import pasted
 from study.training.chosen import ChosenWeights, save_chosen
 from study.tune.setup import CheckedStudy, Recorded, Setup
 from study.watch.progress import Progress
@@ -119,7 +119,7 @@ def _begun(records: list[Record]) -> bool:
 
 
 def _holds_a_study(run: RunFolder) -> Fault:
-    path = shlex.quote(str(run.path))
+    path = pasted([str(run.path)])
     way_out = (
         f"Go on with it: --resume {path}. Add trials: --extend {path} --num-trials +N. "
         "Or choose another --out."

@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+
+from study import ending
+
+if __name__ == "__main__":
+    ending.listen()
+
 from collections.abc import Sequence
 from pathlib import Path
 
 from study.errors import BadInput, Fault, exit_code
 from study.explain.options import CHECKS, METHODS, Request
 from study.records.files import RunFolder
+from study.terminal import visible
 
 
 def parse(argv: Sequence[str]) -> Request:
@@ -79,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         request = parse(sys.argv[1:] if argv is None else argv)
         from study.saliency_maps import run_saliency  # seconds that bad input need not wait for
 
-        sys.stdout.write(f"{run_saliency(request)}\n")
+        sys.stdout.write(f"{visible(run_saliency(request))}\n")
 
     return exit_code(run, failed="No maps: {}.")
 

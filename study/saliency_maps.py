@@ -22,6 +22,7 @@ from study.explain.rows import ScoreTexts, rows_of
 from study.explain.targets import PairLogit
 from study.records.files import VAL_ID, write_json
 from study.records.scores import ValidationScores
+from study.terminal import visible
 from study.validation_images import find_trial, load_scores, load_validation
 from study.watch.progress_view import aligned
 
@@ -132,4 +133,4 @@ def _as_text(rows: Sequence[tuple[str, ...]], out: Path) -> str:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{visible(text)}\n")

@@ -11,6 +11,12 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+
+from study import ending
+
+if __name__ == "__main__":
+    ending.listen()
+
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +25,7 @@ from study.data.images import printable
 from study.data.walk import Pictures, find_pictures, told_left_out
 from study.errors import BAD_INPUT, BadInput, Fault, StudyFailed, exit_code
 from study.stdout import as_it_is_read
+from study.terminal import visible
 
 _COLUMNS = ("path", "class", "score", "accepted")
 
@@ -50,7 +57,7 @@ def score_folder(out: Path, folder: Path, kind: str, batch_size: int) -> None:
             path = printable(row.path.relative_to(top).as_posix())
             table.writerow((path, row.label, repr(row.score), str(row.accepted).lower()))
     for sentence in told.unreadable:
-        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.write(visible(f"{sentence}\n"))
     for what, count in told.unusual.items():
         also = "which the model's training refused; scored all the same"
         sys.stderr.write(f"note: {count:,} {what}, {also}\n")
@@ -87,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if not options.folder.exists():
         fault = Fault("FOLDER", "", "does not exist", "Check the path.", str(options.folder))
-        sys.stderr.write(f"{BadInput(fault)}\n")
+        sys.stderr.write(visible(f"{BadInput(fault)}\n"))
         return BAD_INPUT
     run = partial(score_folder, options.model, options.folder, options.threshold, options.batch)
     return exit_code(run)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 
 from analysis.numbers import plain_time
 from analysis.tables import Records
 from study.errors import BadInput, Fault
-from study.invoked import analyse_command, run_command
 from study.records.frozen import SELECTED, read_frozen
 from study.records.sealed import changed_files, reached, unlike_the_ledger
+from study.terminal import pasted
 
 TIME_BUDGET = "time budget"  # a session that ended for it has ended as it was meant to
 
@@ -51,7 +50,7 @@ def _forged(study: Records) -> Fault | None:
     path = study.folder.selection
     if not path.exists() or read_frozen(study.folder.path)["sha256"] in told[-1:]:
         return None
-    command = f"`python -m analysis select {quote(str(study.folder.path))}` writes it anew."
+    command = f"`python -m analysis select {pasted([str(study.folder.path)])}` writes it anew."
     return Fault(str(path), "sha256", "this is not the choice that the ledger tells of", command)
 
 
@@ -122,11 +121,10 @@ def refuse_early(study: Records, now: str) -> None:
 
 def go_on(study: Records) -> str:
     """What to do about a search that is not over."""
-    folder = study.folder.path
-    again = run_command("--resume", folder)
+    folder = pasted([str(study.folder.path)])
     return (
-        f"Go on with `{again}`, or freeze the best so far with "
-        f'`{analyse_command("select", folder)} --now "why"`, which ledger and report keep.'
+        f"Go on with `python run_study.py --resume {folder}`, or freeze the best so far with "
+        f'`python -m analysis select {folder} --now "why"`, which ledger and report keep.'
     )
 
 

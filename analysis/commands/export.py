@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 from argparse import Namespace
 from pathlib import Path
@@ -15,6 +14,7 @@ from analysis.results.other_process import run_study_module
 from analysis.statistics.compare import WINNER
 from analysis.tables import Records
 from study.records.frozen import read_frozen
+from study.terminal import pasted
 
 
 def run(study: Records, options: Namespace) -> Result:
@@ -39,5 +39,5 @@ def _model(study: Records, out: Path) -> Result:
             "study.export", study.folder.path, str(out), "--card", str(card), what="the export"
         )
     files = sorted(str(path) for path in out.rglob("*") if path.is_file())
-    use = f"To score pictures: python -m study.score {shlex.quote(str(out))} FOLDER"
+    use = f"To score pictures: python -m study.score {pasted([str(out)])} FOLDER"
     return Result(files, {}, [*files, use])

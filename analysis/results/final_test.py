@@ -24,6 +24,7 @@ from study.records.frozen import frozen_models, read_frozen
 from study.records.ledger import Ledger, Record
 from study.records.scores import ValidationScores
 from study.records.sealed import changed_files, note_test, reached
+from study.terminal import visible
 
 
 def results_path(folder: RunFolder) -> Path:
@@ -56,7 +57,8 @@ def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
     refuse_early(study, str(frozen.get("now") or ""))
     edited = any(Path(one.place) == path for one in _changed(study))
     if edited and again is None:
-        sys.stderr.write(f"{path}: is not what was written; it is made anew from the scores\n")
+        told = f"{path}: is not what was written; it is made anew from the scores\n"
+        sys.stderr.write(visible(told))
     elif again is None and path.exists():
         rule = "the final test was done; once is what makes its numbers honest"
         way = 'Read them in the report; or give --again "why", which the ledger keeps.'

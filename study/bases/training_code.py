@@ -27,7 +27,6 @@ NO_WEIGHT = (
     "study.section",
     "study.detectors",
     "study.errors",
-    "study.locks",
     "study.recipes.trial_detectors",
     "study.records",
     "study.scoring",

@@ -18,7 +18,7 @@ _UNITS: dict[str, int] = {"": 1, "B": 1} | {
     for power, letter in enumerate("kMGT", start=1)
     for binary in ("", "i")
 }
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 
 
 class DiskFull(StudyFailed):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from study.errors import BadInput, Fault
 from study.records.files import WEIGHTS, RunFolder
+from study.terminal import pasted
 
 SELECTED = "selected"  # the ledger's event: trial_id, sha256
 _SEAL = "sha256"
@@ -42,7 +42,7 @@ def read_frozen(folder: Path) -> dict[str, Any]:
     path = RunFolder(folder).selection
     if not path.exists():
         rule = "no trial has been chosen yet"
-        way = f"Run first: {shlex.join(['python', '-m', 'analysis', 'select', str(folder)])}"
+        way = f"Run first: {pasted(['python', '-m', 'analysis', 'select', str(folder)])}"
         raise BadInput(Fault(str(path), "", rule, way))
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -38,7 +38,7 @@ from study.searchers.catalog import searchers
 from study.space.ablation.section import SEED
 from study.space.search.conditions import Point
 from study.tune.plan import SearchPlan
-from study.tune.record import TrialRecord
+from study.tune.record import NODE_LOST, TrialRecord
 from study.tune.rungs import Place, Rungs
 from study.tune.sampler import make_pruner, make_study
 from study.tune.telling import stopped_text
@@ -287,7 +287,7 @@ class Decisions:
                 record.traceback = event["traceback"]
                 self._tell(record, state=TrialState.FAIL)
             case "lost":
-                record.lost += 1
+                record.lost += event["cause"] != NODE_LOST
             case "retried":
                 record.retried += 1
             case "promoted":

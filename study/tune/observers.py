@@ -15,7 +15,7 @@ from study.scoring.objective import ID_ACCURACY, OBJECTIVE
 from study.training.checkpoint import drop_checkpoints
 from study.tune.checkpoint_budget import CheckpointBudget
 from study.tune.decisions import Decisions
-from study.tune.record import TrialRecord
+from study.tune.record import NODE_LOST, TrialRecord
 from study.tune.rungs import Place
 from study.tune.session import Observer
 from study.tune.setup import Setup
@@ -61,6 +61,14 @@ class ProgressObserver(Observer):
         """Say that it goes on alone."""
         name, first = trial_id(record.number), reason.splitlines()[0]
         self._progress.warning(f"trial {name} goes on, alone: {first}")
+
+    @override
+    def trial_lost(self, record: TrialRecord, cause: str) -> None:
+        """Say from where it goes on."""
+        name, done = trial_id(record.number), len(record.epochs)
+        what = cause if cause == NODE_LOST else "its worker died"
+        how = f"goes on after epoch {done}" if done else "starts again"
+        self._progress.trial_lost(name, f"{what}, {how}")
 
     def trial_ended(self, record: TrialRecord) -> None:
         """Show how it ended."""
@@ -157,8 +165,9 @@ class RecordsObserver(Observer):
         ]
 
     def close(self) -> None:
-        """Write everything as it stands now, unfinished trials as paused."""
+        """Write everything as it stands now, unfinished trials as paused; sweep."""
         try:
+            sweep_temporaries(self._run.path)  # of workers that were killed
             if failures := self.failures:
                 text = "\n".join(failure_lines(failures)) + "\n"
                 write_bytes(self._run.failures, text.encode())

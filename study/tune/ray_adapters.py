@@ -14,10 +14,16 @@ from typing_extensions import override
 
 from study.errors import StudyFailed
 from study.records.failures import MEMORY, cause_of
+from study.tune.record import NODE_LOST
 from study.tune.session import Session
 
 _COLOURS = re.compile(r"\x1b\[\d*m")
 _KILLED_FOR_MEMORY = re.compile(r"OutOfMemoryError|running low on memory")  # Ray's monitor
+# Ray's words for the deaths of its nodes and of its own processes, and for those it cannot reach.
+_NODE_DIED = re.compile(
+    r"its node has died|node has crashed|node was terminated|owner has died|NodeDiedError"
+    r"|ActorUnavailableError|ActorUnschedulableError"
+)
 _FINISHED: dict[str, Any] = Searcher.FINISHED  # type: ignore[assignment]
 
 
@@ -116,7 +122,8 @@ class LedgerScheduler(FIFOScheduler):
             last = raised.splitlines()[-1]
             told = {"failed": last, "cause": cause_of(RuntimeError(last)), "traceback": raised}
         else:
-            session.left(number, died="its process ended unexpectedly")
+            node = _NODE_DIED.search(text)
+            session.left(number, died=NODE_LOST if node else "its process ended unexpectedly")
             return
         session.told(number, json.dumps(told))
         session.left(number)

@@ -7,14 +7,16 @@ import os
 import shutil
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from study.errors import BadInput, Fault
-from study.tune.ray_local import kept_local, mark_session
+from study import ending
+from study.errors import FAILED, BadInput, Fault
+from study.tune.ray_local import kept_local
 from study.tune.resources import Resources
 from study.tune.session import INTERRUPT, Session
 
@@ -31,6 +33,9 @@ _ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+_LOOK_EVERY_S = 1.0
+_PATIENCE_S = 10.0
+_NEEDED = ("raylet", "gcs_server")  # Ray's names of those that it does not go on without
 _SLACK = 1_000_000  # the searcher says when it is enough, not Ray's sample count
 
 
@@ -51,13 +56,14 @@ def ray_running(
         _refuse_silence(address)
         _show_token(address)
     os.environ.update(_ENVIRONMENT)
-    with kept_local(address):
-        yield from _connected(address, num_cpus)
+    with nullcontext() if address else kept_local() as sessions:
+        yield from _connected(address, num_cpus, sessions)
 
 
-def _connected(address: str | None, num_cpus: int | None) -> Iterator[list[dict[str, float]]]:
+def _connected(
+    address: str | None, num_cpus: int | None, sessions: Path | None
+) -> Iterator[list[dict[str, float]]]:
     import ray
-    from ray.exceptions import RayError
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -66,17 +72,66 @@ def _connected(address: str | None, num_cpus: int | None) -> Iterator[list[dict[
     else:
         # "local" by name: without it Ray joins whatever cluster it finds on the machine.
         options |= {"address": "local", "include_dashboard": False, "num_cpus": num_cpus}
-        options["_node_ip_address"] = "127.0.0.1"
+        options |= {"_node_ip_address": "127.0.0.1", "_temp_dir": str(sessions)}
     try:
         ray.init(**options)
-    except (OSError, ValueError, RuntimeError, RayError) as error:
-        why = str(error).partition("\n")[0] or type(error).__name__
-        raise BadInput(_no_cluster(address, why)) from error
-    try:
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    except Exception as error:  # of every kind, where one of Ray's processes dies meanwhile
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise BadInput(_no_cluster(address, why, sessions)) from error
+    over = threading.Event()
+    threading.Thread(target=_end_with_ray, args=(over,), daemon=True).start()
+    try:
         yield [node["Resources"] for node in nodes if node["Alive"]]
     finally:
+        over.set()
         ray.shutdown()
+
+
+def _end_with_ray(over: threading.Event) -> None:
+    """End the process once Ray's own are gone; its calls then wait, for minutes or for ever.
+
+    Where the study was started by the command line it says how to go on.
+    """
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    while not over.wait(_LOOK_EVERY_S):
+        if node is None or over.is_set():
+            return
+        if (gone := _gone(node)) and not over.is_set():
+            ending.end(FAILED, f"Ray has ended under the study ({gone}), which is paused.")
+
+
+def _gone(node: Any) -> str:
+    """Which of Ray's processes no longer runs or answers; empty where all do."""
+    dead = [name for name, _ in node.dead_processes() if name in _NEEDED]
+    if dead:
+        return f"its {' and '.join(dead)} died"
+    if node.head:
+        return ""
+    # Of a cluster nothing is our child: what still runs takes a connection.
+    host, _, port = node.gcs_address.rpartition(":")
+    if not _answers(lambda: socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_S)):
+        return "the cluster's head does not answer"
+    if not _answers(lambda: _connected_to(node.raylet_socket_name)):
+        return "the cluster's process on this machine died"
+    return ""
+
+
+def _answers(connect: Callable[[], socket.socket]) -> bool:
+    for _ in range(2):  # one may be lost
+        with suppress(OSError):
+            connect().close()
+            return True
+    return False
+
+
+def _connected_to(path: str) -> socket.socket:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(_PATIENCE_S)
+        one.connect(path)
+        return one
 
 
 def cluster_nodes(address: str) -> list[dict[str, float]]:
@@ -94,11 +149,11 @@ def _refuse_silence(address: str) -> None:
     if address.startswith("ray://"):  # a driver elsewhere, which cannot write the run's ledger
         raise BadInput(_no_cluster(address, "a study is driven from a machine of the cluster"))
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not (port.isascii() and port.isdigit()):
         return  # "auto", or a form that Ray resolves itself
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except OSError as error:
+    except (OSError, OverflowError) as error:  # there are ports up to 65535
         raise BadInput(_no_cluster(address, str(error))) from error
 
 
@@ -108,7 +163,9 @@ def _show_token(address: str) -> None:
     Ray looks for the token by itself where it finds a cluster by itself ("auto"), but not where
     the address is spelled out. Another machine is shown no token that the user has not named.
     """
-    files = [os.environ.get("RAY_AUTH_TOKEN_PATH"), Path.home() / ".ray" / "auth_token"]
+    files = [os.environ.get("RAY_AUTH_TOKEN_PATH")]
+    with suppress(RuntimeError):  # a user without a home
+        files.append(str(Path.home() / ".ray" / "auth_token"))
     has_token = "RAY_AUTH_TOKEN" in os.environ or any(
         file is not None and Path(file).is_file() for file in files
     )
@@ -116,10 +173,12 @@ def _show_token(address: str) -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
-def _no_cluster(address: str | None, why: str) -> Fault:
+def _no_cluster(address: str | None, why: str, sessions: Path | None = None) -> Fault:
     if address is None:
         rule = f"Ray does not start on this machine ({why})"
-        return Fault("Ray", "", rule, "Look at its logs under /tmp/ray, and at the free memory.")
+        return Fault(
+            "Ray", "", rule, f"Look at the free memory, and at its logs under {sessions}."
+        )
     way_out = (
         "Start one with `ray start --head`, or leave --address out. If it is up and wants its "
         "token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the file with the token that "
@@ -148,7 +207,6 @@ def run_session(
 
     from study.tune.ray_adapters import LedgerScheduler, LedgerSearcher
 
-    mark_session()
     shutil.rmtree(scratch, ignore_errors=True)  # of a session that was killed
     wrapped = tune.with_parameters(function, **payload) if payload else function
     tuner = tune.Tuner(
@@ -171,14 +229,15 @@ def run_session(
 
 @contextmanager
 def _pausing_on_interrupt(session: Session) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) pauses trials at their next epoch, the second ends at once."""
+    """The first signal to end pauses trials at their next epoch, the second ends at once."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         if session.stopping == INTERRUPT:
             raise KeyboardInterrupt
         session.stop(INTERRUPT)
 
-    before = {kind: signal.signal(kind, handle) for kind in (signal.SIGINT, signal.SIGTERM)}
+    heard = (kind for kind in ending.SIGNALS if signal.getsignal(kind) is not signal.SIG_IGN)
+    before = {kind: signal.signal(kind, handle) for kind in heard}
     try:
         yield
     finally:

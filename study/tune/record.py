@@ -11,6 +11,9 @@ from study.scoring.objective import OBJECTIVE, standing
 from study.space.ablation.section import ARM
 from study.space.search.conditions import Point
 
+NODE_LOST = "its machine was lost"
+"""Why a trial goes on that had no part in it: a node, or Ray on it, died under its worker."""
+
 Flat = dict[str, Any]
 """Values by dotted name, ``train.lr``."""
 
@@ -49,7 +52,7 @@ class TrialRecord:
         reason: why it ended so.
         cause: class of a failure: "diverged", "memory", "bug", "lost".
         traceback: of a failure in code.
-        lost: how often its worker died under it.
+        lost: how often its worker died under it, but for `NODE_LOST`.
         retried: how often it was out of memory and put back, to go on alone.
         begun: when it was asked for, ISO 8601; "" where the ledger tells no time.
         told: when each epoch was recorded.

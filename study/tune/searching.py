@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from study.counted import counted
+from study.ending import led_away
 from study.records.files import RunFolder, trial_id
 from study.records.ledger import Ledger, Record
 from study.records.sealed import note_end
@@ -206,7 +207,8 @@ def run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine)
     # Ray comes with it, and not every command needs Ray.
     from study.tune.ray_trainable import trainable
 
-    with ray_running(machine.address) as nodes:
+    folder = run.path.resolve()
+    with led_away(str(folder / "ray.log")), ray_running(machine.address) as nodes:
         if machine.address is None and not torch.cuda.is_available():
             # Ray counts GPUs by their driver; without a torch that can use them there are none.
             nodes = [node | {"GPU": 0.0} for node in nodes]
@@ -216,6 +218,5 @@ def run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine)
         session.decisions.note(
             "session", max_concurrent=resources.max_concurrent, device=device, threads=threads
         )
-        folder = run.path.resolve()
         setting = setup.trial_setting(folder, threads=threads, device=device)
         run_session(session, trainable, {"setting": setting}, resources, folder / ".ray")

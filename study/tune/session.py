@@ -26,7 +26,7 @@ from study.tune.rungs import Place
 
 # Why a session stops before its end.
 INTERRUPT, TIME_BUDGET, DISK_FULL = "interrupt", "time budget", "disk full"
-_LOST_LIMIT = 3  # a trial whose worker died this often is taken to be the cause of it
+_LOST_LIMIT = 3  # so often a trial goes on whose worker died; then it is taken to be the cause
 
 
 Ask = Callable[[], TrialRecord | None]
@@ -47,6 +47,9 @@ class Observer:
 
     def trial_retried(self, record: TrialRecord, reason: str) -> None:
         """A trial was out of memory; it goes on once nothing else is live."""
+
+    def trial_lost(self, record: TrialRecord, cause: str) -> None:
+        """A trial's worker died; it goes on after its last recorded epoch."""
 
     def trial_ended(self, record: TrialRecord) -> None:
         """A trial finished, was pruned or failed."""
@@ -261,16 +264,23 @@ class Session:
         return True
 
     def left(self, number: int, *, died: str = "") -> None:
-        """A worker is done with a trial; ``died`` says how, where it did not end by itself."""
+        """A worker is done with a trial; ``died`` says how, where it did not end by itself.
+
+        `study.tune.record.NODE_LOST` is no fault of the trial, and is never counted against it.
+        """
         self._live.discard(number)
         record = self.decisions.trials[number]
         if not died or record.status != "running" or self.disk_full:
             return
         with self.pausing_on_full_disk():
             self.decisions.lost(number, died)
-            if record.lost >= _LOST_LIMIT:
-                self.decisions.failed(number, reason=f"its worker died: {died}", cause=LOST)
+            if record.lost > _LOST_LIMIT:
+                reason = f"its worker died {record.lost} times: {died}"
+                self.decisions.failed(number, reason=reason, cause=LOST)
                 self._ended(record)
+                return
+            for observer in self._observers:
+                observer.trial_lost(record, died)
 
     def _watch_time(self) -> None:
         budget = self._limits.time_budget_s

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from study.counted import counted, wrapped
 from study.records.failures import FailedTrial, failure_lines, same_cause
 from study.scoring.metrics import metric_of
+from study.terminal import console, visible
 from study.watch.progress_view import (
     StageState,
     duration,
@@ -87,9 +88,9 @@ class Progress:
         self._told: set[str] = set()
         self._live: Live | None = None
         if live and not quiet:
-            console = Console(file=stream, force_terminal=True, highlight=False)
+            view = console(file=stream, force_terminal=True, highlight=False)
             self._live = Live(
-                console=console,
+                console=view,
                 get_renderable=self._renderable,
                 refresh_per_second=4,
                 transient=True,
@@ -191,6 +192,10 @@ class Progress:
         if self._each():
             self._line(f"trial {trial_id} goes on: {why}")
 
+    def trial_lost(self, trial_id: str, how: str) -> None:
+        """A trial's worker died, and it goes on; each time, also where it is quiet."""
+        self._line(f"trial {trial_id}: {how}", style="yellow", always=True)
+
     def _each(self) -> bool:
         """Whether every trial has its lines."""
         with self._lock:
@@ -277,18 +282,18 @@ class Progress:
         """Write one line with the time since the start; never stops the study."""
         if (self._quiet and not always) or self._gone:
             return
-        stamped = f"[{duration(self._clock() - self._begun)}] {text}"
+        stamped = visible(f"[{duration(self._clock() - self._begun)}] {text}")
         try:
             if self._live is not None:
-                console = self._live.console
+                view = self._live.console
                 # Here and not by the terminal, which would break words; a log has whole lines.
                 indent = " " * (stamped.index("]") + 2 + len(text) - len(text.lstrip()))
                 lines = [
                     part
                     for line in stamped.splitlines()
-                    for part in wrapped(line, console.width, indent)
+                    for part in wrapped(line, view.width, indent)
                 ]
-                console.print(Text("\n".join(lines), style=style), soft_wrap=True)
+                view.print(Text("\n".join(lines), style=style), soft_wrap=True)
             else:
                 with self._write_lock:
                     self._stream.write(f"{stamped}\n")

@@ -21,6 +21,7 @@ from study.cli import main
 from study.models.weights import load_weights
 from study.records.files import RunFolder
 from study.records.ledger import read_ledger
+from study.tune.ray_local import sessions_folder
 from tests.integration.runs import NUM_TRIALS, PROJECT, Shell, decisions, new_study, num_events
 
 pytestmark = pytest.mark.ray
@@ -226,8 +227,7 @@ def test_study_whose_driver_alone_is_killed_resumes_beside_its_orphans(
     _same_end(run, finished)
     psutil.wait_procs(children, timeout=120)
     assert [child.pid for child in children if child.is_running()] == []
-    marks = Path("/tmp/ray").glob(f"session_*_{process.pid}/ood_study")
-    assert list(marks) == []
+    assert list(sessions_folder().glob(f"session_*_{process.pid}")) == []
 
 
 @pytest.mark.slow
@@ -244,10 +244,17 @@ def test_trial_whose_worker_is_killed_goes_on_and_the_study_ends_the_same(
         if "ImplicitFunc" in "".join(child.cmdline())  # Tune's name for a function's actor
     ]
     assert len(workers) == 1
+    left = run / "checkpoints" / "00000" / ".weights.safetensors.1.tmp"
+    left.write_bytes(b"half")  # as a worker leaves it that is killed while it writes
     workers[0].kill()
     process.communicate(timeout=300)
     assert process.returncode == 0, shell.told()
-    assert num_events(run, "lost") == 1
+    (lost,) = [one for one in read_ledger(run / "ledger.jsonl")[0] if one["event"] == "lost"]
+    assert f"trial {lost['number']:05d}: its worker died, " in shell.told()
+    for noise in ("Traceback", "did not complete", "ActorDiedError"):
+        assert noise not in shell.told()
+        assert noise in (run / "ray.log").read_text()
+    assert not list(run.rglob(".*.tmp"))
     _same_end(run, finished)
 
 

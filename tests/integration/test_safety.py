@@ -7,6 +7,7 @@ import io
 import ipaddress
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ from study.bases.files import check_files
 from study.data.section import DataSection
 from study.errors import BadInput
 from study.space.loading import load_space
-from study.tune.ray_local import mark_session, sweep_sessions
+from study.tune.ray_local import sessions_folder, sweep_sessions
 from study.watch.progress import Progress
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -64,32 +65,81 @@ def test_project_never_turns_the_token_off() -> None:
         assert '"disabled"' not in text, path
 
 
-def _session(root: Path, pid: int, *, marked: bool = True) -> Path:
+def _session(root: Path, pid: int) -> Path:
     folder = root / f"session_2026-01-01_00-00-00_000000_{pid}"
     folder.mkdir(parents=True)
-    if marked:
-        (folder / "ood_study").touch()
     return folder
 
 
-def test_sessions_of_dead_drivers_are_swept_and_nobody_elses(tmp_path: Path) -> None:
+def test_sessions_of_dead_drivers_are_swept_and_no_others(tmp_path: Path) -> None:
     dead = 2**22 - 1  # above every process number of this kernel's default
-    gone = _session(tmp_path / "a", dead)
-    foreign = _session(tmp_path / "b", dead, marked=False)
-    alive = _session(tmp_path / "c", os.getppid())
-    removed = [sweep_sessions(tmp_path / name) for name in "abc"]
-    assert removed == [1, 0, 0]
-    assert [path.exists() for path in (gone, foreign, alive)] == [False, True, True]
+    gone, alive = _session(tmp_path, dead), _session(tmp_path, os.getppid())
+    other = tmp_path / "session_latest"
+    other.mkdir()
+    assert sweep_sessions(tmp_path) == 1
+    assert [path.exists() for path in (gone, alive, other)] == [False, True, True]
 
 
 @pytest.mark.ray
-def test_running_session_is_marked_and_not_swept(ray_running_here: None) -> None:
+def test_running_session_is_not_swept_and_its_owners_alone(ray_running_here: None) -> None:
     import ray
 
-    mark_session()
     folder = Path(ray._private.worker._global_node.get_session_dir_path())  # type: ignore[attr-defined]
-    sweep_sessions(folder.parent)
-    assert (folder / "ood_study").exists()
+    assert folder.parent == sessions_folder()
+    assert sweep_sessions(folder.parent) == 0
+    assert (folder / "logs").is_dir()
+    owners = folder.parent.parent.stat()
+    assert (owners.st_mode & 0o777, owners.st_uid) == (0o700, os.getuid())
+
+
+@pytest.mark.ray
+def test_token_of_a_local_ray_lies_in_no_file(ray_running_here: None) -> None:
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+def _root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> Path:
+    """The folder that TMPDIR names, made; RAY_TMPDIR names none."""
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    root = tmp_path / name
+    root.mkdir()
+    monkeypatch.setenv("TMPDIR", str(root))
+    return root
+
+
+@pytest.mark.parametrize("name", ["a" * 42, "ü"])
+def test_sockets_of_ray_lie_elsewhere_where_tmpdir_cannot_hold_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    root = _root(monkeypatch, tmp_path, name)
+    folder = sessions_folder()
+    assert root not in folder.parents
+    assert len(str(folder)) < 45
+
+
+def test_sockets_of_ray_lie_where_they_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        monkeypatch.setenv("RAY_TMPDIR", short)
+        assert sessions_folder() == Path(short) / f"ood-ray-{os.getuid()}" / "r"
+
+
+def test_folder_of_somebody_else_is_not_taken_for_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short, tempfile.TemporaryDirectory() as other:
+        (Path(short) / f"ood-ray-{os.getuid()}").symlink_to(other)
+        monkeypatch.setenv("RAY_TMPDIR", short)
+        assert Path(short) not in sessions_folder().parents
+
+
+def test_machine_without_a_folder_for_rays_sockets_is_told_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("RAY_TMPDIR", "TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")
+    monkeypatch.setattr("study.tune.ray_local.FALLBACK", "/proc")
+    with pytest.raises(BadInput, match=r"no folder .*\(/proc cannot be used: .*Set RAY_TMPDIR"):
+        sessions_folder()
 
 
 # Modules that read what a YAML names; none of them may write beside it.

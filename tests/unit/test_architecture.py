@@ -76,12 +76,11 @@ ROOMS = {
     "study.options": "What the command line asks of a study.",
     "study.stdout": "Results on stdout, whoever reads it.",
     "study.counted": "Numbers with their nouns, lines that break between words.",
-    "study.extras": "What few studies need, and how it is installed.",
-    "study.invoked": "How the program was started, for what it says to type next.",
-    "study.locks": "One process at a time, on every system.",
+    "study.ending": "How a command ends before its time: signals, and what it runs on gone.",
     "study.seeding": "Named streams of random numbers.",
     "study.declared": "The one way to declare a parameter, and the reader of declarations.",
     "study.errors": "Bad input and failures, told with place, rule and way out.",
+    "study.terminal": "Text as a terminal may be given it, commands as a shell takes them.",
 }
 # Stricter than the order: these import of the project only what is named.
 ALLOWED = {
@@ -90,7 +89,8 @@ ALLOWED = {
         "study.records.frozen", "study.records.hold_outs", "study.records.scores",
         "study.records.sealed", "study.records.words",
         "study.scoring.*", "study.seeding", "study.searchers.catalog", "study.stdout",
-        "study.invoked", "study.counted", "study.errors",
+        "study.counted", "study.errors",
+        "study.ending", "study.terminal", "study.errors",
     ),
     "study/losses/*": ("study.errors", "study.declared", "study.losses*"),
     "study/models/*": ("study.errors", "study.declared", "study.models*"),

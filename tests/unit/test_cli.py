@@ -256,16 +256,62 @@ def test_main_on_an_interrupt_exits_130_with_the_way_back(
     tmp_path: Path,
     error: BaseException,
 ) -> None:
-    study_run(raising(error))
     out = tmp_path / "my run"
-    assert main(["--space", "energy", "--out", str(out)]) == 130
-    assert "give the same command again" in capsys.readouterr().err
-    with Ledger(out / "ledger.jsonl") as ledger:  # without a line it could not be resumed
-        assert main(["--space", "energy", "--out", str(out)]) == 130
-        assert "give the same command again" in capsys.readouterr().err
-        ledger.append("started")
-    assert main(["--space", "energy", "--out", str(out)]) == 130
+    command = ["--space", "energy", "--out", str(out)]
+    typed = f"give the same command again: python run_study.py --space energy --out '{out}'"
+    study_run(raising(error))
+    assert main(command) == 130
+    assert typed in capsys.readouterr().err
+
+    def begun(_: object) -> str:
+        with Ledger(out / "ledger.jsonl") as ledger:
+            ledger.append("started")
+        raise error
+
+    with Ledger(out / "ledger.jsonl"):  # without a line it could not be resumed
+        assert main(command) == 130
+        assert typed in capsys.readouterr().err
+    study_run(begun)
+    assert main(command) == 130
     assert f"python run_study.py --resume '{out}'" in capsys.readouterr().err
+    study_run(raising(error))
+    assert main(command) == 130  # that study is not of this command
+    assert typed in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_main_on_an_interrupted_extension_goes_on_as_far_as_it_came(
+    study_run: Callable[[Outcome], list[object]],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    grows: bool,
+) -> None:
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        ledger.append("started")
+
+    def outcome(_: object) -> str:
+        if grows:
+            with Ledger(tmp_path / "ledger.jsonl") as ledger:
+                ledger.append("extended")
+        raise KeyboardInterrupt
+
+    study_run(outcome)
+    assert main(["--extend", str(tmp_path), "--num-trials", "+2"]) == 130
+    way = f"--resume {tmp_path}" if grows else f"--extend {tmp_path} --num-trials +2"
+    assert f"python run_study.py {way}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--seed", "--num-trials", "--time-budget", "--cpus-per-trial"])
+def test_numbers_of_the_command_line_are_written_in_ascii_digits(option: str) -> None:
+    with pytest.raises(BadInput, match=rf"{option}: '٣': must be a"):
+        parse(["--space", "energy", option, "٣"])
+
+
+def test_main_shows_no_escape_of_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--resume", "no\x1b[31m"]) == 2
+    told = capsys.readouterr().err
+    assert "\x1b" not in told
+    assert "\\x1b[31m" in told
 
 
 def test_main_on_a_name_that_is_too_long_exits_2(capsys: pytest.CaptureFixture[str]) -> None:

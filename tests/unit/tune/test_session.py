@@ -11,7 +11,7 @@ from study.errors import BadInput, StudyFailed
 from study.records.ledger import Ledger
 from study.training.assignment import Assignment
 from study.tune.decisions import Decisions
-from study.tune.record import TrialRecord
+from study.tune.record import NODE_LOST, TrialRecord
 from study.tune.rungs import Place
 from study.tune.session import Limits, Observer, Session
 from tests.toys import toy_metrics, toy_plan
@@ -38,6 +38,10 @@ class _Log(Observer):
         self.lines.append(f"{record.status} {record.number}")
 
     @override
+    def trial_lost(self, record: TrialRecord, cause: str) -> None:
+        self.lines.append(f"lost {record.number}: {cause}")
+
+    @override
     def trial_retried(self, record: TrialRecord, reason: str) -> None:
         self.lines.append(f"retried {record.number}")
 
@@ -50,6 +54,7 @@ def _message(record: TrialRecord, epoch: int) -> str:
     return json.dumps({"epoch": epoch, "metrics": toy_metrics(record.params, epoch)})
 
 
+_OWN = ("event", "time", "crc32")
 _FAILURE = json.dumps({"failed": "loss is nan", "cause": "diverged", "traceback": ""})
 
 
@@ -119,18 +124,38 @@ def test_failures_in_a_row_stop_the_study(decisions: Decisions) -> None:
     assert session.next_assignment() is None
 
 
-def test_trial_whose_worker_died_is_given_out_again_but_not_for_ever(
-    decisions: Decisions,
-) -> None:
+def _lose(session: Session, times: int, cause: str) -> list[int | None]:
+    """Give out, and let the worker die under it, so often; what was given out."""
+    given = []
+    for _ in range(times):
+        assignment = session.next_assignment()
+        given.append(assignment and assignment.number)
+        session.left(0, died=cause)
+    return given
+
+
+def test_trial_whose_worker_died_is_given_out_again_three_times(decisions: Decisions) -> None:
+    log = _Log()
+    session = _session(decisions, log, max_failures=99)
+    session.max_concurrent = 1
+    assert _lose(session, 3, "killed") == [0, 0, 0]
+    assert decisions.trials[0].status == "running"
+    assert _lose(session, 1, "killed") == [0]
+    assert (decisions.trials[0].status, decisions.trials[0].cause) == ("failed", "lost")
+    assert log.lines == ["start 0", "lost 0: killed"] * 3 + ["start 0", "failed 0"]
+
+
+def test_deaths_of_machines_never_fail_a_trial(decisions: Decisions, tmp_path: Path) -> None:
     session = _session(decisions, max_failures=99)
     session.max_concurrent = 1
-    for _ in range(3):
-        assignment = session.next_assignment()
-        assert assignment is not None
-        assert assignment.number == 0
-        session.left(0, died="killed")
-    assert decisions.trials[0].status == "failed"
-    assert decisions.trials[0].cause == "lost"
+    assert _lose(session, 9, NODE_LOST) == [0] * 9
+    assert _lose(session, 3, "killed") == [0] * 3
+    assert decisions.trials[0].status == "running"
+    with Ledger(tmp_path / "copy") as ledger:  # and a resume counts as the session did
+        for record in decisions.events("ask") + decisions.events("lost"):
+            ledger.append(record["event"], **{k: v for k, v in record.items() if k not in _OWN})
+        again = Decisions(toy_plan(num_epochs=lambda point: 2, scheduler="none"), ledger)
+    assert again.trials[0].lost == decisions.trials[0].lost == 3
 
 
 def test_observers_hear_what_is_on_the_ledger_in_order(decisions: Decisions) -> None:

@@ -1,0 +1,179 @@
+"""How a command ends before its time: told to by a signal, or left alone by what it runs on.
+
+A file on disk is whole at any moment (`kill -9` is tested at every write), so nothing has to be
+wound up: the process says how to go on and is gone. An exception in its place would be caught by
+some library or come out as its traceback. Nothing heavy is imported here: a command listens
+before all else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn, TextIO
+
+from study.errors import INTERRUPTED
+from study.terminal import pasted, visible
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C; a batch system or `kill`; a terminal that was closed."""
+
+_TERMINALS = (1, 2)
+_SHOWN_AGAIN = "\x1b[?25h\n"  # the cursor, which a live view hides
+# Waits for a word or for the end of the process that holds the other end of its stdin, by
+# whatever kills it. $1 is told where the files after $3 are larger by now than $3, else $2.
+_WATCHER = """
+trap '' INT TERM HUP
+read -r said && exit
+grown=$1 same=$2 before=$3
+shift 3
+if [ "$(cat "$@" 2>/dev/null | wc -c)" -gt "$before" ]; then told=$grown; else told=$same; fi
+printf '%s\\n' "$told" >&2
+"""
+
+
+def again() -> str:
+    """The command as it was typed, to be pasted."""
+    return pasted(sys.orig_argv)
+
+
+_way_back: Callable[[], str] = lambda: f"Nothing is lost; to start again: {again()}"  # noqa: E731
+_before: list[Callable[[], object]] = []
+_stderr = 2
+
+
+def listen(way_back: Callable[[], str] | None = None) -> None:
+    """From now on a signal ends this process with exit 130 and one line; see `tell`.
+
+    A signal that this process was started to ignore (`nohup`, a shell's `&`) stays ignored.
+    """
+    global _stderr
+    _stderr = os.dup(2)  # what leads 2 elsewhere leaves this where it is
+    if way_back is not None:
+        tell(way_back)
+    for kind in SIGNALS:
+        if signal.getsignal(kind) is not signal.SIG_IGN:
+            signal.signal(kind, _told)
+
+
+def tell(way_back: Callable[[], str]) -> None:
+    """What is told from now on of how to go on, asked when it is needed."""
+    global _way_back
+    _way_back = way_back
+
+
+@contextmanager
+def before_end(action: Callable[[], object]) -> Iterator[None]:
+    """Within, `end` does ``action`` first: what this process alone would have done."""
+    _before.append(action)
+    try:
+        yield
+    finally:
+        _before.remove(action)
+
+
+def end(code: int, sentence: str) -> NoReturn:
+    """Say a sentence and how to go on, and end the process here and now, from any thread."""
+    told = visible(f"{sentence} {_way_back()}\n")
+    with suppress(OSError):  # the terminal may be gone
+        shown = _SHOWN_AGAIN if os.isatty(_stderr) else ""
+        os.write(_stderr, (shown + told).encode(errors="backslashreplace"))
+    for action in reversed(_before):
+        with suppress(OSError):
+            action()
+    os._exit(code)
+
+
+def end_children() -> None:
+    """End the processes that this one has started, and theirs."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+def _told(_number: int, _frame: FrameType | None) -> None:
+    end(INTERRUPTED, "Interrupted.")
+
+
+@contextmanager
+def watched(files: Sequence[str], grown: str, else_: str) -> Iterator[None]:
+    """Within, a process that is killed, or ended by a library, is survived by a line on stderr.
+
+    Args:
+        files: that tell which line.
+        grown: what is told where they are larger by then.
+        else_: what is told where they are not, or not there.
+    """
+    before = sum(map(size_of, files))
+    watcher = subprocess.Popen(
+        ["/bin/sh", "-c", _WATCHER, "sh", grown, else_, str(before), *files],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    assert watcher.stdin is not None
+    stdin = watcher.stdin
+
+    def said() -> None:
+        os.write(stdin.fileno(), b"said\n")
+
+    try:
+        with before_end(said):
+            yield
+    finally:
+        with suppress(OSError):
+            said()
+            stdin.close()
+        watcher.wait()
+
+
+def size_of(file: str) -> int:
+    """Bytes of a file, 0 where there is none."""
+    try:
+        return os.stat(file).st_size  # noqa: PTH116 - pathlib is not imported for a size
+    except OSError:
+        return 0
+
+
+@contextmanager
+def own_stderr() -> Iterator[TextIO]:
+    """Standard error by a descriptor of its own, for a writer that goes on while `led_away`."""
+    try:
+        descriptor = os.dup(sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):  # a test's, or closed
+        yield sys.stderr
+        return
+    encoding = sys.stderr.encoding
+    with os.fdopen(descriptor, "w", 1, encoding=encoding, errors="backslashreplace") as stream:
+        yield stream
+
+
+@contextmanager
+def led_away(log: str) -> Iterator[None]:
+    """Within, what libraries write to a terminal goes to the end of a file, their C++ parts' too.
+
+    A file that stays empty is removed.
+    """
+    with open(log, "a", buffering=1, errors="backslashreplace") as file:  # noqa: PTH123
+        streams = sys.stdout, sys.stderr
+        for stream in streams:
+            stream.flush()
+        kept = [os.dup(number) for number in _TERMINALS]
+        for number in _TERMINALS:
+            os.dup2(file.fileno(), number)
+        sys.stdout = sys.stderr = file
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = streams
+            for number, copy in zip(_TERMINALS, kept, strict=True):
+                os.dup2(copy, number)
+                os.close(copy)
+    if not size_of(log):
+        os.unlink(log)  # noqa: PTH108
