@@ -19,7 +19,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.commands import COMMANDS, Result, answer, answer_all
+from analysis.commands import (
+    COMMANDS,
+    OF_RUNS,
+    Result,
+    answer,
+    answer_all,
+    answer_of_runs,
+)
 from analysis.numbers import plain
 from analysis.report.terminal import table_text
 from analysis.tables import Records
@@ -49,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answered(options: argparse.Namespace) -> Result:
     """What the command says of the study; of one under several hold-outs, of each."""
+    if options.command in OF_RUNS:
+        return answer_of_runs(options.command, options)
     folders = hold_out_folders(options.directory)
     studies = [Records.read(folder) for folder in folders or [options.directory]]
     for fault in [fault for study in studies for fault in study.faults]:
@@ -58,12 +67,29 @@ def _answered(options: argparse.Namespace) -> Result:
     return answer_all(options.command, studies, options)
 
 
+def _points(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 100:
+        raise argparse.ArgumentTypeError("give points, a number above 0 and below 100")
+    return value
+
+
 def _reason(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("give a reason; the ledger keeps it")
     return text.strip()
 
 
+_FOLDER: dict[str, Any] = {"metavar": "DIR", "type": Path, "help": "the run's folder"}
+_FOLDERS: dict[str, dict[str, Any]] = {
+    "list": {"metavar": "DIR", "type": Path, "nargs": "?", "default": Path("runs"),
+             "help": "the folder that holds runs; runs if not given"},
+    "compare": {"metavar": "RUN", "type": Path, "nargs": "+",
+                "help": "runs' folders, two or more"},
+}  # fmt: skip
 _FLAG = {"action": "store_true"}
 _OPTIONS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("test", "--again", "the reason to open the test again", {"metavar": "WHY", "type": _reason}),
@@ -74,6 +100,11 @@ _OPTIONS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("report", "--latex", "print the main results as LaTeX tables", _FLAG),
     ("export", "--model", "write the frozen winner, with a card, to be used without the run",
      {"metavar": "OUT", "type": Path}),
+    ("compare", "--out", "also write a report, one HTML file", {"metavar": "FILE", "type": Path}),
+    ("power", "--points", "the difference to see, in points; 1, 2 and 5 if not given",
+     {"metavar": "D", "type": _points}),
+    ("power", "--metric", "such as val/auroc; the study's own if not given",
+     {"metavar": "METRIC"}),
     ("importance", "--metric", "to explain; val/objective if not given", {"metavar": "METRIC"}),
     ("ablation", "--metric", "such as val/auroc; may repeat",
      {"metavar": "METRIC", "action": "append"}),
@@ -89,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, told in COMMANDS.items():
         command = commands.add_parser(name, help=told, description=told)
-        command.add_argument("directory", metavar="DIR", type=Path, help="the run's folder")
+        command.add_argument("directory", **_FOLDERS.get(name, _FOLDER))
         command.add_argument("--json", action="store_true", help="print JSON in place of tables")
         for owner, option, what, settings in _OPTIONS:
             if owner == name:

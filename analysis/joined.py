@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from analysis.statistics.compare import DIFFERENCE, WINNER, compare
 from analysis.study import Lent, Pictures, Study
 from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault
+from study.records.files import VAL_ID
+from study.records.scores import SetScores
 from study.scoring.objective import ID_ACCURACY
 
 
@@ -55,11 +58,13 @@ class Joined:
         Returns:
             One row a study: study, recipe, metric, trial_id, epoch, value, low, high (fractions,
             95 % over images; of several seeds their mean, over both), id_accuracy (likewise),
-            num_candidates, problem (why nothing was chosen; empty where something was).
+            floor (on ID accuracy, a fraction), num_candidates, problem (why nothing was chosen;
+            empty where something was).
         """
         rows: list[dict[str, Any]] = []
         for name, study in self.studies.items():
             row = {"study": name, "recipe": study.spec.get("recipe", ""), "metric": study.metric}
+            row["floor"] = study.floor.value if study.floor else float("nan")
             try:
                 found = select(study)
             except NoSelection as error:
@@ -71,46 +76,101 @@ class Joined:
             row |= {"low": low, "high": high, "id_accuracy": accuracy}
             rows.append(row | {"num_candidates": len(found.candidates), "problem": ""})
         columns = ["study", "recipe", "metric", "trial_id", "epoch", "value", "low", "high"]
-        columns += ["id_accuracy", "num_candidates", "problem"]
+        columns += ["id_accuracy", "floor", "num_candidates", "problem"]
         return pd.DataFrame(rows, columns=columns)
 
-    def differences(self) -> pd.DataFrame:
-        """The choices of every two studies on the same images, the first minus the second.
+    def pairs(self) -> pd.DataFrame:
+        """What of every two studies can be compared, and what cannot.
 
         Returns:
-            One row a pair, score that both have, and OOD set ("mean" over them last): pair, then
-            the columns of ``compare`` without model; paired 95 % intervals over images.
+            One row a pair: pair, compares (whether anything does), sets (OOD validation sets of
+            the same images), why (what does not compare, as a sentence; empty where all does).
+        """
+        rows = [
+            {"pair": one.pair, "compares": one.table is not None, "sets": one.sets, "why": one.why}
+            for one in self._compared
+        ]
+        return pd.DataFrame(rows, columns=["pair", "compares", "sets", "why"])
+
+    def differences(self) -> pd.DataFrame:
+        """The choices of every two studies on the images that both have, first minus second.
+
+        Returns:
+            One row a pair that compares, score that both have, and OOD set of the same images
+            ("mean" over them last): pair, then the columns of ``compare`` without model; paired
+            95 % intervals over images.
 
         Raises:
-            NoSelection: where a study chose nothing.
-            BadInput: where the studies were validated on different images, a chosen trial's
-                scores are missing, or no score is in both.
+            BadInput: where no two of them compare; ``pairs`` says why.
         """
-        if not self.comparable:
-            told = " ".join(self.faults)
+        tables = [one.table for one in self._compared if one.table is not None]
+        if not tables:
+            told = " ".join(f"{one.pair}: {one.why}." for one in self._compared)
             rule = f"the studies cannot be compared. {told}"
             raise BadInput(Fault("studies", "", rule, "Compare studies of the same data."))
-        sets = {}
-        for name, study in self.studies.items():
-            found = select(study, 1)
-            sets[name] = scores_at(study, *found.place)
-        parts = []
-        for one, two in combinations(sets, 2):
-            table = compare({WINNER: sets[one], BASE: sets[two]})
-            if table.empty:
-                rule = f"{one} and {two} have no score in common"
-                raise BadInput(
-                    Fault("scores", "", rule, "Compare studies whose recipes share one.")
-                )
-            table = table[table["model"] == DIFFERENCE].drop(columns="model")
-            table.insert(0, "pair", f"{one} − {two}")
-            parts.append(table)
-        return pd.concat(parts, ignore_index=True)
+        return pd.concat(tables, ignore_index=True)
+
+    @cached_property
+    def _compared(self) -> tuple[_Pair, ...]:
+        return tuple(_pair(one, two) for one, two in combinations(self.studies.items(), 2))
 
     @property
     def plots(self) -> JoinedPlots:
         """Pictures of all: ``joined.plots.trade()``."""
         return JoinedPlots(self.studies)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two studies beside each other."""
+
+    pair: str
+    sets: list[str]
+    why: str
+    table: pd.DataFrame | None
+
+
+def _pair(first: tuple[str, Study], second: tuple[str, Study]) -> _Pair:
+    """The choices of two studies on the images that both were validated on."""
+    (one, ours), (two, theirs) = first, second
+    name = f"{one} − {two}"
+    sets, why = _common(ours, theirs)
+    if not sets:
+        return _Pair(name, sets, why, None)
+    try:
+        mine, other = (_scores_of_choice(study, {VAL_ID, *sets}) for study in (ours, theirs))
+        table = compare({WINNER: mine, BASE: other})
+    except NoSelection as error:
+        return _Pair(name, sets, f"nothing was chosen in one of them ({error})", None)
+    except BadInput as error:
+        return _Pair(name, sets, error.faults[0].rule, None)
+    if table.empty:
+        return _Pair(name, sets, "they have no score in common", None)
+    table = table[table["model"] == DIFFERENCE].drop(columns="model")
+    table.insert(0, "pair", name)
+    return _Pair(name, sets, why, table)
+
+
+def _scores_of_choice(study: Study, sets: set[str]) -> dict[str, SetScores]:
+    """Scores of what a study's own rule chooses, on some sets."""
+    found = scores_at(study, *select(study, 1).place)
+    return {name: one for name, one in found.items() if name in sets}
+
+
+def _common(one: Records, two: Records) -> tuple[list[str], str]:
+    """OOD validation sets of the same images, and what is not the same."""
+    first, second = _fingerprints(one), _fingerprints(two)
+    if not first or not second:
+        return [], "a manifest has no fingerprints of the images"
+    if first.get(VAL_ID) != second.get(VAL_ID):
+        return [], "the validation ID images are not the same"
+    names = [name for name in dict.fromkeys([*first, *second]) if name != VAL_ID]
+    same = [name for name in names if first.get(name) == second.get(name)]
+    others = [name.removeprefix("ood_val/") for name in names if name not in same]
+    why = f"not on {', '.join(others)}, whose images differ or are in one alone" if others else ""
+    if not same:
+        why = "they have no OOD validation set in common"
+    return [name.removeprefix("ood_val/") for name in same], why
 
 
 def join(studies: Sequence[Study]) -> Joined:

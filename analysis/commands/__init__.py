@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from analysis.tables import Records
 
 COMMANDS = {
+    "list": (
+        "The runs under a folder: space, data, state, choice, FPR95, accuracy, tested or not."
+    ),
+    "compare": (
+        "The choices of several runs, and their differences on the images that they share."
+    ),
     "trials": (
         "All trials, the confirming ones too: status, metrics of the checkpoint, parameters."
     ),
@@ -27,6 +33,9 @@ COMMANDS = {
     ),
     "ablation": (
         "The effect of every arm of an ablation: paired differences over the shared seeds."
+    ),
+    "power": (
+        "How many seeds an ablation needs to see a difference, from a spread that was measured."
     ),
     "importance": (
         "Which searched parameters mattered, by three methods, beside what noise would give."
@@ -58,6 +67,10 @@ class Result:
     content: Any
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+
+
+OF_RUNS = ("list", "compare")
+"""Commands that read runs by themselves: several, or such as may be damaged."""
 
 
 def answer(command: str, study: Records, options: Namespace) -> Result:
@@ -100,3 +113,9 @@ def answer_all(command: str, studies: Sequence[Records], options: Namespace) -> 
     if failed:
         raise StudyFailed("\n".join(failed))
     return Result(content, tables, lines)
+
+
+def answer_of_runs(command: str, options: Namespace) -> Result:
+    """What one of ``OF_RUNS`` says."""
+    run: Callable[[Namespace], Result] = import_module(f"{__name__}.{command}").run
+    return run(options)
