@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.bases import base_of_trial
-from analysis.choice.confirmation import confirmation, confirmed_metric, kept_rule
+from analysis.choice.confirmation import confirmation, confirmed_metric, kept_rule, winner_text
 from analysis.choice.frozen import corrected_of, corrected_text, freeze_choice
 from analysis.choice.held import HELD, held_text, with_held
 from analysis.choice.kept import kept_apart
@@ -98,7 +98,7 @@ def _lines(study: Records, selection: Selection, frozen: str) -> list[str]:
             lines.append(f"  {name:<{wide}} {text}")
     held = held_text(*with_held(study, selection.candidates.head(1))[list(HELD)].iloc[0])
     apart = kept_apart(study, selection)
-    told = [unfinished_note(study), held, apart.text if apart else ""]
+    told = [unfinished_note(study), selection.few, held, apart.text if apart else ""]
     told += [corrected_text(corrected_of(study, selection)), *confirmation_lines(study), frozen]
     return [*lines, *(part for one in told if one for part in wrapped(one, _WIDTH))]
 
@@ -132,6 +132,7 @@ def confirmation_lines(study: Records) -> list[str]:
             f"  {one.trial_id}: found {percent(one.discovery)}, mean {percent(one.mean)}"
             f"{interval} ({each}){mark}"
         )
+    lines += [f"  {told}"] if (told := winner_text(found)) else []
     if found.exported is not None:
         lines.append(f"  exported: trial {found.exported['trial_id']}, its median seed")
     return lines

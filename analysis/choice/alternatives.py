@@ -15,13 +15,14 @@ from analysis.choice.cells import (
     NoScores,
     Picks,
     Values,
+    all_images,
     mean_over_trials,
     pick,
     set_costs,
     taken,
     weighed,
 )
-from analysis.choice.corrected import all_images, as_metric, pick_on_all, resamples
+from analysis.choice.corrected import as_metric, pick_on_all, resamples
 from analysis.choice.pareto import efficient
 from analysis.choice.selection import compared_cells
 from analysis.statistics.bootstrap import NUM_RESAMPLES

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from analysis.tables import BASE, Records
+from analysis.tables import BASE, Records, alphas_of
 from study.errors import BadInput, StudyFailed
 from study.records.files import VAL_ID
 from study.records.scores import SetScores, ValidationScores
@@ -188,6 +188,19 @@ def _block(cells: Cells, weights: Mapping[str, Weights]) -> Values:
     return Values(cost, accuracy, floor, error, cells.confidence, cells.penalty)
 
 
+def all_images(cells: Cells) -> dict[str, Weights]:
+    """Every image once."""
+    return {
+        name: Weights.of(np.ones((1, len(group)), dtype=np.int64))
+        for name, group in cells.groups.items()
+    }
+
+
+def even(cost: Floats) -> Floats:
+    """asin(sqrt(cost)): a fraction's errors are about as large everywhere on this scale."""
+    return np.asarray(np.arcsin(np.sqrt(np.clip(cost, 0.0, 1.0))), dtype=np.float64)
+
+
 def accuracies(correct: NDArray[np.bool_], weights: Weights) -> Floats:
     """Accuracy under each weighting, (C, B), of predictions (C, N)."""
     return np.asarray(correct.astype(np.float32) @ weights.rows / weights.totals, np.float64)
@@ -230,19 +243,31 @@ def numbered(keys: Sequence[Hashable]) -> Rows:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.intp)
 
 
-def cells_of_study(study: Records, trial_ids: Sequence[str], *, kept: bool = False) -> Cells:
+def cells_of_study(
+    study: Records,
+    trial_ids: Sequence[str],
+    *,
+    kept: bool = False,
+    best_states_of: Sequence[str] = (),
+) -> Cells:
     """The cells of a study's candidates.
 
     Args:
         study: its records.
         trial_ids: the candidates.
         kept: on the images kept apart, where each epoch has its best state alone.
+        best_states_of: candidates of which the best state of each epoch is enough, as recorded.
 
     Raises:
         NoScores: where a candidate's scores are missing, torn, not finite, or of other images.
     """
     rows = study.trials.set_index("trial_id", drop=False).loc[sorted(trial_ids)]
-    loaded = [_nearest_first(_load(study, str(trial_id), kept)) for trial_id in rows["trial_id"]]
+    loaded = [
+        _best_states(study, name, _load(study, name, kept))
+        if name in best_states_of
+        else _nearest_first(_load(study, name, kept))
+        for name in map(str, rows["trial_id"])
+    ]
     _check_alike(study, list(rows["trial_id"]), loaded)
     sets = loaded[0].sets
     score = study.own_score
@@ -270,6 +295,13 @@ def cells_of_study(study: Records, trial_ids: Sequence[str], *, kept: bool = Fal
 def _nearest_first(scores: ValidationScores) -> ValidationScores:
     """The states by epoch, within an epoch the trained weights first."""
     return scores.cut(np.lexsort((-scores.alphas, scores.epochs)))
+
+
+def _best_states(study: Records, trial_id: str, scores: ValidationScores) -> ValidationScores:
+    """The state that stands for each epoch, as it was recorded."""
+    rows = study.epochs[study.epochs["trial_id"] == trial_id].set_index("epoch")
+    alphas = alphas_of(rows).reindex(scores.epochs).fillna(1.0).to_numpy()
+    return scores.cut(np.isclose(scores.alphas, alphas))
 
 
 def cells_of_base(study: Records, cells: Cells) -> Cells | None:
@@ -383,6 +415,7 @@ def pick(
     checkpoint: str | None = None,
     seed_weights: Floats | None = None,
     tie_cost: CostAt | None = None,
+    among: NDArray[np.bool_] | None = None,
 ) -> Picks:
     """Apply the rule to every weighting.
 
@@ -392,6 +425,7 @@ def pick(
         checkpoint: ``best`` or ``last``, the cells' own where None.
         seed_weights: how often each trial counts in its configuration, (T, B); once where None.
         tie_cost: decides among equals; the first trial does where None.
+        among: the configurations that may win, (K, B); all where None, or where none may.
 
     Returns:
         The picks. Where no configuration holds the floor, the nearest to it wins.
@@ -405,6 +439,8 @@ def pick(
         eligible = holds >= values.confidence
     # A configuration under the floor is behind all above it, the nearest miss first.
     keys = np.where(eligible, cost, 2.0 - accuracy)
+    if among is not None:
+        keys = np.where(among | ~among.any(axis=0), keys, np.inf)
     winner = np.argmin(keys, axis=0)
     if tie_cost is not None:
         _break_ties(cells, winner, (keys == keys.min(axis=0)) & eligible, cell, tie_cost)

@@ -42,8 +42,12 @@ fresh images. tests/unit/analysis/test_corrected.py repeats four of the lines.
 Percentiles of the out-of-bag values judge the rule, not the trial it chose, and are too wide;
 the bootstrap's own pivot covers .73 to .98; simultaneous intervals over the plausible winners
 (Zrnic and Fithian 2024, arXiv:2212.09009) cover .82 to 1.00 at a width of 1.2 to 1.5, since the
-winner's own sd comes out too small. What the search did on the same images while it ran (pruning,
-the searcher's proposals) cannot be repeated without training and is not corrected for.
+winner's own sd comes out too small.
+
+Under ASHA the rungs are played again in each resample with all trials of the search
+(`analysis.choice.replayed`); of the candidates alone the corrected value would be too good, since
+who came to the end was lucky too. What the searcher proposed after it had seen the same images
+cannot be repeated without training, and is not corrected for; nor is what other schedulers stop.
 """
 
 from __future__ import annotations
@@ -61,12 +65,15 @@ from analysis.choice.cells import (
     Picks,
     Rows,
     Values,
+    all_images,
+    even,
     mean_over_trials,
     pick,
     set_costs,
     taken,
     weighed,
 )
+from analysis.choice.replayed import Search
 from analysis.statistics.bootstrap import NUM_RESAMPLES, Resampler
 from analysis.statistics.paired import student
 from study.records.files import VAL_ID
@@ -78,6 +85,8 @@ from study.seeding import numpy_generator
 LEVEL = 0.90
 # AUROC and average precision take many times longer; means and deviations need no more.
 SLOW_RESAMPLES = 250
+_LEAST_RESAMPLES = 200
+_MOST_VALUES = 300_000  # cells times resamples: some 20 s on 7,000 images
 _NOISE_OF_RESAMPLE = 2**0.5
 _SHARE_BELOW = 0.75
 
@@ -98,6 +107,8 @@ class Correction:
         wins: trial_id (a configuration's first), wins (share of the resamples that it won); by
             falling share.
         of_paths: whether trials were compared at points of their paths too.
+        played: what of the search itself was repeated, as a sentence; empty for nothing.
+        left_out: what is not corrected for, as a sentence; empty for nothing.
     """
 
     value: float
@@ -109,6 +120,8 @@ class Correction:
     num_resamples: int
     wins: pd.DataFrame
     of_paths: bool = False
+    played: str = ""
+    left_out: str = ""
 
     @property
     def num_seeds(self) -> int:
@@ -124,13 +137,14 @@ class Correction:
     def how(self) -> str:
         """How it was obtained, as a sentence for a paper."""
         also = "; the seeds were drawn anew too" if self.num_seeds > 1 else ""
-        return (
-            f"The whole selection ({_counted(self.num_candidates, 'candidate')}, "
+        told = (
+            f"The selection ({_counted(self.num_candidates, 'candidate')}, "
             f"{_counted(self.num_cells, 'state' if self.of_paths else 'epoch')}) was "
             f"repeated on {self.num_resamples:,} bootstrap resamples of the validation images, by "
             f"source group, ID and OOD apart{also}; what each resample's winner loses on images "
             "left out of it, over the square root of 2, is the optimism that was taken off."
         )
+        return " ".join(one for one in (told, self.played, self.left_out) if one)
 
 
 @dataclass(frozen=True)
@@ -155,23 +169,35 @@ def _counted(number: int, what: str) -> str:
 
 
 def correct(
-    cells: Cells, *, level: float = LEVEL, num_resamples: int | None = None, seed: int = 0
+    cells: Cells,
+    *,
+    search: Search | None = None,
+    level: float = LEVEL,
+    num_resamples: int | None = None,
+    seed: int = 0,
 ) -> Correction:
     """Correct the value of the configuration that the rule chooses among ``cells``.
 
     Args:
         cells: the candidates with their scores.
+        search: all trials of the search that they come from, where its rungs are to be played
+            again in each resample.
         level: of the interval.
-        num_resamples: of the selection; by default 1,000, or 250 where the metric is slow.
+        num_resamples: of the selection; see ``enough_resamples`` for the default.
         seed: of the draws.
     """
     if num_resamples is None:
-        num_resamples = NUM_RESAMPLES if METRICS[cells.metric].quick else SLOW_RESAMPLES
+        num_resamples = enough_resamples(cells if search is None else search.cells)
     chosen = pick_on_all(cells)
-    again = _resample(cells, num_resamples, seed)
     winner = int(chosen.winner[0])
-    optimism = _optimism(cells, again)
-    spread, freedom = _spread(cells, again, chosen, winner)
+    if search is None:
+        again = _resample(cells, num_resamples, seed)
+        optimism = _optimism(cells, again)
+        spread, freedom = _spread(cells, again, chosen, winner)
+    else:
+        again = _resample(search.cells, num_resamples, seed, search)
+        optimism = _optimism(search.cells, again)
+        spread, freedom = _spread_of_won(again), np.inf
     reach = student(1 - 0.3 * (1 - level), freedom) * spread
     value = float(chosen.cost[winner, 0])
     steps = (_SHARE_BELOW * optimism - reach, optimism, optimism + reach)
@@ -184,16 +210,24 @@ def correct(
         cells.num_configs,
         len(cells.trial),
         num_resamples,
-        _wins(cells, again.picks),
+        _wins(cells if search is None else search.cells, again.picks),
         bool((cells.alpha != 1).any()),
+        "" if search is None else search.how,
     )
+
+
+def enough_resamples(cells: Cells) -> int:
+    """1,000, or 250 where the metric is slow; fewer, but 200, of very many cells."""
+    if not METRICS[cells.metric].quick:
+        return SLOW_RESAMPLES
+    return max(_LEAST_RESAMPLES, min(NUM_RESAMPLES, _MOST_VALUES // len(cells.trial)))
 
 
 def _moved(cells: Cells, cost: float, steps: Sequence[float]) -> list[float]:
     """A cost moved by steps on the even scale, as values of the metric."""
-    start = _even(np.array(cost))
-    even = [np.clip(start + step, 0.0, np.pi / 2) for step in steps]
-    return [as_metric(cells, float(np.sin(one) ** 2)) for one in even]
+    start = even(np.array(cost))
+    ends = [np.clip(start + step, 0.0, np.pi / 2) for step in steps]
+    return [as_metric(cells, float(np.sin(one) ** 2)) for one in ends]
 
 
 def as_metric(cells: Cells, cost: float) -> float:
@@ -235,14 +269,6 @@ def mean_interval(
     return Interval(low, high, level)
 
 
-def all_images(cells: Cells) -> dict[str, Weights]:
-    """Every image once."""
-    return {
-        name: Weights.of(np.ones((1, len(group)), dtype=np.int64))
-        for name, group in cells.groups.items()
-    }
-
-
 def resamples(
     cells: Cells, num: int, seed: int, *, outside: bool = False
 ) -> Iterator[dict[str, Weights]]:
@@ -274,14 +300,17 @@ def tie_costs(cells: Cells, draws: Callable[[], Iterator[Mapping[str, Weights]]]
     return cost
 
 
-def _resample(cells: Cells, num: int, seed: int) -> _Resampled:
+def _resample(cells: Cells, num: int, seed: int, search: Search | None = None) -> _Resampled:
     inside = weighed(cells, resamples(cells, num, seed))
     outside = weighed(cells, resamples(cells, num, seed, outside=True))
     seeds = _draw_seeds(cells, num, seed)
     ties = tie_costs(cells, lambda: resamples(cells, num, seed)) if cells.ood_sets else None
-    return _Resampled(
-        inside, outside, seeds, pick(cells, inside, seed_weights=seeds, tie_cost=ties)
-    )
+    among = None
+    if search is not None:
+        inside, among = search.ended(inside)
+        outside = search.at_end(outside)
+    picks = pick(cells, inside, seed_weights=seeds, tie_cost=ties, among=among)
+    return _Resampled(inside, outside, seeds, picks)
 
 
 def _draw_seeds(cells: Cells, num: int, seed: int) -> Floats | None:
@@ -314,7 +343,7 @@ def _left_out(cells: Cells, seeds: Floats | None) -> Floats | None:
 def _optimism(cells: Cells, again: _Resampled) -> float:
     """What the data's winner owes to having won, on the even scale."""
     cell, winner = again.picks.cell, again.picks.winner
-    inside, outside = _even(again.inside.cost), _even(again.outside.cost)
+    inside, outside = even(again.inside.cost), even(again.outside.cost)
     # Small samples shift a metric even where nothing is chosen: FPR95 rises with fewer images.
     usual = (outside - inside).mean(axis=1, keepdims=True)
     usual_of = taken(np.broadcast_to(usual, inside.shape), cell)
@@ -326,13 +355,10 @@ def _optimism(cells: Cells, again: _Resampled) -> float:
 
 def _spread(cells: Cells, again: _Resampled, chosen: Picks, winner: int) -> tuple[float, float]:
     """Standard deviation of a winner's error on the even scale, and its degrees of freedom."""
-    errors = _even(again.inside.cost)
-    picked = np.broadcast_to(chosen.cell, again.picks.cell.shape)
     if again.seeds is None:
-        variances = errors.var(axis=1)
-        cells_won = taken(np.broadcast_to(variances[:, None], errors.shape), again.picks.cell)
-        won = cells_won[again.picks.winner, np.arange(errors.shape[1])]
-        return float(np.sqrt(won.mean())), np.inf
+        return _spread_of_won(again), np.inf
+    errors = even(again.inside.cost)
+    picked = np.broadcast_to(chosen.cell, again.picks.cell.shape)
     own = mean_over_trials(cells, taken(errors, picked), again.seeds).var(axis=1)
     images = mean_over_trials(cells, taken(errors, picked)).var(axis=1)
     variance = float(own[again.picks.winner].mean())
@@ -342,9 +368,12 @@ def _spread(cells: Cells, again: _Resampled, chosen: Picks, winner: int) -> tupl
     return variance**0.5, freedom
 
 
-def _even(cost: Floats) -> Floats:
-    """asin(sqrt(cost)): a fraction's errors are about as large everywhere on this scale."""
-    return np.asarray(np.arcsin(np.sqrt(np.clip(cost, 0.0, 1.0))), dtype=np.float64)
+def _spread_of_won(again: _Resampled) -> float:
+    """Root mean square of the cells' own standard deviations, over the resamples they won."""
+    errors = even(again.inside.cost)
+    variances = np.broadcast_to(errors.var(axis=1)[:, None], errors.shape)
+    won = taken(variances, again.picks.cell)[again.picks.winner, np.arange(errors.shape[1])]
+    return float(np.sqrt(won.mean()))
 
 
 def _wins(cells: Cells, picks: Picks) -> pd.DataFrame:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from analysis.choice.cells import NoScores, cells_of_study
 from analysis.choice.confirmation import frozen_part
 from analysis.choice.corrected import LEVEL, Correction, correct
 from analysis.choice.held import HELD, with_held
+from analysis.choice.replayed import not_played, search_of
 from analysis.choice.selection import NoSelection, Selection, select, summary_row
 from analysis.choice.whole import (
     after_test_note,
@@ -140,7 +142,8 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
     """What selection.json holds.
 
     Keys: those of ``summary_row``; interval_of (what was resampled and how); those of
-    ``corrected_part``; threshold_recall; floor_holds (probability) and floor_shortfall (expected,
+    ``corrected_part``; few_candidates (a sentence where there were fewer than five, else empty);
+    threshold_recall; floor_holds (probability) and floor_shortfall (expected,
     a fraction) of the choice, null without a floor; candidates (each with its numbers);
     unfinished (what was left of the search, as a sentence, else empty) and now (why it was frozen
     all the same), unchecked (which files the ledger held no hash of) and after_test (when the test
@@ -161,6 +164,7 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
             "ood_sets": list(study.ood_sets),
         },
         **corrected_part(study, selection),
+        "few_candidates": selection.few,
         "threshold_recall": 0.95,
         **held,
         "candidates": plain(candidates),
@@ -173,7 +177,10 @@ def _interval_method(selection: Selection) -> str:
         return (
             f"Student's t on asin(sqrt) of the mean over seeds, bootstrap over seeds and {images}"
         )
-    return f"percentile bootstrap over {images}"
+    return (
+        f"bootstrap over {images}; Student's t by the number of sources, on asin(sqrt) of a share "
+        "and on the logit of an area"
+    )
 
 
 def corrected_part(study: Records, selection: Selection) -> dict[str, Any]:
@@ -216,7 +223,9 @@ def correct_choice(
     """
     selection = selection or select(study, 1)
     cells = cells_of_study(study, selection.compared)
-    return correct(cells, num_resamples=num_resamples, seed=selection.seed)
+    search = search_of(study)
+    found = correct(cells, search=search, num_resamples=num_resamples, seed=selection.seed)
+    return replace(found, left_out=not_played(study))
 
 
 def corrected_of(study: Records, selection: Selection) -> dict[str, Any]:
@@ -243,12 +252,13 @@ def _told(found: Correction, selection: Selection) -> dict[str, Any]:
         row["seed_trials"][0]: row["arm"] if isinstance(row["arm"], str) else row["trial_id"]
         for _, row in selection.candidates.iterrows()
     }
+    named = wins["trial_id"].map(lambda name: names.get(name, name))
     return {
         "level": found.interval.level,
         "num_candidates": found.num_candidates,
         "num_epochs": found.num_cells,
         "num_resamples": found.num_resamples,
-        "wins": dict(zip(wins["trial_id"].map(names), wins["wins"], strict=True)),
+        "wins": dict(zip(named, wins["wins"], strict=True)),
     }
 
 

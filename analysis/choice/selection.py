@@ -14,6 +14,7 @@ from analysis.choice.corrected import mean_interval
 from analysis.statistics.bootstrap import (
     NUM_RESAMPLES,
     Resampler,
+    interval_of,
     metrics_of_models,
     resampled_accuracy,
 )
@@ -21,12 +22,13 @@ from analysis.tables import Records, alphas_of, direction_of, require_metrics
 from study.errors import BadInput, Fault, StudyFailed
 from study.records.files import VAL_ID
 from study.records.scores import SetScores
-from study.scoring.intervals import Interval, percentile_interval
-from study.scoring.measuring import OOD_METRICS, threshold_at_recall
+from study.scoring.intervals import Interval
+from study.scoring.measuring import OOD_METRICS, ood_metric, threshold_at_recall
 from study.scoring.objective import ALPHA, FLOOR_HOLDS, ID_ACCURACY
 from study.scoring.ranking import RECALL
 
 TIE_BREAK = "val/auroc"
+FEW_CANDIDATES = 5  # under which a choice says how few it was made among
 NOTHING_BEAT_THE_BASE = "Nothing beat the base: the chosen state is the base itself (alpha 0)"
 Place = tuple[str, int, float]
 """A state of a trial: its id, an epoch, and the place on the path from the base; 1 as trained."""
@@ -88,6 +90,19 @@ class Selection:
     def is_base(self) -> bool:
         """Whether the chosen state is the base's own, the beginning of the path."""
         return self.alpha == 0
+
+    @property
+    def few(self) -> str:
+        """That a search had very few candidates to choose among, as a sentence; else empty."""
+        num = int(self.candidates["passes_floor"].sum())
+        if num >= FEW_CANDIDATES or self.candidates["arm"].notna().any():
+            return ""
+        one = "one candidate" if num == 1 else f"{num} candidates"
+        return (
+            f"Chosen among {one} only: with fewer than {FEW_CANDIDATES} a search has hardly "
+            "begun, and what it would find is not known. More trials: --extend, or a larger "
+            "tune.finish."
+        )
 
     @property
     def compared(self) -> list[str]:
@@ -391,7 +406,7 @@ def metric_interval(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
 ) -> Interval | None:
-    """95 % percentile interval of a summary metric of one model.
+    """95 % interval of a summary metric of one model; see ``interval_of``.
 
     The metric is the mean over the OOD validation sets of the study's own score; ID images are
     drawn once a resample for all sets.
@@ -403,8 +418,10 @@ def metric_interval(
     resampler = Resampler.of(scores, num_resamples, seed)
     if name == "id_accuracy":
         one = scores[VAL_ID]
-        correct = {"model": one.prediction[0] == one.label}
-        return percentile_interval(resampled_accuracy(correct, resampler)["model"])
+        right = one.prediction[0] == one.label
+        drawn_right = resampled_accuracy({"model": right}, resampler)["model"]
+        sources = resampler.num_sources(VAL_ID)
+        return interval_of(name, float(right.mean()), drawn_right, sources)
     if name not in OOD_METRICS:
         return None
     set_name, score = place or (None, study.own_score)
@@ -414,7 +431,10 @@ def metric_interval(
         if set_name is None or key in (VAL_ID, set_name)
     }
     drawn = metrics_of_models({"model": values}, resampler, metrics=[name])["model"]
-    return percentile_interval(np.mean([one[name] for one in drawn.values()], axis=0))
+    point = np.mean([ood_metric(name, values[VAL_ID], values[one]) for one in drawn])
+    sources = resampler.num_sources(VAL_ID, list(drawn))
+    means = np.mean([one[name] for one in drawn.values()], axis=0)
+    return interval_of(name, float(point), means, sources)
 
 
 def summary_row(selection: Selection) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def run(study: Records, options: Namespace) -> Result:
     lines += [
         unfinished_note(study),
         unchecked_note(study),
+        chosen.few,
         held_text(**held),
         apart.text if apart else "",
         corrected_text(part),
@@ -53,7 +54,13 @@ def run(study: Records, options: Namespace) -> Result:
     ]
     lines += advice.lines
     tables = {f"{study.name}: candidates": _candidates(study, candidates)}
-    content = {**summary_row(chosen), **part, **held, "candidates": candidates}
+    content = {
+        **summary_row(chosen),
+        **part,
+        **held,
+        "few_candidates": chosen.few,
+        "candidates": candidates,
+    }
     content |= {"kept_apart": apart and apart.plain(), "advice": advice.plain()}
     if advice.prices is not None:
         tables["Other floors, on halves that did not choose"] = prices_table(advice.prices)

@@ -14,6 +14,7 @@ from analysis.choice.confirmation import (
     confirmed_table,
     kept_images,
     waiting_text,
+    winner_text,
 )
 from analysis.choice.pareto import Front, dominators, front_of
 from analysis.choice.selection import Selection, scores_at
@@ -127,7 +128,7 @@ def confirmation_rows(study: Records) -> Row | None:
         seeds = seeds[(seeds["dataset"] == MEAN) & (seeds["score"] == study.own_score)]
     return {
         "waiting": "",
-        "rule": confirmation_rule(study, found),
+        "rule": f"{confirmation_rule(study, found)} {winner_text(found)}".strip(),
         "kept": bool(kept_images(study)),
         "rows": confirmed_table(study).to_dict("records"),
         "exported": "" if found.exported is None else str(found.exported["trial_id"]),

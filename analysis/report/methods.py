@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.bases import bases, file_of
-from analysis.choice.confirmation import confirmation, confirmation_rule, waiting_text
+from analysis.choice.confirmation import confirmation, confirmation_rule, waiting_text, winner_text
 from analysis.choice.frozen import corrected_how, corrected_text, frozen_or_nothing
 from analysis.choice.selection import TIE_BREAK
 from analysis.numbers import (
@@ -241,7 +241,8 @@ def _confirmation(study: Records) -> str:
         interval = f" (95 % t-interval over seeds {percent(low)} to {with_unit(high)})"
     return (
         f"{text} Over its fresh seeds the winner had a mean {metric_label(study.metric, '')} of "
-        f"{with_unit(winner.mean)}{interval}, against {with_unit(winner.discovery)} in the search."
+        f"{with_unit(winner.mean)}{interval}, against {with_unit(winner.discovery)} in the "
+        f"search. {winner_text(found)}"
     )
 
 
@@ -284,8 +285,9 @@ def _intervals(study: Records) -> str:
             "correction."
         )
     return (
-        f"Intervals are 95 % percentile bootstraps ({NUM_RESAMPLES:,} resamples) over images, by "
-        "source where a set has several crops of one image, ID and OOD apart. FPR95 is the share "
+        f"Intervals are 95 % bootstrap intervals ({NUM_RESAMPLES:,} resamples) over images, by "
+        "source where a set has several crops of one image, ID and OOD apart, of Student's t by "
+        "the number of sources (AUROC and AUPR on the logit scale). FPR95 is the share "
         "of OOD images accepted at 95 % ID recall."
     )
 

@@ -98,6 +98,7 @@ def choice(
             "notes": notes_of(study, selection),
             "state": state_text(selection.epoch, selection.alpha),
             "is_base": selection.is_base,
+            "few": selection.few,
             "held": _held(selection, held),
             "kept": apart.text if (apart := kept_apart(study, selection)) else "",
             "corrected": corrected_text(part),

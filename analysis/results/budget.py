@@ -17,6 +17,7 @@ from analysis.choice.cells import (
     Cells,
     Floats,
     Picks,
+    all_images,
     cells_of_study,
     costs_of_base,
     mean_over_trials,
@@ -24,7 +25,7 @@ from analysis.choice.cells import (
     taken,
     weighed,
 )
-from analysis.choice.corrected import all_images, as_metric, resamples
+from analysis.choice.corrected import as_metric, resamples
 from analysis.choice.kept import kept_name
 from analysis.choice.selection import NoSelection, rank_candidates
 from analysis.numbers import metric_label, percent, points

@@ -22,11 +22,12 @@ from analysis.choice.cells import (
     NoScores,
     Rows,
     Values,
+    all_images,
     cells_of_study,
     costs_of_base,
     weighed,
 )
-from analysis.choice.corrected import all_images, as_metric
+from analysis.choice.corrected import as_metric
 from analysis.numbers import listed, metric_label, points
 from analysis.tables import Records
 from study.counted import counted

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from study.records.files import VAL_ID
 from study.records.scores import SetScores
+from study.scoring.intervals import Interval, Scale, image_interval, percentile_interval
 from study.scoring.measuring import OOD_METRICS, resampled_metrics
+from study.scoring.metrics import METRICS
 from study.scoring.ranking import bootstrap_counts
 from study.seeding import numpy_generator
 
@@ -58,6 +60,15 @@ class Resampler:
         """Number of source groups of a set."""
         return int(self.groups[name].max()) + 1
 
+    def num_sources(self, id_name: str, ood_sets: Sequence[str] = ()) -> int:
+        """Sources that a number varies with: of the class that has fewer.
+
+        The mean over several OOD sets varies with all of theirs.
+        """
+        own = self.num_groups(id_name)
+        others = sum(self.num_groups(name) - 1 for name in ood_sets) + 1
+        return min(own, others) if ood_sets else own
+
     def chunks(self, names: Sequence[str]) -> Iterator[dict[str, Counts]]:
         """Counts of the named sets, (b, N) each, until all resamples were given."""
         streams = {name: numpy_generator(self.seed, "bootstrap", name) for name in names}
@@ -66,6 +77,25 @@ class Resampler:
             yield {
                 name: bootstrap_counts(self.groups[name], size, streams[name]) for name in names
             }
+
+
+def interval_of(
+    metric: str, point: float, values: Floats, num_sources: int, *, difference: bool = False
+) -> Interval:
+    """95 % interval of a metric, or of its difference between two models, from its resamples.
+
+    Args:
+        metric: of ``study.scoring.metrics``.
+        point: on all images.
+        values: of the resamples, (B,).
+        num_sources: see ``Resampler.num_sources``.
+        difference: whether it is one between models.
+    """
+    one = METRICS[metric]
+    if not one.fraction:
+        return percentile_interval(values)
+    scale: Scale = "difference" if difference else "area" if one.area else "share"
+    return image_interval(point, values, num_sources, scale)
 
 
 def metrics_of_models(

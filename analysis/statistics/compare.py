@@ -13,6 +13,7 @@ from analysis.statistics.bootstrap import (
     NUM_RESAMPLES,
     Floats,
     Resampler,
+    interval_of,
     metrics_of_models,
     resampled_accuracy,
 )
@@ -45,7 +46,8 @@ def compare(
 ) -> pd.DataFrame:
     """Every model on every OOD set with every score that all have, with 95 % intervals.
 
-    Intervals are percentile bootstraps over images by source group, ID and OOD apart; models
+    Intervals are bootstraps over images by source group, ID and OOD apart, see
+    ``analysis.statistics.bootstrap.interval_of``; models
     share the resamples, so their differences are paired.
 
     Args:
@@ -94,28 +96,47 @@ def compare(
                 row: dict[str, Any] = {"model": model, "dataset": dataset, "score": score}
                 row |= _sizes(models, resampler, id_name, dataset)
                 added_here = None if pooled is None else pooled[dataset]
-                row |= _numbers(one, drawn[model][dataset], added_here, len(seeds), least)
+                if added_here is not None:
+                    row |= _over_seeds(one, drawn[model][dataset], added_here, len(seeds), least)
+                else:
+                    sources = _num_sources(models, resampler, id_name, dataset)
+                    row |= _numbers(one, drawn[model][dataset], sources, model == DIFFERENCE)
                 rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _numbers(
+    point: Mapping[str, float], drawn: Mapping[str, Floats], num_sources: int, difference: bool
+) -> dict[str, float]:
+    """Each metric with the ends of its interval over images."""
+    row: dict[str, float] = {}
+    for metric, value in point.items():
+        low, high = interval_of(metric, value, drawn[metric], num_sources, difference=difference)
+        row |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
+    return row
+
+
+def _over_seeds(
     point: Mapping[str, float],
     drawn: Mapping[str, Floats],
-    added: Mapping[str, Floats] | None,
+    added: Mapping[str, Floats],
     num_seeds: int,
     least: float,
 ) -> dict[str, float]:
-    """Each metric with the ends of its interval."""
+    """Each metric with the ends of its interval over images and seeds."""
     row: dict[str, float] = {}
-    for metric in RESULT_METRICS:
-        low, high = (
-            percentile_interval(drawn[metric])
-            if added is None
-            else seeds_interval(drawn[metric], added[metric], num_seeds, least)
-        )
-        row |= {metric: point[metric], f"{metric}_low": low, f"{metric}_high": high}
+    for metric, value in point.items():
+        low, high = seeds_interval(drawn[metric], added[metric], num_seeds, least)
+        row |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
     return row
+
+
+def _num_sources(
+    models: Mapping[str, Sets], resampler: Resampler, id_name: str, dataset: str
+) -> int:
+    sets = next(iter(models.values()))
+    ood = [name for name in sets if name != id_name] if dataset == MEAN else [dataset]
+    return resampler.num_sources(id_name, ood)
 
 
 def set_label(dataset: str) -> str:
@@ -167,7 +188,7 @@ def _drawn(
 
 def _difference(ours: Any, theirs: Any) -> Any:
     """Metric by metric, for points and for arrays of resamples alike."""
-    return {s: {x: one[x] - theirs[s][x] for x in RESULT_METRICS} for s, one in ours.items()}
+    return {s: {x: one[x] - theirs[s][x] for x in one} for s, one in ours.items()}
 
 
 def _pooled(models: Any, names: Sequence[str], combine: Callable[[Any], Any]) -> Any:

@@ -33,6 +33,7 @@ class Metric:
         compute: the values, (B,), of a tally whose positives are the positive class (ID where
             there is none); None where it is no metric of an ID and an OOD set's scores.
         quick: whether thousands of weightings cost no more than hundreds of the others.
+        area: whether it is an area under a curve, whose errors are skewed.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Metric:
     source: str = ""
     compute: Callable[[Tally], Floats] | None = None
     quick: bool = False
+    area: bool = False
 
     @property
     def label(self) -> str:
@@ -98,12 +100,14 @@ def metric(
     fraction: bool = True,
     source: str = "",
     quick: bool = False,
+    area: bool = False,
 ) -> Callable[[Callable[[Tally], Floats]], Callable[[Tally], Floats]]:
     """Declare the function below as the metric of its name; see `Metric`."""
 
     def declare(compute: Callable[[Tally], Floats]) -> Callable[[Tally], Floats]:
         name = compute.__name__
-        METRICS[name] = Metric(name, title, better, positive, fraction, source, compute, quick)
+        told = (name, title, better, positive, fraction, source, compute, quick, area)
+        METRICS[name] = Metric(*told)
         return compute
 
     return declare
@@ -121,13 +125,13 @@ def fpr95_ood_positive(tally: Tally) -> Floats:
     return tally.fpr(RECALL)
 
 
-@metric("AUROC", "higher")
+@metric("AUROC", "higher", area=True)
 def auroc(tally: Tally) -> Floats:
     """P(OOD score > ID score) + half of P(equal); the same for both positives."""
     return tally.auroc()
 
 
-@metric("AUPR", "higher", positive="id")
+@metric("AUPR", "higher", positive="id", area=True)
 def aupr_in(tally: Tally) -> Floats:
     """Average precision, sum of (R_n - R_(n-1)) P_n, not a trapezoidal area.
 
@@ -136,7 +140,7 @@ def aupr_in(tally: Tally) -> Floats:
     return tally.average_precision()
 
 
-@metric("AUPR", "higher", positive="ood")
+@metric("AUPR", "higher", positive="ood", area=True)
 def aupr_out(tally: Tally) -> Floats:
     """Average precision with OOD as the positive class."""
     return tally.average_precision()

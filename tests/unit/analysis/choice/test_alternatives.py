@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated.studies import EQUAL, make_cells, true_fpr95
 
 import analysis
 from analysis.__main__ import main
 from analysis.choice.alternatives import HALF, RULES, STATED, alternatives, halves, knee, stability
 from analysis.choice.cells import Cells, NoScores
 from study.records.files import VAL_ID
-from tests.fake_choice import EQUAL, make_cells, true_fpr95
 from tests.fake_run import Fake, make_run
 
 

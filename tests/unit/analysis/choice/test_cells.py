@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from simulated.studies import make_cells
 
 import analysis
 from analysis.__main__ import main
@@ -22,7 +23,6 @@ from analysis.study import Study
 from analysis.tables import BASE
 from study.records.files import VAL_ID
 from study.scoring.objective import ALPHA, FLOOR_HOLDS, ID_ACCURACY
-from tests.fake_choice import make_cells
 from tests.fake_run import Fake, freeze, make_run
 
 PATHS = Fake(

@@ -7,19 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated.studies import EQUAL, ONE_BETTER, make_cells, plain_interval, true_fpr95
 
 import analysis
-from analysis.choice.cells import Cells, NoScores, weighed
+from analysis.choice.cells import Cells, NoScores, all_images, weighed
 from analysis.choice.corrected import (
     Correction,
-    all_images,
     correct,
     mean_interval,
     pick_on_all,
 )
 from study.records.files import VAL_ID
 from study.records.scores import ValidationScores
-from tests.fake_choice import EQUAL, ONE_BETTER, make_cells, plain_interval, true_fpr95
 from tests.fake_run import Fake, make_run
 
 

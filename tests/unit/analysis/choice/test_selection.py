@@ -250,3 +250,11 @@ def test_base_scores_are_of_its_one_epoch_or_none_where_none_were_kept(tmp_path:
     assert scores[VAL_ID].prediction.shape == (1, 40)
     run.trial_scores("base").unlink()
     assert base_scores(Records.read(tmp_path), "00000") is None
+
+
+@pytest.mark.parametrize(("num", "told"), [(1, "one candidate"), (4, "4 candidates"), (5, "")])
+def test_selection_among_fewer_than_five_candidates_says_so(num: int, told: str) -> None:
+    rows = [_row(f"{n:05d}", 0.2 + 0.01 * n, 0.80) for n in range(num)]
+    few = select(_study([*rows, _row("00009", 0.1, 0.5)])).few
+    assert bool(few) == bool(told)
+    assert told in few

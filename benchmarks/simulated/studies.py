@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import norm
 
-from analysis.choice.cells import Cells, weighed
+from analysis.choice.cells import Cells, all_images, weighed
 from analysis.choice.corrected import resamples
+from analysis.choice.replayed import Search
 from study.records.files import VAL_ID
+from study.scoring.objective import PENALTY
 
 # Separation of ID and OOD in sd; two sets share it. 1.8 is an FPR95 of .44.
 EQUAL = (1.8,) * 20
@@ -27,6 +30,9 @@ def make_cells(
     crops: int = 1,
     seeds: int = 1,
     seed_sd: float = 0.0,
+    gain: float = 0.0,
+    accuracies: Sequence[float] = (),
+    floor: float | None = None,
 ) -> Cells:
     """One study.
 
@@ -41,6 +47,9 @@ def make_cells(
         crops: of one source, in the OOD sets.
         seeds: trials of each configuration.
         seed_sd: of the separation over seeds.
+        gain: of the separation from epoch to epoch, up to the stated one at the last.
+        accuracies: on validation ID, one each configuration; all predictions are right without.
+        floor: on it.
     """
     num = len(separations) * seeds
     config = np.repeat(np.arange(len(separations)), seeds)
@@ -51,9 +60,16 @@ def make_cells(
         shared, own = _noise(rng, 1, group), np.repeat(_noise(rng, num, group), epochs, axis=0)
         moment = _noise(rng, num * epochs, group)
         rest = np.sqrt((1 - correlated) / 2) * (own + moment)
-        shift = 0.0 if name == VAL_ID else np.repeat(each, epochs)[:, None]
+        late = gain * (np.tile(np.arange(1, epochs + 1), num) - epochs)
+        shift = 0.0 if name == VAL_ID else (np.repeat(each, epochs) + late)[:, None]
         scores[name] = np.sqrt(correlated) * shared + rest + shift
         groups[name] = np.array([f"{name}/{one}" for one in group], dtype=np.bytes_)
+    right = np.ones((num * epochs, num_id), dtype=np.bool_)
+    if accuracies:
+        luck = np.sqrt(0.8) * rng.normal(size=(1, num_id)) + np.sqrt(0.2) * rng.normal(
+            size=(num * epochs, num_id)
+        )
+        right = norm.cdf(luck) < np.repeat(np.asarray(accuracies)[config], epochs)[:, None]
     return Cells(
         tuple(f"{number:05d}" for number in range(num)),
         config,
@@ -61,8 +77,10 @@ def make_cells(
         np.tile(np.arange(1, epochs + 1), num),
         np.ones(num * epochs),
         scores,
-        np.ones((num * epochs, num_id), dtype=np.bool_),
+        right,
         groups,
+        floor,
+        penalty=PENALTY,
     )
 
 
@@ -86,3 +104,30 @@ def plain_interval(cells: Cells, cell: int, num: int, seed: int) -> tuple[float,
     cost = weighed(one, resamples(one, num, seed)).cost[0]
     low, high = np.quantile(cost, [0.05, 0.95])
     return float(low), float(high)
+
+
+def trained(search: Search) -> tuple[Search, Cells]:
+    """A search whose trials all have every epoch, as its rungs leave it.
+
+    Returns:
+        The search with the epochs that its trials came to, and the candidates: those that came
+        to their end.
+    """
+    cells = search.cells
+    reach = search.reach(weighed(cells, iter([all_images(cells)])))[:, 0]
+    part = cells.only(np.flatnonzero(cells.epoch <= reach[cells.trial]))
+    return replace(search, cells=part), _of_trials(part, reach >= search.lengths)
+
+
+def _of_trials(cells: Cells, which: np.ndarray) -> Cells:
+    keep, number = np.flatnonzero(which[cells.trial]), np.cumsum(which) - 1
+    return replace(
+        cells,
+        trial_ids=tuple(name for name, one in zip(cells.trial_ids, which, strict=True) if one),
+        config=np.arange(int(which.sum())),
+        trial=number[cells.trial[keep]],
+        epoch=cells.epoch[keep],
+        alpha=cells.alpha[keep],
+        scores={name: scores[keep] for name, scores in cells.scores.items()},
+        correct=cells.correct[keep],
+    )
