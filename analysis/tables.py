@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from study.errors import BadInput, Fault
+from study.records.columns import SEARCHED, in_reading_order
 from study.records.files import KEPT, STATUSES, VAL_ID, RunFolder
 from study.records.ledger import Record, read_ledger
 from study.records.scores import ValidationScores, has_scores, read_scores
@@ -110,6 +111,8 @@ class Records:
         tunes = trials["tunes"].fillna(False).astype(bool) if "tunes" in trials.columns else None
         tuning = trials.iloc[:0] if tunes is None else trials[tunes]
         trials = trials[~trials["trial_id"].isin(tuning["trial_id"])]
+        spec = todays_words(_read_mapping(folder.spec, "YAML", yaml.safe_load))
+        trials, confirming, tuning = (_ordered(one, spec) for one in (trials, confirming, tuning))
         others = [*confirming["trial_id"], *tuning["trial_id"]]
         epochs, states = (one[~one["trial_id"].isin(others)] for one in (epochs, states))
         events, good = read_ledger(folder.ledger)
@@ -119,7 +122,7 @@ class Records:
             folder,
             trials.sort_values("trial_id", ignore_index=True),
             epochs.sort_values(["trial_id", "epoch"], ignore_index=True),
-            spec=todays_words(_read_mapping(folder.spec, "YAML", yaml.safe_load)),
+            spec=spec,
             manifest=_read_mapping(folder.manifest, "JSON", json.loads),
             ledger=events,
             faults=tuple(faults),
@@ -229,9 +232,7 @@ class Records:
     @cached_property
     def searched(self) -> tuple[str, ...]:
         """Columns ``param/...`` of the searched parameters, in the order of the spec."""
-        columns = set(self.trials.columns)
-        found = (_search_column(f"param/{_full(key)}", columns) for key in self.section("search"))
-        return tuple(dict.fromkeys(column for column in found if column))
+        return tuple(_searched(self.trials, self.spec))
 
     def domain(self, column: str) -> Mapping[str, Any]:
         """How the space declares a parameter, a column ``param/...``; empty where it does not."""
@@ -361,6 +362,22 @@ def require_metrics(
     if missing:
         place = str(study.folder.trials)
         raise BadInput([Fault(place, column, rule, way_out) for column in missing])
+
+
+def _searched(trials: pd.DataFrame, spec: Mapping[str, Any]) -> list[str]:
+    columns = set(trials.columns)
+    found = (_search_column(f"param/{_full(key)}", columns) for key in spec.get("search") or {})
+    return list(dict.fromkeys(column for column in found if column))
+
+
+def _ordered(trials: pd.DataFrame, spec: Mapping[str, Any]) -> pd.DataFrame:
+    """A table of trials with its columns in the order in which people read them."""
+    searched = _searched(trials, spec)
+    metric = str((spec.get("select") or {}).get("metric", "val/fpr95"))
+    arms = bool(spec.get("ablate"))
+    ordered = trials[in_reading_order(trials.columns, searched, metric, arms=arms)]
+    ordered.attrs[SEARCHED] = searched
+    return ordered
 
 
 def _full(key: str) -> str:

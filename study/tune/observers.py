@@ -187,7 +187,9 @@ class RecordsObserver(Observer):
         begun = time.monotonic()
         if self._decisions.trials:
             rule = self._setup.spec.select.checkpoint
-            write_tables(self._run, self._decisions.trials, self._setup.params, rule, live=live)
+            metric = self._setup.spec.select.metric
+            params, trials = self._setup.params, self._decisions.trials
+            write_tables(self._run, trials, params, rule, live=live, metric=metric)
         ended = time.monotonic()
         self._due = ended + max(_TABLES_EVERY_S, (ended - begun) / _TABLES_SHARE)
 

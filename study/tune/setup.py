@@ -21,6 +21,7 @@ from study.data.plan import DataPlan, missing_outliers
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
 from study.losses.margins import MeasuredMargin, parse_margin, resolve_margin
+from study.recipes.detector_params import FIELDS
 from study.recipes.params import TrialParams
 from study.recipes.registry import make_recipe
 from study.records.files import BASE
@@ -168,7 +169,21 @@ class Setup(CheckedStudy):
         named |= {name: getattr(base, key) for name, key in of_bases(self.spec)}
         gone = absent(self.spec, record.params)  # has its default in training, not in a table
         every = flatten(train, model) | named
-        return {name: None if is_under(name, gone) else value for name, value in every.items()}
+        return {
+            name: None if is_under(name, gone) else value
+            for name, value in every.items()
+            if name not in self._never
+        }
+
+    @cached_property
+    def _never(self) -> frozenset[str]:
+        """Settings of detectors that no trial of the study has."""
+        if "detectors" not in type(self.spec.params).model_fields:
+            return frozenset()
+        lists = self.spec.values_of("detectors")
+        used = {self.spec.own_score, *(one for names in lists for one in names or ())}
+        fields = FIELDS.items()
+        return frozenset(f"train.{field}" for field, (owner, _) in fields if owner not in used)
 
     def base_recipe(self, name: str) -> tuple[str, Flat]:
         """Name and parameters of the recipe that scores a base.

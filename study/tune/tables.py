@@ -7,13 +7,19 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from study.records.files import KEPT, RunFolder, trial_id, write_bytes
+from study.records.columns import SEARCHED, in_reading_order
+from study.records.files import CONFIRM, KEPT, RunFolder, trial_id, write_bytes
 from study.scoring.objective import OBJECTIVE
 from study.tune.record import Flat, TrialRecord
 
 
 def trials_table(
-    trials: Sequence[TrialRecord], params: Callable[[TrialRecord], Flat], rule: str, *, live: bool
+    trials: Sequence[TrialRecord],
+    params: Callable[[TrialRecord], Flat],
+    rule: str,
+    *,
+    live: bool,
+    metric: str = "val/fpr95",
 ) -> pd.DataFrame:
     """One row a trial.
 
@@ -23,6 +29,7 @@ def trials_table(
         rule: the checkpoint rule.
         live: whether the session still runs; unfinished trials are "running" then, else
             "paused".
+        metric: what the study selects by.
 
     Returns:
         Columns: trial_id, arm, seed, status, reason, cause, epochs, time_s (training and
@@ -31,7 +38,8 @@ def trials_table(
         with arm "confirm"; empty in the search), tunes (whether it only tunes its arm of an
         ablation), ``param/<name>``, and the metrics of the checkpoint's epoch (fractions):
         ``val/...`` and, of runs that confirm on a part of validation that is kept for them,
-        ``confirm/...``.
+        ``confirm/...``. In the order of `study.records.columns`; ``attrs["searched"]`` names the
+        columns of the searched parameters.
     """
     rows = []
     for record in trials:
@@ -60,7 +68,13 @@ def trials_table(
                 },
             }
         )
-    return _typed(pd.DataFrame(rows))
+    table = _typed(pd.DataFrame(rows))
+    varied = dict.fromkeys(f"param/{name}" for record in trials for name in record.params)
+    searched = [name for name in varied if name in table.columns]
+    arms = bool(len(table)) and not table["arm"].isin(["search", CONFIRM]).all()
+    table = table[in_reading_order(table.columns, searched, metric, arms=arms)]
+    table.attrs[SEARCHED] = searched
+    return table
 
 
 def epochs_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
@@ -105,10 +119,11 @@ def write_tables(
     rule: str,
     *,
     live: bool,
+    metric: str = "val/fpr95",
 ) -> None:
     """Write the tables by rename."""
     tables = {
-        run.trials: trials_table(trials, params, rule, live=live),
+        run.trials: trials_table(trials, params, rule, live=live, metric=metric),
         run.epochs: epochs_table(trials),
     }
     if any(record.states for record in trials):

@@ -85,7 +85,8 @@ ROOMS = {
 # Stricter than the order: these import of the project only what is named.
 ALLOWED = {
     "analysis/*": (
-        "analysis*", "study.records.files", "study.records.ledger", "study.records.failures",
+        "analysis*", "study.records.columns", "study.records.files", "study.records.ledger",
+        "study.records.failures",
         "study.records.frozen", "study.records.hold_outs", "study.records.scores",
         "study.records.sealed", "study.records.words",
         "study.scoring.*", "study.seeding", "study.searchers.catalog", "study.stdout",

@@ -161,3 +161,12 @@ def test_trial_under_the_floor_is_known_by_what_it_told_or_by_its_accuracy(
     rows["val/floor_shortfall"] = [0.1, 0.0]
     rows = rows if told else rows.drop(columns="val/floor_shortfall")
     assert under_floor(study, rows).tolist() == [True, False]
+
+
+def test_trials_begin_with_what_people_ask_first_and_name_the_searched(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    trials = Records.read(tmp_path).trials
+    assert list(trials.columns[:5]) == [
+        "trial_id", "status", "reason", "val/id_accuracy", "val/fpr95",
+    ]  # fmt: skip
+    assert trials.attrs["searched"] == list(Records.read(tmp_path).searched)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from study.data.roles import KeptPart
+from study.recipes.detector_params import FIELDS
 from study.space.loading import load_space
 from study.tune.record import TrialRecord
 from tests.toys import toy_data, toy_images, toy_setup
@@ -28,3 +29,17 @@ def test_assignment_of_a_trial_says_whether_it_is_scored_on_images_kept_apart(
     setup = toy_setup(spec, replace(toy_data(), kept=part))
     assert setup.assign(record).kept is kept
     assert not toy_setup(spec).assign(record).kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "there"),
+    [([], set()), (["train.detectors=[knn]"], {"train.knn_k"})],
+    ids=["without detectors", "with one"],
+)
+def test_params_hold_the_settings_of_detectors_that_the_study_has(
+    changes: list[str], there: set[str]
+) -> None:
+    point = {f"train.{name}": value for name, value in POINT.items()}
+    record = TrialRecord(0, 0, point | {"train.schedule": "cosine"})
+    params = toy_setup(load_space("cifar10", changes)).params(record)
+    assert {f"train.{name}" for name in FIELDS} & set(params) == there

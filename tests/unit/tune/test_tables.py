@@ -31,3 +31,18 @@ def test_tables_come_back_typed_and_tell_every_trial(tmp_path: Path) -> None:
 def test_unfinished_trial_is_running_while_the_session_lives() -> None:
     table = trials_table([TrialRecord(0, 0, {"x": 1.0, "kind": "a"})], _params, "best", live=True)
     assert table["status"].tolist() == ["running"]
+
+
+def test_table_on_disk_names_the_searched_parameters_and_has_them_before_the_fixed(
+    tmp_path: Path,
+) -> None:
+    decisions = run_toy_search(tmp_path / "ledger", 2)
+    table = trials_table(
+        decisions.trials, lambda one: {"a": 1, **one.params, "z": 2}, "best", live=False
+    )
+    file = tmp_path / "trials.parquet"
+    table.to_parquet(file, index=False)
+    back = pd.read_parquet(file)
+    assert back.attrs["searched"] == [f"param/{name}" for name in decisions.trials[0].params]
+    names = [name for name in back.columns if name.startswith("param/")]
+    assert names[-2:] == ["param/a", "param/z"]
