@@ -39,7 +39,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 $(INSTALLED): pyproject.toml | $(BIN)/python
-	@cmp -s pyproject.toml $@ || { echo "Installing into .venv; torch is large, this takes some minutes." >&2; $(PIP) -e .; }
+	@cmp -s pyproject.toml $@ || { echo "Installing into .venv; torch is large, this takes some minutes." >&2; $(PIP) -e '.[all]'; }
 	@cp pyproject.toml $@
 
 $(INSTALLED_DEV): pyproject.toml | $(BIN)/python

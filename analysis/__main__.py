@@ -32,6 +32,7 @@ from analysis.report.terminal import table_text
 from analysis.tables import Records
 from study.counted import wrapped
 from study.errors import BadInput, Fault, exit_code
+from study.invoked import analyse_command
 from study.records.hold_outs import hold_out_folders
 from study.stdout import as_it_is_read
 from study.terminal import console, visible
@@ -114,7 +115,7 @@ _OPTIONS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis",
+        prog=analyse_command(),
         description="Tables, selection, report and the one-shot final test of a study.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -20,6 +20,7 @@ from analysis.report.page import write_report
 from analysis.tables import Records
 from study.counted import counted, wrapped
 from study.errors import StudyFailed
+from study.invoked import analyse_command
 from study.records.files import RunFolder
 from study.records.hold_outs import hold_out_folders
 from study.records.ledger import Ledger
@@ -108,7 +109,7 @@ def _next(study: Records) -> list[str]:
     folder = study.folder
     test = "none: the study has no OOD test set"
     if study.has_ood_test:
-        test = f"{pasted(['python', '-m', 'analysis', 'test', str(folder.path)])}   # once"
+        test = f"{analyse_command('test', folder.path)}   # once"
     return [
         f"Report       {pasted([str(folder.report)])}",
         f"TensorBoard  {pasted(['tensorboard', '--logdir', str(folder.tensorboard)])}",

@@ -17,7 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from study import ending
+from study import __version__, ending
+
+if __name__ == "__main__":
+    ending.listen(lambda: f"Nothing was begun; to start again: {ending.again()}")
+
 from study.errors import (
     BAD_INPUT,
     DONE,
@@ -29,11 +33,12 @@ from study.errors import (
     Interrupted,
     StudyFailed,
 )
+from study.invoked import run_command
 from study.options import DATA_CHOICES, Override, ReplayOptions, ResumeOptions, RunOptions
 from study.records.disk import DiskFull, is_disk_full
 from study.records.files import RunFolder
 from study.stdout import as_it_is_read
-from study.terminal import pasted, visible
+from study.terminal import visible
 
 _NO_LEAVE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ELSEWHERE = (
@@ -73,12 +78,13 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     # Everything is taken as text and may repeat: faults are gathered later, not one at a time.
     parser = _Parser(
-        prog="run_study.py",
+        prog=run_command(),
         description="Search an OOD detector's hyperparameters, select on validation data, report.",
-        epilog=_EPILOG,
+        epilog=_EPILOG.replace("python run_study.py", run_command()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"ood-study {__version__}")
     _add_what(parser.add_argument_group("what to run (one of these)"))
     _add_study(parser.add_argument_group("the study"))
     _add_machine(parser.add_argument_group("the machine"))
@@ -252,7 +258,7 @@ def parse(arguments: Sequence[str]) -> RunOptions | ResumeOptions | ReplayOption
             rule = f"{' and '.join(f'--{way}' for way in ways)} exclude each other"
         way_out = "A first study: --space energy. All options: --help."
         values.faults.append(Fault("command line", "", rule, way_out))
-    command = pasted(["python", "run_study.py", *arguments])
+    command = run_command(*arguments)
     options: RunOptions | ResumeOptions | ReplayOptions
     if ways[:1] == ["replay"]:
         options = _replay(values, command)
@@ -396,7 +402,7 @@ class _WayBack:
         self.files = [str(run.ledger), str(run.hold_outs)]  # whose growth says that it has begun
         self._before = self._size()
         cluster = [] if self._replays else _address(options)
-        resume = pasted(["python", "run_study.py", "--resume", str(folder), *cluster])
+        resume = run_command("--resume", folder, *cluster)
         self.on = f"To go on: {resume}"
         again = "A replay changes nothing" if self._replays else "Nothing was recorded yet"
         self.again = f"{again}; give the same command again: {options.command}"
@@ -462,3 +468,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Interrupted, KeyboardInterrupt) as error:
         _say(f"Interrupted. {error}".rstrip(), *([way_back()] if way_back else []))
         return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

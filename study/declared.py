@@ -225,6 +225,9 @@ class Declaration(BaseModel):
     defines: ClassVar[Mapping[str, str]] = {}
     """Classes and functions that the file must have, and how each is written."""
 
+    requires: tuple[str, ...] = Field(default=(), strict=False)
+    """Modules that it needs and that few studies need, so that they may not be installed."""
+
     _file: Path = PrivateAttr(default=Path())
     _key: str = PrivateAttr(default="")
     _lines: dict[tuple[str, ...], int] = PrivateAttr(default_factory=dict)
@@ -494,7 +497,9 @@ class _File:
             field = model.model_fields.get(part)
             model = model if field is None else _model_in(field.annotation) or model
         if error["type"] == "extra_forbidden":
-            return "there is no such key", f"There are {', '.join(model.model_fields)}."
+            shared = Declaration.model_fields if issubclass(model, Declaration) else {}
+            own = [name for name in model.model_fields if name not in shared]
+            return "there is no such key", f"There are {', '.join([*own, *shared])}."
         if error["type"] == "missing":
             return "this key is required", self.layout
         field = model.model_fields.get(where[-1]) if where else None

@@ -20,7 +20,9 @@ from typing import NoReturn, TextIO
 from study.errors import INTERRUPTED
 from study.terminal import pasted, visible
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 """Ctrl-C; a batch system or `kill`; a terminal that was closed."""
 
 _TERMINALS = (1, 2)

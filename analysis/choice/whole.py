@@ -7,6 +7,7 @@ from pathlib import Path
 from analysis.numbers import plain_time
 from analysis.tables import Records
 from study.errors import BadInput, Fault
+from study.invoked import analyse_command, run_command
 from study.records.frozen import SELECTED, read_frozen
 from study.records.sealed import changed_files, reached, unlike_the_ledger
 from study.terminal import pasted
@@ -121,10 +122,11 @@ def refuse_early(study: Records, now: str) -> None:
 
 def go_on(study: Records) -> str:
     """What to do about a search that is not over."""
-    folder = pasted([str(study.folder.path)])
+    folder = study.folder.path
+    again = run_command("--resume", folder)
     return (
-        f"Go on with `python run_study.py --resume {folder}`, or freeze the best so far with "
-        f'`python -m analysis select {folder} --now "why"`, which ledger and report keep.'
+        f"Go on with `{again}`, or freeze the best so far with "
+        f'`{analyse_command("select", folder)} --now "why"`, which ledger and report keep.'
     )
 
 

@@ -18,9 +18,9 @@ from analysis.results.final_test import load_results, load_seeds
 from analysis.statistics.compare import DIFFERENCE, MEAN, MODEL_LABELS, set_label
 from analysis.tables import Records
 from study.errors import BadInput, Fault
+from study.invoked import analyse_command
 from study.records.files import replacing
 from study.scoring.objective import ID_ACCURACY
-from study.terminal import pasted
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -226,7 +226,7 @@ def export_openood(study: Records) -> dict[Path, pd.DataFrame]:
     results = load_results(study.folder)
     if results is None:
         rule = "there is no final test to export"
-        command = pasted(["python", "-m", "analysis", "test", str(study.folder.path)])
+        command = analyse_command("test", study.folder.path)
         way_out = f"Run it first: {command}"
         raise BadInput(Fault(str(study.folder.path), "", rule, way_out))
     written = {}

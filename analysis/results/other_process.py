@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,12 +27,16 @@ def run_study_module(module: str, folder: Path, *arguments: str, what: str) -> N
         StudyFailed: if it failed.
         Interrupted: if it was interrupted.
     """
-    command = [sys.executable, "-m", module, str(folder), *arguments]
+    # -P: a study.py in the working directory is none of ours; where this one is, is said instead.
+    command = [sys.executable, "-P", "-m", module, str(folder), *arguments]
+    home = str(Path(__file__).resolve().parents[2])
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     # Its stdout goes to our stderr: results on stdout are ours. What ends this process ends that
     # one, which therefore hears nothing of the terminal by itself.
     with ending.before_end(ending.end_children):
         code = subprocess.run(
-            command, check=False, stdout=_STDERR, start_new_session=True
+            command, check=False, stdout=_STDERR, env=environment, start_new_session=True
         ).returncode
     if code == INTERRUPTED:
         raise Interrupted(f"{folder}: {what} was interrupted")

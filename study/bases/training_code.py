@@ -27,6 +27,7 @@ NO_WEIGHT = (
     "study.section",
     "study.detectors",
     "study.errors",
+    "study.locks",
     "study.recipes.trial_detectors",
     "study.records",
     "study.scoring",

@@ -242,6 +242,6 @@ def pytorch_ood() -> Any:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"post-hoc detectors need pytorch-ood, and {error.name} is not installed: "
-            "pip install 'pytorch-ood>=0.4'",
+            "pip install 'ood-study[detectors]'",
             name=error.name,
         ) from error

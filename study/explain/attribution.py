@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate
 from study.explain.options import MapOptions, Method
 from study.explain.references import reference_images
 from study.explain.targets import Target, calm
+from study.extras import needed
 from study.seeding import seed_of
 
 _CHUNK = 16  # images explained at a time; integrated gradients takes `steps` forwards of each
@@ -50,23 +51,23 @@ def attribute(target: Target, images: Tensor, options: MapOptions) -> Tensor:
 
 
 def _integrated_gradients(target: Target, images: Tensor, options: MapOptions) -> Tensor:
-    from captum.attr import IntegratedGradients  # half a second, and matplotlib, to import
-
-    attributions: Tensor = IntegratedGradients(target.function).attribute(
-        images,
-        baselines=reference_images(images.detach(), options.baseline),
-        additional_forward_args=target.fixed,
-        n_steps=options.steps,
+    attributions: Tensor = (
+        _captum()
+        .IntegratedGradients(target.function)
+        .attribute(
+            images,
+            baselines=reference_images(images.detach(), options.baseline),
+            additional_forward_args=target.fixed,
+            n_steps=options.steps,
+        )
     )
     return attributions.sum(dim=1)
 
 
 def _saliency(target: Target, images: Tensor, options: MapOptions) -> Tensor:
-    from captum.attr import Saliency
-
     del options
-    gradients: Tensor = Saliency(target.function).attribute(
-        images, additional_forward_args=target.fixed
+    gradients: Tensor = (
+        _captum().Saliency(target.function).attribute(images, additional_forward_args=target.fixed)
     )
     return gradients.sum(dim=1)
 
@@ -77,9 +78,7 @@ def _smoothgrad(target: Target, images: Tensor, options: MapOptions) -> Tensor:
     One image at a time, each with the same stream: captum draws for a whole batch at once, and
     from the global generators.
     """
-    from captum.attr import NoiseTunnel, Saliency
-
-    tunnel = NoiseTunnel(Saliency(target.function))
+    tunnel = _captum().NoiseTunnel(_captum().Saliency(target.function))
     maps = []
     for row in range(len(images)):
         with _seeded(images.device, seed_of(options.seed, "smoothgrad")):
@@ -95,15 +94,20 @@ def _smoothgrad(target: Target, images: Tensor, options: MapOptions) -> Tensor:
 
 
 def _grad_cam(target: Target, images: Tensor, options: MapOptions) -> Tensor:
-    from captum.attr import LayerGradCam
-
     del options
     with _tapped_maps(target, images) as layer:
-        coarse: Tensor = LayerGradCam(target.function, layer).attribute(
-            images, additional_forward_args=target.fixed
+        coarse: Tensor = (
+            _captum()
+            .LayerGradCam(target.function, layer)
+            .attribute(images, additional_forward_args=target.fixed)
         )
     size = images.shape[-2:]
     return interpolate(coarse, size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def _captum() -> Any:
+    # half a second, and matplotlib, to import
+    return needed("captum", "captum.attr")
 
 
 _EXPLAINERS: dict[Method, Callable[[Target, Tensor, MapOptions], Tensor]] = {

@@ -23,6 +23,7 @@ BACKBONES: Final = {
         # DeiT's weights: the same network, trained on ImageNet-1k alone and with its usual
         # normalisation, where those under ViT-Tiny's own name have seen ImageNet-21k and take
         # other means.
+        "requires": ("timm",),
         "pretrained": "timm/deit_tiny_patch16_224.fb_in1k",
     }
 }

@@ -8,7 +8,6 @@ it, holds a lock on it, and nothing that is held is taken away. Knows neither to
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from study.errors import BadInput, Fault
+from study.locks import take_lock
 from study.records.disk import folder_bytes, parse_bytes
 from study.records.home import own_folder
 
@@ -127,7 +127,7 @@ def remove(entry: Entry) -> bool:
     lock = entry.path / LOCK if entry.path.is_dir() else entry.path
     try:
         with lock.open("a" if entry.path.is_dir() else "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take_lock(file.fileno(), wait=False)
             take_away(entry.path)
             _unlink_free(entry.path.with_suffix(f".{LOCK}"))
     except OSError:
@@ -211,7 +211,7 @@ def _take_away_free(path: Path) -> bool:
     """Remove what nobody holds (OSError where somebody does)."""
     base = next((one for one in path.parents if one.parent.name == "bases"), None)
     with (base / LOCK if base else path).open("a" if base else "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take_lock(file.fileno(), wait=False)
         take_away(path)
     return True
 
@@ -219,7 +219,7 @@ def _take_away_free(path: Path) -> bool:
 def _unlink_free(lock: Path) -> None:
     """Remove a lock file that nobody holds."""
     with suppress(OSError), lock.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take_lock(file.fileno(), wait=False)
         lock.unlink()
 
 
@@ -246,10 +246,10 @@ def alone(lock: Path, waits: str = "") -> Iterator[None]:
     while True:
         with lock.open("a") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                take_lock(file.fileno(), wait=False)
             except BlockingIOError:
                 tell(waits)
-                fcntl.flock(file, fcntl.LOCK_EX)
+                take_lock(file.fileno(), wait=True)
             if not os.fstat(file.fileno()).st_nlink:
                 continue  # it was swept between our opening and our locking it
             yield

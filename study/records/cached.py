@@ -7,7 +7,6 @@ what it maps. It guards against disks and accidents, not against who means to de
 
 from __future__ import annotations
 
-import fcntl
 import os
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from study.locks import take_lock
 from study.records.cache import TEMPORARY, clear_way, make_folder, note_use, tell, tidy
 
 Array = NDArray[Any]
@@ -92,7 +92,7 @@ def _placing(path: Path) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         with temporary.open("w+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            take_lock(file.fileno(), wait=True)
             yield file
             file.flush()
             file.seek(0)
@@ -112,7 +112,7 @@ def _checked(path: Path, *, hold: bool = True) -> IO[bytes] | None:
     except OSError:
         return None  # whoever makes it anew clears the way
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        take_lock(file.fileno(), wait=False, shared=True)
         found = os.fstat(file.fileno())
         mark = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
         if mark not in _held and not _is_whole(file, found.st_size):

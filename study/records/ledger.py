@@ -11,7 +11,6 @@ the tables, study.db and TensorBoard are projections of it.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import BadInput, Fault
+from study.locks import take_lock
 from study.records.disk import is_disk_full
 
 Record = dict[str, Any]
@@ -168,7 +168,7 @@ class Ledger:
 
     def _lock(self, wait: bool) -> None:
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            take_lock(self._fd, wait=wait)
         except BlockingIOError:
             rule = "another process is working on this run"
             way_out = "Wait for it to end, or choose another --out."
@@ -227,7 +227,7 @@ def is_held(path: Path) -> bool:
     """Whether a process works on the run of this ledger."""
     try:
         with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            take_lock(file.fileno(), wait=False, shared=True)
     except BlockingIOError:
         return True
     except OSError:  # whoever opens it for more is told

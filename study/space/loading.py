@@ -13,7 +13,7 @@ from study.recipes.params import TrialParams
 from study.recipes.registry import RECIPES
 from study.records.words import todays_words, with_first_defaults
 from study.space.ablation.section import Ablation, read_ablation
-from study.space.checks import bases, model, selection, sets, together, tune
+from study.space.checks import bases, extras, model, selection, sets, together, tune
 from study.space.checks.arms import check_arms
 from study.space.checks.case import DEFAULT_ROOT, Case, Check, run
 from study.space.defaults import with_defaults
@@ -36,6 +36,7 @@ _CHECKS: tuple[Check, ...] = (
     *selection.CHECKS,
     *sets.CHECKS,
     *tune.CHECKS,
+    *extras.CHECKS,
     *together.CHECKS,
     tune.epochs,
 )

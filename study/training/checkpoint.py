@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from study.errors import BadInput, Fault
+from study.locks import sync_path
 from study.models.weights import load_weights, save_weights
 from study.records.frozen import file_hash
 from study.training.loop import TrainingState
@@ -42,7 +43,7 @@ def save_checkpoint(folder: Path, state: TrainingState) -> None:
         _put_in_place(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _sync(folder)
+    sync_path(folder)
     states = sorted(folder.glob("epoch_*"), key=lambda path: int(path.name[len("epoch_") :]))
     for old in states[:-_NEWEST_KEPT]:
         _remove(old)
@@ -55,7 +56,7 @@ def _write_state(temporary: Path, state: TrainingState) -> None:
     meta = json.dumps({"epoch": state.epoch, "sha256": sums}, indent=2)
     (temporary / "meta.json").write_text(meta)
     for file in temporary.iterdir():
-        _sync(file)
+        sync_path(file)
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
@@ -134,11 +135,3 @@ def _fault(path: Path, rule: str) -> Fault:
         rule=rule,
         way_out="Remove the trial's checkpoints; it then starts from its first epoch.",
     )
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

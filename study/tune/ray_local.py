@@ -25,6 +25,7 @@ _CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _TOKEN, _TOKEN_FILE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 FALLBACK = "/tmp"
 # A socket's path has at most 107 bytes; below this folder Ray adds a session's name and its own.
+_OWNER = getattr(os, "getuid", lambda: 0)()  # Windows numbers no users
 _LONGEST = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 
 
@@ -73,7 +74,7 @@ def sessions_folder() -> Path:
     named = [os.environ.get("RAY_TMPDIR"), os.environ.get("TMPDIR"), _temporary(), FALLBACK]
     wrong: dict[str, str] = {}
     for root in (one for one in named if one):
-        folder = Path(root).absolute() / f"ood-ray-{os.getuid()}" / "r"
+        folder = Path(root).absolute() / f"ood-ray-{_OWNER}" / "r"
         if not (why := _unfit(folder) or _made(folder.parent)):
             return folder
         wrong[root] = why
@@ -101,7 +102,7 @@ def _made(folder: Path) -> str:
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != _OWNER:
             return "holds somebody else's folder of this name"
         folder.chmod(0o700)
     except OSError as error:
@@ -138,12 +139,6 @@ def _driver(folder: Path) -> int:
 
 
 def _is_gone(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False  # somebody else's, and alive
-    return False
+    import psutil  # signal 0, the usual question, ends a process on Windows
+
+    return pid > 0 and not psutil.pid_exists(pid)

@@ -9,6 +9,7 @@ from study.detectors.methods._shaping import Shaping
 from study.detectors.model_parts import Head
 
 DETECTOR: Final = {
+    "requires": ["pytorch_ood"],
     "needs": ["features"],
     "source": "Djurisic et al. 2023 (ASH), arXiv:2209.09858",
     "parameters": {

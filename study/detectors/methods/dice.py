@@ -8,6 +8,7 @@ from study.detectors.base import FittedDetector, State, pytorch_ood
 from study.detectors.model_parts import Head, TrainFeatures
 
 DETECTOR: Final = {
+    "requires": ["pytorch_ood"],
     "needs": ["features"],
     "fitted": True,
     "source": "Sun and Li 2022, arXiv:2111.09805",

@@ -10,6 +10,7 @@ from study.detectors.base import Detector, pytorch_ood
 from study.detectors.model_parts import logits_of
 
 DETECTOR: Final = {
+    "requires": ["pytorch_ood"],
     "needs": ["logits"],
     "source": "Liu et al. 2020, arXiv:2010.03759",
     "parameters": {

@@ -9,7 +9,11 @@ from torch import Tensor, nn
 from study.detectors.base import Detector, pytorch_ood
 from study.detectors.model_parts import logits_of
 
-DETECTOR: Final = {"needs": ["logits"], "source": "Hendrycks et al. 2022, arXiv:1911.11132"}
+DETECTOR: Final = {
+    "requires": ["pytorch_ood"],
+    "needs": ["logits"],
+    "source": "Hendrycks et al. 2022, arXiv:1911.11132",
+}
 
 
 class Method(Detector):

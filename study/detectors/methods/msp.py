@@ -10,6 +10,7 @@ from study.detectors.base import Detector, pytorch_ood
 from study.detectors.model_parts import logits_of
 
 DETECTOR: Final = {
+    "requires": ["pytorch_ood"],
     "needs": ["logits"],
     "source": "Hendrycks and Gimpel 2017, arXiv:1610.02136",
     "parameters": {

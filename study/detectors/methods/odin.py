@@ -11,6 +11,7 @@ from study.detectors.base import Detector, pytorch_ood
 from study.detectors.model_parts import logits_of
 
 DETECTOR: Final = {
+    "requires": ["pytorch_ood"],
     "needs": ["logits", "input_gradient"],
     "source": "Liang et al. 2018, arXiv:1706.02690",
     "parameters": {

@@ -10,6 +10,7 @@ from study.detectors.methods.mahalanobis import precision
 from study.detectors.model_parts import Head, TrainFeatures
 
 DETECTOR: Final = {
+    "requires": ["pytorch_ood"],
     "needs": ["features"],
     "fitted": True,
     "head": False,

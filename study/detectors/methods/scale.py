@@ -9,6 +9,7 @@ from study.detectors.methods._shaping import Shaping
 from study.detectors.model_parts import Head
 
 DETECTOR: Final = {
+    "requires": ["pytorch_ood"],
     "needs": ["features"],
     "source": "Xu et al. 2024, arXiv:2310.00227",
     "parameters": {

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, create_trial
 from study.searchers.catalog import Asked
 
 SEARCHER = {
+    "requires": ["cmaes"],
     "text": "the covariance matrix adaptation evolution strategy (CMA-ES; Hansen, 2016)",
     "title": "CMA-ES",
     "conditional": False,

@@ -24,8 +24,8 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     handed: list[str] = []
 
     def export(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        assert command[1:3] == ["-m", "study.export"]
-        out = Path(command[4])
+        assert command[1:4] == ["-P", "-m", "study.export"]
+        out = Path(command[5])
         if out.exists():
             return subprocess.CompletedProcess(command, 2)
         handed.append(Path(command[command.index("--card") + 1]).read_text(encoding="utf-8"))

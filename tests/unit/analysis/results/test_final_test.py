@@ -40,7 +40,7 @@ def _stub(monkeypatch: pytest.MonkeyPatch, code: int = 0) -> list[list[str]]:
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         calls.append(command)
         if code == 0:
-            make_final_scores(RunFolder(Path(command[3])))
+            make_final_scores(RunFolder(Path(command[4])))
         return subprocess.CompletedProcess(command, code)
 
     monkeypatch.setattr(other_process.subprocess, "run", run)
@@ -57,7 +57,7 @@ def test_final_test_leaves_the_contracts_table(
 ) -> None:
     calls = _stub(monkeypatch)
     table = final_test.run_final_test(study)
-    assert calls[0][1:] == ["-m", "study.final_test", str(study.folder.path)]
+    assert calls[0][1:] == ["-P", "-m", "study.final_test", str(study.folder.path)]
     written = pd.read_parquet(study.folder.final_test / "results.parquet")
     pd.testing.assert_frame_equal(written, table, check_dtype=False)
     assert {"model", "dataset", "score", "n_id", "n_ood", *COLUMNS} <= set(written.columns)

@@ -1,0 +1,53 @@
+"""The command ``ood-study``: run, analyse, score, export and the rest, a name each.
+
+    ood-study run --space energy            python run_study.py --space energy
+    ood-study analyse trials runs/energy    python -m analysis trials runs/energy
+    ood-study score MODEL FOLDER            python -m study.score MODEL FOLDER
+    ood-study saliency RUN TRIAL --out DIR  python -m study.saliency RUN TRIAL --out DIR
+
+Exit codes are those of what is run: 0 done, 1 failed, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "run": ("study.cli", "run, resume, extend or replay a study"),
+    "analyse": ("analysis.__main__", "tables, selection, report, final test, export"),
+    "score": ("study.score", "score pictures with an exported model"),
+    "saliency": ("study.saliency", "saliency maps of a trial"),
+}
+"""Name -> the module whose ``main`` answers, and what it is for."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        from ood_study import __version__
+    except ImportError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    command, *arguments = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if command in ("-h", "--help"):
+        told = "\n".join(f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items())
+        sys.stdout.write(
+            f"usage: ood-study COMMAND ... | --version\n\n{told}\n\nood-study COMMAND --help "
+            "tells the options of each; exit codes: 0 done, 1 failed, 2 bad input, 130 "
+            "interrupted\n"
+        )
+        return 0
+    if command == "--version":
+        sys.stdout.write(f"ood-study {__version__}\n")
+        return 0
+    if command not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        sys.stderr.write(f"command line: '{command}': no such command. There are {known}.\n")
+        return 2
+    from study import ending
+
+    ending.listen()  # before the imports take their time
+    found: int = import_module(COMMANDS[command][0]).main(arguments)
+    return found
