@@ -9,7 +9,12 @@ import pandas as pd
 from analysis.commands import Result
 from analysis.numbers import metric_label, score_label, with_interval
 from analysis.report.page import write_report
-from analysis.results.final_test import main_scores, results_path, run_final_test
+from analysis.results.final_test import (
+    main_scores,
+    results_path,
+    run_final_test,
+    selective_rows,
+)
 from analysis.statistics.compare import MODEL_LABELS, form_for, set_label
 from analysis.tables import Records
 
@@ -24,6 +29,9 @@ def run(study: Records, options: Namespace) -> Result:
         )
         for score in main_scores(table)
     }
+    tables["ID test images: errors, calibration, % [95 % interval]"] = pd.DataFrame(
+        selective_rows(table)
+    )
     lines = ["FPR95: ID positive, lower is better. All scores and metrics: "]
     lines[0] += f"{results_path(study.folder)}; report: {study.folder.report}"
     return Result(table, tables, lines)

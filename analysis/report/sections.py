@@ -28,7 +28,13 @@ from analysis.numbers import (
     state_text,
     value_text,
 )
-from analysis.results.final_test import earlier_openings, load_results, main_scores, openings
+from analysis.results.final_test import (
+    earlier_openings,
+    load_results,
+    main_scores,
+    openings,
+    selective_rows,
+)
 from analysis.statistics.compare import MEAN, MODEL_LABELS, WINNER, compare
 from analysis.tables import BASE, Records, under_floor
 from study.counted import counted
@@ -192,6 +198,7 @@ def final(study: Records) -> Row | None:
     return {
         **side_by_side(table, main_scores(table)),
         "first": [(label, first[m]) for m, label in MODEL_LABELS.items() if m in first],
+        "selective": selective_rows(table),
         "n_id": table["n_id"].iloc[0],
         "times": len(opened),
         "stale": bool(opened) and opened[-1].get("selection") != sealed,

@@ -9,14 +9,24 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.choice.whole import refuse_changed, refuse_early
+from analysis.numbers import metric_label, score_label, with_interval
 from analysis.results.other_process import run_study_module
-from analysis.statistics.compare import WINNER, Sets, compare
+from analysis.statistics.compare import (
+    MEAN,
+    MODEL_LABELS,
+    SELECTIVE,
+    WINNER,
+    Sets,
+    compare,
+    form_for,
+)
 from analysis.tables import BASE, Records
 from study.errors import BadInput, Fault
 from study.records.files import TEST_ID, TEST_OPENED, RunFolder, replacing
@@ -81,21 +91,24 @@ def _changed(study: Records) -> list[Fault]:
 
 def _table(study: Records, tested: list[str]) -> pd.DataFrame:
     """Winner, base and difference; of a confirmed winner also a row for each of its seeds."""
-    models = _load_models(study.folder, tested)
+    table = _compared(study.folder, tested, study.seed)
+    trials = pd.concat([study.trials, study.confirming])
+    seeds = trials.drop_duplicates("trial_id").set_index("trial_id")["seed"]
+    seed = table["trial_id"].map(seeds).astype("Int64")
+    return table.assign(seed=seed, per_seed=table.pop("per_seed"))
+
+
+def _compared(folder: RunFolder, tested: list[str], seed: int) -> pd.DataFrame:
+    """The rows of ``compare`` with trial_id and per_seed; those of a seed are the winner's."""
     several = tested if len(tested) > 1 else []
-    table = compare(models, id_name=TEST_ID, seed=study.seed, seeds=several)
+    models = _load_models(folder, tested)
+    table = compare(models, id_name=TEST_ID, seed=seed, seeds=several, selective=True)
     per_seed = table["model"].isin(several)
     trial_ids = table["model"].where(per_seed)
     if not several:
         trial_ids = trial_ids.mask(table["model"] == WINNER, tested[0])
-    trials = pd.concat([study.trials, study.confirming])
-    seeds = trials.drop_duplicates("trial_id").set_index("trial_id")["seed"]
-    return table.assign(
-        model=table["model"].mask(per_seed, WINNER),
-        trial_id=trial_ids,
-        seed=trial_ids.map(seeds).astype("Int64"),
-        per_seed=per_seed,
-    )
+    model = table["model"].mask(per_seed, WINNER)
+    return table.assign(model=model, trial_id=trial_ids, per_seed=per_seed)
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -160,15 +173,40 @@ def _load_models(folder: RunFolder, tested: list[str]) -> dict[str, Sets]:
 
 def load_results(folder: RunFolder) -> pd.DataFrame | None:
     """The table of the final test without the rows of single seeds; None where it was not done."""
+    table = _read(folder)
+    return None if table is None else _summary(table)
+
+
+def _read(folder: RunFolder) -> pd.DataFrame | None:
+    """The table as it was written; of an older run with what its scores tell by now."""
     path = results_path(folder)
-    return _summary(pd.read_parquet(path)) if path.exists() else None
+    if not path.exists():
+        return None
+    return _whole(folder, path.stat().st_mtime_ns).copy()
+
+
+@lru_cache(maxsize=4)
+def _whole(folder: RunFolder, when: int) -> pd.DataFrame:
+    """The table at one state of its file."""
+    del when
+    table = pd.read_parquet(results_path(folder))
+    if "oscr" in table.columns or not (folder.final_test / f"{WINNER}.npz").exists():
+        return table
+    keys = ["model", "dataset", "score", "trial_id"]
+    names = table["trial_id"].dropna().unique() if "trial_id" in table.columns else [WINNER]
+    others = [n for n in names if (folder.final_test / f"{WINNER}_{n}.npz").exists()]
+    tested = [*(str(name) for name in names if name not in others), *map(str, others)]
+    fresh = _compared(folder, tested, 0)
+    if "trial_id" not in table.columns:
+        fresh, keys = fresh[~fresh["per_seed"]], keys[:3]
+    added = [f"{name}{end}" for name in SELECTIVE for end in ("", "_low", "_high")]
+    return table.merge(fresh[[*keys, *added]], "left", keys)
 
 
 def load_seeds(folder: RunFolder) -> pd.DataFrame | None:
     """The final test of each seed of a confirmed winner; None without test or confirmation."""
-    path = results_path(folder)
-    table = pd.read_parquet(path) if path.exists() else pd.DataFrame()
-    if "per_seed" not in table.columns or not table["per_seed"].any():
+    table = _read(folder)
+    if table is None or "per_seed" not in table.columns or not table["per_seed"].any():
         return None
     return table[table["per_seed"]].reset_index(drop=True)
 
@@ -177,3 +215,28 @@ def main_scores(table: pd.DataFrame) -> list[str]:
     """Scores of a table that readers are shown: MSP and energy, all where neither is there."""
     names = list(table["score"].unique())
     return [name for name in names if name in ("msp", "energy")] or names
+
+
+def selective_rows(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Error detection, AURC, AUGRC, OSCR and ECE of each model and shown score, as texts.
+
+    Args:
+        table: from ``load_results``; empty rows where it has none of them.
+
+    Returns:
+        One row a score and model: the values with their intervals, by the metric's label; OSCR is
+        the mean over the OOD sets, all else of the ID images alone.
+    """
+    if "oscr" not in table.columns:
+        return []
+    rows = table[(table["dataset"] == MEAN) & table["score"].isin(main_scores(table))]
+    return [
+        {"score": score_label(row["score"]), "model": MODEL_LABELS[row["model"]]}
+        | {
+            metric_label(name, "", short=True): "–"
+            if pd.isna(row[name])
+            else " ".join(with_interval(row, name, form_for(row["model"])).values())
+            for name in SELECTIVE
+        }
+        for _, row in rows.iterrows()
+    ]

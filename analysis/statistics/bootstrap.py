@@ -17,7 +17,7 @@ from study.records.scores import SetScores
 from study.scoring.intervals import Interval, Scale, image_interval, percentile_interval
 from study.scoring.measuring import OOD_METRICS, resampled_metrics
 from study.scoring.metrics import METRICS
-from study.scoring.ranking import bootstrap_counts
+from study.scoring.ranking import Weights, bootstrap_counts
 from study.seeding import numpy_generator
 
 Floats = NDArray[np.float64]
@@ -60,6 +60,11 @@ class Resampler:
         """Number of source groups of a set."""
         return int(self.groups[name].max()) + 1
 
+    def weights(self, names: Sequence[str]) -> Iterator[dict[str, Weights]]:
+        """``chunks`` as weightings of the images."""
+        for counts in self.chunks(names):
+            yield {name: Weights.of(one) for name, one in counts.items()}
+
     def num_sources(self, id_name: str, ood_sets: Sequence[str] = ()) -> int:
         """Sources that a number varies with: of the class that has fewer.
 
@@ -91,7 +96,9 @@ def interval_of(
         num_sources: see ``Resampler.num_sources``.
         difference: whether it is one between models.
     """
-    one = METRICS[metric]
+    one, values = METRICS[metric], values[np.isfinite(values)]
+    if not len(values) or not np.isfinite(point):  # such as errors where there are none
+        return Interval(float("nan"), float("nan"))
     if not one.fraction:
         return percentile_interval(values)
     scale: Scale = "difference" if difference else "area" if one.area else "share"

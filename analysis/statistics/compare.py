@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.numbers import percent, points
 from analysis.statistics.bootstrap import (
@@ -24,12 +25,15 @@ from study.records.files import VAL_ID
 from study.records.scores import SetScores
 from study.scoring.intervals import Interval, percentile_interval
 from study.scoring.measuring import OOD_METRICS, ood_metrics
+from study.scoring.ranking import Weights
+from study.scoring.selective import expected_calibration_error, oscr, selective_metrics
 from study.seeding import numpy_generator
 
 WINNER = "winner"
 DIFFERENCE = "winner - base"
 MEAN = "mean"
-RESULT_METRICS = ("id_accuracy", *OOD_METRICS)
+SELECTIVE = ("error_auroc", "aurc", "augrc", "oscr", "ece")
+"""Error detection, selective and open-set classification, calibration."""
 MODEL_LABELS = {BASE: "base", WINNER: "chosen", DIFFERENCE: "difference"}
 
 Sets = Mapping[str, SetScores]
@@ -43,6 +47,7 @@ def compare(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
     seeds: Sequence[str] = (),
+    selective: bool = False,
 ) -> pd.DataFrame:
     """Every model on every OOD set with every score that all have, with 95 % intervals.
 
@@ -57,12 +62,16 @@ def compare(
         seed: of its draws.
         seeds: models that are one configuration trained on several seeds; "winner" is then
             their mean, and its intervals are over images and seeds, see ``seeds_interval``.
+        selective: whether error detection and what comes of it is told too (``SELECTIVE``).
 
     Returns:
         One row a model ("winner", "base", "winner - base"), score and dataset (each OOD
         set, then "mean" over them); columns model, dataset, score, n_id, n_ood (images),
         num_id_groups, num_ood_groups (source groups); then id_accuracy, fpr95,
-        fpr95_ood_positive, auroc, aupr_in, aupr_out as fractions, each with _low and _high.
+        fpr95_ood_positive, auroc, aupr_in, aupr_out as fractions, each with _low and _high; and
+        those of ``SELECTIVE`` where they are asked for, see ``study.scoring.selective``: all but
+        oscr are of the ID images alone, the same in each row of a model and score; ece is missing
+        without the score msp.
     """
     _check_same_images(models)
     resampler = Resampler.of(next(iter(models.values())), num_resamples, seed)
@@ -80,6 +89,14 @@ def compare(
             for dataset in point[model]:
                 point[model][dataset]["id_accuracy"] = float(right.mean())
                 drawn[model][dataset]["id_accuracy"] = accuracy[model]
+        if selective:
+            for model, sets in models.items():
+                all_once = _selective(sets, score, correct[model], id_name, [_all_once(sets)])
+                blocks = resampler.weights(list(sets))
+                each = _selective(sets, score, correct[model], id_name, blocks)
+                for dataset, found in all_once.items():
+                    point[model][dataset] |= {name: float(one[0]) for name, one in found.items()}
+                    drawn[model][dataset] |= each[dataset]
         added: Drawn | None = None
         if seeds:
             added = _pooled(drawn, seeds, lambda values: seed_deviations(values, seed))
@@ -103,6 +120,40 @@ def compare(
                     row |= _numbers(one, drawn[model][dataset], sources, model == DIFFERENCE)
                 rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _all_once(sets: Sets) -> dict[str, Weights]:
+    return {name: Weights.once(len(one.label)) for name, one in sets.items()}
+
+
+def _selective(
+    sets: Sets,
+    score: str,
+    right: NDArray[np.bool_],
+    id_name: str,
+    blocks: Iterable[Mapping[str, Weights]],
+) -> Drawn:
+    """The metrics of ``SELECTIVE`` of one model and score under weightings, in blocks."""
+    ids, msp = sets[id_name].scores[score][0], sets[id_name].scores.get("msp")
+    parts: dict[str, dict[str, list[Floats]]] = {}
+    for weights in blocks:
+        own = weights[id_name]
+        shared = selective_metrics(ids, right, own)
+        missing = np.full(own.num, np.nan)
+        ece = missing if msp is None else expected_calibration_error(msp[0], right, own)
+        each = {
+            name: oscr(ids, right, one.scores[score][0], own, weights[name])
+            for name, one in sets.items()
+            if name != id_name
+        }
+        each[MEAN] = np.mean(list(each.values()), axis=0)
+        for dataset, open_set in each.items():
+            for name, values in (shared | {"oscr": open_set, "ece": ece}).items():
+                parts.setdefault(dataset, {}).setdefault(name, []).append(values)
+    return {
+        dataset: {name: np.concatenate(values) for name, values in of_set.items()}
+        for dataset, of_set in parts.items()
+    }
 
 
 def _numbers(

@@ -35,15 +35,16 @@ def class_prior(predictions: Tensor, num_classes: int) -> Tensor:
 def prior_weights(logits: Tensor, prior: Tensor, gamma: float | Tensor) -> Tensor:
     """Z of each input: its expected prior^gamma; larger where its class is common.
 
-    Z(x) = sum_y p(y | x) prior_y^gamma with p the softmax of the logits.
+    Z(x) = sum_y p(y | x) q_y with p the softmax of the logits and q = prior^gamma, made to sum to
+    1 as in the authors' code: so Z is about 1 / K, whatever gamma is.
 
     Args:
         logits: class logits, shape (N, K).
         prior: share of each class among the outliers, shape (K,), see `class_prior`.
-        gamma: >= 0, dimensionless, a float or a tensor; 0 gives every input the weight 1.
+        gamma: >= 0, dimensionless, a float or a tensor; 0 gives every input the weight 1 / K.
 
     Returns:
-        Weights in [0, 1], shape (N,), without gradient.
+        Weights in [0, 1], shape (N,), with gradient to the logits.
 
     Raises:
         ValueError: if the shapes do not fit.
@@ -52,7 +53,8 @@ def prior_weights(logits: Tensor, prior: Tensor, gamma: float | Tensor) -> Tenso
         raise ValueError(
             f"logits {tuple(logits.shape)} and prior {tuple(prior.shape)} must be (N, K) and (K,)"
         )
-    return (at_least_float32(logits.detach()).softmax(dim=1) * prior**gamma).sum(dim=1)
+    powers = prior**gamma
+    return (at_least_float32(logits).softmax(dim=1) * (powers / powers.sum())).sum(dim=1)
 
 
 def balanced_energy_loss(
@@ -68,13 +70,16 @@ def balanced_energy_loss(
 ) -> tuple[Tensor, Tensor]:
     """The energy hinges, with outliers of common classes weighted and pushed more.
 
-    mean_ID relu(E(x) - m_in)^2 and mean_OUT Z(x) relu(m_out + alpha Z(x) - E(x))^2 with Z of
-    `prior_weights`. gamma = 0 and alpha = 0 give `study.losses.energy.energy_margin_loss`. The
-    whole objective is CE(ID) + energy_weight * (in_term + out_term).
+    mean_ID relu(E(x) - m_in)^2 and sum_OUT Z(x) relu(m_out + alpha Z(x) - E(x))^2 / sum_OUT Z(x)
+    with Z of `prior_weights`. gamma = 0 and alpha = 0 give
+    `study.losses.energy.energy_margin_loss`. The whole objective is CE(ID) + energy_weight *
+    (in_term + out_term).
 
-    What was implemented: the formula as it is known from a description of the paper, not checked
-    against its equations or its code. Z is a constant in the gradient, so that the model cannot
-    lower the loss by renaming outliers; whether the authors' code does so too is not known.
+    What was implemented: what the authors' code does, from a description of it. It differs from
+    the paper's formula in three things: the outliers' term is divided by the sum of the weights,
+    not by their number; prior^gamma is made to sum to 1, so that gamma moves the weights apart but
+    not their size (without either, gamma .75 leaves a seventh of the term); and Z has a gradient,
+    so that a model can lower the loss by naming an outlier's class anew.
 
     Args:
         logits: class logits of one forward over both groups, shape (B, K), the first ``num_id``
@@ -98,4 +103,4 @@ def balanced_energy_loss(
     weights = prior_weights(logits[num_id:], prior, gamma)
     in_term = functional.relu(id_energies - m_in).square().mean()
     hinges = functional.relu(m_out + alpha * weights - out_energies).square()
-    return in_term, (weights * hinges).mean()
+    return in_term, (weights * hinges).sum() / weights.sum()

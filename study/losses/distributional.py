@@ -64,8 +64,8 @@ class DistributionalAugmentation(nn.Module):
     What was implemented: Outlier Exposure at moved features with a learnt Lagrange multiplier, as
     the method is known from descriptions; not checked against the paper's equations or its code.
     Ours: d starts at 0, not at small noise, so that nothing is drawn; the multiplier is updated
-    by the last d; and the gradient is computed, not traced. The paper's values are not repeated
-    here; none is a default.
+    by the last d; and the gradient is computed, not traced. The recipe's defaults are
+    those of the authors' command for CIFAR-10 (`study.recipes.outlier_losses.distributional`).
 
     Attributes:
         penalty: buffer without dimensions; saved with the state.

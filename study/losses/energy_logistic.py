@@ -15,9 +15,12 @@ from study.losses.groups import split_groups
 class EnergyLogistic(nn.Module):
     """Tell ID from outliers by a logistic function of the energy whose place and slope are learnt.
 
-    mean_ID softplus(-phi(-E(x))) + mean_OUT softplus(phi(-E(x))) with phi(-E) = scale * (centre -
-    E): binary cross-entropy of P(ID | x) = sigmoid(phi), the uncertainty loss of Du et al., ICLR
-    2022 (VOS, section 3.2), on real outliers in place of virtual ones. The means are per group.
+    (sum_ID softplus(-phi(-E(x))) + sum_OUT softplus(phi(-E(x)))) / B with phi(-E) = scale *
+    (centre - E) and B all images: binary cross-entropy of P(ID | x) = sigmoid(phi), the
+    uncertainty loss of Du et al., ICLR 2022 (VOS, section 3.2), on real outliers in place of
+    virtual ones. As in the authors' code the mean is over both groups together, so that each
+    counts by its number of images; the paper's formula has a mean of each, with 128 ID images and
+    64 outliers 3/2 of this on ID and 3 times this on outliers.
 
     What was implemented, where the paper leaves room: phi is affine in the energy (the paper's is
     "possibly non-linear"), the energy has no class weights, and the slope is exp(log_scale), so
@@ -48,7 +51,7 @@ class EnergyLogistic(nn.Module):
     def forward(
         self, logits: Tensor, num_id: int, *, temperature: float | Tensor = 1.0
     ) -> tuple[Tensor, Tensor]:
-        """The two halves of the binary cross-entropy, each the mean over its own group.
+        """The two halves of the binary cross-entropy, each a sum over its group by all rows.
 
         Args:
             logits: class logits of one forward over both groups, shape (B, K), the first
@@ -63,4 +66,8 @@ class EnergyLogistic(nn.Module):
             ValueError: if one of the groups is empty, or as `study.losses.energy.free_energy`.
         """
         id_, outliers = split_groups(self.id_logit(free_energy(logits, temperature)), num_id)
-        return functional.softplus(-id_).mean(), functional.softplus(outliers).mean()
+        total = len(logits)
+        return (
+            functional.softplus(-id_).sum() / total,
+            functional.softplus(outliers).sum() / total,
+        )

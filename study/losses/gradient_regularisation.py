@@ -55,9 +55,12 @@ def gradient_regularisation(
     `study.losses.energy.energy_margin_loss` move it. The whole objective is CE(ID) +
     energy_weight * hinges + gradient_weight * (in_term + out_term).
 
-    What was implemented: the formula as it is known from a description of the paper, not checked
-    against its equations or its code: the plain 2-norm, and means over the whole group, not over
-    the images that meet the margin. The paper's energy-based choice of outliers is not part of it.
+    What was implemented: the formula as it is known from a description of the paper: the plain
+    2-norm of each image's own gradient, and means over the whole group, not over the images that
+    meet the margin. The authors' code takes the gradient of the groups' mean energies and averages
+    its norms over the whole batch, on normalised pixels: on 128 ID images, 64 outliers and
+    CIFAR-10's deviations (B / std) its weight of 1 is 1/849 of this formula's, .0012. The paper's
+    energy-based choice of outliers is not part of it.
 
     Args:
         norms: from `input_gradient_norms`, shape (B,), the first ``num_id`` rows ID.

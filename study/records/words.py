@@ -18,15 +18,31 @@ _ONCE: Mapping[str, Mapping[str, Any]] = {  # what specs did not say while there
     "tune": {"finish": 0, "first": []},
 }
 
+_FORMER_SETTINGS = (
+    ("dice", "dice_sparsity", 0.7),
+    ("ash", "ash_pruned", 0.65),
+    ("scale", "scale_pruned", 0.65),
+)
+
 
 def with_first_defaults(resolved: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a run's spec that says what it meant where an earlier version wrote nothing."""
     told = copy.deepcopy(dict(resolved))
+    if "penalty" not in (told.get("select") or {}):
+        _with_former_settings(told.get("train") or {})
     for section, meant in _ONCE.items():
         inner = told.get(section)
         if isinstance(inner, dict):
             told[section] = {**meant, **inner}
     return told
+
+
+def _with_former_settings(train: dict[str, Any]) -> None:
+    """What null meant of the detectors that a study had, before OpenOOD's settings."""
+    named = {train.get("detector"), *(train.get("detectors") or ())}
+    for detector, name, former in _FORMER_SETTINGS:
+        if detector in named and train.get(name, former) is None:
+            train[name] = former
 
 
 def todays_words(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,6 +58,11 @@ def first_words(told: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(inner, dict):
             unsaid = [key for key, value in meant.items() if inner.get(key, value) == value]
             first[section] = {key: inner[key] for key in inner if key not in unsaid}
+    train = first.get("train")
+    if isinstance(train, dict) and "penalty" not in (first.get("select") or {}):
+        for _, name, former in _FORMER_SETTINGS:
+            if train.get(name) == former:
+                train[name] = None
     return first
 
 

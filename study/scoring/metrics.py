@@ -26,8 +26,8 @@ class Metric:
         name: in columns, tags and a YAML.
         title: for people, without the class that is positive.
         better: whether a lower or a higher value is.
-        positive: the class that counts as positive; None where the metric is the same for both,
-            or has none.
+        positive: the class that counts as positive, "error" for misclassified ID images; None
+            where the metric is the same for both, or has none.
         fraction: whether it lies in [0, 1]: told in percent, and fit to select by.
         source: of the formula.
         compute: the values, (B,), of a tally whose positives are the positive class (ID where
@@ -39,7 +39,7 @@ class Metric:
     name: str
     title: str
     better: Literal["lower", "higher"]
-    positive: Literal["id", "ood"] | None = None
+    positive: Literal["id", "ood", "error"] | None = None
     fraction: bool = True
     source: str = ""
     compute: Callable[[Tally], Floats] | None = None
@@ -49,6 +49,8 @@ class Metric:
     @property
     def label(self) -> str:
         """For people, with the positive class."""
+        if self.positive == "error":
+            return f"{self.title}, misclassified ID positive"
         return f"{self.title}, {self.positive.upper()} positive" if self.positive else self.title
 
     @property
@@ -61,8 +63,12 @@ METRICS: Final[dict[str, Metric]] = {
     one.name: one
     for one in (
         Metric("id_accuracy", "ID accuracy", "higher", quick=True),
-        # AUROC with ID images alone: wrong predictions above right ones.
-        Metric("error_auroc", "error_auroc", "higher"),
+        # Of ID images alone, but for OSCR: study.scoring.selective.
+        Metric("error_auroc", "Error AUROC", "higher", "error", area=True),
+        Metric("aurc", "AURC", "lower", "error"),
+        Metric("augrc", "AUGRC", "lower", "error"),
+        Metric("oscr", "OSCR", "higher", area=True),
+        Metric("ece", "ECE", "lower"),
         # What the search minimises (`study.scoring.objective`): above 1 under the floor.
         Metric("objective", "Objective", "lower", fraction=False),
     )

@@ -19,7 +19,7 @@ DETECTOR: Final = {
             "meaning": "what happens to what is kept: scaled (s), as it is (p), levelled (b)",
         },
         "pruned": {
-            "default": 0.65,
+            "default": 0.9,  # as in OpenOOD v1.5
             "ge": 0,
             "lt": 1,
             "leaves": "num_features",
@@ -36,7 +36,11 @@ DETECTOR: Final = {
 
 
 class Method(Shaping):
-    """Prune the smaller activations; scale (s), keep (p) or level (b) the others."""
+    """Prune the smaller activations; scale (s), keep (p) or level (b) the others.
+
+    OpenOOD cuts at 90 %, the paper at 65 to 95 % by network. On plain classifiers of CIFAR-10 it
+    is behind MSP (near AUROC 75 against 88 in OpenOOD v1.5).
+    """
 
     def _shaper(self, head: Head) -> Any:
         return pytorch_ood().ASH(

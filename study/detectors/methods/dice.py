@@ -14,7 +14,7 @@ DETECTOR: Final = {
     "source": "Sun and Li 2022, arXiv:2111.09805",
     "parameters": {
         "sparsity": {
-            "default": 0.7,
+            "default": 0.9,  # as in OpenOOD v1.5
             "ge": 0,
             "lt": 1,
             "meaning": "share of the head's weights left out",
@@ -24,7 +24,11 @@ DETECTOR: Final = {
 
 
 class Method(FittedDetector):
-    """Energy of a head that keeps only the weights that contribute most on train ID."""
+    """Energy of a head that keeps only the weights that contribute most on train ID.
+
+    OpenOOD leaves out 90 %; the paper chooses the share on validation. On plain classifiers of
+    CIFAR-10 it is behind MSP.
+    """
 
     tensors = ("masked_weight",)
 

@@ -14,7 +14,7 @@ DETECTOR: Final = {
     "source": "Xu et al. 2024, arXiv:2310.00227",
     "parameters": {
         "pruned": {
-            "default": 0.65,
+            "default": 0.85,  # as in OpenOOD v1.5
             "ge": 0,
             "lt": 1,
             "leaves": "num_features",
@@ -31,7 +31,11 @@ DETECTOR: Final = {
 
 
 class Method(Shaping):
-    """Scale all activations by exp(sum of all / sum of the larger ones)."""
+    """Scale all activations by exp(sum of all / sum of the larger ones).
+
+    OpenOOD cuts at 85 %. On plain classifiers of CIFAR-10 it is behind MSP (near AUROC 83 against
+    88 in OpenOOD v1.5).
+    """
 
     def _shaper(self, head: Head) -> Any:
         return pytorch_ood().SCALE(None, head, percentile=self.params["pruned"])

@@ -25,9 +25,8 @@ DECLARED: Final = {
             "meaning": "gamma, the power of the outliers' class frequencies",
         },
         "prior_margin": {
-            # The public code has 10, on a prior that sums to 1; here each class has prior^gamma,
-            # for ten classes about ten times as much.
-            "default": 1.0,
+            # The public code's, on a prior that sums to 1: a nat or so for ten classes.
+            "default": 10.0,
             "ge": 0,
             "meaning": "alpha, nats that m_out moves up per unit of Z",
         },

@@ -1,7 +1,9 @@
 """Distribution-augmented Outlier Exposure (DAL, Wang et al., NeurIPS 2023).
 
-The defaults of the ``dal_`` parameters are those of the public script; its runs on CIFAR use
-larger ones (radius 10, step 1), which no one network's features need fit.
+The defaults of the ``dal_`` parameters are those of the public command for CIFAR-10 (--gamma=10
+--beta=.01 --rho=10 --strength=1). The script's own defaults, a radius and a step of .01, are
+Outlier Exposure plus 4 % of it. Radius and step are in the features' unit, so another network may
+need others.
 ``oe_weight`` is 0.5 in the paper.
 """
 
@@ -20,23 +22,23 @@ DECLARED: Final = {
     "parameters": {
         "oe_weight": {"default": 0.5, "ge": 0, "meaning": "weight of the outliers' term"},
         "dal_radius": {
-            "default": 0.01,
+            "default": 10.0,
             "gt": 0,
             "meaning": "mean |d| that the features are moved by, in their unit",
         },
         "dal_steps": {"default": 10, "ge": 1, "le": 1000, "meaning": "steps up the gradient"},
         "dal_step_size": {
-            "default": 0.01,
+            "default": 1.0,
             "gt": 0,
             "meaning": "Euclidean length of a step, in the features' unit",
         },
         "dal_rate": {
-            "default": 0.5,
+            "default": 0.01,
             "ge": 0,
             "meaning": "how fast the penalty follows the radius",
         },
         "dal_max_penalty": {
-            "default": 1.0,
+            "default": 10.0,
             "gt": 0,
             "meaning": "ceiling of the penalty, which starts at a hundredth of it",
         },

@@ -109,10 +109,10 @@ def direct(name):
         "knn": lambda: ood.KNN(features, k=5),
         "vim": lambda: ood.ViM(features, d=WIDTH // 2, w=fc.weight, b=fc.bias),
         "react": lambda: ood.ReAct(features, head),
-        "dice": lambda: ood.DICE(features, w=fc.weight, b=fc.bias, p=0.7),
+        "dice": lambda: ood.DICE(features, w=fc.weight, b=fc.bias, p=0.9),
         "she": lambda: ood.SHE(features, fc),
-        "ash": lambda: ood.ASH(pooled, head),
-        "scale": lambda: ood.SCALE(pooled, head),
+        "ash": lambda: ood.ASH(pooled, head, percentile=0.9),
+        "scale": lambda: ood.SCALE(pooled, head, percentile=0.85),
     }[name]()
 
 
@@ -144,7 +144,9 @@ def test_ash_on_maps_agrees_with_direct_use_of_pytorch_ood(variant):
 
 def test_scale_on_maps_in_channels_last_agrees_with_direct_use_of_pytorch_ood():
     images, _ = images_of(1)
-    expected = base.pytorch_ood().SCALE(maps, head).predict(images).detach().numpy()
+    expected = (
+        base.pytorch_ood().SCALE(maps, head, percentile=0.85).predict(images).detach().numpy()
+    )
     ours = fitted("scale", {"layer": "maps"}).score(
         model(), images.contiguous(memory_format=torch.channels_last)
     )

@@ -121,9 +121,11 @@ def test_balanced_measures_the_prior_of_the_outliers(data: StudyData) -> None:
         predicted = torch.cat([_model().eval()(b) for b in batches]).argmax(dim=1)
     shares = torch.bincount(predicted, minlength=3) / len(predicted)
     torch.testing.assert_close(loss.prior, shares)
-    z = (logits[16:].softmax(dim=1) * shares**0.5).sum(dim=1)
+    powers = shares**0.5
+    z = (logits[16:].softmax(dim=1) * powers / powers.sum()).sum(dim=1)
     energies = -logits.logsumexp(dim=1)
-    out = (z * (-1.0 + 2.0 * z - energies[16:]).clamp(min=0).square()).mean()
+    hinges = (-1.0 + 2.0 * z - energies[16:]).clamp(min=0).square()
+    out = (z * hinges).sum() / z.sum()
     torch.testing.assert_close(terms["energy_out"].detach(), out)
 
 
@@ -148,7 +150,7 @@ def test_gradient_term_is_the_length_of_the_energys_gradient(data: StudyData) ->
 
 
 def test_distributional_moves_the_outliers_features_and_its_penalty(data: StudyData) -> None:
-    changes = {"dal_step_size": 0.5, "dal_steps": 2, "dal_max_penalty": 3.0}
+    changes = {"dal_step_size": 0.5, "dal_steps": 2, "dal_max_penalty": 3.0, "dal_rate": 0.5}
     _, terms, _, logits = _terms(data, "distributional", **changes)
     unmoved = -functional.log_softmax(logits[16:], dim=1).mean()
     assert float(terms["uniform"].detach()) > float(unmoved)

@@ -47,3 +47,19 @@ def test_what_a_spec_says_today_stays_in_its_first_words() -> None:
     }
     assert with_first_defaults(told) == told
     assert first_words(told) == told
+
+
+def test_settings_of_detectors_that_a_run_left_unsaid_are_those_that_it_had() -> None:
+    train = {"detectors": ["ash", "knn"], "ash_pruned": None, "dice_sparsity": None}
+    first = {"select": {"metric": "val/fpr95"}, "tune": {"seed": 0}, "train": train}
+    today = with_first_defaults(first)
+    assert today["train"] == {**train, "ash_pruned": 0.65}
+    assert first_words(today) == first
+
+
+def test_settings_of_detectors_in_a_run_of_today_stay_unsaid() -> None:
+    told = {
+        "select": {"path": [0.5], "penalty": 0.2},
+        "train": {"detectors": ["ash"], "ash_pruned": None},
+    }
+    assert with_first_defaults(told) == told

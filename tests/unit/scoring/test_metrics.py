@@ -1,12 +1,13 @@
 import pytest
 
+from analysis.statistics.compare import SELECTIVE
 from study.scoring.measuring import OOD_METRICS
 from study.scoring.metrics import METRICS, metric_of
 
 
 def test_metrics_are_of_two_sets_or_told_by_the_study():
     assert OOD_METRICS == ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out")
-    assert set(METRICS) == {*OOD_METRICS, "id_accuracy", "error_auroc", "objective"}
+    assert set(METRICS) == {*OOD_METRICS, "id_accuracy", "objective", *SELECTIVE}
 
 
 @pytest.mark.parametrize(

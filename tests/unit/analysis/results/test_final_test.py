@@ -12,17 +12,17 @@ from analysis.choice.whole import refuse_changed
 from analysis.report import sections
 from analysis.report.page import make_report
 from analysis.results import final_test, other_process
+from analysis.statistics.compare import SELECTIVE, compare
 from analysis.study import Study
 from study.errors import BadInput, Interrupted, StudyFailed
 from study.records.files import RunFolder, write_json
 from study.records.frozen import read_frozen
 from study.records.ledger import Ledger
-from tests.fake_run import freeze, make_final_scores, make_run
+from study.scoring.measuring import OOD_METRICS
+from tests.fake_run import Fake, freeze, make_final_scores, make_run, make_scores
 
 COLUMNS = [
-    f"{metric}{end}"
-    for metric in ("fpr95", "fpr95_ood_positive", "auroc", "aupr_in", "aupr_out")
-    for end in ("", "_low", "_high")
+    f"{metric}{end}" for metric in (*OOD_METRICS, *SELECTIVE) for end in ("", "_low", "_high")
 ]
 
 
@@ -181,3 +181,39 @@ def test_final_test_with_a_torn_scores_file_names_it(
     (study.folder.final_test / "winner.npz").write_bytes(b"PK")
     with pytest.raises(BadInput, match=r"winner\.npz: not a readable scores file"):
         final_test.run_final_test(analysis.load(study.folder.path))
+
+
+def test_final_test_of_an_older_run_gains_what_its_scores_tell_by_now(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stub(monkeypatch)
+    now = final_test.run_final_test(study)
+    path = study.folder.final_test / "results.parquet"
+    new = [f"{name}{end}" for name in SELECTIVE for end in ("", "_low", "_high")]
+    pd.read_parquet(path).drop(columns=new).to_parquet(path, index=False)
+    again = final_test.load_results(study.folder)
+    assert again is not None
+    assert again["oscr"].tolist() == pytest.approx(now["oscr"].tolist())
+    assert again["fpr95_low"].tolist() == now["fpr95_low"].tolist()
+    assert "oscr" not in pd.read_parquet(path).columns
+
+
+def test_final_test_names_the_positives_of_error_detection(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stub(monkeypatch)
+    rows = final_test.selective_rows(final_test.run_final_test(study))
+    assert {row["model"] for row in rows} == {"chosen", "base", "difference"}
+    assert "AUGRC, misclassified ID positive" in rows[0]
+    page = make_report(study).html
+    assert "Errors on ID test images" in page
+    assert "misclassified ID images, which are the positives" in page
+
+
+def test_final_test_without_a_single_error_tells_none() -> None:
+    sets = make_scores(Fake(), "winner", [(1.0, 2.0)], test=True).sets
+    table = compare({"winner": sets}, id_name="test_id", selective=True, num_resamples=20)
+    assert table["error_auroc"].isna().all()
+    assert table["ece"].notna().all()
+    label = "Error AUROC, misclassified ID positive"
+    assert {row[label] for row in final_test.selective_rows(table)} == {"–"}
