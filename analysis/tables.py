@@ -21,6 +21,7 @@ from study.records.files import KEPT, STATUSES, VAL_ID, RunFolder
 from study.records.ledger import Record, read_ledger
 from study.records.scores import ValidationScores, has_scores, read_scores
 from study.records.sealed import score_seals
+from study.records.shapes import OF_MANIFEST, OF_SPEC, misshapen
 from study.records.words import todays_words
 from study.scoring.measuring import OOD_METRICS
 from study.scoring.metrics import METRICS, metric_of
@@ -111,7 +112,7 @@ class Records:
         tunes = trials["tunes"].fillna(False).astype(bool) if "tunes" in trials.columns else None
         tuning = trials.iloc[:0] if tunes is None else trials[tunes]
         trials = trials[~trials["trial_id"].isin(tuning["trial_id"])]
-        spec = todays_words(_read_mapping(folder.spec, "YAML", yaml.safe_load))
+        spec = todays_words(_read_mapping(folder.spec, "YAML", yaml.safe_load, OF_SPEC))
         trials, confirming, tuning = (_ordered(one, spec) for one in (trials, confirming, tuning))
         others = [*confirming["trial_id"], *tuning["trial_id"]]
         epochs, states = (one[~one["trial_id"].isin(others)] for one in (epochs, states))
@@ -123,7 +124,7 @@ class Records:
             trials.sort_values("trial_id", ignore_index=True),
             epochs.sort_values(["trial_id", "epoch"], ignore_index=True),
             spec=spec,
-            manifest=_read_mapping(folder.manifest, "JSON", json.loads),
+            manifest=_read_mapping(folder.manifest, "JSON", json.loads, OF_MANIFEST),
             ledger=events,
             faults=tuple(faults),
             confirming=confirming.sort_values("trial_id", ignore_index=True),
@@ -494,11 +495,17 @@ def _without_broken(trials: pd.DataFrame, path: Path, faults: list[str]) -> pd.D
     return trials.drop(index=list(broken))
 
 
-def _read_mapping(path: Path, kind: str, parse: Callable[[str], Any]) -> Mapping[str, Any]:
+def _read_mapping(
+    path: Path, kind: str, parse: Callable[[str], Any], shapes: Mapping[str, type]
+) -> Mapping[str, Any]:
     if not path.exists():
         return {}
     try:
         content = parse(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        raise BadInput(Fault(str(path), "", f"not readable as {kind} ({error})")) from error
-    return content if isinstance(content, Mapping) else {}
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
+        rule = f"not readable as {kind} ({error})"
+        raise BadInput(Fault(str(path), "", rule, "Restore it from a copy.")) from error
+    if faults := misshapen(path, content, shapes):
+        raise BadInput(faults)
+    found: Mapping[str, Any] = content
+    return found

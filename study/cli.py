@@ -41,6 +41,11 @@ from study.stdout import as_it_is_read
 from study.terminal import visible
 
 _NO_LEAVE = (errno.EACCES, errno.EPERM, errno.EROFS)
+_MISPLACED = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY)
+_IN_THE_WAY = (
+    "A folder stands in a file's place there, or a file in a folder's: move it away, or restore "
+    "the run from a copy."
+)
 _ELSEWHERE = (
     "Check its permissions; --out names another folder for the run, OOD_STUDY_CACHE for the "
     "cache, OOD_STUDY_STATE for what this machine remembers."
@@ -455,6 +460,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return BAD_INPUT
         if isinstance(error, OSError) and error.errno in _NO_LEAVE and error.filename:
             _say(f"{error.filename}: {error.strerror}. {_ELSEWHERE}")
+            return BAD_INPUT
+        if isinstance(error, OSError) and error.errno in _MISPLACED:
+            path = error.filename2 or error.filename
+            print(f"{path}: {error.strerror}. {_IN_THE_WAY}", file=sys.stderr)
             return BAD_INPUT
         if not is_disk_full(error) and not isinstance(error, DiskFull):
             raise

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.bases import base_name
 from analysis.choice.selection import (
     NoSelection,
     Place,
@@ -26,7 +27,7 @@ from analysis.choice.selection import (
 from analysis.numbers import percent, plain, with_unit
 from analysis.statistics.paired import student, t_interval
 from analysis.tables import Records, direction_of
-from study.records.files import CONFIRM, KEPT, VAL_ID, WEIGHTS, RunFolder
+from study.records.files import CONFIRM, KEPT, TRIAL_JSON, VAL_ID, WEIGHTS, RunFolder
 from study.records.frozen import file_hash
 from study.records.ledger import Record
 from study.scoring.intervals import Interval
@@ -234,7 +235,7 @@ def frozen_part(study: Records, selection: Selection) -> dict[str, Any]:
     Returns:
         Keys confirmation (null without one) and confirmation_note; winner (trial id), and that
         trial's winner_epoch, winner_alpha (its place on the path from the base), weights_sha256
-        and threshold.
+        and threshold; files (path in the run's folder -> SHA-256): what else the test goes by.
 
     Raises:
         NoSelection: where candidates were trained anew and none of them passes.
@@ -262,7 +263,17 @@ def frozen_part(study: Records, selection: Selection) -> dict[str, Any]:
         "winner_alpha": place[2],
         "weights_sha256": _weights_hash(study, place[0]),
         "threshold": threshold,
+        "files": _files_hashes(study, [place[0], *(confirmed or {}).get("tested", ())]),
     }
+
+
+def _files_hashes(study: Records, trials: Sequence[str]) -> dict[str, str]:
+    """What says how the models that go to the test are made, and the base beside them."""
+    folder, base = study.folder, base_name(study, trials[0])
+    paths = [folder.trial_checkpoints(name) / TRIAL_JSON for name in (*trials, base)]
+    paths.append(folder.trial_checkpoints(base) / WEIGHTS)
+    found = {str(path.relative_to(folder.path)): file_hash(path) for path in paths}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _weights_hash(study: Records, trial_id: str) -> str | None:

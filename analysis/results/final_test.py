@@ -148,8 +148,9 @@ def earlier_openings(folder: RunFolder) -> list[Record]:
     if not path.exists():
         return []
     try:
-        return list(json.loads(path.read_text(encoding="utf-8"))["earlier_on_this_machine"])
-    except (ValueError, KeyError, TypeError) as error:
+        earlier = json.loads(path.read_text(encoding="utf-8"))["earlier_on_this_machine"]
+        return [dict(one) for one in earlier]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         rule = f"not a readable list of test accesses ({error!r})"
         raise BadInput(Fault(str(path), "", rule, "Restore the file.")) from error
 

@@ -62,9 +62,12 @@ def load_model(run: RunFolder, trial: str, num_classes: int, image_size: int) ->
     def base() -> nn.Module:
         return load_base(run, num_classes, image_size, str(told.get("base", BASE))).build()
 
-    recipe = make_recipe(name, told["train"], base)
-    assignment = Assignment(told["number"], told["seed"], told["model"], told["train"])
-    model = fresh_model(recipe, assignment, num_classes, image_size)
+    try:
+        recipe = make_recipe(name, told["train"], base)
+        assignment = Assignment(told["number"], told["seed"], told["model"], told["train"])
+        model = fresh_model(recipe, assignment, num_classes, image_size)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadInput(_unfit(folder / TRIAL_JSON, error)) from error
     chosen = load_chosen(folder / WEIGHTS)
     load_into(model, chosen.model, folder / WEIGHTS)
     epoch = int(chosen.notes["epoch"]) if "epoch" in chosen.notes and trial != BASE else None
@@ -104,7 +107,13 @@ def read_trial_json(path: Path) -> dict[str, Any]:
         told = json.loads(path.read_text())
         if not {"recipe", "number", "seed", "model", "train"} <= set(told):
             raise ValueError("keys are missing")
+        if not all(isinstance(told[name], dict) for name in ("model", "train")):
+            raise ValueError("model and train are to be sections")
     except (OSError, ValueError, TypeError) as error:
-        rule = f"does not say what the weights are of ({error})"
-        raise BadInput(Fault(str(path), "", rule, "Restore it from a copy.")) from error
+        raise BadInput(_unfit(path, error)) from error
     return todays_words(told)
+
+
+def _unfit(path: Path, error: Exception) -> Fault:
+    rule = f"does not say what the weights are of ({str(error).partition(chr(10))[0]})"
+    return Fault(str(path), "", rule, "Restore it from a copy.")

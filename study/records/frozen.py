@@ -29,8 +29,8 @@ def content_hash(content: Mapping[str, Any]) -> str:
 
 
 def file_hash(path: Path) -> str | None:
-    """SHA-256 of a file's bytes; None where there is no such file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+    """SHA-256 of a file's bytes; None where there is no such file, or a folder in its place."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def read_frozen(folder: Path) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def frozen_models(frozen: Mapping[str, Any]) -> dict[str, str | None]:
 def refuse_unfrozen(
     run: RunFolder, frozen: Mapping[str, Any], selected: Sequence[Mapping[str, Any]]
 ) -> None:
-    """The choice is the ledger's last one, and the weights are those that were chosen.
+    """The choice is the ledger's last one, and weights and what they are of were chosen so.
 
     Args:
         run: its folder.
@@ -87,6 +87,13 @@ def refuse_unfrozen(
         if file_hash(weights) != sha256:
             rule = "these are not the weights that were chosen"
             raise BadInput(Fault(str(weights), "", rule, way_out))
+    changed = [
+        Fault(str(run.path / name), "", "is not what was chosen", way_out)
+        for name, sha256 in (frozen.get("files") or {}).items()
+        if file_hash(run.path / name) != sha256
+    ]
+    if changed:
+        raise BadInput(changed)
 
 
 def _tampered(path: Path, what: str) -> Fault:

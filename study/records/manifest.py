@@ -18,6 +18,7 @@ from typing import Any
 
 from study.errors import BadInput, Fault
 from study.records.files import RunFolder, write_bytes, write_json
+from study.records.shapes import OF_MANIFEST, misshapen
 
 CODE_DIFF = "code.diff"  # beside the manifest: what the code had beyond its commit
 _PACKAGES = (
@@ -171,6 +172,8 @@ def read_manifest(run: RunFolder) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         rule = f"cannot be read ({error})"
         raise BadInput(Fault(str(run.manifest), "", rule, "Restore it from a copy.")) from error
+    if faults := misshapen(run.manifest, content, OF_MANIFEST):
+        raise BadInput(faults)
     return content
 
 

@@ -91,7 +91,7 @@ ALLOWED = {
         "analysis*", "study.records.columns", "study.records.files", "study.records.ledger",
         "study.records.failures",
         "study.records.frozen", "study.records.hold_outs", "study.records.scores",
-        "study.records.sealed", "study.records.words",
+        "study.records.sealed", "study.records.shapes", "study.records.words",
         "study.scoring.*", "study.seeding", "study.searchers.catalog", "study.stdout",
         "study.invoked", "study.counted", "study.ending", "study.terminal", "study.errors",
     ),

@@ -331,6 +331,15 @@ def test_main_on_a_folder_that_cannot_be_written_exits_2(
     assert "OOD_STUDY_CACHE" in told
 
 
+def test_main_on_a_folder_in_a_files_place_exits_2(
+    study_run: Callable[[Outcome], list[object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study_run(raising(IsADirectoryError(21, "Is a directory", ".x.tmp", None, "run/study.db")))
+    assert main(["--space", "energy"]) == 2
+    told = capsys.readouterr().err
+    assert "run/study.db: Is a directory. A folder stands in a file's place there" in told
+
+
 def test_main_lets_a_bug_through_as_a_traceback(
     study_run: Callable[[Outcome], list[object]],
 ) -> None:

@@ -214,6 +214,24 @@ def test_weights_that_were_not_chosen_are_refused(make_run: MakeRun, opened: lis
     assert opened == []
 
 
+def test_description_of_the_chosen_model_or_a_base_that_is_another_is_refused(
+    make_run: MakeRun, opened: list[Any]
+) -> None:
+    run = make_run("energy")
+    paths = [run.trial_checkpoints("00002") / TRIAL_JSON, run.trial_checkpoints("base") / WEIGHTS]
+    files = {str(path.relative_to(run.path)): file_hash(path) for path in paths}
+    frozen = seal({**json.loads(run.selection.read_text()), "files": files})
+    write_json(run.selection, frozen)
+    with Ledger(run.ledger) as ledger:
+        ledger.append("selected", trial_id="00002", sha256=frozen["sha256"])
+    for path in paths:
+        path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(BadInput, match="is not what was chosen") as caught:
+        final_test(run.path, None, "")
+    assert [fault.place for fault in caught.value.faults] == [str(path) for path in paths]
+    assert opened == []
+
+
 def test_choice_that_is_not_on_the_ledger_is_refused(make_run: MakeRun, opened: list[Any]) -> None:
     run = make_run("energy")
     frozen = json.loads(run.selection.read_text())

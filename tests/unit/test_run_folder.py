@@ -160,8 +160,19 @@ def test_torn_manifest_is_refused_by_name(run: RunFolder, content: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["[]", "{}", '{"data": {}}', '{"data": []}', '{"data": {"plan": {}}}']
+    ("content", "told"),
+    [("[]", "holds no sections"), ('{"data": []}', r"data: \[\]: must be a section")],
 )
+def test_manifest_of_another_shape_is_refused_by_name(
+    run: RunFolder, content: str, told: str
+) -> None:
+    run.manifest.write_text(content)
+    for ask in (recorded_plan, recorded_start):
+        with pytest.raises(BadInput, match=rf"manifest\.json: {told}"):
+            ask(run)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"data": {}}', '{"data": {"plan": {}}}'])
 def test_foreign_manifest_is_refused_by_name(run: RunFolder, content: str) -> None:
     run.manifest.write_text(content)
     with pytest.raises(BadInput, match=r"manifest\.json: data\.plan"):

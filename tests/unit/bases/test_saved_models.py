@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from study.bases.saved_models import load_model
+from study.errors import BadInput
 from study.recipes.registry import make_recipe
 from study.records.files import TRIAL_JSON, WEIGHTS, RunFolder, write_json
 from study.training.chosen import ChosenWeights, save_chosen
@@ -28,3 +29,25 @@ def test_model_of_a_classifier_is_brought_back_under_either_word(
     saved = load_model(run, "00000", 3, SIZE)
     assert saved.recipe_name == "classifier"
     assert torch.equal(saved.model.state_dict()["fc.weight"], state["fc.weight"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train": []},
+        {"model": "resnet20"},
+        {"model": {"backbone": 3, "dropout": 0.0}},
+        {"model": {"dropout": 0.0}},
+        {"train": {"epochs": "many"}},
+        {"recipe": "another"},
+    ],
+)
+def test_trial_json_that_tells_of_no_model_is_refused_by_its_name(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    run = RunFolder(tmp_path)
+    model = {"backbone": "resnet20", "dropout": 0.0, "init": "random"}
+    told = {"number": 0, "seed": 0, "model": model, "train": train_section()}
+    write_json(run.trial_checkpoints("00000") / TRIAL_JSON, {"recipe": "energy", **told, **change})
+    with pytest.raises(BadInput, match=r"trial\.json: does not say what the weights are of"):
+        load_model(run, "00000", 3, SIZE)

@@ -10,8 +10,8 @@ import analysis
 from analysis.__main__ import main
 from analysis.choice.frozen import correct_choice, corrected_how, corrected_text, wins_text
 from study.errors import BadInput
-from study.records.files import TEST_OPENED, RunFolder, write_json
-from study.records.frozen import SELECTED, read_frozen, seal
+from study.records.files import TEST_OPENED, TRIAL_JSON, WEIGHTS, RunFolder, write_json
+from study.records.frozen import SELECTED, file_hash, read_frozen, seal
 from study.records.ledger import Ledger, read_ledger
 from tests.fake_run import Fake, freeze, make_run
 
@@ -151,6 +151,17 @@ def test_choice_frozen_anew_after_the_test_is_marked_everywhere(tmp_path: Path) 
     assert main(["report", str(path)]) == 0
     page = (path / "report.html").read_text()
     assert "Frozen after the test sets were opened" in page
+
+
+def test_frozen_choice_holds_the_hashes_of_what_the_test_goes_by(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(statuses=("finished",), epochs=1, num_id=60))
+    base = run.trial_checkpoints("base")
+    for path in (run.trial_checkpoints("00000") / TRIAL_JSON, base / TRIAL_JSON, base / WEIGHTS):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(path.relative_to(tmp_path)))
+    names = ["00000/trial.json", "base/trial.json", "base/weights.safetensors"]
+    told = freeze(analysis.load(tmp_path))["files"]
+    assert told == {f"checkpoints/{n}": file_hash(run.checkpoints / n) for n in names}
 
 
 def test_early_choice_of_a_search_that_is_over_by_now_is_frozen_anew(tmp_path: Path) -> None:
