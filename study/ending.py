@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -61,6 +62,15 @@ def listen(way_back: Callable[[], str] | None = None) -> None:
     for kind in SIGNALS:
         if signal.getsignal(kind) is not signal.SIG_IGN:
             signal.signal(kind, _told)
+
+
+def hear_again() -> None:
+    """Take the signals back from a library that took them behind Python's back."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for kind in SIGNALS:
+        if callable(handler := signal.getsignal(kind)):
+            signal.signal(kind, handler)
 
 
 def tell(way_back: Callable[[], str]) -> None:
@@ -113,6 +123,9 @@ def watched(files: Sequence[str], grown: str, else_: str) -> Iterator[None]:
         grown: what is told where they are larger by then.
         else_: what is told where they are not, or not there.
     """
+    if sys.platform == "win32":  # has no such shell
+        yield
+        return
     before = sum(map(size_of, files))
     watcher = subprocess.Popen(
         ["/bin/sh", "-c", _WATCHER, "sh", grown, else_, str(before), *files],

@@ -24,8 +24,8 @@ from study.errors import BadInput, Fault
 _CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _TOKEN, _TOKEN_FILE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 FALLBACK = "/tmp"
-# A socket's path has at most 107 bytes; below this folder Ray adds a session's name and its own.
 _OWNER = getattr(os, "getuid", lambda: 0)()  # Windows numbers no users
+# A socket's path has at most 107 bytes; below this folder Ray adds a session's name and its own.
 _LONGEST = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 
 

@@ -75,6 +75,7 @@ def _connected(
         options |= {"_node_ip_address": "127.0.0.1", "_temp_dir": str(sessions)}
     try:
         ray.init(**options)
+        ending.hear_again()  # its core takes SIGTERM, and leaves it to the system at the end
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     except Exception as error:  # of every kind, where one of Ray's processes dies meanwhile
         why = str(error).partition("\n")[0] or type(error).__name__
@@ -86,6 +87,7 @@ def _connected(
     finally:
         over.set()
         ray.shutdown()
+        ending.hear_again()
 
 
 def _end_with_ray(over: threading.Event) -> None:

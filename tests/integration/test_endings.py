@@ -20,6 +20,7 @@ from tests.integration.runs import NUM_TRIALS, PROJECT, Shell, decisions, new_st
 pytestmark = pytest.mark.ray
 TERM, HUP, INT = signal.SIGTERM, signal.SIGHUP, signal.SIGINT
 RUN = str(PROJECT / "run_study.py")
+SIGNALS = (TERM, HUP, INT)
 GO_ON = "To go on: python run_study.py --resume cut\n"
 _PATIENCE_S = 300
 
@@ -70,7 +71,9 @@ STAGES: dict[str, tuple[Callable[[Shell], bool], bool]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "number"), zip(STAGES, itertools.cycle([TERM, HUP, INT])))
+@pytest.mark.parametrize(
+    ("stage", "number"), list(zip(STAGES, itertools.cycle([TERM, HUP, INT]), strict=False))
+)
 def test_study_told_to_end_at_any_stage_exits_130_with_the_line_and_ends_the_same(
     fresh_shell: Shell, finished: Path, stage: str, number: signal.Signals
 ) -> None:

@@ -6,6 +6,7 @@ import ast
 import io
 import ipaddress
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -78,6 +79,23 @@ def test_sessions_of_dead_drivers_are_swept_and_no_others(tmp_path: Path) -> Non
     other.mkdir()
     assert sweep_sessions(tmp_path) == 1
     assert [path.exists() for path in (gone, alive, other)] == [False, True, True]
+
+
+@pytest.mark.ray
+def test_signals_are_heard_after_ray_has_ended(project_root: Path) -> None:
+    code = (
+        "import os, signal, time\n"
+        "from study import ending\n"
+        "ending.listen(lambda: 'go on')\n"
+        "from study.tune.ray_tuner import ray_running\n"
+        "with ray_running(None, 1): pass\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "time.sleep(9)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "Interrupted. go on\n")
 
 
 @pytest.mark.ray
