@@ -20,7 +20,7 @@ from study.records.columns import SEARCHED, in_reading_order
 from study.records.files import KEPT, STATUSES, VAL_ID, RunFolder
 from study.records.ledger import Record, read_ledger
 from study.records.scores import ValidationScores, has_scores, read_scores
-from study.records.sealed import score_seals
+from study.records.sealed import changed_files, reached, score_seals
 from study.records.shapes import OF_MANIFEST, OF_SPEC, misshapen
 from study.records.words import todays_words
 from study.scoring.measuring import OOD_METRICS
@@ -119,6 +119,8 @@ class Records:
         events, good = read_ledger(folder.ledger)
         if folder.ledger.exists() and good < folder.ledger.stat().st_size:
             faults.append(f"{folder.ledger.name}: the last line is half-written; left out.")
+        changed = changed_files(folder, reached(events))
+        faults += [f"{one} Nothing is chosen from it as it is." for one in changed]
         return cls(
             folder,
             trials.sort_values("trial_id", ignore_index=True),

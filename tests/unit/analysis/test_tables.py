@@ -8,9 +8,12 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis.__main__ import main
 from analysis.study import Study
 from analysis.tables import Records, direction_of, under_floor
 from study.errors import BadInput
+from study.records.ledger import Ledger
+from study.records.sealed import note_end
 from tests.fake_run import Fake, make_run
 
 
@@ -170,3 +173,17 @@ def test_trials_begin_with_what_people_ask_first_and_name_the_searched(tmp_path:
         "trial_id", "status", "reason", "val/id_accuracy", "val/fpr95",
     ]  # fmt: skip
     assert trials.attrs["searched"] == list(Records.read(tmp_path).searched)
+
+
+def test_table_that_is_not_what_the_ledger_says_is_told_by_every_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path)
+    with Ledger(run.ledger) as ledger:
+        note_end(ledger, run, complete=True, reason="", unfinished=0, planned=10)
+    assert analysis.load(tmp_path).faults == ()
+    table = pd.read_parquet(run.trials)
+    table.assign(**{"val/fpr95": 0.001}).to_parquet(run.trials, index=False)
+    assert main(["trials", str(tmp_path)]) == 0
+    told = f"warning: {run.trials}: is not what the ledger holds the hash of."
+    assert told in capsys.readouterr().err
