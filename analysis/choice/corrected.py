@@ -57,11 +57,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.choice.cells import (
     Cells,
     CostAt,
     Floats,
+    NoScores,
     Picks,
     Rows,
     Values,
@@ -156,12 +158,14 @@ class _Resampled:
         outside: on the images that they left out.
         seeds: how often each trial is drawn, (T, B); None where each stands alone.
         picks: what the rule takes in each resample.
+        judged: whether it left out images to judge its winner by, (B,).
     """
 
     inside: Values
     outside: Values
     seeds: Floats | None
     picks: Picks
+    judged: NDArray[np.bool_]
 
 
 def _counted(number: int, what: str) -> str:
@@ -185,9 +189,15 @@ def correct(
         level: of the interval.
         num_resamples: of the selection; see ``enough_resamples`` for the default.
         seed: of the draws.
+
+    Raises:
+        NoScores: where a set has a single source.
     """
     if num_resamples is None:
         num_resamples = enough_resamples(cells if search is None else search.cells)
+    for name, group in cells.groups.items():
+        if len(np.unique(group)) < 2:
+            raise NoScores(f"{name} has a single source, so no resample leaves images out")
     chosen = pick_on_all(cells)
     winner = int(chosen.winner[0])
     if search is None:
@@ -262,7 +272,7 @@ def mean_interval(
     inside = weighed(cells, resamples(cells, num_resamples, seed))
     seeds = _draw_seeds(cells, num_resamples, seed)
     picks = pick(cells, inside, seed_weights=seeds)
-    again = _Resampled(inside, inside, seeds, picks)
+    again = _Resampled(inside, inside, seeds, picks, np.ones(num_resamples, dtype=np.bool_))
     spread, freedom = _spread(cells, again, chosen, 0)
     reach = student((1 + level) / 2, freedom) * spread
     low, high = sorted(_moved(cells, float(chosen.cost[0, 0]), (-reach, reach)))
@@ -276,9 +286,23 @@ def resamples(
     resampler = Resampler(cells.groups, num, seed)
     for counts in resampler.chunks(list(cells.groups)):
         yield {
-            name: Weights.of((one == 0).astype(np.int32) if outside else one)
-            for name, one in counts.items()
+            name: Weights.of(_left_out_of(one) if outside else one) for name, one in counts.items()
         }
+
+
+def _left_out_of(counts: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The images that resamples (B, N) left out; all of them where one left out none."""
+    left = (counts == 0).astype(np.int32)
+    return np.where(left.any(axis=1, keepdims=True), left, 1).astype(np.int32)
+
+
+def _left_any(cells: Cells, num: int, seed: int) -> NDArray[np.bool_]:
+    """Which resamples left out images of every set, (B,)."""
+    blocks = Resampler(cells.groups, num, seed).chunks(list(cells.groups))
+    each = [
+        np.all([(one == 0).any(axis=1) for one in counts.values()], axis=0) for counts in blocks
+    ]
+    return np.concatenate(each)
 
 
 def tie_costs(cells: Cells, draws: Callable[[], Iterator[Mapping[str, Weights]]]) -> CostAt:
@@ -310,7 +334,7 @@ def _resample(cells: Cells, num: int, seed: int, search: Search | None = None) -
         inside, among = search.ended(inside)
         outside = search.at_end(outside)
     picks = pick(cells, inside, seed_weights=seeds, tie_cost=ties, among=among)
-    return _Resampled(inside, outside, seeds, picks)
+    return _Resampled(inside, outside, seeds, picks, _left_any(cells, num, seed))
 
 
 def _draw_seeds(cells: Cells, num: int, seed: int) -> Floats | None:
@@ -345,11 +369,11 @@ def _optimism(cells: Cells, again: _Resampled) -> float:
     cell, winner = again.picks.cell, again.picks.winner
     inside, outside = even(again.inside.cost), even(again.outside.cost)
     # Small samples shift a metric even where nothing is chosen: FPR95 rises with fewer images.
-    usual = (outside - inside).mean(axis=1, keepdims=True)
+    usual = (outside - inside)[:, again.judged].mean(axis=1, keepdims=True)
     usual_of = taken(np.broadcast_to(usual, inside.shape), cell)
     before = mean_over_trials(cells, taken(inside, cell) + usual_of, again.seeds)
     after = mean_over_trials(cells, taken(outside, cell), _left_out(cells, again.seeds))
-    lost = (after - before)[winner, np.arange(len(winner))]
+    lost = (after - before)[winner, np.arange(len(winner))][again.judged]
     return float(lost.mean()) / _NOISE_OF_RESAMPLE
 
 

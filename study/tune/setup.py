@@ -15,6 +15,7 @@ from study.bases.needed import Base, bases_of, of_bases
 from study.bases.provenance import declared, sources_declared, trained_on
 from study.bases.training import BASE_RECIPE
 from study.data.classes import names_of
+from study.data.enough import told_of_few
 from study.data.leaks.report import LeakReport
 from study.data.leaks.step import run_leak_check
 from study.data.plan import DataPlan, missing_outliers
@@ -276,6 +277,13 @@ def prepare_data(spec: StudySpec, plan: DataPlan, progress: Progress) -> Checked
         progress.warning(note)
     for line in leaks.lines():
         progress.note(line)
+    small = told_of_few(
+        {"validation ID": data.val_id.images},
+        {f"OOD validation {name}": one for name, one in data.ood_val.sets.items()},
+    )
+    for note in small:
+        progress.warning(note)
+    data = replace(data, notes=(*data.notes, *small))
     if data.kept is not None:
         parts = {"validation ID": data.kept.id, **data.kept.ood}
         told = ", ".join(f"{name} {len(images):,}" for name, images in parts.items())

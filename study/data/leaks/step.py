@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from study.data.enough import check_enough
 from study.data.images import ImageSet
 from study.data.leaks.check import check_leaks
 from study.data.leaks.proposals import Mask
@@ -41,8 +42,9 @@ def run_leak_check(
         report; the data's notes say what was dropped.
 
     Raises:
-        BadInput: for a collision that stops the study, or where dropping would empty a set or
-            take a whole class out of train or validation ID.
+        BadInput: for a collision that stops the study, where dropping would empty a set or take a
+            whole class out of train or validation ID, or where a set that is measured on has a
+            single source.
     """
     started = time.perf_counter()
     test = open_test(plan)
@@ -60,6 +62,11 @@ def run_leak_check(
     )
     data = replace(data, notes=(*data.notes, *test.notes)) if test.notes else data
     kept = _without(data, dropped) if dropped else data
+    check_enough(
+        {"validation ID": kept.val_id.images, "ID test": test.id},
+        {f"OOD validation {name}": one for name, one in kept.ood_val.sets.items()}
+        | {f"OOD test {name}": one for name, one in test.ood.items()},
+    )
     time_s = time.perf_counter() - started
     return kept, replace(report, time_s=time_s, test_fingerprints=test.fingerprints())
 

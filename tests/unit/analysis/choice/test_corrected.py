@@ -69,6 +69,21 @@ def test_corrected_interval_covers_where_the_plain_one_does_not() -> None:
     assert ratio <= 1.5
 
 
+@pytest.mark.parametrize("num", [2, 3, 5, 8])
+def test_correction_on_very_few_images_leaves_out_resamples_that_hold_all(num: int) -> None:
+    cells = make_cells(
+        np.random.default_rng(0), (1.8, 2.3), correlated=0.0, num_id=20, num_ood=num
+    )
+    found = correct(cells, num_resamples=100)
+    assert 0 <= found.interval.low <= found.interval.high <= 1
+
+
+def test_correction_on_a_single_source_says_that_it_cannot_be_had() -> None:
+    cells = make_cells(np.random.default_rng(0), (1.8, 2.3), correlated=0.0, num_ood=8, crops=8)
+    with pytest.raises(NoScores, match="a has a single source"):
+        correct(cells, num_resamples=10)
+
+
 def test_correction_of_a_single_trial_changes_next_to_nothing() -> None:
     cells = make_cells(np.random.default_rng(0), (1.8,), correlated=0.0, epochs=1)
     found = correct(cells, num_resamples=200)
