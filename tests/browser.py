@@ -38,6 +38,8 @@ def page(
     *,
     size: tuple[int, int] = (1400, 900),
     picture: Path | None = None,
+    media: str = "",
+    settle_s: float = 1,
     patience_s: float = 60,
 ) -> str:
     """The text of a page, shadow trees included, a line a piece.
@@ -47,6 +49,8 @@ def page(
         until: what the text must hold before the page counts as loaded.
         size: of the window, pixels.
         picture: where a PNG of the window goes.
+        media: "print" shows it as paper does.
+        settle_s: how long what moves takes to come into its place, before the picture.
         patience_s: how long to wait for ``until``.
 
     Raises:
@@ -62,7 +66,9 @@ def page(
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             port = _port(Path(profile), time.monotonic() + patience_s)
-            return asyncio.run(_visit(port, url, until, picture, size, patience_s))
+            return asyncio.run(
+                _visit(port, url, until, picture, size, media, settle_s, patience_s)
+            )
         finally:
             process.terminate()
             process.wait(timeout=30)
@@ -83,6 +89,8 @@ async def _visit(
     until: str,
     picture: Path | None,
     size: tuple[int, int],
+    media: str,
+    settle_s: float,
     patience_s: float,
 ) -> str:
     import aiohttp
@@ -108,6 +116,7 @@ async def _visit(
 
             metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1}
             await ask("Emulation.setDeviceMetricsOverride", **metrics, mobile=False)
+            await ask("Emulation.setEmulatedMedia", media=media)
             await ask("Page.navigate", url=url)
             text = ""
             while not text or until not in text:
@@ -117,7 +126,7 @@ async def _visit(
                 found = await ask("Runtime.evaluate", expression=_TEXT, returnByValue=True)
                 text = str(found.get("result", {}).get("value", ""))
             if picture is not None:
-                await asyncio.sleep(1)  # what moves into place has come there
+                await asyncio.sleep(settle_s)
                 shot = await ask("Page.captureScreenshot", format="png")
                 picture.write_bytes(base64.b64decode(shot["data"]))
             return text

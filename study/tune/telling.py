@@ -40,10 +40,10 @@ def stopped_text(scheduler: str, epoch: int, place: Place | None, reduction: int
         place: where the trial stands at its rung, where there are rungs.
         reduction: one in so many goes on.
     """
-    if place is not None and place.of < reduction:
-        return f"waits at epoch {epoch} until {reduction} trials have come there"
     if place is not None:
-        return f"place {place.place} of {place.of} at epoch {epoch}"
+        return (
+            f"place {place.place} of {place.of} so far at epoch {epoch}, 1 in {reduction} goes on"
+        )
     if scheduler == "median":
         return f"worse than the median of the others at epoch {epoch}"
     return f"not among the best 1 in {reduction} at epoch {epoch}"

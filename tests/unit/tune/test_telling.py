@@ -37,8 +37,8 @@ def test_standing_above_a_floor_that_does_not_hold_surely_says_how_surely() -> N
 @pytest.mark.parametrize(
     ("scheduler", "place", "text"),
     [
-        ("asha", Place(4, 2, 0, 5, 6), "place 5 of 6 at epoch 2"),
-        ("asha", Place(0, 2, 0, 1, 2), "waits at epoch 2 until 3 trials have come there"),
+        ("asha", Place(4, 2, 0, 5, 6), "place 5 of 6 so far at epoch 2, 1 in 3 goes on"),
+        ("asha", Place(0, 2, 0, 1, 2), "place 1 of 2 so far at epoch 2, 1 in 3 goes on"),
         ("median", None, "worse than the median of the others at epoch 2"),
         ("hyperband", None, "not among the best 1 in 3 at epoch 2"),
     ],
