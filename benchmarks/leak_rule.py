@@ -52,6 +52,7 @@ FILES = {
     "scenes": "ood_test/scenes.parquet",
     "textures": "ood_test/textures.parquet",
 }
+PARTS = ("pairs", "drawn", "planted", "cells")
 NUM_PLANTED = 1000  # from each of three sets
 PLANTED_FROM = ("cifar10_test", "objects_train", "textures")
 
@@ -330,6 +331,7 @@ def main() -> None:
     )
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--outliers", type=int, default=0)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args()
     root = options.data_root
     sets = {
@@ -342,10 +344,14 @@ def main() -> None:
     for name, descriptors in described.items():
         share = 1 - descriptors.usable.mean()
         print(f"{name}: {len(sets[name]):,} images, {share:.2%} without enough structure")
-    independent_pairs(sets, described)
-    drawn_written_textured(sets["textures"])
-    planted_copies(sets, described)
-    recall_of_cells(described)
+    if "pairs" in options.parts:
+        independent_pairs(sets, described)
+    if "drawn" in options.parts:
+        drawn_written_textured(sets["textures"])
+    if "planted" in options.parts:
+        planted_copies(sets, described)
+    if "cells" in options.parts:
+        recall_of_cells(described)
     return None
 
 

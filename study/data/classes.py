@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from study.counted import counted
 from study.data.images import ImageSet
 from study.errors import BadInput, Fault
 
@@ -52,16 +53,28 @@ def with_classes(images: ImageSet) -> tuple[ImageSet, list[str]]:
         rule = (
             "the ID set needs a label for each image and images of each of two classes or more; "
             f"{num_unlabelled:,} of {len(images):,} images have no label, and the others are of "
-            f"{len(present)} classes"
+            f"{counted(len(present), 'class', 'classes')}"
         )
         way_out = "Name a labelled set: class folders, or a column label."
         raise BadInput(Fault(images.provenance, "", rule, way_out))
-    if len(present) == len(names):
-        return images, []
     kept = [names[label] for label in present]
+    alike = _alike(images.name, kept)
+    if len(present) == len(names):
+        return images, alike
     empty = [name for name in names if name not in set(kept)]
     told = f"'{images.name}' names classes without an image, left out: {_list(empty)}."
-    return _mapped(images, names, kept), [told] if images.classes else []
+    return _mapped(images, names, kept), [*alike, *([told] if images.classes else [])]
+
+
+def _alike(name: str, classes: Sequence[str]) -> list[str]:
+    """What to say of classes whose names differ in case alone, which may be meant as one."""
+    folded = [one.casefold() for one in classes]
+    twins = [one for one in classes if folded.count(one.casefold()) > 1]
+    return (
+        [f"'{name}' has classes whose names differ in case alone: {_list(twins)}."]
+        if twins
+        else []
+    )
 
 
 def like(images: ImageSet, classes: Sequence[str], train: str) -> tuple[ImageSet, list[str]]:

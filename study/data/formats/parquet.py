@@ -139,6 +139,10 @@ def _files(location: Path) -> tuple[list[Path], tuple[tuple[str, int], ...]]:
 
 def _part(path: Path) -> _Part:
     content, table = _open(path)
+    both = [name for name in _IMAGE_COLUMNS if name in table.schema.names]
+    if len(both) > 1 and all(_is_image(table.schema.field(name).type) for name in both):
+        rule = f"has images in columns {' and '.join(both)}"
+        raise BadInput(Fault(str(path), "", rule, "Leave the one that is meant."))
     column = _image_column(table)
     if column is None:
         rule = f"needs a column img or image of struct(bytes, path), has {table.schema.names}"
@@ -149,7 +153,7 @@ def _part(path: Path) -> _Part:
     encoded = images.field("bytes") if pa.types.is_struct(images.type) else images
     labelled = _label_column(path, table)
     labels, classes = _labels(path, table, labelled)
-    by_text = labelled is not None and not pa.types.is_integer(table[labelled].type)
+    by_text = labelled is not None and not _is_number(table[labelled].type)
     paths = _texts(path, images.field("path")) if _has_paths(images.type) else []
     paths = paths or [""] * table.num_rows
     groups: list[str | None] = [picture_cut(one) for one in paths]
@@ -226,6 +230,10 @@ def _texts(path: Path, column: pa.Array) -> list[str]:
     return texts
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
 def _label_column(path: Path, table: pa.Table) -> str | None:
     named = next((name for name in _LABEL_COLUMNS if name in table.schema.names), None)
     if named is not None:
@@ -250,7 +258,9 @@ def _labels(
         told = tuple(sorted(set(texts) - {""}))
         number = {name: index for index, name in enumerate(told)} | {"": NO_LABEL}
         return np.array([number[text] for text in texts], dtype=np.int64), told
-    if not pa.types.is_integer(values.type):
+    if pa.types.is_floating(values.type):  # whole numbers with gaps, as pandas writes them
+        values = pa.array(values.to_numpy(zero_copy_only=False), from_pandas=True)
+    elif not _is_number(values.type):
         rule = f"column {column} must hold integers or class names, holds {values.type}"
         raise BadInput(Fault(str(path), "", rule, "Number the classes; -1 is no label."))
     try:

@@ -149,10 +149,14 @@ def find_near_duplicates(
         return find_near_duplicates(second, first, rule, (right, left)).swapped().once()
     bases = np.concatenate([_tangent_bases(planes(chunk)) for chunk in _chunks(first)])
     none = np.zeros(0, dtype=np.intp)
-    found = [Pairs(none, none, none)]
-    for proposed in propose(left, right, rule.proposal):
+
+    def confirmed(proposed: Pairs) -> Pairs:
         close = proposed.keep(_within_tangents(bases, right, proposed, rule))
-        found.append(close.keep(confirm(first, second, close, rule)))
+        return close.keep(confirm(first, second, close, rule))
+
+    with ThreadPoolExecutor(_THREADS) as pool:  # while the next ones are looked for
+        parts = pool.map(confirmed, propose(left, right, rule.proposal))
+        found = [Pairs(none, none, none), *parts]
     joined = (np.concatenate([getattr(one, name) for one in found]) for name in _COLUMNS)
     return Pairs(*joined).once()
 

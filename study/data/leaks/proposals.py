@@ -31,7 +31,7 @@ ALL_PAIRS = 30_000_000
 # Rows and columns of one block of cosines: 8 MB, which stays in a core's cache.
 _BLOCK_ROWS, _BLOCK_COLUMNS = 512, 4096
 _CELLS, _LOOKED_AT = 3.0, 0.3  # times the root of the images; times the root of the cells, 8 more
-_OF_RARER = 0.3  # of the cells beyond those 8
+_OF_RARER = 0.1  # of the cells beyond those 8
 _TRAINED_ON, _ROUNDS = 32, 5  # images a cell
 _ASKED_AT_ONCE = 16_384
 

@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from study.data import id_choice
+from study.data.classes import with_classes
+from study.data.images import ImageSet
 from study.data.plan import DataPlan
 from study.data.test_access import open_test
 from study.errors import BadInput
@@ -930,3 +932,10 @@ def test_held_out_classes_survive_the_spec_and_the_manifest(four: Path) -> None:
     plan = DataPlan.from_json(reading.study.plan.to_json())
     assert list(open_test(plan).ood) == ["textures", "near_test"]
     assert open_test(plan).fingerprints() == reading.test.fingerprints()
+
+
+def test_classes_that_differ_in_case_alone_are_told() -> None:
+    pixels = np.zeros((3, 8, 8, 3), dtype=np.uint8)
+    images = ImageSet.make("mine", pixels, labels=[0, 1, 2], classes=("apple", "Apple", "pear"))
+    _, (told,) = with_classes(images)
+    assert told == "'mine' has classes whose names differ in case alone: 'apple', 'Apple'."

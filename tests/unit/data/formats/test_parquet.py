@@ -135,6 +135,30 @@ def test_columns_and_labels_that_do_not_fit_are_named(tmp_path):
         _read(path)
 
 
+def _labelled(path, labels):
+    images = pa.array([{"bytes": encode(one), "path": "a"} for one in noise(len(labels))])
+    pq.write_table(pa.table({"image": images, "label": labels}), path)
+    return path
+
+
+def test_whole_numbers_with_gaps_as_pandas_writes_them_are_labels(tmp_path):
+    path = _labelled(tmp_path / "a.parquet", pa.array([1.0, None, float("nan"), 0.0]))
+    assert _read(path).labels.tolist() == [1, -1, -1, 0]
+
+
+def test_fraction_is_no_label(tmp_path):
+    path = _labelled(tmp_path / "a.parquet", pa.array([1.0, 0.5]))
+    with pytest.raises(BadInput, match="column label holds a number that is no label"):
+        _read(path)
+
+
+def test_two_columns_of_images_are_refused(tmp_path):
+    images = pa.array([{"bytes": encode(one), "path": "a"} for one in noise(2)])
+    pq.write_table(pa.table({"image": images, "img": images}), tmp_path / "a.parquet")
+    with pytest.raises(BadInput, match="has images in columns img and image"):
+        _read(tmp_path / "a.parquet")
+
+
 def test_second_read_takes_the_cache_and_a_torn_entry_is_made_anew(tmp_path, monkeypatch):
     path = write_set(tmp_path / "a.parquet", 4, 0)
     first = _read(path)
