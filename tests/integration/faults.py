@@ -14,6 +14,7 @@ import signal
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,28 @@ def small_setup(*overrides: str) -> Setup:
 Meddle = Callable[[Session, int, str], str]
 
 
+def in_a_loop(
+    run: RunFolder,
+    setup: Setup,
+    session: Session,
+    machine: Machine,
+    meddle: Meddle | None = None,
+) -> None:
+    """Run the trials of a session one after the other in this process: Ray's part."""
+    setting = setup.trial_setting(run.path.resolve(), threads=1, device="cpu")
+    session.decisions.note("session", max_concurrent=1, device="cpu", threads=1)
+    while not session.exhausted:
+        assignment = session.next_assignment()
+        if assignment is None:
+            continue
+        for message in run_trial(assignment, setting):
+            if meddle is not None:
+                message = meddle(session, assignment.number, message)
+            if session.told(assignment.number, message):
+                break
+        session.left(assignment.number)
+
+
 def search_here(
     folder: Path,
     setup: Setup,
@@ -72,22 +95,8 @@ def search_here(
     ``choose`` names the candidates of a confirmation.
     """
 
-    def loop(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
-        setting = setup.trial_setting(run.path.resolve(), threads=1, device="cpu")
-        session.decisions.note("session", max_concurrent=1, device="cpu", threads=1)
-        while not session.exhausted:
-            assignment = session.next_assignment()
-            if assignment is None:
-                continue
-            for message in run_trial(assignment, setting):
-                if meddle is not None:
-                    message = meddle(session, assignment.number, message)
-                if session.told(assignment.number, message):
-                    break
-            session.left(assignment.number)
-
     whole = searching.run_on_ray
-    searching.run_on_ray = loop
+    searching.run_on_ray = partial(in_a_loop, meddle=meddle)
     try:
         run = RunFolder(folder)
         folder.mkdir(exist_ok=True)
