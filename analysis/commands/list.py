@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -67,6 +68,10 @@ def _row(top: Path, path: Path) -> dict[str, Any]:
     row = dict.fromkeys(_COLUMNS) | {"run": str(path.relative_to(top)), "fault": ""}
     if path == top:
         row["run"] = path.resolve().name
+    folder = RunFolder(path)
+    if folder.ledger.is_file() and not folder.trials.exists():
+        way = shlex.join(["python", "run_study.py", "--resume", str(path)])
+        return row | {"state": "cut off", "fault": f"stopped before its first table; {way}"}
     try:
         return row | _facts(Records.read(path))
     except BadInput as error:
@@ -87,9 +92,10 @@ def _facts(study: Records) -> dict[str, Any]:
     if not study.folder.selection.exists():
         return told
     frozen = read_frozen(study.folder.path)
-    chosen = study.trials.set_index("trial_id").get(ID_ACCURACY, pd.Series(dtype=float))
+    # Of several seeds both are means over them.
+    own = study.trials["trial_id"].isin(frozen.get("seed_trials") or [frozen["trial_id"]])
     told |= {"choice": frozen.get("winner") or frozen["trial_id"], "value": frozen["value"]}
-    return told | {"id_accuracy": chosen.get(frozen["trial_id"])}
+    return told | {"id_accuracy": study.trials.loc[own, ID_ACCURACY].mean()}
 
 
 def _data(manifest: Mapping[str, Any]) -> str:

@@ -35,7 +35,9 @@ def test_list_tells_choice_and_test_of_each_run_and_survives_what_is_no_run(
     assert 0 < rows["whole"]["value"] < 1
     assert rows["whole"]["tested"] is False
     assert rows["deeper/cut"]["state"] == "running, or cut off"
-    assert rows["torn"]["state"] == rows["foreign"]["state"] == "not readable"
+    assert rows["torn"]["state"] == "not readable"
+    assert rows["foreign"]["state"] == "cut off"
+    assert f"run_study.py --resume {tmp_path / 'foreign'}" in rows["foreign"]["fault"]
     assert "Parquet" in rows["torn"]["fault"]
 
 
