@@ -75,7 +75,7 @@ def test_trials_outside_the_domains_are_left_out_and_counted(run: Path, tmp_path
     warm = read_warm_start(run, space(tmp_path, narrow))
     assert [one["trial"] for one in warm.trials] == [0]
     assert warm.left_out == 1
-    assert any("1 trials lie outside" in line for line in warm.lines())
+    assert any("1 trial left out: outside this space" in line for line in warm.lines())
 
 
 def test_none_inside_is_refused(run: Path, tmp_path: Path) -> None:

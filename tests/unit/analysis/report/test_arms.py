@@ -103,7 +103,7 @@ def test_header_counts_tuning_trials_apart_and_their_time_with_the_rest(tmp_path
     retuned(tmp_path)
     records = Records.read(tmp_path)
     told = header(records)
-    assert (told["num_trials"], told["beside"]) == (12, " and 8 tuning trials")
+    assert (told["num_trials"], told["beside"]) == ("12 trials", " and 8 tuning trials")
     seconds = records.trials["time_s"].sum() + records.tuning["time_s"].sum()
     assert told["hours"] == f"{seconds / 60:.1f} min"
 
