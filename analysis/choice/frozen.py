@@ -78,6 +78,7 @@ def freeze_choice(study: Records, selection: Selection, ledger: Ledger, *, now: 
         "now": now,
         "unchecked": unchecked_note(study),
         "after_test": opened[0]["time"] if opened else "",
+        "num_trials": len(study.trials),
     }
     content = seal({**_content(study, selection), **part, **told})
     write_json(path, content)
@@ -92,7 +93,7 @@ def _is_up_to_date(
     known = [one["sha256"] for one in ledger.events(SELECTED)[-1:]] == [old["sha256"]]
     unfinished = str(old.get("unfinished") or "")
     same = bool(ledger.events(TEST_OPENED)) or unfinished == unfinished_note(study)
-    return known and same and _among(old) == _candidates(selection)
+    return known and same and _is_among(study, old, selection)
 
 
 def _told_frozen(study: Records, frozen: Mapping[str, Any]) -> str:
@@ -111,13 +112,15 @@ def notes_of(study: Records, selection: Selection) -> list[str]:
     return [str(one) for one in (*told, after) if one]
 
 
-def _among(frozen: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The candidates that a frozen choice was made among, best first."""
-    return [_candidate(one) for one in frozen.get("candidates") or ()]
+def _is_among(study: Records, frozen: Mapping[str, Any], selection: Selection) -> bool:
+    """Whether a frozen choice was made among the candidates, and in the search, of today.
 
-
-def _candidates(selection: Selection) -> list[tuple[Any, ...]]:
-    return [_candidate(one) for one in plain(selection.candidates)]
+    Trials that were stopped count: the correction plays their rungs again.
+    """
+    then = [_candidate(one) for one in frozen.get("candidates") or ()]
+    now = [_candidate(one) for one in plain(selection.candidates)]
+    searched = len(study.trials)
+    return then == now and frozen.get("num_trials", searched) == searched
 
 
 def _candidate(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -146,10 +149,10 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
     threshold_recall; floor_holds (probability) and floor_shortfall (expected,
     a fraction) of the choice, null without a floor; candidates (each with its numbers);
     unfinished (what was left of the search, as a sentence, else empty) and now (why it was frozen
-    all the same), unchecked (which files the ledger held no hash of) and after_test (when the test
-    sets had been opened before, else empty). Beside them those of ``frozen_part``: confirmation,
-    and winner (the trial that goes to the final test) with its epoch, alpha, weights and
-    threshold.
+    all the same); unchecked (which files the ledger held no hash of), num_trials (of the search)
+    and after_test (when the test sets had been opened before, else empty). Beside them those of
+    ``frozen_part``: confirmation, and winner (the trial that goes to the final test) with its
+    epoch, alpha, weights and threshold.
     """
     candidates = with_held(study, selection.candidates)
     held = plain(candidates[list(HELD)].iloc[0].to_dict())
@@ -232,7 +235,7 @@ def corrected_of(study: Records, selection: Selection) -> dict[str, Any]:
     """``corrected_part``, from selection.json where it holds this very choice."""
     frozen = read_frozen(study.folder.path) if study.folder.selection.exists() else {}
     same = bool(frozen) and _of_choice(frozen)[:3] == selection.place
-    same = same and _among(frozen) == _candidates(selection)
+    same = same and _is_among(study, frozen, selection)
     if same and frozen.get("corrected_value") is not None and "corrected_of" in frozen:
         return {name: frozen[name] for name in _CORRECTED}
     return corrected_part(study, selection)

@@ -139,6 +139,17 @@ def test_same_winner_among_more_candidates_is_frozen_anew(tmp_path: Path) -> Non
     assert freeze(analysis.load(path)) == after
 
 
+def test_choice_is_frozen_anew_where_trials_were_only_stopped_since(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(statuses=("finished",) * 2 + ("pruned",), epochs=1, num_id=60))
+    whole = pd.read_parquet(run.trials)
+    whole[whole["status"] != "pruned"].to_parquet(run.trials, index=False)
+    before = freeze(analysis.load(tmp_path))
+    whole.to_parquet(run.trials, index=False)
+    after = freeze(analysis.load(tmp_path))
+    assert (before["num_trials"], after["num_trials"]) == (2, 3)
+    assert freeze(analysis.load(tmp_path)) == after
+
+
 def test_choice_frozen_anew_after_the_test_is_marked_everywhere(tmp_path: Path) -> None:
     path, _ = _of_two_then_three(tmp_path)
     with Ledger(path / "ledger.jsonl") as ledger:
