@@ -5,7 +5,8 @@ A study has one base; an ablation whose arms change how a base is made has sever
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
@@ -91,6 +92,45 @@ def seen_by_role(study: Records) -> dict[str, str]:
 def seen_lines(study: Records) -> list[str]:
     """``seen_by_role`` as sentences."""
     return [f"{role}: {what}" for role, what in seen_by_role(study).items()]
+
+
+def marks(study: Records, trial_ids: Sequence[str] | None = None) -> list[str]:
+    """What must stand beside numbers of trials whose start had seen the images, as sentences.
+
+    Args:
+        study: its records.
+        trial_ids: whose numbers are shown; of all trials, and of the bases, where None.
+
+    Returns:
+        Nothing where no start saw anything; else that a base may have seen validation images, and
+        which sets an initialisation was trained on the source of.
+    """
+    names = list(study.trials["trial_id"]) if trial_ids is None else list(trial_ids)
+    told = saw_validation(study, trial_ids)
+    found, roles = seen(study), dict[str, set[str]]()
+    for one in names:
+        for role, sources in found.get(str(one), {}).items():
+            roles.setdefault(role, set()).update(sources)
+    told += [
+        f"The initialisation was trained on {', '.join(sorted(sources))}, which {role} is from: "
+        "its numbers there may flatter."
+        for role, sources in sorted(roles.items())
+    ]
+    return told
+
+
+def saw_validation(study: Records, trial_ids: Sequence[str] | None = None) -> list[str]:
+    """That bases of trials may have seen validation images; arguments as ``marks``'s."""
+    own = None if trial_ids is None else {base_name(study, one) for one in trial_ids}
+    told = []
+    for name, base in bases(study).items():
+        if base.get("saw_validation") and (own is None or name in own):
+            file = PurePath(str(file_of(study, base).get("file") or "a file")).name
+            told.append(
+                f"The base comes from {file} and may have seen the validation images: validation "
+                "numbers of it, and of trials that start from it, may flatter."
+            )
+    return list(dict.fromkeys(told))
 
 
 def _overlaps(study: Records) -> Mapping[str, list[str]]:

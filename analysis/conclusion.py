@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.bases import base_of_trial
+from analysis.bases import base_of_trial, marks
 from analysis.choice.confirmation import confirmation, confirmed_metric, kept_rule, winner_text
 from analysis.choice.frozen import corrected_of, corrected_text, freeze_choice
 from analysis.choice.held import HELD, held_text, with_held
@@ -99,7 +99,8 @@ def _lines(study: Records, selection: Selection, frozen: str) -> list[str]:
             lines.append(f"  {name:<{wide}} {text}")
     held = held_text(*with_held(study, selection.candidates.head(1))[list(HELD)].iloc[0])
     apart = kept_apart(study, selection)
-    told = [unfinished_note(study), selection.few, held, apart.text if apart else ""]
+    told = [unfinished_note(study), selection.few, *marks(study, selection.seed_trials)]
+    told += [held, apart.text if apart else ""]
     told += [corrected_text(corrected_of(study, selection)), *confirmation_lines(study), frozen]
     return [*lines, *(part for one in told if one for part in wrapped(one, _WIDTH))]
 

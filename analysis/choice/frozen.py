@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from analysis.bases import marks
 from analysis.choice.cells import NoScores, cells_of_study
 from analysis.choice.confirmation import frozen_part
 from analysis.choice.corrected import LEVEL, Correction, correct
@@ -146,6 +147,7 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
 
     Keys: those of ``summary_row``; interval_of (what was resampled and how); those of
     ``corrected_part``; few_candidates (a sentence where there were fewer than five, else empty);
+    marks (sentences on what the choice's start had seen before);
     threshold_recall; floor_holds (probability) and floor_shortfall (expected,
     a fraction) of the choice, null without a floor; candidates (each with its numbers);
     unfinished (what was left of the search, as a sentence, else empty) and now (why it was frozen
@@ -168,6 +170,7 @@ def _content(study: Records, selection: Selection) -> dict[str, Any]:
         },
         **corrected_part(study, selection),
         "few_candidates": selection.few,
+        "marks": marks(study, selection.seed_trials),
         "threshold_recall": 0.95,
         **held,
         "candidates": plain(candidates),

@@ -6,6 +6,7 @@ from argparse import Namespace
 
 import pandas as pd
 
+from analysis.bases import marks
 from analysis.choice.alternatives import HALF, RULES, alternatives_of, stability_of
 from analysis.choice.frozen import corrected_of, corrected_text, freeze_choice, wins_text
 from analysis.choice.held import HELD, held_text, with_held
@@ -45,6 +46,7 @@ def run(study: Records, options: Namespace) -> Result:
         unfinished_note(study),
         unchecked_note(study),
         chosen.few,
+        *marks(study, chosen.seed_trials),
         held_text(**held),
         apart.text if apart else "",
         corrected_text(part),
@@ -59,6 +61,7 @@ def run(study: Records, options: Namespace) -> Result:
         **part,
         **held,
         "few_candidates": chosen.few,
+        "marks": marks(study, chosen.seed_trials),
         "candidates": candidates,
     }
     content |= {"kept_apart": apart and apart.plain(), "advice": advice.plain()}

@@ -6,6 +6,7 @@ from argparse import Namespace
 
 import pandas as pd
 
+from analysis.bases import marks
 from analysis.commands import Result
 from analysis.numbers import metric_label, score_label, with_interval
 from analysis.report.page import write_report
@@ -34,6 +35,7 @@ def run(study: Records, options: Namespace) -> Result:
     )
     lines = ["FPR95: ID positive, lower is better. All scores and metrics: "]
     lines[0] += f"{results_path(study.folder)}; report: {study.folder.report}"
+    lines += marks(study)
     return Result(table, tables, lines)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.bases import seen, seen_lines, seen_text
+from analysis.bases import saw_validation, seen, seen_lines, seen_text
 from analysis.commands import Result
 from analysis.numbers import metric_label, parameter_label, percent, value_text
 from analysis.report.terminal import TOGETHER
@@ -32,7 +32,7 @@ def run(study: Records, _: Namespace) -> Result:
         texts["start had seen"] = rows["trial_id"].map(lambda one: seen_text(marked.get(one, {})))
     counts = ", ".join(study.counts_told())
     title = f"{study.name}: {counted(len(rows), 'trial')}{f' ({counts})' if counts else ''}"
-    lines = [*_reasons(rows), *seen_lines(study)]
+    lines = [*_reasons(rows), *seen_lines(study), *saw_validation(study)]
     tables = {title: pd.DataFrame(texts)} if len(rows) else {}
     for table in tables.values():
         table.attrs[TOGETHER] = len(study.searched) + bool(marked)

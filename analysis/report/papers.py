@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.bases import marks
 from analysis.numbers import MISSING, is_fraction, metric_label, score_label
 from analysis.report.arms import HEADINGS, shown_effects
 from analysis.results.final_test import load_results, load_seeds
@@ -69,7 +70,7 @@ def results_table(study: Records, validation: pd.DataFrame | None = None) -> str
         f"{where}, {escape(study.name)}, score: {name}. Percent, "
         f"differences in points. {n_id:,} ID images; $n$: OOD images (sources). FPR95: OOD "
         "accepted at 95\\,\\% ID recall. Brackets: 95\\,\\% bootstrap intervals over images, by "
-        f"source{over_seeds}.{demo}"
+        f"source{over_seeds}.{demo}{_marks(study)}"
     )
     head = r"OOD set & $n$ & Model & FPR95 $\downarrow$ & AUROC $\uparrow$ \\"
     return _environment("lrlrr", head, body[:-1], caption, study.name)
@@ -95,11 +96,16 @@ def candidates_table(study: Records, candidates: pd.DataFrame, most: int = 10) -
     caption = (
         f"Candidates above the floor on ID accuracy, {escape(study.name)}, validation, percent. "
         "Holds: probability that the true accuracy reaches the floor; shortfall: how far it is "
-        "expected to lie under it, points."
+        f"expected to lie under it, points.{_marks(study)}"
     )
     name = escape(metric_label(study.metric, "", short=True))
     head = rf"Trial & Epoch & $\alpha$ & {name} & ID accuracy & Holds & Shortfall \\"
     return _environment("lrrrrrr", head, body, caption, f"{study.name}-candidates")
+
+
+def _marks(study: Records) -> str:
+    """What starts had seen before, as sentences of a caption."""
+    return "".join(f" {escape(one)}" for one in marks(study))
 
 
 def _set_rows(rows: pd.DataFrame, dataset: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.bases import bases, file_of, seen_by_role
+from analysis.bases import bases, file_of, marks, seen_by_role
 from analysis.choice.frozen import (
     corrected_how,
     corrected_of,
@@ -105,6 +105,7 @@ def choice(
             "state": state_text(selection.epoch, selection.alpha),
             "is_base": selection.is_base,
             "few": selection.few,
+            "marks": marks(study, selection.seed_trials),
             "held": _held(selection, held),
             "kept": apart.text if (apart := kept_apart(study, selection)) else "",
             "corrected": corrected_text(part),
@@ -199,6 +200,7 @@ def final(study: Records) -> Row | None:
         **side_by_side(table, main_scores(table)),
         "first": [(label, first[m]) for m, label in MODEL_LABELS.items() if m in first],
         "selective": selective_rows(table),
+        "marks": marks(study),
         "n_id": table["n_id"].iloc[0],
         "times": len(opened),
         "stale": bool(opened) and opened[-1].get("selection") != sealed,
@@ -225,6 +227,7 @@ def trials(study: Records, selection: Selection | None, held: pd.DataFrame) -> R
     rows = study.trials.loc[order.sort_values(kind="stable").index]  # trial id among equals
     return {
         "has_arm": "arm" in arms,
+        "marks": marks(study),
         "columns": [name.capitalize() for name in arms]
         + ["Alpha"] * study.has_path
         + [f"{metric_label(metric, '', short=True)}, %" for metric in metrics]

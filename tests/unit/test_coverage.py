@@ -1,4 +1,4 @@
-"""docs/coverage.md names commands that load and tests that are there."""
+"""docs/coverage.md and docs/numbers.md name commands and tests that are there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8")
 NAMES = [path.stem for path in SPACES.glob("*.yaml")]
 COMMANDS = sorted({code for code in re.findall(r"`([^`]+)`", TEXT) if code.split(" ")[0] in NAMES})
-TESTS = sorted(set(re.findall(r"`(tests/[^`]+)`", TEXT)))
+NUMBERS = (ROOT / "docs" / "numbers.md").read_text(encoding="utf-8")
+TESTS = sorted(set(re.findall(r"`(tests/[^`]+)`", TEXT + NUMBERS)))
 
 
 def test_coverage_names_every_space_of_the_tables() -> None:
@@ -36,3 +37,20 @@ def test_test_of_the_table_is_there(name: str) -> None:
     path, _, function = name.partition("::")
     text = (ROOT / path).read_text(encoding="utf-8")
     assert f"def {function or 'test_'}" in text
+
+
+def test_every_simulation_that_numbers_are_shown_by_is_there() -> None:
+    script = (ROOT / "benchmarks" / "coverage.py").read_text(encoding="utf-8")
+    parts = set(re.findall(r"benchmarks/coverage\.py (\w+)", NUMBERS))
+    assert parts == {"chosen", "confirmed", "areas", "stop"}
+    for part in parts:
+        assert f"def {part}(" in script
+
+
+def test_every_number_says_what_it_is_corrected_for_and_what_shows_it() -> None:
+    table = NUMBERS.split("| number |")[1].split("\n\n")[0].splitlines()[2:]
+    assert len(table) > 10
+    for row in table:
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert len(cells) == 6
+        assert all(cells)
