@@ -18,9 +18,18 @@ NUMBERS = (ROOT / "docs" / "numbers.md").read_text(encoding="utf-8")
 TESTS = sorted(set(re.findall(r"`(tests/[^`]+)`", TEXT + NUMBERS)))
 
 
+def _cells(row: str) -> list[str]:
+    return row.strip().strip("|").split("|")
+
+
+ROWS = [row for row in re.findall(r"^\| .*$", TEXT, re.M) if len(_cells(row)) == 4]
+ROWS = [row for row in ROWS if not row.startswith("| what |")]
+
+
 def test_coverage_names_every_space_of_the_tables() -> None:
     assert {command.split(" ")[0] for command in COMMANDS} >= {
-        "energy", "outlier_exposure", "baselines", "ssl", "energy_ablation", "cifar10"
+        "energy", "outlier_exposure", "baselines", "ssl", "energy_ablation", "cifar10",
+        "nordf", "nordf_ablation", "nordf_seed",
     }  # fmt: skip
     assert len(TESTS) > 25
 
@@ -54,3 +63,12 @@ def test_every_number_says_what_it_is_corrected_for_and_what_shows_it() -> None:
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         assert len(cells) == 6
         assert all(cells)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.split("|")[1].strip()[:60] for row in ROWS])
+def test_every_row_has_settings_that_load_a_test_and_what_was_seen(row: str) -> None:
+    what, settings, test, seen = (cell.strip() for cell in _cells(row))
+    assert what
+    assert seen
+    assert re.findall(r"`(tests/[^`]+)`", test)
+    assert any(code.split(" ")[0] in NAMES for code in re.findall(r"`([^`]+)`", settings))
