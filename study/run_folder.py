@@ -23,6 +23,7 @@ from study.data.plan import DataPlan
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
 from study.options import ResumeOptions
+from study.records.disk import take_away
 from study.records.files import (
     BASE,
     TEST_OPENED,
@@ -379,6 +380,8 @@ def refuse_edited(run: RunFolder, ledger: Ledger, progress: Progress) -> None:
     for fault in changed:
         if is_table(run, fault):
             progress.warning(f"{fault.place}: {fault.rule}; it is written anew from the ledger")
+            if Path(fault.place).is_dir():  # no file takes a folder's place
+                take_away(Path(fault.place))
     if kept := [fault for fault in changed if not is_table(run, fault)]:
         raise BadInput(kept)
 

@@ -28,8 +28,8 @@ from study.models.names import DEFAULT_NETWORK, Network
 from study.models.weights import load_into, load_weights, save_weights
 from study.recipes.classifier import ClassifierRecipe
 from study.recipes.classifier_params import ClassifierParams
-from study.records.cache import LOCK, alone, note_use, take_away, tidy
-from study.records.disk import sweep_temporaries
+from study.records.cache import LOCK, alone, note_use, tidy
+from study.records.disk import sweep_temporaries, take_away
 from study.records.files import WEIGHTS, write_json
 from study.records.frozen import file_hash
 from study.training.checkpoint import (

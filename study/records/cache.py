@@ -22,7 +22,7 @@ import numpy as np
 
 from study.errors import BadInput, Fault
 from study.locks import take_lock
-from study.records.disk import folder_bytes, parse_bytes
+from study.records.disk import folder_bytes, parse_bytes, take_away
 from study.records.home import own_folder
 
 KINDS = {
@@ -197,14 +197,6 @@ def sweep() -> int:
 
 def _is_left(path: Path) -> bool:
     return time.time() - path.stat().st_mtime > _YOUNG_S
-
-
-def take_away(path: Path) -> None:
-    """Remove a file or a folder, whichever it is; nothing where there is none."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _take_away_free(path: Path) -> bool:

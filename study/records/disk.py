@@ -76,6 +76,14 @@ def _size(path: Path) -> int:
         return 0
 
 
+def take_away(path: Path) -> None:
+    """Remove a file or a folder, whichever it is; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def sweep_temporaries(folder: Path) -> int:
     """Remove half-written files and folders that killed processes left; gives their number.
 

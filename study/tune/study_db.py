@@ -16,6 +16,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL
 
+from study.records.disk import take_away
 from study.records.files import trial_id
 from study.scoring.objective import ALPHA, FLOOR_HOLDS, ID_ACCURACY, SHORTFALL
 from study.tune.decisions import Decisions
@@ -151,7 +152,7 @@ class StudyDatabase:
     def _create(self) -> None:
         self._study = self._confirmation = None
         for suffix in ("", "-journal", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            take_away(self._path.with_name(self._path.name + suffix))
         self._study = self._new_study(self._name, self._directions)
 
     def _new_study(self, name: str, directions: Sequence[Direction]) -> optuna.Study:

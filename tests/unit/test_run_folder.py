@@ -285,24 +285,26 @@ def test_extension_that_was_killed_before_its_spec_was_written_is_taken_from_the
     assert load_resolved(run.spec).tune.num_trials == 99
 
 
-def test_edited_manifest_is_refused_and_an_edited_table_told(
+def test_edited_manifest_is_refused_and_a_table_that_is_a_folder_taken_away_and_told(
     run: RunFolder, started: Ledger
 ) -> None:
     for path in (run.manifest, run.trials):
         path.write_text("as written")
     told = {"complete": True, "reason": "", "unfinished": 0, "planned": 1}
     note_end(started, run, **told)
-    run.trials.write_text("edited")
+    run.trials.unlink()
+    run.trials.mkdir()
     stream = io.StringIO()
     with Progress(stream, live=False, quiet=True) as progress:
         refuse_edited(run, started, progress)
+        assert not run.trials.exists()
         assert f"{run.trials}: is not what the ledger holds the hash of; it is written anew" in (
             " ".join(stream.getvalue().split())
         )
         run.manifest.write_text("edited")
         with pytest.raises(BadInput, match=f"{run.manifest}: is not what") as caught:
             refuse_edited(run, started, progress)
-    assert len(caught.value.faults) == 1
+    assert caught.value.faults[0].place == str(run.manifest)
 
 
 def test_study_that_goes_on_after_its_test_says_so(run: RunFolder, started: Ledger) -> None:

@@ -85,3 +85,9 @@ def test_study_names_its_objective_and_tells_what_it_is(tmp_path: Path) -> None:
     study = optuna.load_study(study_name="toy", storage=f"sqlite:///{tmp_path / 'study.db'}")
     assert study.metric_names == ["val/objective"]
     assert study.user_attrs == {"recipe": "energy"}
+
+
+def test_folder_in_the_databases_place_is_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "study.db" / "below").mkdir(parents=True)
+    StudyDatabase(tmp_path / "study.db", "toy").close([])
+    assert _rows(tmp_path / "study.db") == []
