@@ -231,7 +231,7 @@ def _texts(path: Path, column: pa.Array) -> list[str]:
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _label_column(path: Path, table: pa.Table) -> str | None:
