@@ -35,7 +35,7 @@ from study.errors import BadInput, Fault, exit_code
 from study.invoked import analyse_command
 from study.records.hold_outs import hold_out_folders
 from study.stdout import as_it_is_read
-from study.terminal import console, visible
+from study.terminal import Parser, console, visible
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,8 +113,8 @@ _OPTIONS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
 """Command, an option of it beside --json, what that does, and how argparse takes it."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog=analyse_command(),
         description="Tables, selection, report and the one-shot final test of a study.",
     )

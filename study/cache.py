@@ -34,7 +34,7 @@ from study.records.cache import (
 )
 from study.records.disk import bytes_text, parse_bytes
 from study.stdout import as_it_is_read
-from study.terminal import visible
+from study.terminal import Parser, visible
 
 _EPILOG = f"""\
 Without an option it lists. The folder is $OOD_STUDY_CACHE, ~/.cache/ood-study by default; {LIMIT}
@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m study.cache",
         description="List the caches, clear them, keep them within a size.",
         epilog=_EPILOG,

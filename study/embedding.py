@@ -8,7 +8,6 @@ codes: 0 done, 2 bad input, 130 interrupted.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import sys
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from study.counted import counted
 from study.errors import BadInput, Fault, exit_code
 from study.records.files import VAL_ID, RunFolder, write_bytes
+from study.terminal import Parser
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +63,7 @@ def parse(argv: Sequence[str]) -> tuple[RunFolder, str, Path, int, int]:
     Raises:
         BadInput: with every fault of the values; unknown options end the program, exit 2.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m study.embedding",
         description="ID and OOD validation images and class means as a trial's network sees them.",
         allow_abbrev=False,

@@ -6,7 +6,6 @@ the part of the card that the records tell.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import warnings
@@ -50,6 +49,7 @@ from study.records.scores import has_scores, read_scores
 from study.run_folder import recorded_plan
 from study.scoring.conformal import Conformal, conformal_threshold
 from study.scoring.scores import OF_LOGITS
+from study.terminal import Parser
 from study.winner import CARD, CONFORMAL, MODEL_JSON, NETWORK, RECALL, SCHEMA, WINNER
 
 RANDOM, IMAGENET = "random", "imagenet"
@@ -268,7 +268,7 @@ The weights are safetensors, in `checkpoints/`; `model.json` holds the hashes of
 
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m study.export DIR OUT [--card FILE]``; exit codes as everywhere."""
-    parser = argparse.ArgumentParser(prog="python -m study.export", description=__doc__)
+    parser = Parser(prog="python -m study.export", description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--card", type=Path, help="what the records tell, Markdown")

@@ -6,7 +6,6 @@ leaves into numbers. Nobody else reads test images, but for the leak check's fin
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -24,7 +23,7 @@ from study.records.manifest import manifest_entry
 from study.records.sealed import changed_files, note_test, reached
 from study.records.test_accesses import machine_ledger, note_access
 from study.run_folder import recorded_plan
-from study.terminal import pasted, visible
+from study.terminal import Parser, pasted, visible
 from study.training.evaluation import evaluate_sets
 
 
@@ -121,7 +120,7 @@ def _refuse_other_sets(run: RunFolder, sets: dict[str, str], checked: dict[str, 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m study.final_test DIR [--again WHY]``; exit codes as everywhere."""
-    parser = argparse.ArgumentParser(prog="python -m study.final_test", description=__doc__)
+    parser = Parser(prog="python -m study.final_test", description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--again", metavar="WHY")
     arguments = parser.parse_args(argv)

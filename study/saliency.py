@@ -21,7 +21,7 @@ from pathlib import Path
 from study.errors import BadInput, Fault, exit_code
 from study.explain.options import CHECKS, METHODS, Request
 from study.records.files import RunFolder
-from study.terminal import visible
+from study.terminal import Parser, visible
 
 
 def parse(argv: Sequence[str]) -> Request:
@@ -30,7 +30,7 @@ def parse(argv: Sequence[str]) -> Request:
     Raises:
         BadInput: with every fault of the values; unknown options end the program, exit 2.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m study.saliency",
         description="Saliency maps of a trial on validation images: pictures, and numbers that "
         "check them.",

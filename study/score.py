@@ -25,7 +25,7 @@ from study.data.images import printable
 from study.data.walk import Pictures, find_pictures, told_left_out
 from study.errors import BAD_INPUT, BadInput, Fault, StudyFailed, exit_code
 from study.stdout import as_it_is_read
-from study.terminal import visible
+from study.terminal import Parser, visible
 
 _COLUMNS = ("path", "class", "score", "accepted")
 
@@ -76,7 +76,7 @@ def _whole(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m study.score OUT FOLDER``; the module's text has the exit codes."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m study.score",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -6,10 +6,11 @@ moves the cursor, clears lines, writes backwards) is shown as its escape instead
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +28,14 @@ def visible(text: str) -> str:
 def pasted(arguments: Sequence[str]) -> str:
     """A command that a shell reads back as these arguments, and that is safe to show."""
     return " ".join(map(_quoted, arguments))
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are `visible`: they repeat what was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tell what is wrong with the command line, and exit 2."""
+        super().error(visible(message))
 
 
 def console(**settings: Any) -> Console:

@@ -166,8 +166,10 @@ def _show_token(address: str) -> None:
     the address is spelled out. Another machine is shown no token that the user has not named.
     """
     files = [os.environ.get("RAY_AUTH_TOKEN_PATH")]
-    with suppress(RuntimeError):  # a user without a home
-        files.append(str(Path.home() / ".ray" / "auth_token"))
+    with suppress(RuntimeError, OSError):  # a user without a home, or without a token there
+        own = Path.home() / ".ray" / "auth_token"
+        files.append(str(own))
+        own.chmod(0o600)  # Ray makes it readable by everybody
     has_token = "RAY_AUTH_TOKEN" in os.environ or any(
         file is not None and Path(file).is_file() for file in files
     )

@@ -11,12 +11,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.integration.runs import SMALL
+from tests.integration.runs import SMALL, num_events
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[2]
@@ -81,8 +82,14 @@ def _machine(home: Path, *arguments: str) -> Iterator[None]:
             _wait_for("Ray runtime started", log, process)
             yield
         finally:
+            started = psutil.Process(process.pid).children(recursive=True)
             process.terminate()
-            process.wait(timeout=60)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:  # a head without its GCS does not end by itself
+                for one in (process, *started):
+                    with suppress(psutil.NoSuchProcess):
+                        one.kill()
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +199,41 @@ def test_four_trials_at_once_share_the_gpus_of_two_machines(
     assert {gpu for _, gpu, _ in told} == {"0"}
     assert sorted(Counter(node for node, _, _ in told[:4]).values()) == [2, 2]
     assert all(live >= 4 for _, _, live in told)
+
+
+@pytest.mark.slow
+def test_cluster_whose_head_dies_ends_the_study_with_the_line(tmp_path: Path, data: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with _head(home) as address:
+        out = home / "run"
+        arguments = ["--space", "energy", "--data-root", str(data), "--smoke", "--out", "run"]
+        machine = ["--address", address, "--gpus-per-trial", "0", "--quiet", "--set", *SMALL]
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "run_study.py"), *arguments, *machine],
+            env=_environment(home, PYTHONPATH=str(ROOT)),
+            cwd=home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while process.poll() is None and num_events(out, "result") < 1:
+            time.sleep(0.05)
+        port = f"--gcs_server_port={address.rpartition(':')[2]}"
+        heads = [one for one in psutil.process_iter() if port in _command(one)]
+        assert len(heads) == 1, process.communicate()
+        heads[0].kill()
+        begun = time.monotonic()
+        _, told = process.communicate(timeout=120)
+    assert (process.returncode, time.monotonic() - begun < 30) == (1, True), told
+    assert (home / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
+    again = f"--resume run --address {address}"
+    assert told.endswith(f"which is paused. To go on: python run_study.py {again}\n"), told
+    assert "Traceback" not in told
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []

@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from study.errors import BadInput, Fault, exit_code
-from study.terminal import console, pasted, visible
+from study.terminal import Parser, console, pasted, visible
+from study.watch.progress import Progress
 
 HOSTILE = "a\x1b[31m\rb\x07\x9b2J\u202etxt"
 
@@ -66,3 +67,23 @@ def test_exit_code_says_a_fault_without_obeyed_characters(
 
     assert exit_code(run) == 2
     assert r"a\x1b[31m" in capsys.readouterr().err
+
+
+def test_parser_repeats_what_was_typed_without_obeyed_characters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        Parser().parse_args([HOSTILE])
+    assert r"unrecognized arguments: a\x1b[31m" in capsys.readouterr().err
+
+
+def test_live_view_takes_any_text() -> None:
+    stream = io.StringIO()
+    with Progress(stream, live=True, quiet=False) as progress:
+        progress.study_started(1, "val/set [b]/fpr95")
+        progress.trial_started("00000", {"train.name": "a [/b] \x07"})
+        with progress.stage("Read [/b] \x07", total=2) as stage:
+            stage.advance(text="x\x07[/b]")
+        progress.warning("a [/b] \x07")
+    assert "\x07" not in stream.getvalue()
+    assert "a [/b]" in stream.getvalue()
