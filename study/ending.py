@@ -46,6 +46,8 @@ def again() -> str:
 
 
 _way_back: Callable[[], str] = lambda: f"Nothing is lost; to start again: {again()}"  # noqa: E731
+asked = threading.Event()
+"""Set where somebody took a signal as a wish, and is winding up."""
 _before: list[Callable[[], object]] = []
 _stderr = 2
 

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from study import ending
-from study.errors import FAILED, BadInput, Fault
+from study.errors import FAILED, INTERRUPTED, BadInput, Fault
 from study.tune.ray_local import kept_local
 from study.tune.resources import Resources
 from study.tune.session import INTERRUPT, Session
@@ -101,7 +101,9 @@ def _end_with_ray(over: threading.Event) -> None:
     while not over.wait(_LOOK_EVERY_S):
         if node is None or over.is_set():
             return
-        if (gone := _gone(node)) and not over.is_set():
+        if (gone := _gone(node)) and not over.wait(_LOOK_EVERY_S):
+            if ending.asked.is_set():  # a batch system tells every process of a job to end
+                ending.end(INTERRUPTED, "Interrupted.")
             ending.end(FAILED, f"Ray has ended under the study ({gone}), which is paused.")
 
 
@@ -238,6 +240,7 @@ def _pausing_on_interrupt(session: Session) -> Iterator[None]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         if session.stopping == INTERRUPT:
             raise KeyboardInterrupt
+        ending.asked.set()
         session.stop(INTERRUPT)
 
     heard = (kind for kind in ending.SIGNALS if signal.getsignal(kind) is not signal.SIG_IGN)
@@ -245,5 +248,6 @@ def _pausing_on_interrupt(session: Session) -> Iterator[None]:
     try:
         yield
     finally:
+        ending.asked.clear()
         for kind, handler in before.items():
             signal.signal(kind, handler)

@@ -106,6 +106,18 @@ def test_resume_told_to_end_says_how_to_go_on(
     assert shell.told().endswith(f"To go on: python run_study.py --resume {copied.name}\n")
 
 
+@pytest.mark.slow
+def test_job_whose_every_process_is_told_to_end_exits_130_with_the_line(shell: Shell) -> None:
+    process = shell.start(RUN, *new_study("cut"))
+
+    def tell_all() -> None:  # as batch systems and `timeout` do: Ray's own processes end as well
+        os.killpg(process.pid, TERM)
+
+    _ended(process, lambda: num_events(shell.folder / "cut", "ask") > 0, tell_all)
+    assert process.returncode == 130, shell.told()
+    assert shell.told().endswith(GO_ON), shell.told()
+
+
 def _ray_process(process: subprocess.Popen[str], name: str) -> psutil.Process | None:
     for child in psutil.Process(process.pid).children():
         if name in child.name():
