@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from study.errors import BadInput, StudyFailed
+from study.plugins import activate_for
 from study.records.hold_outs import hold_out_folders
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ def load(directory: str | Path, /, *more: str | Path) -> Study | Joined:
     Raises:
         BadInput: naming the folder or the file that is missing or cannot be read.
     """
-    study: type[Study] = __getattr__("Study")
     paths = [Path(one) for one in (directory, *more)]
+    activate_for(paths)
+    study: type[Study] = __getattr__("Study")
     paths = [each for path in paths for each in hold_out_folders(path) or [path]]
     studies = [study.read(path) for path in paths]
     joined: Callable[[list[Study]], Joined] = import_module("analysis.joined").join

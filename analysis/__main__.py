@@ -33,6 +33,7 @@ from analysis.tables import Records
 from study.counted import wrapped
 from study.errors import BadInput, Fault, exit_code
 from study.invoked import analyse_command
+from study.plugins import with_plugins_of
 from study.records.hold_outs import hold_out_folders
 from study.stdout import as_it_is_read
 from study.terminal import Parser, console, visible
@@ -52,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with as_it_is_read():
             _print(result, as_json=options.json)
 
-    return exit_code(run, bad="error: {}")
+    return with_plugins_of(
+        options.directory, "analysis", argv, lambda: exit_code(run, bad="error: {}")
+    )
 
 
 def _answered(options: argparse.Namespace) -> Result:

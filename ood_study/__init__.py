@@ -45,6 +45,9 @@ def load(directory: str | Path, *more: str | Path) -> Any:
 
 def load_winner(folder: str | Path) -> Any:
     """An exported model; see ``study.winner.load_winner``."""
+    from study.plugins import activate_for
+
+    activate_for([folder])
     from study import winner
 
     return winner.load_winner(folder)

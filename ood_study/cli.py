@@ -11,7 +11,7 @@ Exit codes are those of what is run: 0 done, 1 failed, 2 bad input, 130 interrup
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 COMMANDS = {
@@ -49,5 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from study import ending
 
     ending.listen()  # before the imports take their time
-    found: int = import_module(COMMANDS[command][0]).main(arguments)
-    return found
+    answer: Callable[[Sequence[str] | None], int] = import_module(COMMANDS[command][0]).main
+    if argv is not None:
+        return answer(arguments)
+    sys.argv[1:] = arguments  # so that whoever reads it sees a command line of its own
+    return answer(None)

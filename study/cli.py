@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from study import __version__, ending
+from study import __version__, ending, plugins
 
 if __name__ == "__main__":
     ending.listen(lambda: f"Nothing was begun; to start again: {ending.again()}")
@@ -68,8 +68,8 @@ exit codes: 0 done, 1 the study failed, 2 bad input, 130 interrupted
 """
 # What an existing study does not let one choose anew: it would change its numbers.
 _ON_RECORD = (
-    "data", "data_root", "out", "seed", "warm_start", "set", "smoke", "dry_run", "cpus_per_trial",
-    "gpus_per_trial",
+    "data", "data_root", "out", "seed", "warm_start", "plugin", "set", "smoke", "dry_run",
+    "cpus_per_trial", "gpus_per_trial",
 )  # fmt: skip
 
 
@@ -121,6 +121,7 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
     _option(group, "--num-trials", "N", "trials of the study; +N with --extend")
     _option(group, "--time-budget", "S", "seconds for the search")
     _option(group, "--seed", "N", "seed of the study")
+    _option(group, "--plugin", "FILE.py", "a loss, backbone, detector ... of your own; may repeat")
     _option(group, "--warm-start", "DIR", "tell the searcher another study's finished trials")
     group.add_argument(
         "--set",
@@ -301,6 +302,7 @@ def _run(values: _Values, command: str) -> RunOptions:
         address=values.text("address"),
         quiet=values.flag("quiet"),
         command=command,
+        plugins=values.texts("plugin"),
     )
 
 
@@ -376,6 +378,7 @@ def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
     from study import replay, run
     from study.watch.progress import Progress
 
+    plugins.import_plugins()
     live = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
     with (
         ending.own_stderr() as stream,
@@ -394,6 +397,12 @@ def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
     with as_it_is_read():
         print(visible(result))
     return code
+
+
+def _plugins(options: RunOptions | ResumeOptions | ReplayOptions) -> tuple[plugins.Plugin, ...]:
+    if isinstance(options, RunOptions):
+        return plugins.read_plugins(options.plugins)
+    return plugins.of_folder(options.directory)
 
 
 class _WayBack:
@@ -446,6 +455,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     way_back: _WayBack | None = None
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
+        again = plugins.run_again_with(_plugins(options), "study.cli", argv)
+        if again is not None:
+            return again
         way_back = _WayBack(options)
         ending.tell(way_back)
         killed = [visible(f"{_KILLED} {line}") for line in (way_back.on, way_back.again)]

@@ -28,6 +28,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from study.errors import NO_VALUE, BadInput, Fault
+from study.plugins import files_declaring
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 """What a declared name looks like."""
@@ -264,7 +265,8 @@ def read_literals(
 ) -> dict[str, D]:
     """What the files of some folders declare, read without running them.
 
-    Files whose names begin with ``_`` are none of these.
+    Files whose names begin with ``_`` are none of these; the user's plugins that set the literal
+    are.
 
     Args:
         folders: where the files stand; of two files of one name the first folder's counts.
@@ -285,6 +287,7 @@ def read_literals(
     for folder in folders:
         for path in Path(folder).glob("[!_.]*.py"):
             files.setdefault(path.stem, path)
+    files |= {path.stem: path for path in files_declaring(literal)}
     found: dict[str, D] = {}
     faults: list[Fault] = []
     for _, path in sorted(files.items()):

@@ -26,6 +26,7 @@ from study.data.decode import rule_of
 from study.data.file_formats import read_source
 from study.errors import BadInput, Fault, exit_code
 from study.models.names import declaration
+from study.plugins import keep, with_plugins_of
 from study.records.files import (
     BASE,
     TRIAL_JSON,
@@ -99,6 +100,7 @@ def _write(
         base = base_name_of(run, trial)
         shutil.copytree(run.trial_checkpoints(base), out.trial_checkpoints(base), ignore=_epochs)
     score = str(manifest_entry(run, "own_score"))
+    plugins = keep(out.path)
     network = trace_network(saved, score, rule.size, out.path / NETWORK)
     conformal = _conformal(run, frozen, trial, score)
     told = {"promise": conformal.promise()} if conformal else {}
@@ -109,6 +111,7 @@ def _write(
         "choice": frozen["sha256"],
         "trial": trial,
         "recipe": saved.recipe_name,
+        "plugins": [{"name": one["name"], "sha256": one["sha256"]} for one in plugins],
         "score": score,
         "classes": list(classes),
         "rule": asdict(rule),
@@ -275,7 +278,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     card = arguments.card.read_text(encoding="utf-8") if arguments.card else "# Model\n"
     run = partial(export_model, arguments.directory, arguments.out, card)
-    return exit_code(run, failed="The export failed: {}")
+    answer = partial(exit_code, run, failed="The export failed: {}")
+    return with_plugins_of(arguments.directory, "study.export", argv, answer)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import torch
 from study.bases.saved_models import base_name_of, load_model
 from study.data.test_access import TestData, open_test
 from study.errors import BadInput, Fault, exit_code
+from study.plugins import with_plugins_of
 from study.records.files import BASE, TEST_ID, TEST_OPENED, WEIGHTS, RunFolder, write_json
 from study.records.frozen import SELECTED, frozen_models, read_frozen, refuse_unfrozen
 from study.records.ledger import Ledger
@@ -126,7 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     command = pasted(["python", "-m", "study.final_test", *(argv or sys.argv[1:])])
     run = partial(final_test, arguments.directory, arguments.again, command)
-    return exit_code(run, failed="The final test failed: {}")
+    answer = partial(exit_code, run, failed="The final test failed: {}")
+    return with_plugins_of(arguments.directory, "study.final_test", argv, answer)
 
 
 if __name__ == "__main__":

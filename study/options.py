@@ -45,6 +45,7 @@ class RunOptions:
         address: a running Ray cluster; None starts one on this machine.
         quiet: tell warnings and errors only.
         command: the command as it was typed, for the manifest and the ledger.
+        plugins: files of the user's own that join the project's.
     """
 
     space: str
@@ -58,6 +59,7 @@ class RunOptions:
     address: str | None = None
     quiet: bool = False
     command: str = ""
+    plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,13 @@ from study.errors import BadInput, Fault, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
 from study.invoked import run_command
 from study.options import Override, ResumeOptions, RunOptions
+from study.plugins import changed_since
 from study.records.cache import limit
 from study.records.disk import DiskFull
 from study.records.files import RunFolder
 from study.records.hold_outs import hold_out_folder, hold_out_folders, write_hold_outs
 from study.records.ledger import Ledger
-from study.records.manifest import note_session
+from study.records.manifest import note_session, read_manifest
 from study.records.sealed import note_files
 from study.space.loading import load_resolved, load_space
 from study.space.study_spec import StudySpec
@@ -208,6 +209,8 @@ def resume_study(
         study = prepare_data(spec, run_folder.recorded_plan(run), progress)
         run_folder.refuse_changed(run, run_folder.changed_parts(run, study, ledger))
         spec = run_folder.with_more_trials(run, spec, ledger, options)
+        for line in changed_since(read_manifest(run).get("plugins", [])):
+            progress.warning(line)
         if changed := note_session(run, options.command):
             told = "; ".join(changed)
             progress.warning(f"numbers may differ, this is not where the study began: {told}")

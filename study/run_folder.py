@@ -23,6 +23,8 @@ from study.data.plan import DataPlan
 from study.data.roles import StudyData
 from study.errors import BadInput, Fault
 from study.options import ResumeOptions
+from study.plugins import FOLDER as PLUGINS
+from study.plugins import keep
 from study.records.disk import take_away
 from study.records.files import (
     BASE,
@@ -82,7 +84,7 @@ def discard(run: RunFolder) -> None:
     """Take away what a study wrote that ended before its first trial; other files stay."""
     if not run.path.is_dir():
         return
-    for folder in (run.checkpoints, run.scores, run.path / PICTURES):
+    for folder in (run.checkpoints, run.scores, run.path / PICTURES, run.path / PLUGINS):
         shutil.rmtree(folder, ignore_errors=True)
     for entry in [*run.path.iterdir()]:
         if _is_of_start(run, entry):
@@ -95,7 +97,7 @@ def _is_of_start(run: RunFolder, entry: Path) -> bool:
     """Whether a file is of those that a study writes first, whole or half-written."""
     names = (run.ledger.name, run.spec.name, run.manifest.name, CODE_DIFF)
     half = entry.suffix == ".tmp" and entry.name.startswith(tuple(f".{name}." for name in names))
-    return entry.name in (*names, PICTURES) or half
+    return entry.name in (*names, PICTURES, PLUGINS) or half
 
 
 def _is_left_over(run: RunFolder, entry: Path) -> bool:
@@ -172,6 +174,7 @@ def begin(run: RunFolder, study: CheckedStudy, command: str) -> None:
             **made_now(command, diff),
             **hashes(spec, data),
             "seeds": {"study": spec.tune.seed, "split": spec.data.split_seed, "base": base_seed},
+            "plugins": keep(run.path),
             "recipe": spec.recipe,
             "own_score": spec.own_score,
             "data": {

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from study.errors import BadInput, Fault, exit_code
 from study.explain.options import CHECKS, METHODS, Request
+from study.plugins import of_folder, run_again_with
 from study.records.files import RunFolder
 from study.terminal import Parser, visible
 
@@ -81,14 +82,20 @@ def _checked(given: argparse.Namespace) -> Request:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    again: int | None = None
 
     def run() -> None:
+        nonlocal again
         request = parse(sys.argv[1:] if argv is None else argv)
+        again = run_again_with(of_folder(request.run.path), "study.saliency", argv)
+        if again is not None:
+            return
         from study.saliency_maps import run_saliency  # seconds that bad input need not wait for
 
         sys.stdout.write(f"{visible(run_saliency(request))}\n")
 
-    return exit_code(run, failed="No maps: {}.")
+    code = exit_code(run, failed="No maps: {}.")
+    return code if again is None else again
 
 
 if __name__ == "__main__":

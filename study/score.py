@@ -24,6 +24,7 @@ from pathlib import Path
 from study.data.images import printable
 from study.data.walk import Pictures, find_pictures, told_left_out
 from study.errors import BAD_INPUT, BadInput, Fault, StudyFailed, exit_code
+from study.plugins import with_plugins_of
 from study.stdout import as_it_is_read
 from study.terminal import Parser, visible
 
@@ -97,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(visible(f"{BadInput(fault)}\n"))
         return BAD_INPUT
     run = partial(score_folder, options.model, options.folder, options.threshold, options.batch)
-    return exit_code(run)
+    return with_plugins_of(options.model, "study.score", argv, lambda: exit_code(run))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from study.models.registry import source_file
+from study.plugins import file_of_module
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING = "study.bases.training"
@@ -29,6 +30,7 @@ NO_WEIGHT = (
     "study.errors",
     "study.locks",
     "study.recipes.trial_detectors",
+    "study.plugins",  # a backbone's own is read in its place
     "study.records",
     "study.scoring",
     "study.training.chosen",
@@ -87,6 +89,8 @@ def _read(name: str, root: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def _file(name: str, root: Path) -> Path:
+    if plugin := file_of_module(name):
+        return plugin
     path = root.joinpath(*name.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 

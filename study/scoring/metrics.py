@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from study.errors import BadInput, Fault
+from study.plugins import METRIC, import_plugins
 from study.scoring.ranking import RECALL, Floats, Tally
 
 
@@ -112,6 +114,10 @@ def metric(
 
     def declare(compute: Callable[[Tally], Floats]) -> Callable[[Tally], Floats]:
         name = compute.__name__
+        if name in METRICS:
+            rule = "a metric of this name is declared already"
+            place = compute.__code__.co_filename
+            raise BadInput(Fault(place, name, rule, "Give one of the two another name."))
         told = (name, title, better, positive, fraction, source, compute, quick, area)
         METRICS[name] = Metric(*told)
         return compute
@@ -150,3 +156,6 @@ def aupr_in(tally: Tally) -> Floats:
 def aupr_out(tally: Tally) -> Floats:
     """Average precision with OOD as the positive class."""
     return tally.average_precision()
+
+
+import_plugins(METRIC)  # the user's own, which import `metric` from here

@@ -16,6 +16,7 @@ from typing import Any
 
 from study import ending
 from study.errors import FAILED, INTERRUPTED, BadInput, Fault
+from study.plugins import VARIABLE
 from study.tune.ray_local import kept_local
 from study.tune.resources import Resources
 from study.tune.session import INTERRUPT, Session
@@ -68,7 +69,9 @@ def _connected(
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address:
-        options |= {"address": address, "runtime_env": {"env_vars": _ENVIRONMENT}}
+        plugins = {name: os.environ[name] for name in (VARIABLE,) if name in os.environ}
+        variables = _ENVIRONMENT | plugins
+        options |= {"address": address, "runtime_env": {"env_vars": variables}}
     else:
         # "local" by name: without it Ray joins whatever cluster it finds on the machine.
         options |= {"address": "local", "include_dashboard": False, "num_cpus": num_cpus}

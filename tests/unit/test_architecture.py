@@ -82,6 +82,7 @@ ROOMS = {
     "study.ending": "How a command ends before its time: signals, and what it runs on gone.",
     "study.seeding": "Named streams of random numbers.",
     "study.declared": "The one way to declare a parameter, and the reader of declarations.",
+    "study.plugins": "A user's own file as one of the project's.",
     "study.errors": "Bad input and failures, told with place, rule and way out.",
     "study.terminal": "Text as a terminal may be given it, commands as a shell takes them.",
 }
@@ -93,11 +94,12 @@ ALLOWED = {
         "study.records.frozen", "study.records.hold_outs", "study.records.scores",
         "study.records.sealed", "study.records.shapes", "study.records.words",
         "study.scoring.*", "study.seeding", "study.searchers.catalog", "study.stdout",
-        "study.invoked", "study.counted", "study.ending", "study.terminal", "study.errors",
+        "study.invoked", "study.plugins", "study.counted", "study.ending", "study.terminal",
+        "study.errors",
     ),
     "study/losses/*": ("study.errors", "study.declared", "study.losses*"),
     "study/models/*": ("study.errors", "study.declared", "study.models*"),
-    "study/scoring/*": ("study.errors", "study.scoring*"),
+    "study/scoring/*": ("study.errors", "study.plugins", "study.scoring*"),
     "study/training/schedules.py": ("study.errors",),
     "study/detectors/*": (
         "study.errors", "study.declared", "study.detectors*", "study.data.batches",
