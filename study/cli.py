@@ -37,6 +37,7 @@ from study.invoked import run_command
 from study.options import DATA_CHOICES, Override, ReplayOptions, ResumeOptions, RunOptions
 from study.records.disk import DiskFull, is_disk_full
 from study.records.files import RunFolder
+from study.records.ledger import Ledger
 from study.stdout import as_it_is_read
 from study.terminal import visible
 
@@ -373,9 +374,7 @@ def _more_trials(values: _Values, way: str) -> int:
 
 def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
     # Here and not above: --help and bad input should not wait for torch and Ray.
-    from analysis.choice.confirmation import candidates_to_confirm
-    from analysis.conclusion import conclude, conclude_all
-    from study import replay, run
+    from study import run
     from study.watch.progress import Progress
 
     plugins.import_plugins()
@@ -386,13 +385,15 @@ def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
     ):
         code = DONE
         if isinstance(options, RunOptions):
-            result = run.run_study(options, progress, conclude, candidates_to_confirm)
-            result += "" if options.dry_run else conclude_all(options.out)
+            result = run.run_study(options, progress, _conclude, _candidates)
+            result += "" if options.dry_run else _conclude_all(options.out)
         elif isinstance(options, ResumeOptions):
-            result = run.resume_study(options, progress, conclude, candidates_to_confirm)
-            result += conclude_all(options.directory)
+            result = run.resume_study(options, progress, _conclude, _candidates)
+            result += _conclude_all(options.directory)
         else:
-            agreement = replay.replay(options, progress)
+            from study.replay import replay
+
+            agreement = replay(options, progress)
             result, code = agreement.text(), DONE if agreement.same else FAILED
     with as_it_is_read():
         print(visible(result))
@@ -403,6 +404,27 @@ def _plugins(options: RunOptions | ResumeOptions | ReplayOptions) -> tuple[plugi
     if isinstance(options, RunOptions):
         return plugins.read_plugins(options.plugins)
     return plugins.of_folder(options.directory)
+
+
+# Analysis takes seconds to import: the search does not wait for what comes after it.
+
+
+def _conclude(run: RunFolder, ledger: Ledger) -> str:
+    from analysis.conclusion import conclude
+
+    return conclude(run, ledger)
+
+
+def _conclude_all(folder: Path) -> str:
+    from analysis.conclusion import conclude_all
+
+    return conclude_all(folder)
+
+
+def _candidates(run: RunFolder, top: int) -> Sequence[int]:
+    from analysis.choice.confirmation import candidates_to_confirm
+
+    return candidates_to_confirm(run, top)
 
 
 class _WayBack:

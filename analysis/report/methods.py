@@ -112,11 +112,8 @@ def _data(study: Records) -> str:
         if outliers and taken:
             used += f" and {_size(outliers)} of auxiliary outliers"
         used += "; "
-    val_id, split = roles.get("val_id") or {}, study.section("data")
-    fraction, seed = split.get("val_fraction"), split.get("split_seed")
-    cut = [f"a stratified {100 * fraction:.3g} % of the training set"] if fraction else []
-    cut += [] if seed is None else [f"split seed {seed}"]
-    how = f" ({', '.join(cut)})" if cut else ""
+    val_id = roles.get("val_id") or {}
+    how = _validation_cut(study, train, val_id)
     sets = [
         f"{name.removeprefix('ood_val/')} (n = {_size([role])})"
         for name, role in roles.items()
@@ -142,6 +139,20 @@ def _near(study: Records) -> str:
         f"{listed(held[name])} for {role} ({name})" for name, role in roles.items() if name in held
     ]
     return f". Classes of the ID set were held out as near-OOD: {'; '.join(told)}" if told else ""
+
+
+def _validation_cut(study: Records, train: Mapping[str, Any], val_id: Mapping[str, Any]) -> str:
+    """How validation ID was cut from the training images; of a set of its own nothing."""
+    plan, section = study.manifest["data"].get("plan") or {}, study.section("data")
+    if plan.get("val_id"):
+        return ""
+    share, seed = section.get("val_fraction"), section.get("split_seed")
+    if share is None and train.get("num_images"):  # by default it depends on the set
+        held_out = int(val_id.get("num_images", 0))
+        share = held_out / (held_out + int(train["num_images"]))
+    cut = [f"a stratified {100 * share:.2g} % of the training set"] if share else []
+    cut += [] if seed is None else [f"split seed {seed}"]
+    return f" ({', '.join(cut)})" if cut else ""
 
 
 def _size(roles: list[Any]) -> str:

@@ -47,6 +47,7 @@ from study.records.files import TEST_ID, VAL_ID
 
 DEFAULT_ROOT = Path("data")
 DEFAULT_SIZE = 32  # pixels, where the ID set has none of its own
+VAL_FRACTION = 0.1  # of the training images, where nothing else is said
 NUM_SYNTHETIC = 1000  # images a synthetic validation set has at most
 _SYNTHETIC_NOTE = (
     "There is no OOD validation set: synthetic sets, made from validation ID images, stand in."
@@ -165,7 +166,8 @@ class DataPlan:
         images, notes = with_classes(read_source(self.id))
         classes = names_of(images)
         if self.val_id is None:
-            train, val_id = split_validation(images, section.val_fraction, section.split_seed)
+            share = section.val_fraction or (demo.VAL_FRACTION if self.demo else VAL_FRACTION)
+            train, val_id = split_validation(images, share, section.split_seed)
             return _ReadID(train, val_id, classes, [images], notes)
         validation, told = like(read_source(self.val_id), classes, images.name)
         train, val_id = given_validation(images, validation)

@@ -13,6 +13,7 @@ import pytest
 
 from study.data import id_choice
 from study.data.plan import DataPlan, SealedSource, make_plan, missing_outliers
+from study.data.section import DataSection
 from study.data.synthetic import VALIDATION_NAMES
 from study.data.test_access import open_test
 from study.errors import BadInput
@@ -101,6 +102,13 @@ def test_data_cifar10_never_falls_back_and_downloads_where_it_must(root):
     assert plan.id.location == "data"
     assert list(plan.ood_val) == list(VALIDATION_NAMES)
     assert not make_plan(section(), "cifar10", root).id.download
+
+
+def test_demo_holds_out_enough_digits_to_measure_a_point_of_accuracy():
+    data = make_plan(DataSection(), "demo").load_study(DataSection())
+    assert (len(data.train.images), len(data.val_id.images)) == (1006, 431)
+    asked = DataSection(val_fraction=0.1)
+    assert len(make_plan(asked, "demo").load_study(asked).val_id.images) == 143
 
 
 def test_data_demo_wins_over_what_is_on_disk(root):

@@ -184,3 +184,23 @@ def test_weights_without_a_head_are_told(study: Study) -> None:
     manifest = {**study.manifest, "base": None, "initial": {"resnet20": {"source": "a/byol.pth"}}}
     text = methods_text(replace(study, manifest=manifest))
     assert "starting from the weights of byol.pth" in text
+
+
+def _told_of_data(study: Study, section: dict[str, Any], plan: dict[str, Any]) -> str:
+    roles = {"train": {"num_images": 70}, "val_id": {"num_images": 30}}
+    manifest = {**study.manifest, "data": {"roles": roles, "plan": plan}}
+    return methods_text(replace(study, spec={**study.spec, "data": section}, manifest=manifest))
+
+
+def test_share_of_validation_is_the_one_that_was_cut(study: Study) -> None:
+    default = {"val_fraction": None, "split_seed": 0}
+    assert "30 held-out ID images (a stratified 30 % of" in _told_of_data(study, default, {})
+    said = _told_of_data(study, {"val_fraction": 0.25, "split_seed": 0}, {})
+    assert "(a stratified 25 % of the training set, split seed 0)" in said
+
+
+def test_validation_set_of_its_own_was_not_cut_from_training(study: Study) -> None:
+    section = {"val_fraction": None, "split_seed": 0}
+    said = _told_of_data(study, section, {"val_id": {"name": "own"}})
+    assert "stratified" not in said
+    assert "30 held-out ID images" in said
