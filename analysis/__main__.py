@@ -53,8 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         with as_it_is_read():
             _print(result, as_json=options.json)
 
+    given = options.directory
     return with_plugins_of(
-        options.directory, "analysis", argv, lambda: exit_code(run, bad="error: {}")
+        given if isinstance(given, list) else [given],
+        "analysis",
+        argv,
+        lambda: exit_code(run, bad="error: {}"),
     )
 
 

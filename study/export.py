@@ -279,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     card = arguments.card.read_text(encoding="utf-8") if arguments.card else "# Model\n"
     run = partial(export_model, arguments.directory, arguments.out, card)
     answer = partial(exit_code, run, failed="The export failed: {}")
-    return with_plugins_of(arguments.directory, "study.export", argv, answer)
+    return with_plugins_of([arguments.directory], "study.export", argv, answer)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = pasted(["python", "-m", "study.final_test", *(argv or sys.argv[1:])])
     run = partial(final_test, arguments.directory, arguments.again, command)
     answer = partial(exit_code, run, failed="The final test failed: {}")
-    return with_plugins_of(arguments.directory, "study.final_test", argv, answer)
+    return with_plugins_of([arguments.directory], "study.final_test", argv, answer)
 
 
 if __name__ == "__main__":

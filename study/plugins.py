@@ -106,15 +106,15 @@ def read_plugins(files: Iterable[str | Path], place: str = "--plugin") -> tuple[
 def _read(file: Path, place: str) -> Plugin | Fault:
     if file.suffix != ".py" or not _STEM.fullmatch(file.stem):
         rule = "a plugin is a file NAME.py, named by small letters, digits and _"
-        return Fault(place, "", rule, "Rename it.", str(file))
+        return Fault(f"{place} {file}", "", rule, "Rename it.")
     if os.pathsep in str(file):
         rule = f"a plugin's path holds no {os.pathsep!r}"
-        return Fault(place, "", rule, "Put it elsewhere.", str(file))
+        return Fault(f"{place} {file}", "", rule, "Put it elsewhere.")
     try:
         content = file.read_bytes()
     except OSError as error:
         rule = f"cannot be read: {error.strerror or error}"
-        return Fault(place, "", rule, "Name a file that is there.", str(file))
+        return Fault(f"{place} {file}", "", rule, "Name a file that is there.")
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
@@ -322,12 +322,12 @@ def changed_since(told: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def with_plugins_of(
-    folder: Path, module: str, argv: Sequence[str] | None, then: Callable[[], int]
+    folders: Iterable[Path], module: str, argv: Sequence[str] | None, then: Callable[[], int]
 ) -> int:
-    """The exit code of ``then``, run with the plugins of a run or of an exported model.
+    """The exit code of ``then``, run with the plugins of runs or of exported models.
 
     Args:
-        folder: of the run, or of the model.
+        folders: of the runs, or of the models.
         module: see `run_again_with`.
         argv: likewise.
         then: what to do where this process has all plugins that are needed.
@@ -336,7 +336,8 @@ def with_plugins_of(
 
     def run() -> None:
         nonlocal again
-        again = run_again_with(of_folder(folder), module, argv)
+        needed = {one.file: one for folder in folders for one in of_folder(folder)}
+        again = run_again_with(tuple(needed.values()), module, argv)
 
     code = exit_code(run)
     if code != DONE:

@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(visible(f"{BadInput(fault)}\n"))
         return BAD_INPUT
     run = partial(score_folder, options.model, options.folder, options.threshold, options.batch)
-    return with_plugins_of(options.model, "study.score", argv, lambda: exit_code(run))
+    return with_plugins_of([options.model], "study.score", argv, lambda: exit_code(run))
 
 
 if __name__ == "__main__":

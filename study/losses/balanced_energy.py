@@ -103,4 +103,6 @@ def balanced_energy_loss(
     weights = prior_weights(logits[num_id:], prior, gamma)
     in_term = functional.relu(id_energies - m_in).square().mean()
     hinges = functional.relu(m_out + alpha * weights - out_energies).square()
-    return in_term, (weights * hinges).sum() / weights.sum()
+    # Where every outlier is named a class that none had at first, weights may all round to 0.
+    total = weights.sum().clamp_min(torch.finfo(weights.dtype).eps)
+    return in_term, (weights * hinges).sum() / total

@@ -108,11 +108,11 @@ def load_space(
     data = document.value
     fixed = apply_overrides(data, overrides, faults)
     _leave_out(data, fixed)
-    spec = _build(data, faults, root, check_paths=True)
+    spec = _build(data, faults, root, begins=True)
     if not smoke:
         return spec
     small = shrink(spec.resolved(), fixed, type(spec.params))
-    shrunk = _build(small, FaultList(Places("--smoke")), root, check_paths=True)
+    shrunk = _build(small, FaultList(Places("--smoke")), root, begins=True)
     return replace(shrunk, places=spec.places)
 
 
@@ -133,7 +133,7 @@ def load_resolved(path: Path) -> StudySpec:
     """
     document = read(path)
     told = with_first_defaults(document.value)
-    return _build(told, _begin(document), DEFAULT_ROOT, check_paths=False)
+    return _build(told, _begin(document), DEFAULT_ROOT, begins=False)
 
 
 def _begin(document: Document) -> FaultList:
@@ -148,7 +148,7 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def _build(data: dict[str, Any], faults: FaultList, root: Path, *, check_paths: bool) -> StudySpec:
+def _build(data: dict[str, Any], faults: FaultList, root: Path, *, begins: bool) -> StudySpec:
     """The spec, or `BadInput` with every fault."""
     data = todays_words(data)
     for key, value in data.items():
@@ -171,7 +171,7 @@ def _build(data: dict[str, Any], faults: FaultList, root: Path, *, check_paths: 
         recipe.name, own_base=own_base, params=params, search=search, ablate=ablate, **parts
     )
     spec = replace(with_defaults(spec, ablates="ablate" in data), places=faults.places)
-    case = Case(spec, faults, data.keys(), root, check_paths)
+    case = Case(spec, faults, data.keys(), root, begins)
     run(_CHECKS, case)
     check_arms(case)
     faults.stop()

@@ -38,7 +38,7 @@ def check_arms(case: Case) -> None:
         case.faults.take(_twice(ablation))
         in_each_arm(OF_EACH, case)
         for rule in case.spec.params.rules:
-            if rule.has_effect:
+            if rule.has_effect and case.begins:
                 case.faults.take(_effect(rule, ablation, case))
         at_each_point(OF_EACH, case)
 

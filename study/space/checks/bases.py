@@ -61,7 +61,7 @@ def init(case: Case) -> Iterator[Problem]:
     if given == "base" and case.spec.params.base == "none":
         rule = f"recipe {case.spec.params.name} trains no base to start from"
         yield Problem(path, rule, "Write random, or the path of a weights file.", given)
-    elif given not in NO_FILES and case.check_paths and not is_file(given):
+    elif given not in NO_FILES and case.begins and not is_file(given):
         rule = f"must be {', '.join(NO_FILES)}, or the path of a weights file, and there is no "
         yield Problem(path, f"{rule}such file", nearest(given, NO_FILES), given)
 
@@ -97,7 +97,7 @@ def init_of_the_base(case: Case) -> Iterator[Problem]:
         if backbone in BACKBONE_NAMES and backbone not in PRETRAINED:
             rule, way_out = no_imagenet_weights(backbone)
             yield Problem(path, rule, way_out, given, (_BACKBONE,))
-    elif case.check_paths and not is_file(given):
+    elif case.begins and not is_file(given):
         rule = "must be random, imagenet, or the path of a weights file, and there is no such file"
         yield Problem(path, rule, nearest(given, ("random", "imagenet")), given)
 

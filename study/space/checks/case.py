@@ -26,14 +26,16 @@ class Case:
             was meant there is not known.
         sections: that the YAML has.
         root: the data folder; its sets are known by their file names.
-        check_paths: whether files that the space names must exist.
+        begins: whether the study is about to begin: files that the space names must exist, and
+            what is set must have an effect. Where a run's own spec is read, its files may be
+            gone, and what had no effect may have had another default.
     """
 
     spec: StudySpec
     faults: FaultList
     sections: Collection[str] = ()
     root: Path = DEFAULT_ROOT
-    check_paths: bool = True
+    begins: bool = True
 
     @property
     def init_faulty(self) -> bool:

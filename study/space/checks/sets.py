@@ -19,7 +19,7 @@ _NAMED = {*DEMO_SETS, *OPENOOD_SETS}
 
 def _id_set(case: Case) -> Iterator[Problem]:
     name, known = case.spec.data.id, (AUTO, *ID_SETS)
-    if case.check_paths and name not in known and not _exists(name):
+    if case.begins and name not in known and not _exists(name):
         rule = "no ID set has this name, and no file or folder has this path"
         yield Problem(("data", "id"), rule, nearest(name, known), name)
 
@@ -71,7 +71,7 @@ def _hold_outs(case: Case) -> Iterator[Problem]:
 
 def _meant(case: Case, name: str, role: str) -> str:
     """A key of the set that a name means: two roles may have sets of one name, each its own."""
-    looked_in = (role, *_ROLES) if case.check_paths and name not in _NAMED else ()
+    looked_in = (role, *_ROLES) if case.begins and name not in _NAMED else ()
     having = next((one for one in looked_in if name in _names_in(case, one)), None)
     if having:
         return f"{having}/{name}"
@@ -89,7 +89,7 @@ def _of_role(case: Case, name: str, role: str, path: KeyPath) -> Iterator[Proble
             rule = "synthetic sets are made from validation images: they serve ood_val only"
             yield Problem(path, rule, "Move it to ood_val, or name another set.", name)
         return
-    if not case.check_paths or name.lower() in public_sets() or name in _NAMED:
+    if not case.begins or name.lower() in public_sets() or name in _NAMED:
         return
     own = [one for folder in _ROLES for one in _names_in(case, folder)]
     if name in own or _exists(name) or _exists(str(case.root / name)):

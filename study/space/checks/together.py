@@ -37,12 +37,14 @@ def rules(case: Case) -> Iterator[Problem]:
     """The rules over several fields.
 
     Of those that say when a parameter has an effect it is enough that they hold somewhere in a
-    search; the arms of an ablation keep them together, see `study.space.checks.arms`.
+    search, which is about to begin; the arms of an ablation keep them together, see
+    `study.space.checks.arms`.
     """
     params = type(case.spec.params)
     for rule in params.rules:
         of_margins = any(is_margin(params, name) for name in rule.fields)
-        left_out = of_margins or (rule.has_effect and "ablate" in case.sections)
+        elsewhere = "ablate" in case.sections or not case.begins
+        left_out = of_margins or (rule.has_effect and elsewhere)
         if not left_out and not case.faulty("train", rule.fields):
             yield from _broken(rule, case.spec)
     for rule in BaseSection.rules:

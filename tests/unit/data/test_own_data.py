@@ -729,7 +729,7 @@ def _labelled(labels: list[Any], kind: pa.DataType | None = None) -> Any:
         (_with(classes=b"caf\xe9\nb\nc"), "key classes is not UTF-8"),
         (_with(huggingface=b"{\xe9"), "key huggingface is not UTF-8"),
         (_with(huggingface=b"{no"), "key huggingface is not JSON"),
-        (_labelled([0.5]), "must hold integers or class names, holds double"),
+        (_labelled([0.5]), "column label holds a number that is no label"),
         (_labelled([True]), "must hold integers or class names, holds bool"),
         (_labelled([2**63], pa.uint64()), "holds a number that is no label"),
         (_labelled([-7]), "row 0: label -7 must be 0 or more"),

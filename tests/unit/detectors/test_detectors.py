@@ -352,5 +352,5 @@ def test_pytorch_ood_missing_says_how_to_install_it(monkeypatch):
 
     detector = make_detector("max_logit")
     monkeypatch.setattr(base, "import_module", missing)
-    with pytest.raises(ModuleNotFoundError, match="pip install 'pytorch-ood"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'ood-study\[detectors\]'"):
         detector.score(model(), images_of(1)[0])

@@ -90,3 +90,12 @@ def test_balanced_energy_bad_arguments_raise():
 def test_class_prior_bad_predictions_raise(predictions):
     with pytest.raises(ValueError, match="predictions"):
         class_prior(torch.tensor(predictions, dtype=torch.int64), 4)
+
+
+def test_outliers_of_no_weight_at_all_leave_a_finite_gradient() -> None:
+    logits = torch.tensor([[300.0, 0.0], [300.0, 0.0], [250.0, -50.0]], requires_grad=True)
+    terms = balanced_energy_loss(
+        logits, 1, m_in=-4.0, m_out=-1.0, prior=torch.tensor([0.0, 1.0]), gamma=0.05, alpha=10.0
+    )
+    sum(terms).backward()
+    assert torch.isfinite(logits.grad).all()

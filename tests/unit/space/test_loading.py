@@ -312,3 +312,13 @@ def test_grace_of_asha_fits_the_epochs_unless_it_is_said(
         "select: {metric: val/id_accuracy}\n"
     )
     assert load_space(str(file), overrides).tune.grace_epochs == grace
+
+
+def test_recorded_parameter_of_another_loss_may_have_had_another_default(tmp_path: Path) -> None:
+    spec = load_space("outlier_exposure")
+    told = spec.dump().replace("prior_margin: 10.0", "prior_margin: 1.0")
+    assert told != spec.dump()
+    (tmp_path / "spec.yaml").write_text(told)
+    assert load_resolved(tmp_path / "spec.yaml").params.model_dump()["prior_margin"] == 1.0
+    with pytest.raises(BadInput, match="prior_margin has no effect"):
+        load_space("outlier_exposure", ["train.prior_margin=1.0"])

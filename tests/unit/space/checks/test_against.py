@@ -37,9 +37,9 @@ def test_outlier_weights_name_each_of_several_sets() -> None:
     ("num_train", "num_outliers", "keys"),
     [
         (45_000, 19_440, []),
-        (256, 64, []),
-        (255, 64, ["search.batch_size"]),
-        (256, 63, ["train.outlier_batch_size"]),
+        (128, 64, []),
+        (127, 64, ["search.batch_size"]),
+        (128, 63, ["train.outlier_batch_size"]),
         (50, None, ["base.batch_size", "train.outlier_batch_size", "search.batch_size"]),
     ],
 )
