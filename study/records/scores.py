@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 from study.records.files import RunFolder, write_bytes
 
 SCORES_SCHEMA = 1
+TORN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+"""What reading a damaged file of scores ends in."""
 _OF_IMAGES = ("label", "image", "group")
 Arrays = Mapping[str, NDArray[Any]]
 Rows = NDArray[np.bool_] | NDArray[np.intp] | slice
@@ -217,7 +220,8 @@ def read_epoch(run: RunFolder, trial: str, epoch: int) -> ValidationScores:
 
     Raises:
         FileNotFoundError: where there are none.
-        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: where a file is damaged.
+        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: where a file is damaged
+            (`TORN`).
     """
     arrays = _unpacked(run.epoch_scores(trial) / epoch_file(epoch))
     return ValidationScores.of(arrays | _unpacked(run.score_images()))

@@ -28,7 +28,7 @@ from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_confi
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from study.records.files import BASE, VAL_ID, RunFolder, trial_id
-from study.records.scores import SetScores, epoch_file, read_epoch, read_scores
+from study.records.scores import TORN, SetScores, epoch_file, read_epoch, read_scores
 from study.scoring.metrics import metric_of
 from study.scoring.objective import ALPHA, FLOOR_HOLDS, ID_ACCURACY, OBJECTIVE
 from study.tune.energy_picture import draw_energies
@@ -201,7 +201,7 @@ class TensorBoardLog(Observer):
             else:
                 return {}
             return scores.cut(np.array([scores.at(epoch, alpha)])).sets
-        except (OSError, ValueError, KeyError):
+        except TORN:
             return {}  # a picture is not worth a study
 
     def _energies(self, record: TrialRecord) -> Summary | None:
