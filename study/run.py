@@ -25,7 +25,7 @@ from study.records.files import RunFolder
 from study.records.hold_outs import hold_out_folder, hold_out_folders, write_hold_outs
 from study.records.ledger import Ledger
 from study.records.manifest import note_session, read_manifest
-from study.records.sealed import note_files
+from study.records.sealed import note_files, reached
 from study.space.loading import load_resolved, load_space
 from study.space.study_spec import StudySpec
 from study.tune.confirming import Choose
@@ -199,6 +199,8 @@ def resume_study(
         run_folder.refuse_edited(run, ledger, progress)
         spec = run_folder.as_extended(run, load_resolved(run.spec), ledger)
         run_folder.refuse_more_trials(spec, options.more_trials)
+        if options.more_trials or reached(ledger.records).missing:
+            run_folder.refuse_former_losses(run, spec, ledger)
         machine = machine_of(
             spec,
             options.address,

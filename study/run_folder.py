@@ -301,6 +301,34 @@ def refuse_changed(run: RunFolder, changed: Sequence[str]) -> None:
         raise BadInput([Fault(str(run.path), name, rule, way_out) for name in changed])
 
 
+FORMER_LOSSES = (
+    "balanced_energy", "distributional", "energy_logistic", "gradient_regularisation",
+)  # fmt: skip
+"""Losses whose scales once were not their authors'."""
+
+
+def refuse_former_losses(run: RunFolder, spec: StudySpec, ledger: Ledger) -> None:
+    """Refuse to train more of a study whose losses have other scales by now.
+
+    Its trials would be compared with such that another loss trained. What is finished stays
+    readable, and is concluded again.
+
+    Raises:
+        BadInput: naming the losses.
+    """
+    started = ledger.events("started")
+    if not started or "losses" in started[0].get("rules", {}):
+        return
+    told = json.dumps(spec.resolved())
+    used = [name for name in FORMER_LOSSES if f'"{name}"' in told]
+    if used:
+        rule = (
+            f"was begun with {', '.join(used)} at scales that were not the authors'; since then "
+            "they are, and trials of both would be compared"
+        )
+        raise BadInput(Fault(str(run.path), "loss", rule, "Start it anew with another --out."))
+
+
 def recorded_start(run: RunFolder) -> Recorded | None:
     """What trials start from, as the run's folder holds it; None before it was brought.
 

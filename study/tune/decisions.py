@@ -48,9 +48,10 @@ STOPPED = "stopped"
 Why = Literal["rung", "finish"]
 BY_RUNG: Why = "rung"
 TO_FINISH: Why = "finish"
-RULES = {"asha": "promotes"}
-"""What the line ``started`` says of the rules of decisions. Studies that were begun without it had
-Optuna's pruner for ASHA, which promotes nobody later; they go on with it."""
+RULES = {"asha": "promotes", "losses": "at their authors' scales"}
+"""What the line ``started`` says of the rules that a study goes by. Studies that were begun
+without the first had Optuna's pruner for ASHA, which promotes nobody later; they go on with it.
+For those begun without the second see `study.run_folder.refuse_former_losses`."""
 _STATES = {
     "finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "stopped": TrialState.PRUNED,
     "failed": TrialState.FAIL, "running": TrialState.RUNNING,
@@ -442,7 +443,7 @@ def _suggested(trial: optuna.Trial, name: str, distribution: BaseDistribution) -
 
 def _promotes(ledger: Ledger) -> bool:
     started = ledger.events("started")
-    return not started or RULES.items() <= started[0].get("rules", {}).items()
+    return not started or started[0].get("rules", {}).get("asha") == RULES["asha"]
 
 
 def _promotion_text(place: Place | None) -> str:

@@ -29,6 +29,7 @@ from study.run_folder import (
     refuse_changed,
     refuse_edited,
     refuse_existing,
+    refuse_former_losses,
     refuse_missing,
     refuse_more_trials,
     tell_of_tests,
@@ -332,3 +333,24 @@ def test_more_trials_than_a_grid_has_points_are_refused() -> None:
     refuse_more_trials(small, 1)
     with pytest.raises(BadInput, match="the grid has 3 points, the study would have 4 trials"):
         refuse_more_trials(small, 2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "rules", "refused"),
+    [
+        ("balanced_energy", {"asha": "promotes"}, True),
+        ("balanced_energy", {"losses": "at their authors' scales"}, False),
+        ("outlier_exposure", {}, False),
+    ],
+)
+def test_losses_whose_scales_have_changed_are_not_mixed_in_one_study(
+    run: RunFolder, loss: str, rules: dict[str, str], refused: bool
+) -> None:
+    spec = load_space("outlier_exposure", [f"train.loss={loss}", "search.oe_weight=null"])
+    with Ledger(run.ledger) as ledger:
+        ledger.append("started", command="", rules=rules)
+        if not refused:
+            refuse_former_losses(run, spec, ledger)
+            return
+        with pytest.raises(BadInput, match="balanced_energy at scales that were not the authors'"):
+            refuse_former_losses(run, spec, ledger)
