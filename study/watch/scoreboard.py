@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from study.records.files import STATUSES
-from study.scoring.objective import OBJECTIVE, cost
+from study.scoring.objective import OBJECTIVE, SHORTFALL, cost
 
 IMAGES_PER_S = "images_per_s"
 _ENDED = ("finished", "pruned", "stopped", "failed")
@@ -33,7 +33,7 @@ class RunningTrial:
 
 @dataclass(frozen=True)
 class Best:
-    """The best epoch so far. An objective above 1 says that it lies below the accuracy floor."""
+    """The best epoch so far: of those above the accuracy floor, where there is one."""
 
     objective: float
     trial_id: str
@@ -42,8 +42,13 @@ class Best:
 
     @property
     def above_floor(self) -> bool:
-        """Whether it could be selected."""
-        return self.objective <= 1
+        """Whether it could be selected; without a penalty an objective above 1 says that too."""
+        return self.objective <= 1 and not self.metrics.get(SHORTFALL, 0.0) > 0
+
+    @property
+    def order(self) -> tuple[bool, float]:
+        """Lower is better: above the floor first, as the selection has it."""
+        return not self.above_floor, self.objective
 
 
 class Scoreboard:
@@ -104,14 +109,14 @@ class Scoreboard:
             objective = cost(self.metric, metrics[self.metric])
         if objective is None or not math.isfinite(objective):
             return
-        known = self._bests.get(trial_id)
-        if known is None or objective < known.objective:
-            self._bests[trial_id] = Best(objective, trial_id, epoch, dict(metrics))
+        known, new = self._bests.get(trial_id), Best(objective, trial_id, epoch, dict(metrics))
+        if known is None or new.order < known.order:
+            self._bests[trial_id] = new
 
     @property
     def best(self) -> Best | None:
         """The best epoch of the running and finished trials, None before the first."""
-        return min(self._bests.values(), key=lambda best: best.objective, default=None)
+        return min(self._bests.values(), key=lambda best: best.order, default=None)
 
     @property
     def counts(self) -> dict[str, int]:

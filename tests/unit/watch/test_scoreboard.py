@@ -128,3 +128,13 @@ def test_pruned_trial_that_is_promoted_runs_again_and_counts_once() -> None:
     assert (search.counts["pruned"], search.counts["running"], search.num_ended) == (0, 1, 0)
     search.end("a", "finished", metrics(0.4))
     assert (search.counts["finished"], search.num_ended) == (1, 1)
+
+
+def test_best_is_above_the_floor_before_its_objective_counts() -> None:
+    search = Scoreboard(3, "val/fpr95", 0.0)
+    search.epoch("a", 1, 5, {**metrics(0.1), "val/floor_shortfall": 0.002})
+    assert search.best is not None
+    assert not search.best.above_floor
+    search.epoch("a", 2, 5, {**metrics(0.3), "val/floor_shortfall": 0.0})
+    search.epoch("b", 1, 5, {**metrics(0.2), "val/floor_shortfall": 0.001})
+    assert (search.best.trial_id, search.best.epoch, search.best.above_floor) == ("a", 2, True)
