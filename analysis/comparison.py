@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 
 from analysis.joined import Joined
 from analysis.report.figures import picture
+from analysis.report.page import page_of
 from study.errors import BadInput
 from study.records.files import write_bytes
-
-_TEMPLATES = Path(__file__).with_name("report") / "templates"
 
 
 def write_comparison(
@@ -27,22 +25,16 @@ def write_comparison(
         tables: of texts, by title.
         lines: sentences: what compares, and what does not.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     try:
         trade = picture(joined.plots.trade(), "What each run can have at once")
     except BadInput:
         trade = None  # no run has a trial to draw
-    page = environment.get_template("comparison.html.j2").render(
-        names=list(joined.studies),
-        tables=[(title, one.to_dict("split")) for title, one in tables.items()],
-        lines=lines,
-        trade=trade,
-    )
+    shown = {
+        "names": list(joined.studies),
+        "tables": [(title, one.to_dict("split")) for title, one in tables.items()],
+        "lines": lines,
+        "trade": trade,
+    }
+    page = page_of("comparison.html.j2", shown)
     write_bytes(path, page.encode())
     return path
