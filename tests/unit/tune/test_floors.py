@@ -34,3 +34,7 @@ def test_floor_less_than_a_standard_error_is_told() -> None:
 @pytest.mark.parametrize(("below", "num"), [(0.05, 400), (0.0, 60)])
 def test_floor_that_can_be_measured_or_asks_for_no_loss_is_not(below: float, num: int) -> None:
     assert told(below, num) == ""
+
+
+def test_floor_below_nothing_of_a_weak_base_is_not_too_fine() -> None:
+    assert told(0.95, 400) == ""
