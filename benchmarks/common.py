@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
+import shlex
 import statistics
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +44,7 @@ def options(doc: str | None, *, data: bool = False) -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="does it run: no number is meant")
     parser.add_argument("--rounds", type=int, help="how often each side is measured")
+    parser.add_argument("--save", action="store_true", help="for docs/performance.md")
     if data:
         parser.add_argument("--data-root", type=Path, help="real images; random pixels without")
     return parser
@@ -50,6 +57,37 @@ def say_how(packages: Sequence[str], facts: str) -> None:
     print(f"Python {platform.python_version()}, {versions}")
     print(f"{cores} cores, load {load:.1f} before the start (near 0 for a result to quote)")
     print(f"{facts}\n", flush=True)
+
+
+def save_rows(benchmark: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Leave what was measured for docs/performance.md; benchmarks/README.md has the form.
+
+    Rows of the same names that were left before are written over, others stay.
+
+    Args:
+        benchmark: name of the file, such as ``driver``.
+        rows: name, measured, unit, n and spread of each, and what and target where the name is no
+            target's.
+    """
+    path = Path(__file__).parent / "measured" / f"{benchmark}.json"
+    how = {
+        "command": shlex.join(["python", f"benchmarks/{benchmark}.py", *sys.argv[1:]]),
+        "hardware": f"{len(os.sched_getaffinity(0))} cores of {_processor()}",
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+    before = json.loads(path.read_text()) if path.exists() else []
+    told = {row["name"]: row for row in (*before, *({**row, **how} for row in rows))}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(list(told.values()), indent=2) + "\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    """The processor's name, as Linux tells it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
