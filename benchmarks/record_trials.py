@@ -5,8 +5,9 @@
 trains the random points 0 to 23 of ``search_tables/real.yaml`` to their end, with the project's
 own recipe, data and training loop, and no scheduler; part 1 the next 24. Each part is a Parquet
 file of its own beside the space, so that a table grows; one that was cut off goes on. The base is
-the space's own, from the cache or trained first; parts of one table must agree in the column
-``base``.
+the space's own: ``real.safetensors`` beside it, trained and written with the first part. So parts
+that are recorded months apart, by another torch, start from the same weights; the column ``base``
+must agree.
 
 A row is a state of one trial: an epoch (``alpha`` 1), or a point of the path from the base's
 weights to those of the first or last epoch, base + alpha (tuned - base), BatchNorm's running
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shutil
 import sys
 import tempfile
 import time
@@ -38,13 +40,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from study.bases.base_models import RecordedBase
 from study.data.plan import make_plan
 from study.errors import TrialFailed
 from study.recipes.base import Recipe
 from study.recipes.classifier import ClassifierRecipe
 from study.recipes.params import TrialParams
 from study.recipes.registry import make_recipe
-from study.records.files import VAL_ID
+from study.records.files import BASE, VAL_ID
+from study.records.frozen import file_hash
 from study.records.ledger import Ledger
 from study.records.scores import SetScores
 from study.scoring.measuring import ood_metric, resampled_metrics
@@ -58,7 +62,7 @@ from study.training.starting import tensors
 from study.training.trial import fresh_model
 from study.tune.decisions import Decisions
 from study.tune.searching import search_plan
-from study.tune.setup import Setup, prepare, prepare_data
+from study.tune.setup import CheckedStudy, Recorded, Setup, prepare, prepare_data
 from study.watch.progress import Progress
 
 TABLES = Path(__file__).resolve().parent / "search_tables"
@@ -212,6 +216,17 @@ def of_base(setup: Setup, ruler: Ruler, records: list[Any]) -> Row:
     return {"trial": -1, "epoch": 0, "alpha": 0.0} | ruler.row(scored.as_epoch(0).sets)
 
 
+def prepared(checked: CheckedStudy, kept: Path, progress: Progress) -> Setup:
+    """The study ready for its trials, on the base that ``kept`` holds; written where it is not."""
+    if kept.exists():
+        base = RecordedBase(kept, str(file_hash(kept)), saw_validation=False)
+        recorded = Recorded(bases={BASE: base}, initial=())
+        return prepare(checked, progress=progress, device="cpu", recorded=recorded)
+    setup = prepare(checked, progress=progress, device="cpu")
+    shutil.copy(setup.models[BASE].path, kept)
+    return setup
+
+
 def of_weights(setup: Setup) -> str:
     """Hash of the weights that all trials start from."""
     weights = setup.starting().weights[setup.spec.model.backbone]
@@ -259,7 +274,7 @@ def main() -> None:
     spec = load_space(str(TABLES / f"{given.table}.yaml"), data_root=given.data_root)
     plan = make_plan(spec.data, "auto", given.data_root)
     checked = prepare_data(spec, plan, progress)
-    setup = prepare(checked, progress=progress, device="cpu")
+    setup = prepared(checked, TABLES / f"{given.table}.safetensors", progress)
     every = points(setup)
     ruler = Ruler(spec.own_score)
     base = of_weights(setup)
