@@ -288,7 +288,8 @@ def recall_of_cells(described: dict[str, Descriptors]) -> None:
         every, by_cells = (
             {
                 (int(a), int(b))
-                for part in propose(described[first], described[second], Likeness().proposal, n)
+                for turn in propose(described[first], described[second], Likeness().proposal, n)
+                for part in turn
                 for a, b in zip(part.first, part.second, strict=True)
             }
             for n in (10**15, 0)

@@ -59,7 +59,7 @@ def measure(
     zooms = of_zoom.argmax(axis=1)
     for number in range(_NUM_ZOOMS):
         rows = np.flatnonzero((zooms == number) & (of_zoom.max(axis=1) >= correlation))
-        a, b = _zooms(_rgb(first[rows]), _rgb(second[rows]))[number]
+        a, b = _zoomed(_rgb(first[rows]), _rgb(second[rows]), number)
         shifts, result[rows, :2] = _best_shift(_luma(a), _luma(b))
         left = np.flatnonzero(result[rows, 1] >= detail)
         top, side = np.divmod(shifts[left], _SHIFTS)
@@ -76,7 +76,8 @@ def _luma_correlations(a: Floats, b: Floats, least: float) -> Floats:
     best = np.full((len(a), _NUM_ZOOMS), -1, dtype=np.float32)
     best[:, 0] = _correlations(a[:, _MIDDLE, _MIDDLE], b).max(axis=1)
     rows = np.flatnonzero(best[:, 0] >= min(_ROUGH, least))
-    for number, (zoomed_a, zoomed_b) in enumerate(_zooms(a[rows], b[rows])[1:], start=1):
+    for number in range(1, _NUM_ZOOMS):
+        zoomed_a, zoomed_b = _zoomed(a[rows], b[rows], number)
         found = _correlations(zoomed_a[:, _MIDDLE, _MIDDLE], zoomed_b)
         best[rows, number] = found.max(axis=1)
     return best
@@ -91,10 +92,13 @@ def _best_shift(a: Floats, b: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
     return chosen, np.stack([luma[rows, chosen], detail[rows, chosen]], axis=1)
 
 
-def _zooms(a: Floats, b: Floats) -> list[tuple[Floats, Floats]]:
-    """As they are; the second zoomed; the first zoomed: (N, 32, 32[, channels])."""
+def _zoomed(a: Floats, b: Floats, number: int) -> tuple[Floats, Floats]:
+    """0: as they are; 1: the second zoomed; 2: the first zoomed; (N, 32, 32[, channels])."""
     zoom = _zoom_matrix()
-    return [(a, b), (a, _resample(b, zoom, zoom)), (_resample(a, zoom, zoom), b)]
+    return (
+        _resample(a, zoom, zoom) if number == 2 else a,
+        _resample(b, zoom, zoom) if number == 1 else b,
+    )
 
 
 def _correlations(inner: Floats, full: Floats) -> Floats:
@@ -136,14 +140,18 @@ def _detail(luma: Floats) -> Floats:
     return np.asarray((luma - mean) / (deviation + _NOISE), dtype=np.float32)
 
 
-def structure(luma: Floats) -> Floats:
-    """Share of each image (N, 32, 32) that differs from its local mean, shape (N,).
+def structure(luma: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """How much of each image (N, 32, 32) shows something, and whether it is drawn, each (N,).
 
-    Local means follow a gradient, so a smooth sky has no structure; a straight edge has it on two
-    pixels to either side.
+    Returns:
+        The share that differs from its local mean: local means follow a gradient, so a smooth sky
+        has no structure; a straight edge has it on two pixels to either side. And which images
+        are drawings or writing: much is plain ground.
     """
-    departs = np.abs(luma - _local(luma)[0]) >= _DEPARTURE
-    return np.asarray(departs.mean(axis=(1, 2)), dtype=np.float32)
+    mean, deviation = _local(luma)
+    departs, plain = np.abs(luma - mean) >= _DEPARTURE, deviation < _PLAIN
+    share = np.asarray(departs.mean(axis=(1, 2)), dtype=np.float32)
+    return share, np.asarray(plain.mean(axis=(1, 2)) >= _GROUND)
 
 
 def one_way(luma: Floats) -> Floats:
@@ -156,12 +164,6 @@ def one_way(luma: Floats) -> Floats:
     both = (down * across).sum(axis=(1, 2))
     spread = np.hypot(vertical - horizontal, 2 * both)
     return np.asarray(spread / (vertical + horizontal + 1e-6), dtype=np.float32)
-
-
-def drawn(luma: Floats) -> npt.NDArray[np.bool_]:
-    """Which images (N, 32, 32) are drawings or writing: much is plain ground, shape (N,)."""
-    _, deviation = _local(luma)
-    return np.asarray((deviation < _PLAIN).mean(axis=(1, 2)) >= _GROUND)
 
 
 def coarse(luma: Floats) -> npt.NDArray[np.bool_]:
@@ -183,19 +185,23 @@ def _cosines() -> Floats:
 
 def _local(luma: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each pixel's 5x5 surroundings."""
-    padded = np.pad(luma, ((0, 0), (2, 2), (2, 2)), mode="edge")
-    mean, square = _box5(padded), _box5(padded * padded)
+    mean, square = _mean5(luma), _mean5(luma * luma)
     return mean, np.sqrt(np.maximum(square - mean * mean, 0))
 
 
-def _box5(padded: Floats) -> Floats:
-    rows = padded[:, :SIDE].copy()
-    for k in range(1, 5):
-        rows += padded[:, k : k + SIDE]
-    total = rows[:, :, :SIDE].copy()
-    for k in range(1, 5):
-        total += rows[:, :, k : k + SIDE]
-    return total / np.float32(25)
+def _mean5(values: Floats) -> Floats:
+    matrix = _mean_matrix()
+    across = (values.reshape(-1, SIDE) @ matrix.T).reshape(values.shape)
+    mean: Floats = matrix @ across
+    return mean
+
+
+@cache
+def _mean_matrix() -> Floats:
+    """The mean of five neighbours as a matrix (32, 32); the edge is repeated."""
+    padded = np.pad(np.eye(SIDE, dtype=np.float32), ((2, 2), (0, 0)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 5, axis=0)
+    return np.asarray(windows.mean(axis=2), dtype=np.float32)
 
 
 def planes(pixels: Pixels) -> tuple[Floats, Floats, Floats]:

@@ -41,7 +41,6 @@ from study.data.leaks.alignment import (
     ZOOMED,
     Floats,
     coarse,
-    drawn,
     measure,
     one_way,
     planes,
@@ -85,8 +84,9 @@ class Likeness:
         one_way: how far either image may vary in one direction alone, in [0, 1]; a bar and stripes
             are 1, and like every other of their direction.
         drawn_one_way: ``one_way`` where an image is drawn: much of it is plain ground.
-        drawn_detail: ``detail`` there.
-        drawn_difference: ``difference`` there, and of pictures enlarged from 16 pixels or fewer.
+        drawn_detail: ``detail`` there; no looser.
+        drawn_difference: ``difference`` there, and of pictures enlarged from 16 pixels or fewer;
+            no looser.
     """
 
     proposal: float = 0.64
@@ -120,9 +120,9 @@ def describe(pixels: Pixels, rule: Likeness) -> Descriptors:
 
     def described(chunk: Pixels) -> tuple[Floats, Mask]:
         of_chunk = planes(chunk)
-        luma = of_chunk[0]
-        most = np.where(drawn(luma), rule.drawn_one_way, rule.one_way)
-        told = (structure(luma) >= rule.structure) & (one_way(luma) <= most)
+        share, drawn = structure(of_chunk[0])
+        most = np.where(drawn, rule.drawn_one_way, rule.one_way)
+        told = (share >= rule.structure) & (one_way(of_chunk[0]) <= most)
         return _unit(_coefficients(of_chunk)), told
 
     with ThreadPoolExecutor(_THREADS) as pool:  # numpy lets go of the interpreter's lock
@@ -150,13 +150,13 @@ def find_near_duplicates(
     bases = np.concatenate([_tangent_bases(planes(chunk)) for chunk in _chunks(first)])
     none = np.zeros(0, dtype=np.intp)
 
-    def confirmed(proposed: Pairs) -> Pairs:
-        close = proposed.keep(_within_tangents(bases, right, proposed, rule))
-        return close.keep(confirm(first, second, close, rule))
+    def confirmed(proposed: Iterator[Pairs]) -> list[Pairs]:
+        close = (part.keep(_within_tangents(bases, right, part, rule)) for part in proposed)
+        return [part.keep(confirm(first, second, part, rule)) for part in close]
 
-    with ThreadPoolExecutor(_THREADS) as pool:  # while the next ones are looked for
-        parts = pool.map(confirmed, propose(left, right, rule.proposal))
-        found = [Pairs(none, none, none), *parts]
+    with ThreadPoolExecutor(_THREADS) as pool:  # a turn each
+        turns = pool.map(confirmed, propose(left, right, rule.proposal))
+        found = [Pairs(none, none, none), *(part for parts in turns for part in parts)]
     joined = (np.concatenate([getattr(one, name) for one in found]) for name in _COLUMNS)
     return Pairs(*joined).once()
 
@@ -185,15 +185,15 @@ def confirm(first: Pixels, second: Pixels, pairs: Pairs, rule: Likeness) -> Mask
         a = TURNS[int(pairs.turns[start])].of(first[pairs.first[part]])
         b = second[pairs.second[part]]
         correlation, detail, difference = measure(a, b, rule.correlation, rule.detail).T
-        first_luma, second_luma = planes(a)[0], planes(b)[0]
-        plain = drawn(first_luma) | drawn(second_luma)
-        few_pixels = coarse(first_luma) | coarse(second_luma)
-        most = np.where(plain | few_pixels, rule.drawn_difference, rule.difference)
-        result[part] = (
-            (correlation >= rule.correlation)
-            & (detail >= np.where(plain, rule.drawn_detail, rule.detail))
-            & (difference <= most)
+        like = (detail >= rule.detail) & (difference <= rule.difference)
+        like &= correlation >= rule.correlation
+        first_luma, second_luma = planes(a[like])[0], planes(b[like])[0]
+        plain = structure(first_luma)[1] | structure(second_luma)[1]
+        few_pixels = plain | coarse(first_luma) | coarse(second_luma)
+        like[like] &= (detail[like] >= np.where(plain, rule.drawn_detail, rule.detail)) & (
+            difference[like] <= np.where(few_pixels, rule.drawn_difference, rule.difference)
         )
+        result[part] = like
     return result
 
 

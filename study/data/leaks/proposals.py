@@ -33,7 +33,8 @@ _BLOCK_ROWS, _BLOCK_COLUMNS = 512, 4096
 _CELLS, _LOOKED_AT = 3.0, 0.3  # times the root of the images; times the root of the cells, 8 more
 _OF_RARER = 0.1  # of the cells beyond those 8
 _TRAINED_ON, _ROUNDS = 32, 5  # images a cell
-_ASKED_AT_ONCE = 16_384
+_ASKED_AT_ONCE = 65_536
+_GATHERED = 16_384  # pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,22 +53,47 @@ class Descriptors:
         return len(self.vectors)
 
     @cached_property
-    def cells(self) -> Any:
+    def cells(self) -> Cells:
         """Those of the usable images, in cells by their nearest mean."""
         import faiss  # takes a second, which small sets need not wait for
 
-        rows = self.vectors[self.usable]
+        rows = np.flatnonzero(self.usable)
+        vectors = self.vectors[rows]
         number = max(1, int(_CELLS * np.sqrt(len(rows))))
-        width = rows.shape[1]
-        index = faiss.IndexIVFFlat(
-            faiss.IndexFlatIP(width), width, number, faiss.METRIC_INNER_PRODUCT
+        means = faiss.Kmeans(
+            vectors.shape[1],
+            number,
+            niter=_ROUNDS,
+            seed=0,
+            spherical=True,
+            min_points_per_centroid=1,
+            max_points_per_centroid=_TRAINED_ON,
         )
-        index.cp.spherical, index.cp.niter, index.cp.seed = True, _ROUNDS, 0
-        index.cp.min_points_per_centroid = 1
-        index.cp.max_points_per_centroid = _TRAINED_ON
-        index.train(rows)
-        index.add(rows)
-        return index
+        means.train(vectors)
+        nearest = means.index.search(vectors, 1)[1][:, 0]
+        order = np.argsort(nearest, kind="stable")
+        limits = np.searchsorted(nearest[order], np.arange(number + 1))
+        return Cells(means.index, limits, rows[order], vectors[order])
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Descriptors sorted into cells.
+
+    Attributes:
+        means: faiss's index of the cells' means.
+        limits: cell k holds places ``limits[k]`` to ``limits[k + 1]``.
+        rows: row of each place's image in its set.
+        vectors: descriptor of each place.
+    """
+
+    means: Any
+    limits: Index
+    rows: Index
+    vectors: Floats
+
+    def __len__(self) -> int:
+        return len(self.limits) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +133,8 @@ class Pairs:
 
 def propose(
     left: Descriptors, right: Descriptors, least: float, all_pairs: int = ALL_PAIRS
-) -> Iterator[Pairs]:
-    """Pairs whose cosine reaches ``least``, or a stricter number for rare turns, part by part.
+) -> list[Iterator[Pairs]]:
+    """Pairs whose cosine reaches ``least``, or a stricter number for rare turns.
 
     Args:
         left: of the smaller set; turns are of it.
@@ -116,15 +142,39 @@ def propose(
         least: the cosine, in [-1, 1].
         all_pairs: sets of more pairs go by cells.
 
-    Yields:
-        Pairs of one turn at a time, each once.
+    Returns:
+        One for each of `TURNS`, which may be run through side by side: its pairs part by part,
+        each once.
     """
-    every_pair = len(left) * len(right) <= all_pairs
-    for number, turn in enumerate(TURNS):
+    if not left.usable.any() or not right.usable.any():
+        return []
+    cells = right.cells if len(left) * len(right) > all_pairs else None
+
+    def of_turn(number: int) -> Iterator[Pairs]:
         wanted = least_of(least, number)
-        parts = (_by_blocks if every_pair else _by_cells)(left, right, turn, wanted)
-        for rows, columns in parts:
+        parts = (
+            _by_blocks(left, right, TURNS[number], wanted)
+            if cells is None
+            else _by_cells(left, cells, number, wanted)
+        )
+        for rows, columns in _gathered(parts):
             yield Pairs(rows, columns, np.full(len(rows), number))
+
+    return [of_turn(number) for number in range(len(TURNS))]
+
+
+def _gathered(parts: Iterator[tuple[Index, Index]]) -> Iterator[tuple[Index, Index]]:
+    """The same pairs in parts worth a call."""
+    rows: list[Index] = []
+    columns: list[Index] = []
+    for row, column in parts:
+        rows.append(row)
+        columns.append(column)
+        if sum(map(len, rows)) >= _GATHERED:
+            yield np.concatenate(rows), np.concatenate(columns)
+            rows, columns = [], []
+    if rows:
+        yield np.concatenate(rows), np.concatenate(columns)
 
 
 def least_of(least: float, turn: int) -> float:
@@ -160,32 +210,43 @@ def _by_blocks(
     left: Descriptors, right: Descriptors, turn: Turn, least: float
 ) -> Iterator[tuple[Index, Index]]:
     """Rows and columns of every pair that reaches the cosine, a block of them at a time."""
-    vectors = turned(left.vectors, turn)
-    for from_column in range(0, len(right), _BLOCK_COLUMNS):
-        columns = np.ascontiguousarray(right.vectors[from_column : from_column + _BLOCK_COLUMNS].T)
-        for from_row in range(0, len(left), _BLOCK_ROWS):
-            cosines = vectors[from_row : from_row + _BLOCK_ROWS] @ columns
-            row, column = np.nonzero(cosines >= least)
-            row, column = row + from_row, column + from_column
-            keep = left.usable[row] & right.usable[column]
-            if keep.any():
-                yield row[keep], column[keep]
+    rows, columns = np.flatnonzero(left.usable), np.flatnonzero(right.usable)
+    vectors, others = turned(left.vectors[rows], turn), right.vectors[columns]
+    for from_column in range(0, len(columns), _BLOCK_COLUMNS):
+        block = np.ascontiguousarray(others[from_column : from_column + _BLOCK_COLUMNS].T)
+        for from_row in range(0, len(rows), _BLOCK_ROWS):
+            row, column = _reaching(vectors[from_row : from_row + _BLOCK_ROWS], block, least)
+            if len(row):
+                yield rows[row + from_row], columns[column + from_column]
 
 
 def _by_cells(
-    few: Descriptors, many: Descriptors, turn: Turn, least: float
+    few: Descriptors, cells: Cells, number: int, least: float
 ) -> Iterator[tuple[Index, Index]]:
-    """The same, but for pairs that share none of a picture's nearest cells."""
-    asking, stored = np.flatnonzero(few.usable), np.flatnonzero(many.usable)
-    if not len(asking) or not len(stored):
-        return
-    cells = many.cells
+    """The same, but for pairs that share none of a picture's nearest cells.
+
+    Cell by cell: one product of all who ask there takes a tenth of what each one's own takes.
+    """
+    asking = np.flatnonzero(few.usable)
     # What is asked of rare turns is closer, and lies in fewer cells.
-    share = 1.0 if TURNS.index(turn) <= MIRROR else _OF_RARER
-    cells.nprobe = min(cells.nlist, 8 + int(share * _LOOKED_AT * np.sqrt(cells.nlist)))
+    share = 1.0 if number <= MIRROR else _OF_RARER
+    looked_at = min(len(cells), 8 + int(share * _LOOKED_AT * np.sqrt(len(cells))))
     for start in range(0, len(asking), _ASKED_AT_ONCE):
         rows = asking[start : start + _ASKED_AT_ONCE]
-        limits, _, places = cells.range_search(turned(few.vectors[rows], turn), least)
-        counts = np.diff(limits.astype(np.int64))
-        if len(places):
-            yield np.repeat(rows, counts), stored[places]
+        vectors = turned(few.vectors[rows], TURNS[number])
+        near = cells.means.search(vectors, looked_at)[1].ravel()
+        order = np.argsort(near, kind="stable")
+        limits = np.searchsorted(near[order], np.arange(len(cells) + 1))
+        for cell in range(len(cells)):
+            here = order[limits[cell] : limits[cell + 1]] // looked_at
+            stored = slice(cells.limits[cell], cells.limits[cell + 1])
+            row, column = _reaching(vectors[here], cells.vectors[stored].T, least)
+            if len(row):
+                yield rows[here[row]], cells.rows[stored][column]
+
+
+def _reaching(vectors: Floats, columns: Floats, least: float) -> tuple[Index, Index]:
+    """Where cosines of (N, D) with (D, M) reach ``least``: row and column of each."""
+    reached = (vectors @ columns).ravel() >= least
+    row, column = np.divmod(np.flatnonzero(reached), columns.shape[1] or 1)
+    return row, column

@@ -15,7 +15,8 @@ def _proposed(first: np.ndarray, second: np.ndarray, all_pairs: int) -> set[tupl
     left, right = (describe(pixels, Likeness()) for pixels in (first, second))
     return {
         (int(a), int(b), int(turn))
-        for part in propose(left, right, LEAST, all_pairs)
+        for of_turn in propose(left, right, LEAST, all_pairs)
+        for part in of_turn
         for a, b, turn in zip(part.first, part.second, part.turns, strict=True)
     }
 
