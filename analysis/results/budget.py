@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.choice.alternatives import NUM_SPLITS, halves, swapped
 from analysis.choice.cells import (
@@ -36,7 +37,9 @@ from study.scoring.intervals import percentile_interval
 
 HALVES = "random halves of validation"
 APART = "images kept apart"
+COLUMNS = ("trials", "seen", "other", "low", "high", "selected", "held")
 _WORTH = 0.005  # of the metric: what a doubling must gain to be worth its time
+_MOSTLY = 0.5  # of the choices above the floor, under which a gain is rather one of luck
 _FEWEST = 4  # trials under which a curve says nothing
 
 
@@ -47,7 +50,9 @@ class Budget:
     Attributes:
         table: one row a number of trials: trials; seen (the expected metric of the choice on the
             images that it was made by); other, low, high (on images that it was not made by, with
-            95 % interval); selected (chance that some trial may be chosen). Fractions.
+            95 % interval); selected (chance that some trial may be chosen); held (how often the
+            choice, or the base in its place, stands above the floor on those other images).
+            Fractions.
         metric: whose.
         where: what the other images are.
         doubled: how much better (positive) all trials do on them than half of the trials, with
@@ -69,11 +74,14 @@ class Budget:
         """Whether more trials would pay, in sentences."""
         last, half = self.table.iloc[-1], self.table.iloc[self.half - 1]
         gain, low, high = map(_plain, self.doubled)
+        held = ""
+        if last["held"] < 1:  # fewer images measure a floor worse, and what falls under it gains
+            held = f" (there above the floor in {percent(last['held'])} % of choices)"
         name = metric_label(self.metric, "", short=True)
         told = (
             f"Expected {name} of the choice on {self.where}: {percent(half['other'])} % "
             f"with {half['trials']:.0f} trials, {percent(last['other'])} % with all "
-            f"{last['trials']:.0f}; the doubling gained {gain} points [{low}, {high}]. "
+            f"{last['trials']:.0f}{held}; the doubling gained {gain} points [{low}, {high}]. "
         )
         if self.lost[1] > 0:
             lost, low, high = map(_plain, self.lost)
@@ -81,6 +89,13 @@ class Budget:
                 f"{told}Overtuning: it was best with {counted(self.best, 'trial')}, {lost} points "
                 f"[{low}, {high}] better than with all. More trials would not pay; more "
                 "validation images would."
+            )
+        if last["held"] < _MOSTLY:
+            return (
+                f"{told}Most of these choices fall under the floor, which so few images measure "
+                "badly: what they gain they pay for in accuracy. A confidence of the floor "
+                "(floor: {id_accuracy: {..., confidence: 0.9}}) or more validation images would "
+                "tell whether more trials pay."
             )
         if self.doubled[1] > 0 and self.doubled[0] >= _WORTH:
             return f"{told}More trials would still pay (--extend adds them)."
@@ -135,7 +150,10 @@ def budget_of(study: Records, num_splits: int = NUM_SPLITS) -> Budget:
         raise NoSelection(study, "no trial may be chosen, whatever the budget.")
     judged = mean_over_trials(cells, taken(hidden.cost, picks.cell))
     other = expected_best(picks, judged, np.roll(fallback, num_splits), ended)
-    return _budget(study, cells, seen, other, HALVES, _chances(picks, ended))
+    right = mean_over_trials(cells, taken(hidden.accuracy, picks.cell))
+    held = _chances(picks, right >= hidden.floor, 1.0, ended)
+    selected = _chances(picks, picks.eligible, 0.0, ended)
+    return _budget(study, cells, seen, other, HALVES, selected, held)
 
 
 def _on_kept(study: Records, cells: Cells, names: list[str], ended: int) -> Budget:
@@ -148,8 +166,8 @@ def _on_kept(study: Records, cells: Cells, names: list[str], ended: int) -> Budg
         np.flatnonzero((kept.trial == trial) & (kept.epoch == cells.epoch[cell]))[0]
         for trial, cell in enumerate(picks.cell[:, 0])
     ]
-    cost = weighed(kept.only(np.array(place)), resamples(kept, NUM_RESAMPLES, study.seed)).cost
-    judged = mean_over_trials(cells, cost)
+    told = weighed(kept.only(np.array(place)), resamples(kept, NUM_RESAMPLES, study.seed))
+    judged = mean_over_trials(cells, told.cost)
     alike = replace(
         picks,
         cost=np.broadcast_to(picks.cost, judged.shape),
@@ -158,7 +176,10 @@ def _on_kept(study: Records, cells: Cells, names: list[str], ended: int) -> Budg
     # The base was not scored on them: where nothing is chosen it is worth what the others saw.
     fallback = np.full(judged.shape[1], costs_of_base(study, cells, whole)[0])
     other = expected_best(alike, judged, fallback, ended)
-    return _budget(study, cells, seen, other, APART, _chances(picks, ended))
+    held_there = mean_over_trials(cells, told.accuracy) >= told.floor
+    held = _chances(alike, held_there, 1.0, ended)
+    selected = _chances(alike, alike.eligible, 0.0, ended)
+    return _budget(study, cells, seen, other, APART, selected, held)
 
 
 def expected_best(picks: Picks, worth: Floats, fallback: Floats, num_trials: int) -> Floats:
@@ -192,26 +213,32 @@ def _rank_chances(num: int, ranks: int) -> Floats:
     return chances
 
 
-def _chances(picks: Picks, num: int) -> Floats:
-    """Chance that something may be chosen of m trials, (num,)."""
-    one = np.ones_like(picks.cost)
-    chances: Floats = expected_best(picks, one, np.zeros(one.shape[1]), num).mean(axis=1)
+def _chances(picks: Picks, true: NDArray[np.bool_], of_none: float, num: int) -> Floats:
+    """Chance that what is ``true`` of configurations, (K, B), is so of the best of m, (num,)."""
+    none = np.full(true.shape[1], of_none)
+    chances: Floats = expected_best(picks, true.astype(np.float64), none, num).mean(axis=1)
     return chances
 
 
 def _budget(
-    study: Records, cells: Cells, seen: Floats, other: Floats, where: str, selected: Floats
+    study: Records,
+    cells: Cells,
+    seen: Floats,
+    other: Floats,
+    where: str,
+    selected: Floats,
+    held: Floats,
 ) -> Budget:
     num = len(seen)
     rows = []
     for m, (one, two) in enumerate(zip(seen, other, strict=True), start=1):
         ends = sorted(as_metric(cells, end) for end in percentile_interval(two))
         told = (as_metric(cells, float(one.mean())), as_metric(cells, float(two.mean())), *ends)
-        rows.append((m, *told, selected[m - 1]))
+        rows.append((m, *told, selected[m - 1], held[m - 1]))
     best = int(np.argmin(other.mean(axis=1)))
     half = (num + 1) // 2 - 1
     return Budget(
-        pd.DataFrame(rows, columns=["trials", "seen", "other", "low", "high", "selected"]),
+        pd.DataFrame(rows, columns=list(COLUMNS)),
         study.metric,
         where,
         _with_ends(other[half] - other[-1]),

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis.choice.alternatives import alternatives_of
 from analysis.choice.cells import Picks
 from analysis.choice.selection import NoSelection
-from analysis.results.budget import HALVES, Budget, budget_of, expected_best
+from analysis.results.budget import COLUMNS, HALVES, Budget, budget_of, expected_best
 from tests.fake_run import Fake, make_run
 
 
@@ -26,6 +27,11 @@ def by_hand(cost: np.ndarray, may: np.ndarray, worth: np.ndarray, rest: float, n
         there = [i for i in subset if i < len(cost) and may[i]]
         values.append(worth[min(there, key=lambda i: cost[i])] if there else rest)
     return np.mean(values)
+
+
+def curve(held: float) -> pd.DataFrame:
+    rows = [(m, 0.4, 0.5, 0.4, 0.6, 1.0, held) for m in range(1, 9)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def test_expected_best_is_the_mean_over_all_subsets_of_the_trials() -> None:
@@ -57,6 +63,29 @@ def test_budget_of_a_search_falls_as_seen_and_has_the_base_where_nothing_is_chos
     assert "with all 9" in budget.text
 
 
+def test_held_is_how_often_the_choice_stands_above_the_floor_on_the_other_half(
+    tmp_path: Path,
+) -> None:
+    make_run(tmp_path)
+    study = analysis.load(tmp_path)
+    held = budget_of(study, num_splits=20).table["held"]
+    stated = alternatives_of(study, num_splits=20).set_index("rule").loc["stated rule"]
+    assert held.between(0, 1).all()
+    assert held.iloc[-1] >= stated["floor_kept"] - 1e-12  # where nothing is chosen the base holds
+
+
+def test_budget_says_how_often_its_choices_fall_under_the_floor() -> None:
+    zero = (0.0, 0.0, 0.0)
+    below = Budget(curve(held=0.61), "val/fpr95", HALVES, zero, zero, 2).text
+    assert "(there above the floor in 61.0 % of choices)" in below
+    gain = (0.02, 0.01, 0.03)
+    assert "Most of these choices" not in below
+    mostly = Budget(curve(held=0.3), "val/fpr95", HALVES, gain, zero, 2).text
+    assert "Most of these choices fall under the floor" in mostly
+    assert "would still pay" not in mostly
+    assert "floor" not in Budget(curve(held=1.0), "val/fpr95", HALVES, zero, zero, 2).text
+
+
 @pytest.mark.parametrize(
     ("doubled", "lost", "told"),
     [
@@ -71,9 +100,7 @@ def test_budget_of_a_search_falls_as_seen_and_has_the_base_where_nothing_is_chos
 def test_budget_says_whether_more_trials_would_pay(
     doubled: tuple[float, ...], lost: tuple[float, ...], told: str
 ) -> None:
-    rows = [(m, 0.4, 0.5, 0.4, 0.6, 1.0) for m in range(1, 9)]
-    columns = ["trials", "seen", "other", "low", "high", "selected"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = curve(held=1.0)
     assert told in Budget(table, "val/fpr95", HALVES, doubled, lost, 2).text
 
 
