@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from study import run_folder
+from study.bases.saved_models import read_trial_json
 from study.errors import BadInput, Fault
 from study.options import ReplayOptions
 from study.records.failures import BUG, DIVERGED
-from study.records.files import RunFolder, trial_id
+from study.records.files import TRIAL_JSON, RunFolder, trial_id
 from study.records.ledger import Record, RecordedLedger
 from study.records.manifest import changed_machine, manifest_entry, read_manifest
 from study.records.scores import ValidationScores, has_scores, read_scores
@@ -112,7 +113,16 @@ def replay(options: ReplayOptions, progress: Progress) -> Agreement:
             for number in _compare_epochs(record, setup, setting, agreement):
                 stage.advance(1, f"epoch {number}")
         _compare_scores(run, copy, record, agreement)
+        agreement.circumstances += _precision(run, copy, agreement.trial)
     return agreement
+
+
+def _precision(run: RunFolder, copy: RunFolder, trial: str) -> list[str]:
+    """What ``precision: auto`` was on the recording device, where it is another here."""
+    path = run.trial_checkpoints(trial) / TRIAL_JSON
+    told = path.exists() and read_trial_json(path).get("precision")
+    now = read_trial_json(copy.trial_checkpoints(trial) / TRIAL_JSON)["precision"]
+    return [f"precision: {told} -> {now}"] if told and told != now else []
 
 
 def _circumstances(

@@ -22,8 +22,8 @@ from torch import nn
 from study.bases.training_code import code_version
 from study.counted import counted
 from study.data.roles import StudyData
+from study.device import arithmetic_of, precision_on
 from study.errors import BadInput, Fault
-from study.models.arithmetic import arithmetic_of
 from study.models.names import DEFAULT_NETWORK, Network
 from study.models.weights import load_into, load_weights, save_weights
 from study.recipes.classifier import ClassifierRecipe
@@ -81,10 +81,11 @@ class BaseSpec:
         """
         starts = self.network != DEFAULT_NETWORK or self.init != "random"
         file = self.init not in ("random", "imagenet")
+        asked = self.train.get("precision", "auto")
         parts = [
             self.backbone,
             self.dropout,
-            self.train,
+            {**self.train, "precision": precision_on(asked, device)},
             self.seed,
             asdict(self.network),
             file_hash(Path(self.init)) if file else self.init,

@@ -17,14 +17,16 @@ Rules, the same on every device (the draws are made on the CPU, so a GPU sees th
 - A batch holds the ID images first, then the outliers.
 
 The sets stay uint8 in NumPy arrays, which may be read-only views of memory shared by processes;
-only a batch is ever copied. On a CUDA device each set is put there once (:class:`DeviceImages`).
+only a batch is ever copied. On a GPU each set is put there once (:class:`DeviceImages`), and what
+an epoch draws travels there in one copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +36,8 @@ from torch import Tensor
 from study.data.images import ImageSet, Pixels, Rows
 from study.data.order import Augment, EpochRows, Sampling
 from study.data.pairs import chain
-from study.data.warp import Boxes, draw_boxes, resized_crops, rotated
+from study.data.warp import draw_boxes, resized_crops, rotated
+from study.device import upload
 from study.seeding import numpy_generator
 
 Take = Callable[[slice], Tensor]
@@ -42,7 +45,7 @@ Take = Callable[[slice], Tensor]
 
 _LEAST_PAD = 4
 _UPLOAD_CHUNK = 8192
-_UPLOADS_KEPT = 12  # sets on a GPU; a study has fewer
+_MOST_UPLOADED = 8 * 2**30  # bytes of sets that a process keeps on a GPU, which trials share
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Draws:
-    """What is drawn for a run of images, by position in the epoch.
+    """What is drawn for a run of images, by position in the epoch: arrays, or tensors on a GPU.
 
     Attributes:
         rows: rows of the set, shape (N,).
@@ -77,13 +80,26 @@ class Draws:
         angles: in degrees, shape (N,); None where nothing is turned.
     """
 
-    rows: Rows
-    tops: Rows
-    lefts: Rows
-    mirrored: npt.NDArray[np.bool_]
+    rows: Any
+    tops: Any
+    lefts: Any
+    mirrored: Any
     augmented: bool
-    boxes: Boxes | None = None
-    angles: npt.NDArray[np.float64] | None = None
+    boxes: Any = None
+    angles: Any = None
+
+    def columns(self) -> list[npt.NDArray[np.int64]]:
+        """All that was drawn, each of 8 bytes an image: what one copy to a GPU is made of."""
+        boxes = [] if self.boxes is None else list(self.boxes.T)
+        angles = [] if self.angles is None else [self.angles.view(np.int64)]
+        return [self.rows, self.tops, self.lefts, self.mirrored.astype(np.int64), *boxes, *angles]
+
+    def of_columns(self, columns: Sequence[Tensor]) -> Draws:
+        """The same draws, from tensors of its `columns`."""
+        rows, tops, lefts, mirrored, *warped = columns
+        angles = warped.pop().view(torch.float64) if self.angles is not None else None
+        boxes = torch.stack(warped, dim=1) if warped else None
+        return Draws(rows, tops, lefts, mirrored.bool(), self.augmented, boxes, angles)
 
     def part(self, part: slice) -> Draws:
         """The draws of these positions."""
@@ -105,14 +121,14 @@ class DeviceImages:
         num_images: N.
         size: edge of the images, pixels.
         device: where its batches are.
-        labels: shape (N,).
+        num_bytes: of its pixels.
     """
 
     def __init__(self, images: ImageSet, device: torch.device) -> None:
         self.num_images = len(images)
         self.size = int(images.pixels.shape[1])
         self.device = device
-        self.labels = images.labels
+        self.num_bytes = images.pixels.nbytes
         self._pixels = images.pixels
         self._tensor: Tensor | None = None
         if device.type != "cpu":
@@ -121,6 +137,12 @@ class DeviceImages:
                 # np.array copies: torch warns when it wraps read-only memory
                 chunk = np.array(images.pixels[start : start + _UPLOAD_CHUNK])
                 self._tensor[start : start + len(chunk)].copy_(torch.from_numpy(chunk))
+
+    def stretch(self, part: slice) -> Tensor:
+        """The images there, in their order, as `gather` gives them."""
+        if self._tensor is not None:
+            return self._tensor[part]
+        return torch.from_numpy(np.array(self._pixels[part]))
 
     def gather(self, draws: Draws) -> Tensor:
         """Images as uint8, shape (N, H, W, 3), on the device; augmented as drawn."""
@@ -135,18 +157,71 @@ class DeviceImages:
         plain = Draws(draws.rows, draws.tops, draws.lefts, draws.mirrored, augmented=False)
         images = self.gather(plain)
         if draws.angles is not None:
-            images = rotated(images, torch.from_numpy(draws.angles).to(self.device))
+            images = rotated(images, _sent(draws.angles, self.device))
         if draws.boxes is not None:
-            images = resized_crops(images, torch.from_numpy(draws.boxes).to(self.device))
-            mirrored = torch.from_numpy(draws.mirrored).to(self.device)
+            images = resized_crops(images, _sent(draws.boxes, self.device))
+            mirrored = _sent(draws.mirrored, self.device)
             return torch.where(mirrored[:, None, None, None], images.flip(2), images)
-        every = np.arange(len(images))
+        every = torch.arange(len(images), device=self.device)
         crops = Draws(every, draws.tops, draws.lefts, draws.mirrored, draws.augmented)
         return _gather_on_device(images, crops)
 
-    def labels_of(self, rows: Rows) -> Tensor:
-        """Labels of ``rows``, int64, on the device."""
-        return torch.from_numpy(self.labels[rows]).to(self.device, non_blocking=True)
+
+@dataclass(frozen=True, eq=False)
+class EpochDraws:
+    """All that is drawn for an epoch, a function of (seed, epoch) alone.
+
+    Attributes:
+        rows: of both sets.
+        id: of the ID images.
+        labels: theirs, shape (N,).
+        outliers: of the outliers; None without any.
+    """
+
+    rows: EpochRows
+    id: Draws
+    labels: Any
+    outliers: Draws | None
+
+    def on(self, device: torch.device) -> EpochDraws:
+        """The same where batches are made; one copy takes all of it to a GPU."""
+        if device.type == "cpu":
+            return self
+        columns = [self.labels, *self.id.columns()]
+        own = len(columns)
+        columns += self.outliers.columns() if self.outliers is not None else []
+        sizes = [len(column) for column in columns]
+        labels, *sent = torch.split(upload(np.concatenate(columns), device), sizes)
+        outliers = self.outliers and self.outliers.of_columns(sent[own - 1 :])
+        return EpochDraws(self.rows, self.id.of_columns(sent[: own - 1]), labels, outliers)
+
+
+def draw_epoch(
+    train: ImageSet,
+    sampling: Sampling,
+    outliers: ImageSet | None = None,
+    *,
+    seed: int,
+    epoch: int,
+) -> EpochDraws:
+    """Draw an epoch; arguments and errors as of `training_batches`."""
+    num_outliers = len(outliers) if outliers and sampling.outlier_batch_size else 0
+    rows = sampling.rows(train.labels, num_outliers, seed=seed, epoch=epoch)
+
+    def drawn(of: Rows, role: str, images: ImageSet) -> Draws:
+        return draw(
+            of,
+            sampling.augment,
+            numpy_generator(seed, "augment", role, epoch),
+            int(images.pixels.shape[1]),
+            rotation=sampling.rotation,
+            least_area=sampling.least_area,
+        )
+
+    of_outliers = None
+    if outliers is not None and rows.outliers is not None:
+        of_outliers = drawn(rows.outliers, "outliers", outliers)
+    return EpochDraws(rows, drawn(rows.id, "id", train), train.labels[rows.id], of_outliers)
 
 
 def epoch_batches(
@@ -170,14 +245,15 @@ def epoch_batches(
 
 
 def training_batches(
-    train: ImageSet | DeviceImages,
+    train: ImageSet,
     sampling: Sampling,
     *,
-    outliers: ImageSet | DeviceImages | None = None,
+    outliers: ImageSet | None = None,
     seed: int,
     epoch: int,
     device: torch.device | None = None,
     channels_last: bool = False,
+    drawn: EpochDraws | None = None,
 ) -> Iterator[Batch]:
     """The batches of one epoch; the module's docstring has the rules.
 
@@ -189,6 +265,7 @@ def training_batches(
         epoch: number of the epoch; part of every stream's name.
         device: where batches are wanted; the CPU where none is given.
         channels_last: memory format of the images.
+        drawn: what `draw_epoch` gives for the same arguments; None draws it.
 
     Yields:
         Batches; of pairs, (B - 1, 2): (0, 1), (1, 2) ..., the labels tell which are different.
@@ -198,33 +275,21 @@ def training_batches(
             ``augment`` or ``outlier_order``.
     """
     device = device or torch.device("cpu")
-    train = on_device(train, device)
-    outliers = on_device(outliers, device) if outliers and sampling.outlier_batch_size else None
-    rows = sampling.rows(
-        train.labels, outliers.num_images if outliers else 0, seed=seed, epoch=epoch
-    )
+    if drawn is None:
+        drawn = draw_epoch(train, sampling, outliers, seed=seed, epoch=epoch)
+    here = drawn.on(device)
 
-    def drawn(images: DeviceImages, of: Rows, role: str) -> Take:
-        generator = numpy_generator(seed, "augment", role, epoch)
-        draws = draw(
-            of,
-            sampling.augment,
-            generator,
-            images.size,
-            rotation=sampling.rotation,
-            least_area=sampling.least_area,
-        )
-        return lambda part: images.gather(draws.part(part))
-
-    id_take = drawn(train, rows.id, "id")
-    out_take = None
-    if outliers is not None and rows.outliers is not None:
-        out_take = drawn(outliers, rows.outliers, "outliers")
+    def taken(images: ImageSet, draws: Draws) -> Take:
+        held = on_device(images, device)
+        return lambda part: held.gather(draws.part(part))
 
     def labels(part: slice) -> Tensor:
-        return train.labels_of(rows.id[part])
+        return _sent(here.labels[part], device)
 
-    for batch in epoch_batches(rows, id_take, labels, out_take):
+    out_take = None
+    if outliers is not None and here.outliers is not None:
+        out_take = taken(outliers, here.outliers)
+    for batch in epoch_batches(here.rows, taken(train, here.id), labels, out_take):
         # uint8 until here: joining floats would move four times the bytes
         yield replace(batch, images=to_float(batch.images, channels_last))
 
@@ -243,11 +308,8 @@ def evaluation_batches(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     images = on_device(images, device or torch.device("cpu"))
-    none = np.random.Generator(np.random.PCG64(0))  # draws nothing: there is no augmentation
-    draws = draw(np.arange(images.num_images), "none", none, images.size)
     for start in range(0, images.num_images, batch_size):
-        part = slice(start, start + batch_size)
-        yield to_float(images.gather(draws.part(part)), channels_last)
+        yield to_float(images.stretch(slice(start, start + batch_size)), channels_last)
 
 
 def padding(size: int) -> int:
@@ -297,7 +359,8 @@ def draw(
 def _gather(pixels: Pixels, draws: Draws) -> Pixels:
     """A fresh array of the drawn images, (N, H, W, 3), from memory that may be read-only."""
     if not draws.augmented:
-        return pixels[draws.rows]
+        plain: Pixels = pixels[draws.rows]
+        return plain
     num, (height, width) = len(draws.rows), pixels.shape[1:3]
     pad = padding(height)
     padded = np.zeros((num, height + 2 * pad, width + 2 * pad, 3), dtype=np.uint8)
@@ -311,22 +374,24 @@ def _gather(pixels: Pixels, draws: Draws) -> Pixels:
 
 
 def _gather_on_device(pixels: Tensor, draws: Draws) -> Tensor:
-    """The same on a GPU; only the draws travel."""
-
-    def send(values: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(pixels.device, non_blocking=True)
-
-    chosen = pixels[send(draws.rows)]
+    """The same on a GPU."""
+    device = pixels.device
+    chosen = pixels[_sent(draws.rows, device)]
     if not draws.augmented:
         return chosen
     num, height, width, _ = chosen.shape
     padded = torch.nn.functional.pad(chosen, (0, 0, *[padding(height)] * 4))
-    rows = send(draws.tops)[:, None] + torch.arange(height, device=pixels.device)
-    columns = torch.arange(width, device=pixels.device).expand(num, width)
-    columns = torch.where(send(draws.mirrored)[:, None], columns.flip(1), columns)
-    columns = columns + send(draws.lefts)[:, None]
-    images = torch.arange(num, device=pixels.device)
+    rows = _sent(draws.tops, device)[:, None] + torch.arange(height, device=device)
+    columns = torch.arange(width, device=device).expand(num, width)
+    columns = torch.where(_sent(draws.mirrored, device)[:, None], columns.flip(1), columns)
+    columns = columns + _sent(draws.lefts, device)[:, None]
+    images = torch.arange(num, device=device)
     return padded[images[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def _sent(values: Any, device: torch.device) -> Tensor:
+    """What was drawn, on the device: it is there, or goes there."""
+    return values if isinstance(values, Tensor) else upload(values, device)
 
 
 def to_float(pixels: Tensor, channels_last: bool) -> Tensor:
@@ -337,18 +402,35 @@ def to_float(pixels: Tensor, channels_last: bool) -> Tensor:
     return images.to(torch.float32, memory_format=wanted).div_(255)
 
 
-_uploaded: dict[tuple[str, str], DeviceImages] = {}
+class Uploads:
+    """Sets on GPUs by their content, kept within so many bytes; the least recently used go first.
+
+    The newest stays, however large it is: training needs it.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        """Keep ``most_bytes`` of images."""
+        self._most = most_bytes
+        self._kept: OrderedDict[tuple[str, str], DeviceImages] = OrderedDict()
+
+    def of(self, images: ImageSet, device: torch.device) -> DeviceImages:
+        """The set on the device, put there where it is not."""
+        key = (images.fingerprint, str(device))
+        if key not in self._kept:
+            sizes = [one.num_bytes for one in self._kept.values()]
+            while sizes and sum(sizes) + images.pixels.nbytes > self._most:
+                self._kept.popitem(last=False)
+                sizes.pop(0)
+            self._kept[key] = DeviceImages(images, device)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+_uploads = Uploads(_MOST_UPLOADED)
 
 
 def on_device(images: ImageSet | DeviceImages, device: torch.device) -> DeviceImages:
-    """The set where batches are made; a GPU keeps the last few sets by their content."""
+    """The set where batches are made; on a GPU once a process."""
     if isinstance(images, DeviceImages):
         return images
-    if device.type == "cpu":
-        return DeviceImages(images, device)
-    key = (images.fingerprint, str(device))
-    if key not in _uploaded:
-        while len(_uploaded) >= _UPLOADS_KEPT:
-            _uploaded.pop(next(iter(_uploaded)))
-        _uploaded[key] = DeviceImages(images, device)
-    return _uploaded[key]
+    return DeviceImages(images, device) if device.type == "cpu" else _uploads.of(images, device)

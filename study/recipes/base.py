@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from study.data.batches import Batch, training_batches
+from study.data.batches import Batch, EpochDraws, draw_epoch, training_batches
 from study.data.order import Sampling
 from study.data.roles import StudyData
 from study.models.names import DEFAULT_NETWORK, Network
@@ -52,8 +52,15 @@ class Moment:
 class TrainingLoss(nn.Module):
     """A training objective: its call gives the terms of one batch, scalars.
 
-    ``"loss"`` is the one to minimise. Parameters of its own join the optimizer's.
+    ``"loss"`` is the one to minimise; the names are the same at every step. Parameters of its own
+    join the optimizer's.
+
+    Attributes:
+        captured: whether its steps may be one CUDA graph: each is the same operations on tensors,
+            none of which is looked at, and ``at`` changes tensors in place alone.
     """
+
+    captured: ClassVar[bool] = False
 
     def begin(self, model: nn.Module, data: StudyData, device: torch.device) -> None:
         """Measure what the loss needs of the model that training starts from; often nothing.
@@ -196,10 +203,22 @@ class TrainingRecipe(Recipe[T_co]):
         """The training objective."""
         raise NotImplementedError
 
+    def drawn(self, data: StudyData, *, seed: int, epoch: int) -> EpochDraws:
+        """What an epoch draws."""
+        outliers = data.outliers.images if data.outliers else None
+        sampling = self.sampling(data)
+        return draw_epoch(data.train.images, sampling, outliers, seed=seed, epoch=epoch)
+
     def batches(
-        self, data: StudyData, *, seed: int, epoch: int, device: torch.device
+        self,
+        data: StudyData,
+        *,
+        seed: int,
+        epoch: int,
+        device: torch.device,
+        drawn: EpochDraws | None = None,
     ) -> Iterator[Batch]:
-        """The training batches of one epoch."""
+        """The training batches of one epoch; ``drawn`` is what it draws, where that is there."""
         return training_batches(
             data.train.images,
             self.sampling(data),
@@ -208,6 +227,7 @@ class TrainingRecipe(Recipe[T_co]):
             epoch=epoch,
             device=device,
             channels_last=True,
+            drawn=drawn,
         )
 
     def epoch_metrics(self, means: Mapping[str, float]) -> dict[str, float]:

@@ -24,6 +24,8 @@ C_co = TypeVar("C_co", bound=ClassifierParams, covariant=True)
 class ClassificationLoss(TrainingLoss):
     """Cross-entropy with label smoothing over the ID images of a batch."""
 
+    captured = True
+
     def __init__(self, label_smoothing: float) -> None:
         """``label_smoothing`` in [0, 1)."""
         super().__init__()

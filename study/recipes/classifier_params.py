@@ -12,7 +12,7 @@ from study.recipes.detector_params import (
     DetectorSettings,
     detector_rules,
 )
-from study.recipes.params import WARPS, TrainParams
+from study.recipes.params import LATER, TrainParams
 from study.section import Rule
 
 SCORES = ("msp", "energy")
@@ -55,7 +55,7 @@ class ClassifierParams(TrainParams, DetectorSettings):
     unsearchable: ClassVar[frozenset[str]] = frozenset(
         {"own_score", "detectors", "detector_images"}
     )
-    unwritten: ClassVar[frozenset[str]] = OF_DETECTORS | WARPS
+    unwritten: ClassVar[frozenset[str]] = OF_DETECTORS | LATER
     rules: ClassVar[tuple[Rule, ...]] = (
         *TrainParams.rules,
         *detector_rules(SCORES),

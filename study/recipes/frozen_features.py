@@ -24,8 +24,8 @@ from study.data import batches
 from study.data.batches import DeviceImages, draw, on_device, to_float
 from study.data.images import ImageSet
 from study.data.order import Augment
+from study.device import arithmetic_of
 from study.models import classifier
-from study.models.arithmetic import arithmetic_of
 from study.models.classifier import Classifier
 from study.records.cache import LOCK, alone, cache_folder
 from study.records.cached import fill_array, load_array

@@ -59,13 +59,16 @@ class NordfLoss(TrainingLoss):
     own: an image counts as often as it is in a pair.
     """
 
+    captured = True
+    reversal: Tensor
+
     def __init__(self, params: NordfParams, reconstruction: ReconstructionLoss) -> None:
         """The recipe's parameters, and the reconstruction loss that they name."""
         super().__init__()
         self.params = params
         self.reconstruction = reconstruction
         self.similarity = Similarity(params.similarity)
-        self._reversal: float | None = None
+        self.register_buffer("reversal", torch.zeros((), dtype=torch.float64), persistent=False)
 
     def at(self, moment: Moment) -> None:
         """Set the weight of the reversed gradient."""
@@ -80,7 +83,7 @@ class NordfLoss(TrainingLoss):
             weight=1.0 if params.reversal == "staircase" else params.reversal_weight,
             per=params.reversal_step,
         )
-        self._reversal = weight(moment.epoch - 1, moment.step)
+        self.reversal.fill_(weight(moment.epoch - 1, moment.step))
 
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, cross_entropy, similarity, reconstruction (unweighted), and what tells.
@@ -92,7 +95,9 @@ class NordfLoss(TrainingLoss):
             raise TypeError("NORD-F trains on batches with pairs")
         reconstruct = params.reconstruction_weight > 0
         told = cast(NordF, model).branches(
-            batch.images, reversal=self._reversal, reconstruct=reconstruct
+            batch.images,
+            reversal=None if params.reversal == "none" else self.reversal,
+            reconstruct=reconstruct,
         )
         weights = image_weights(pairs, len(batch.images))
         classification = cross_entropy_per_image(

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from study.declared import parameter, with_default
 from study.losses.names import COLLAPSED_COSINE, SMALLEST_IMAGE
-from study.recipes.params import WARPS, Remark, TrainParams
+from study.recipes.params import LATER, Remark, TrainParams
 from study.recipes.reconstruction_params import (
     ADDED,
     ReconstructionName,
@@ -145,7 +145,7 @@ class NordfParams(ReconstructionSettings):
     unsearchable: ClassVar[frozenset[str]] = frozenset(
         {"own_score", "perceptual_layers", "perceptual_layer_weights", "panel_epochs"}
     )
-    unwritten: ClassVar[frozenset[str]] = ADDED | WARPS
+    unwritten: ClassVar[frozenset[str]] = ADDED | LATER
     rules: ClassVar[tuple[Rule, ...]] = (
         *TrainParams.rules,
         *reconstruction_rules(),

@@ -143,14 +143,14 @@ class TrialParams(Section):
         return "; ".join(said)
 
 
-WARPS = frozenset({"crop_least_area", "rotation"})
+LATER = frozenset({"crop_least_area", "rotation", "precision", "graph", "deterministic"})
 """Parameters of training that came later: specs leave them out at their defaults."""
 
 
 class TrainParams(TrialParams):
     """Training by an optimizer, with what moves over its course."""
 
-    unwritten: ClassVar[frozenset[str]] = WARPS
+    unwritten: ClassVar[frozenset[str]] = LATER
 
     epochs: int = parameter(
         100, ge=1, le=100_000, meaning="passes over the images that an epoch draws"
@@ -227,8 +227,31 @@ class TrainParams(TrialParams):
     epoch_images: int | None = parameter(
         None, ge=2, meaning="ID images an epoch draws at most", null="all"
     )
+    precision: Literal["auto", "fp32", "bf16"] = parameter(
+        "auto",
+        meaning="what the network computes in as it trains; losses, weights and all scoring are "
+        "fp32 or better. auto: bf16 on a GPU that has it, fp32 elsewhere",
+    )
+    graph: Literal["auto", True, False] = parameter(
+        "auto",
+        meaning="whether a step is one CUDA graph. auto: on a GPU, where loss and schedules allow",
+    )
+    deterministic: bool = parameter(
+        False,
+        meaning="on a GPU, kernels that give the same bits from run to run, as --replay wants "
+        "them, in place of the fastest",
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        *(
+            Rule(
+                ("graph", moving),
+                lambda graph, schedule: graph is not True or schedule == "constant",
+                f"a graph repeats one step, in which {moving.removesuffix('_schedule')} is fixed",
+                f"Set graph: auto, or {moving}: constant.",
+            )
+            for moving in ("momentum_schedule", "weight_decay_schedule")
+        ),
         Rule(
             ("warmup_epochs", "epochs"),
             lambda warmup_epochs, epochs: warmup_epochs < epochs,

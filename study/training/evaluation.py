@@ -13,6 +13,7 @@ from torch import nn
 from study.data.batches import evaluation_batches
 from study.data.images import ImageSet
 from study.data.roles import StudyData
+from study.device import scored_at_once
 from study.errors import TrialFailed
 from study.recipes.base import CombinesScores, Fitted, Recipe
 from study.recipes.params import TrialParams
@@ -20,14 +21,14 @@ from study.records.files import VAL_ID
 from study.records.scores import SetScores, ValidationScores
 from study.scoring.measuring import OOD_METRICS, ood_metric, ood_metrics
 
-_BATCH_SIZE = 512
 Read = Callable[[ImageSet, torch.device], Iterator[torch.Tensor]]
 """A set and a device -> what the model takes of the set, in batches, in the set's order."""
 
 
 def read_images(images: ImageSet, device: torch.device) -> Iterator[torch.Tensor]:
     """The images themselves, float32 in [0, 1]."""
-    return evaluation_batches(images, _BATCH_SIZE, device, channels_last=True)
+    at_once = scored_at_once(device, int(images.pixels.shape[1]))
+    return evaluation_batches(images, at_once, device, channels_last=True)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from study.data.batches import Batch, Take, epoch_batches
 from study.data.images import ImageSet, Rows
 from study.data.roles import StudyData
+from study.device import upload
 from study.models.classifier import LinearHead
 from study.recipes.classifier import ClassifierRecipe
 from study.recipes.classifier_params import ClassifierParams
@@ -81,7 +81,7 @@ class LinearTraining:
             seed=self._seed,
             epoch=epoch,
         )
-        labels = self._labels[torch.as_tensor(rows.id, device=self._device)]
+        labels = self._labels[upload(rows.id, self._device)]
         out_take = None
         if outliers is not None and rows.outliers is not None:
             out_take = outliers.drawn(rows.outliers, epoch)
@@ -104,9 +104,7 @@ class LinearTraining:
             self._plain[images.fingerprint] = self._frozen.features(images, "none", 1)[0]
         features = self._plain[images.fingerprint]
         for start in range(0, len(features), BATCH_SIZE):
-            # copied: torch warns when it wraps read-only memory
-            part = np.array(features[start : start + BATCH_SIZE])
-            yield torch.from_numpy(part).to(device)
+            yield upload(features[start : start + BATCH_SIZE], device)
 
 
 class _Views:
@@ -125,17 +123,14 @@ class _Views:
         self._device = device
         self._tensor: Tensor | None = None
         if device.type != "cpu" and self._array.nbytes <= most:
-            self._tensor = torch.from_numpy(np.array(self._array)).to(device)
+            self._tensor = upload(self._array, device)
 
     def drawn(self, rows: Rows, epoch: int) -> Take:
         """The features of ``rows`` by position, each of a view at random."""
         generator = numpy_generator(self._seed, "view", self._role, epoch)
         views = generator.integers(self.num_views, size=len(rows))
         places: Rows = views * self.num_images + rows
-        return lambda part: self.take(places[part])
-
-    def take(self, places: Rows) -> Tensor:
-        """Features, shape (N, D)."""
-        if self._tensor is not None:
-            return self._tensor[torch.from_numpy(places).to(self._device)]
-        return torch.from_numpy(self._array[places]).to(self._device)
+        if self._tensor is None:
+            return lambda part: upload(self._array[places[part]], self._device)
+        held, sent = self._tensor, upload(places, self._device)
+        return lambda part: held[sent[part]]

@@ -11,14 +11,16 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from study.data.batches import Batch
+from study.data.batches import Batch, EpochDraws
 from study.data.roles import StudyData
+from study.device import in_precision, precision_on, rate_tensor, set_kernels, step_settings
 from study.errors import TrialFailed
 from study.recipes.base import Fitted, Moment, Recipe, TrainingLoss, TrainingRecipe
 from study.recipes.classifier import ClassifierRecipe
@@ -36,13 +38,15 @@ from study.scoring.objective import (
 )
 from study.scoring.path import PathPlan
 from study.seeding import seed_of
+from study.training.ahead import Ahead
 from study.training.evaluation import Evaluation, evaluate
 from study.training.linear import LinearTraining
 from study.training.optimizers import make_optimizer
 from study.training.path import between
 from study.training.schedules import ScheduleClock, make_schedule, make_transition
+from study.training.steps import GRADIENT_NORM, StaticStep, Step, TrainingStep
 
-_CHECK_EVERY_STEPS = 50
+_CHECK_EVERY_STEPS = 50  # on a CPU; a GPU would wait for each look, and has one an epoch
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,8 @@ def train(
         TrialFailed: on a non-finite loss or unusable scores, with epoch and step.
     """
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
+    deterministic = isinstance(recipe, TrainingRecipe) and recipe.params.deterministic
+    set_kernels(device, deterministic=deterministic)
     if not isinstance(recipe, TrainingRecipe) or not recipe.params.trains:  # scored as it is
         if start is None:
             begun = time.perf_counter()
@@ -181,14 +186,21 @@ def train(
         feed = LinearTraining(recipe, model, data, seed, device)
     else:
         feed = _WholeModel(recipe, model, data, seed, device)
-    optimizer = _optimizer(recipe.params, feed.module, loss)
+    captured = _captures(recipe.params, loss, device)
+    optimizer = _optimizer(recipe.params, feed.module, loss, device, captured=captured)
     if start is not None:
         model.load_state_dict(start.model)
         loss.load_state_dict(start.loss)
         optimizer.load_state_dict(start.optimizer)
+    if captured:  # what a graph reads at each step is a tensor
+        for group in optimizer.param_groups:
+            group["lr"] = rate_tensor(float(group["lr"]), device)
     steps = recipe.sampling(data).num_batches(len(data.train.images))
     clocks = schedule_clocks(recipe.params, optimizer, steps)
-    trainer = _Trainer(recipe, feed.module, loss, optimizer, clocks)
+    given = in_precision(feed.module, precision_on(recipe.params.precision, device))
+    plain = TrainingStep(given, loss, optimizer, logs_gradients=recipe.logs_gradients)
+    step = StaticStep(plain, device) if captured else plain
+    trainer = _Trainer(recipe, feed.module, loss, step, clocks, device)
     of_base: State | None = None
 
     def scored(alpha: float, weights: dict[str, torch.Tensor]) -> State:
@@ -242,14 +254,46 @@ class _WholeModel:
     seed: int
     device: torch.device
 
+    @cached_property
+    def _drawn(self) -> Ahead[EpochDraws]:
+        draw = partial(self.recipe.drawn, self.data, seed=self.seed)
+        # A CPU has no time to spare beside its training.
+        last = 0 if self.device.type == "cpu" else self.recipe.params.epochs
+        return Ahead(lambda epoch: draw(epoch=epoch), last)
+
     def batches(self, epoch: int) -> Iterator[Batch]:
-        return self.recipe.batches(self.data, seed=self.seed, epoch=epoch, device=self.device)
+        drawn = self._drawn(epoch)
+        return self.recipe.batches(
+            self.data, seed=self.seed, epoch=epoch, device=self.device, drawn=drawn
+        )
 
     def evaluate(self) -> Evaluation:
         return evaluate(self.recipe, self.module, self.data, self.device)
 
 
-def _optimizer(params: TrainParams, model: nn.Module, loss: TrainingLoss) -> torch.optim.Optimizer:
+def _captures(params: TrainParams, loss: TrainingLoss, device: torch.device) -> bool:
+    """Whether the steps are made to be one CUDA graph, here or as a CPU runs it.
+
+    Raises:
+        TrialFailed: where that is asked for of a loss that does not allow it.
+    """
+    if params.graph != "auto":
+        if params.graph and not loss.captured:
+            name = type(loss).__module__
+            raise TrialFailed(f"{name} does not say that it can be captured; set graph: auto")
+        return params.graph
+    moving = {params.momentum_schedule, params.weight_decay_schedule} != {"constant"}
+    return device.type == "cuda" and loss.captured and not moving
+
+
+def _optimizer(
+    params: TrainParams,
+    model: nn.Module,
+    loss: TrainingLoss,
+    device: torch.device,
+    *,
+    captured: bool,
+) -> torch.optim.Optimizer:
     groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
     if own := list(loss.parameters()):  # a decay would pull a learned margin or scale to zero
         groups.append({"params": own, "weight_decay": 0.0})
@@ -260,6 +304,7 @@ def _optimizer(params: TrainParams, model: nn.Module, loss: TrainingLoss) -> tor
         momentum=params.momentum,
         nesterov=params.nesterov,
         weight_decay=params.weight_decay,
+        **step_settings(params.optimizer, device, captured=captured),
     )
 
 
@@ -299,70 +344,61 @@ class _Trainer:
     recipe: TrainingRecipe[TrainParams]
     model: nn.Module
     loss: TrainingLoss
-    optimizer: torch.optim.Optimizer
+    step: Step
     clocks: Sequence[ScheduleClock]
+    device: torch.device
 
     def train(self, batches: Iterator[Batch], epoch: int) -> dict[str, float]:
-        """One pass over ``batches``; means of the loss terms, the last rate and the speed."""
+        """One pass over ``batches``; means of the loss terms, the last rate and the speed.
+
+        The host looks at no value before the pass is over, but on a CPU.
+        """
         self.model.train()
         self.loss.train()
         for clock in self.clocks:
             clock.start_epoch(epoch - 1)
         begun = time.perf_counter()
-        sums: dict[str, torch.Tensor] = {}
-        unchecked: list[torch.Tensor] = []
-        norms: list[torch.Tensor] = []
+        every = _CHECK_EVERY_STEPS if self.device.type == "cpu" else math.inf
+        rows: list[torch.Tensor] = []
         num_images = step = 0
         rate = math.nan
         for step, batch in enumerate(batches, start=1):
             rate, *_ = (clock.before_step(step - 1) for clock in self.clocks)
             steps = self.clocks[0].steps_per_epoch
             self.loss.at(Moment(epoch, step - 1, steps, self.recipe.params.epochs))
-            terms = self.loss(self.model, batch)
-            self.optimizer.zero_grad(set_to_none=True)
-            terms["loss"].backward()
-            if self.recipe.logs_gradients:
-                norms.append(_gradient_norm(self.optimizer))
-            self.optimizer.step()
+            rows.append(self.step(batch))
             num_images += len(batch.images)
-            unchecked.append(terms["loss"].detach())
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + term.detach()
-            if step % _CHECK_EVERY_STEPS == 0:
-                _refuse_non_finite(unchecked, epoch, step, rate)
-                unchecked.clear()
-        _refuse_non_finite(unchecked, epoch, step, rate)
-        means = {name: float(total) / step for name, total in sums.items()}
-        told = self.recipe.epoch_metrics(means).items()
-        metrics = {f"train/{name}": mean for name, mean in told} | _of_norms(norms)
+            if step % every == 0:
+                self._refuse_non_finite(torch.stack(rows[-_CHECK_EVERY_STEPS:]), epoch, step, rate)
+        told = torch.stack(rows).cpu()
+        self._refuse_non_finite(told, epoch, step, rate)
+        metrics = self._means(told)
         metrics["lr"] = rate
         metrics["images_per_s"] = num_images / (time.perf_counter() - begun)
         return metrics
 
+    def _means(self, told: torch.Tensor) -> dict[str, float]:
+        """``train/*`` of an epoch's steps, (steps, terms)."""
+        columns = dict(zip(self.step.names, told.T.contiguous(), strict=True))
+        norms = columns.pop(GRADIENT_NORM, None)
+        # The sum is taken in the steps' order, as it always was.
+        sums = {name: float(one.numpy().cumsum()[-1]) for name, one in columns.items()}
+        means = {name: total / len(told) for name, total in sums.items()}
+        metrics = {f"train/{name}": one for name, one in self.recipe.epoch_metrics(means).items()}
+        if norms is not None:
+            metrics["train/gradient_norm"] = float(norms.mean())
+            metrics["train/gradient_norm_max"] = float(norms.max())
+        return metrics
 
-def _gradient_norm(optimizer: torch.optim.Optimizer) -> torch.Tensor:
-    """Euclidean norm of the gradient over all parameters, without dimensions."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-
-
-def _of_norms(norms: list[torch.Tensor]) -> dict[str, float]:
-    """Mean and greatest of the steps' gradient norms; nothing where none was taken."""
-    if not norms:
-        return {}
-    steps = torch.stack(norms)
-    mean, greatest = float(steps.mean()), float(steps.max())
-    return {"train/gradient_norm": mean, "train/gradient_norm_max": greatest}
-
-
-def _refuse_non_finite(losses: list[torch.Tensor], epoch: int, step: int, rate: float) -> None:
-    """Look at a stretch of losses at once: a look each step would stall a GPU."""
-    finite = torch.isfinite(torch.stack(losses)).tolist() if losses else []
-    if not all(finite):
-        at = finite.index(False)
-        value = float(losses[at])
-        where = step - len(losses) + at + 1
-        raise TrialFailed(f"epoch {epoch}, step {where}: loss is {value} (lr {rate:.4g})")
+    def _refuse_non_finite(self, told: torch.Tensor, epoch: int, step: int, rate: float) -> None:
+        """Look at the losses of the steps up to ``step``, (steps, terms)."""
+        losses = told[:, self.step.names.index("loss")]
+        finite = torch.isfinite(losses).tolist()
+        if not all(finite):
+            at = finite.index(False)
+            where = step - len(losses) + at + 1
+            value = float(losses[at])
+            raise TrialFailed(f"epoch {epoch}, step {where}: loss is {value} (lr {rate:.4g})")
 
 
 def _detached(module: nn.Module) -> dict[str, torch.Tensor]:

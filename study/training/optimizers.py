@@ -41,6 +41,7 @@ def make_optimizer(
     momentum: float,
     nesterov: bool,
     weight_decay: float,
+    **steps: bool,
 ) -> Optimizer:
     """An optimizer by name.
 
@@ -56,6 +57,7 @@ def make_optimizer(
         momentum: dimensionless, in [0, 1); Adam's first beta, its second stays 0.999.
         nesterov: which momentum SGD has.
         weight_decay: dimensionless, of the groups that have none of their own.
+        **steps: how it takes them, as `study.device.step_settings` has it.
 
     Raises:
         ValueError: for an unknown name.
@@ -66,11 +68,21 @@ def make_optimizer(
     ]
     if name == "sgd":
         return LeanSGD(
-            trained, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
+            trained,
+            lr=lr,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            **steps,
         )
     if name not in ("adam", "adamw"):
         raise ValueError(f"unknown optimizer {name!r}; there are ['sgd', 'adam', 'adamw']")
     betas, decoupled = (momentum, 0.999), name == "adamw"
     return LeanAdam(
-        trained, lr=lr, betas=betas, weight_decay=weight_decay, decoupled_weight_decay=decoupled
+        trained,
+        lr=lr,
+        betas=betas,
+        weight_decay=weight_decay,
+        decoupled_weight_decay=decoupled,
+        **steps,
     )

@@ -243,5 +243,10 @@ class ScheduleClock:
         value = self._schedule(t)
         every = self._optimizer.param_groups  # loading a state replaces the groups
         for group in (every[number] for number in self._groups):
-            group[self._key] = (value, group[_BETAS][1]) if self._key == _BETAS else value
+            if self._key == _BETAS:
+                group[_BETAS] = value, group[_BETAS][1]
+            elif hasattr(group[self._key], "fill_"):  # where a graph reads it
+                group[self._key].fill_(value)
+            else:
+                group[self._key] = value
         return value

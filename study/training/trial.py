@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from study.data.roles import KeptPart, StudyData
+from study.device import precision_on
 from study.errors import BadInput, TrialFailed
 from study.recipes.base import Recipe
 from study.recipes.params import TrialParams
@@ -156,7 +157,10 @@ def _epochs(
     folder = run.trial_checkpoints(assignment.trial_id)
     base = setting.starting.base_of(assignment.base)
     recipe = make_recipe(setting.recipe, assignment.train, base.build if base else None)
-    told = asdict(replace(assignment, standings=(), scores=())) | {"recipe": setting.recipe}
+    device = torch.device(setting.device)
+    precision = precision_on(assignment.train.get("precision", "auto"), device)
+    told = asdict(replace(assignment, standings=(), scores=()))
+    told |= {"recipe": setting.recipe, "precision": precision}
     write_json(folder / TRIAL_JSON, told)
     model = fresh_model(recipe, assignment, setting.data.num_classes, setting.data.image_size)
     weights = setting.starting.weights_of(assignment.base, assignment.model["backbone"])
@@ -167,7 +171,6 @@ def _epochs(
     _check_scores(run, assignment, done)
     part = setting.data.kept if assignment.kept else None
     best = min(assignment.standings[:done], default=WORST)
-    device = torch.device(setting.device)
     epochs_asked = int(assignment.train["epochs"])
     epochs = train(
         recipe,

@@ -14,7 +14,7 @@ import pytest
 from study import replay as module
 from study.errors import BadInput
 from study.options import ReplayOptions
-from study.records.files import RunFolder, write_bytes, write_json
+from study.records.files import TRIAL_JSON, RunFolder, write_bytes, write_json
 from study.records.ledger import Ledger, encode, read_ledger
 from study.records.manifest import made_now
 from study.records.scores import add_epoch, read_scores
@@ -121,6 +121,12 @@ def test_changed_versions_machine_and_data_are_told_beside_what_differs(run: Run
     assert [one.split(":")[0] for one in told] == [
         "data", "version of torch", "hardware, num_cpus",
     ]  # fmt: skip
+
+
+def test_precision_that_auto_was_on_another_device_is_told(run: RunFolder) -> None:
+    path = run.trial_checkpoints("00000") / TRIAL_JSON
+    write_json(path, json.loads(path.read_text()) | {"precision": "bf16"})
+    assert _replay(run).circumstances == ["precision: bf16 -> fp32"]
 
 
 def test_trial_that_is_not_on_record_is_bad_input(run: RunFolder) -> None:

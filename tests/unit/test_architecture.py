@@ -72,6 +72,7 @@ ROOMS = {
     "study.models": "Backbones, heads, weights and how they are loaded.",
     "study.losses": "Losses as pure functions and modules.",
     "study.scoring": "OOD scores, metrics, the objective: pure.",
+    "study.device": "What is CUDA's own in training: precision, kernels, copies, graphs.",
     "study.section": "What every section of a space is.",
     "study.options": "What the command line asks of a study.",
     "study.stdout": "Results on stdout, whoever reads it.",

@@ -42,6 +42,8 @@ class Loss(EnergyLoss):
             (K,); 1 for all classes, shape (1,), before ``begin``.
     """
 
+    captured = True
+
     prior: Tensor
 
     def __init__(self, params: Any, m_in: float, m_out: float) -> None:

@@ -51,6 +51,8 @@ _START_PENALTY = 0.01  # of the ceiling, as in the public script
 class Loss(OutlierLoss):
     """CE + oe_weight * Outlier Exposure at the worst features around the outliers' own."""
 
+    captured = True
+
     def __init__(self, params: Any) -> None:
         """The ball's size and the multiplier from the parameters."""
         super().__init__(params)

@@ -28,6 +28,8 @@ DECLARED: Final = {
 class Loss(OutlierLoss):
     """CE + energy_weight * binary cross-entropy of a learnt logistic function of the energy."""
 
+    captured = True
+
     def __init__(self, params: Any) -> None:
         """Start at the scale of the parameters; ``begin`` sets the centre."""
         super().__init__(params)

@@ -19,3 +19,5 @@ DECLARED: Final = {
 
 class Loss(EnergyLoss):
     """CE + energy_weight * the squared hinges of the energies at both margins."""
+
+    captured = True

@@ -33,6 +33,8 @@ DECLARED: Final = {
 class Loss(EnergyLoss):
     """CE + energy_weight * the hinges + gradient_weight * the energy's gradient by the image."""
 
+    captured = True
+
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, cross_entropy, energy_in, energy_out, gradient_in, gradient_out."""
         images = batch.images.requires_grad_()

@@ -23,6 +23,8 @@ DECLARED: Final = {
 class Loss(OutlierLoss):
     """CE + oe_weight * the outliers' cross-entropy to the uniform distribution."""
 
+    captured = True
+
     def forward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, cross_entropy, uniform (unweighted)."""
         logits = model(batch.images)

@@ -150,11 +150,17 @@ def test_base_cut_off_between_its_last_epoch_and_its_weights_is_made_whole(
         {"backbone": "resnet32"},
         {"dropout": 0.1},
         {"train": {**_spec().train, "weight_decay": 1e-3}},
+        {"train": {**_spec().train, "precision": "bf16"}},
     ],
 )
 def test_key_of_another_spec_differs(data: StudyData, changes: dict[str, object]) -> None:
     assert _spec().key(data, CPU) == _spec().key(data, CPU)
     assert _spec(**changes).key(data, CPU) != _spec().key(data, CPU)
+
+
+def test_key_holds_the_precision_that_the_device_computes_in(data: StudyData) -> None:
+    asked = [_spec(train={**_spec().train, "precision": one}) for one in ("auto", "fp32")]
+    assert len({one.key(data, CPU) for one in (_spec(), *asked)}) == 1
 
 
 def test_key_of_other_data_or_code_differs(

@@ -10,7 +10,9 @@ import torch
 from study.data.batches import (
     Batch,
     DeviceImages,
+    Uploads,
     draw,
+    draw_epoch,
     evaluation_batches,
     padding,
     training_batches,
@@ -188,7 +190,7 @@ def test_read_only_sets_serve_without_a_copy_or_a_warning():
         held = DeviceImages(images, torch.device("cpu"))
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        for batch in training_batches(held, Sampling(10, augment="crop_flip"), seed=0, epoch=0):
+        for batch in training_batches(images, Sampling(10, augment="crop_flip"), seed=0, epoch=0):
             batch.images.zero_()
             batch.labels.zero_()
         for pixels in evaluation_batches(held, 20):
@@ -205,17 +207,50 @@ def test_evaluation_batches_keep_order_and_values():
     np.testing.assert_array_equal(torch.cat(batches).numpy(), expected)
 
 
+def test_uploads_keep_within_their_bytes_what_was_used_last():
+    one, two, three = (image_set(10, seed=seed) for seed in (1, 2, 3))
+    uploads, cpu = Uploads(2 * one.pixels.nbytes), torch.device("cpu")
+    first, second = uploads.of(one, cpu), uploads.of(two, cpu)
+    assert uploads.of(one, cpu) is first
+    uploads.of(three, cpu)  # the second goes: the first was used since
+    assert uploads.of(one, cpu) is first
+    assert uploads.of(two, cpu) is not second
+
+
+def test_uploads_take_a_set_that_is_larger_than_their_bytes():
+    one, two = (image_set(10, seed=seed) for seed in (1, 2))
+    uploads, cpu = Uploads(1), torch.device("cpu")
+    first = uploads.of(one, cpu)
+    assert uploads.of(one, cpu) is first
+    uploads.of(two, cpu)
+    assert uploads.of(one, cpu) is not first
+
+
+@pytest.mark.parametrize("augment", ["none", "crop_flip", "resized_crop_flip"])
+def test_epochs_draws_sent_as_one_copy_are_the_draws(augment):
+    train, outliers = image_set(20), image_set(9, seed=1)
+    sampling = Sampling(6, augment=augment, outlier_batch_size=4, rotation=15.0)
+    drawn = draw_epoch(train, sampling, outliers, seed=1, epoch=2)
+    for one in (drawn.id, drawn.outliers):
+        again = one.of_columns([torch.from_numpy(column) for column in one.columns()])
+        for name, values in vars(one).items():
+            found = getattr(again, name)
+            if isinstance(values, np.ndarray):
+                np.testing.assert_array_equal(found.numpy(), values)
+            else:
+                assert found == values
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_batches_equal_cpu_batches():
     train, outliers = image_set(64, size=32), image_set(40, size=32, seed=1)
 
     def batches(device):
-        sets = [DeviceImages(images, torch.device(device)) for images in (train, outliers)]
         return list(
             training_batches(
-                sets[0], Sampling(16, outlier_batch_size=8, augment="crop_flip"),
-                outliers=sets[1], seed=0, epoch=0, device=torch.device(device),
+                train, Sampling(16, outlier_batch_size=8, augment="crop_flip"),
+                outliers=outliers, seed=0, epoch=0, device=torch.device(device),
             )
         )  # fmt: skip
 

@@ -170,9 +170,9 @@ class _Asked(nn.Module):
         self.reversals: list[float | None] = []
 
     def branches(
-        self, images: Tensor, *, reversal: float | None, reconstruct: bool
+        self, images: Tensor, *, reversal: Tensor | None, reconstruct: bool
     ) -> NordFOutput:
-        self.reversals.append(reversal)
+        self.reversals.append(None if reversal is None else reversal.item())
         assert isinstance(self.model, NordF)
         return self.model.branches(images, reversal=reversal, reconstruct=reconstruct)
 

@@ -28,6 +28,8 @@ from tests.toys import SIZE, toy_data, toy_images, train_section
 ELSEWHERE, CPU = torch.device("meta"), torch.device("cpu")
 _MOVES = ("_to_copy", "copy_")
 _INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index")
+_LOOKS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero")
+_BACKWARD = "_log_softmax_backward_data"  # of the cross-entropy: every recipe's step has one
 _SMALL = {"width": 8, "branch_channels": 8, "decoder_blocks": 0, "bank_images": 40}
 RUNS: list[tuple[str, dict[str, Any]]] = [
     ("classifier", {"augment": "crop_flip", "detectors": ["knn", "odin"]}),
@@ -114,6 +116,27 @@ def _refuse_mixed(name: str, given: list[Tensor], kwargs: dict[str, Any]) -> Non
         raise RuntimeError(f"{name}: a generator of the CPU on a device")
 
 
+class Watching(Pretending):
+    """Notes in their order the backward passes, looks at the device's values, and copies to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = super().__torch_dispatch__(func, types, args, kwargs)
+        name = func._schema.name.removeprefix("aten::")
+        away = [isinstance(one, Away) for one in tree_leaves((args, kwargs))]
+        from_here = any(isinstance(one, Tensor) for one in args[:2]) and not any(away)
+        if name == _BACKWARD or (name in _LOOKS and any(away)):
+            self.seen.append(name)
+        elif name == "_to_copy" and any(away) and not isinstance(found, Away):
+            self.seen.append("to the host")
+        elif name == "_to_copy" and from_here and isinstance(found, Away):
+            self.seen.append("to the device")
+        return found
+
+
 class _Autocast(torch.autocast):
     """Takes the pretended device for the CPU."""
 
@@ -131,10 +154,12 @@ def _base() -> nn.Module:
     return build_classifier("resnet20", 3, image_size=SIZE, seed=7)
 
 
-def _epoch(name: str, changes: dict[str, Any], device: torch.device) -> EpochResult:
-    """One step and its validation."""
+def _epoch(
+    name: str, changes: dict[str, Any], device: torch.device, num_images: int = 16
+) -> EpochResult:
+    """A few steps, one where nothing is said, and their validation."""
     of = "energy" if name in ("energy", "outliers") else "classifier"
-    section = train_section(of, epochs=1, epoch_images=16, **changes)
+    section = train_section(of, epochs=1, epoch_images=num_images, **changes)
     recipe = make_recipe(name, changes if name == "baselines" else section, _base)
     model = recipe.build_model("resnet20", 3, dropout=0.0, image_size=SIZE, seed=7)
     goal = Goal("val/fpr95", None)
@@ -152,6 +177,34 @@ def test_step_of_a_recipe_on_a_device_mixes_none_and_tells_what_the_cpu_tells(
     assert {one.device for one in found.state.model.values()} == {ELSEWHERE}
     for metric in expected.metrics.keys() - {"time_s", "images_per_s"}:
         assert found.metrics[metric] == pytest.approx(expected.metrics[metric]), metric
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns of what meta tensors would lose
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("classifier", {"fine_tune": "linear"}),
+        ("energy", {"optimizer": "adam"}),
+        ("outliers", {"loss": "distributional"}),
+        ("nordf", _SMALL | {"reconstruction": "perceptual"}),
+    ],
+)
+def test_epoch_on_a_device_looks_at_no_value_and_sends_nothing_between_its_steps(
+    name: str, changes: dict[str, Any]
+) -> None:
+    with Watching() as watching:
+        _epoch(name, changes | {"augment": "crop_flip"}, ELSEWHERE, num_images=32)
+    first = watching.seen.index(_BACKWARD)
+    assert watching.seen[first : first + 3] == [_BACKWARD, _BACKWARD, "to the host"]
+
+
+def test_watching_sees_looks_and_copies() -> None:
+    with Watching() as watching:
+        values = torch.ones(3).to(ELSEWHERE)
+        values.sum().item()
+        values.cpu()
+        values.nonzero()
+    assert watching.seen == ["to the device", "_local_scalar_dense", "to the host", "nonzero"]
 
 
 def test_pretended_device_refuses_what_a_gpu_refuses() -> None:

@@ -258,3 +258,65 @@ def test_dropout_draws_anew_in_every_epoch(
     monkeypatch.setattr(recipe, "loss", lambda: loss)
     list(_run(data, recipe))
     assert len(set(loss.drawn)) == 3
+
+
+_STATIC: list[tuple[str, dict[str, Any]]] = [
+    ("classifier", {"augment": "crop_flip", "optimizer": "adam", "nesterov": False}),
+    ("energy", {"fine_tune": "linear"}),
+    ("outliers", {"loss": "distributional"}),
+    ("outliers", {"loss": "gradient_regularisation"}),
+    ("nordf", {"width": 8, "branch_channels": 8, "decoder_blocks": 0, "bank_images": 40,
+               "perceptual_network": None, "reversal": "dann", "nesterov": False}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "changes"), _STATIC)
+def test_static_tensors_give_the_bits_of_the_plain_step(
+    data: StudyData, name: str, changes: dict[str, Any]
+) -> None:
+    # 60 images in batches of 16: the last one is of another shape.
+    of = "energy" if name in ("energy", "outliers") else "classifier"
+    sections = [train_section(of, **changes, graph=graph) for graph in (False, True)]
+    plain, static = (
+        list(_run(data, make_recipe(name, section), dropout=0.0))[-1] for section in sections
+    )
+    assert _numbers(plain) == _numbers(static)
+    for key, tensor in plain.state.model.items():
+        assert torch.equal(tensor, static.state.model[key]), key
+
+
+def test_run_with_static_tensors_is_resumed_bit_for_bit(data: StudyData) -> None:
+    recipe = make_recipe("energy", train_section("energy", epochs=3, graph=True))
+    whole = [copy.deepcopy(one) for one in _run(data, recipe)]
+    resumed = list(_run(data, recipe, start=whole[0].state))
+    assert _numbers(whole[2]) == _numbers(resumed[1])
+
+
+def test_graph_that_is_asked_for_of_a_loss_that_does_not_allow_it_is_refused(
+    data: StudyData,
+) -> None:
+    class Undeclared(TrainingLoss):
+        """A loss of a user's own."""
+
+    class Own(ClassifierRecipe[ClassifierParams]):
+        """Trains by it."""
+
+        def loss(self) -> TrainingLoss:
+            return Undeclared()
+
+    recipe = Own(ClassifierParams.model_validate(train_section(graph=True)))
+    with pytest.raises(TrialFailed, match="set graph: auto"):
+        next(_run(data, recipe))
+
+
+def test_bf16_on_a_cpu_trains_near_fp32_and_scores_in_fp32(data: StudyData) -> None:
+    found = [
+        next(_run(data, make_recipe("energy", train_section("energy", precision=one))))
+        for one in ("fp32", "bf16")
+    ]
+    losses = [one.metrics["train/loss"] for one in found]
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+    energies = found[1].scores.sets["far"].scores["energy"]
+    assert len(set(energies.ravel().tolist())) == energies.size  # bf16 has 8 bits: ties
+    assert {one.dtype for one in found[1].state.model.values()} == {torch.float32, torch.int64}

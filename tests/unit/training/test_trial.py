@@ -75,6 +75,7 @@ def test_trial_tells_every_epoch_and_keeps_its_files(tmp_path: Path) -> None:
     assert [has_checkpoint(folder, epoch) for epoch in (1, 2, 3)] == [False, True, True]
     about = json.loads((folder / TRIAL_JSON).read_text())
     assert (about["recipe"], about["seed"], about["model"]) == ("energy", 11, MODEL)
+    assert about["precision"] == "fp32"
 
 
 @pytest.fixture
