@@ -31,6 +31,7 @@ from study.tune.decisions import Decisions
 from study.tune.observers import ProgressObserver, RecordsObserver
 from study.tune.searching import search_plan
 from study.tune.session import Limits, Session
+from study.tune.shown import Shown
 from study.tune.tensorboard import TensorBoardLog
 from study.watch.progress import Progress
 
@@ -64,7 +65,7 @@ def measured(folder: Path, way: str, trials: int, epochs: int, weights: int) -> 
     with Ledger(run.ledger) as ledger:
         decisions = Decisions(search_plan(setup), ledger)
         records = RecordsObserver(run, setup, decisions, progress.warning)
-        board = TensorBoardLog(run.tensorboard, setup.params)
+        board = TensorBoardLog(run.tensorboard, Shown(setup.params))
         observers = [ProgressObserver(progress, setup), board, records]
         session = Session(decisions, setup.assign, Limits(trials, None, 5), observers)
         session.max_concurrent = AT_A_TIME

@@ -100,7 +100,8 @@ def our_seconds(folder: Path, trials: int) -> float:
     from study.tune.resources import Machine, plan_resources
     from study.tune.searching import search_plan
     from study.tune.session import Limits, Session
-    from study.tune.tensorboard import Shown, TensorBoardLog
+    from study.tune.shown import Shown
+    from study.tune.tensorboard import TensorBoardLog
     from study.watch.progress import Progress
 
     run, setup = (

@@ -34,7 +34,14 @@ from study.errors import (
     StudyFailed,
 )
 from study.invoked import run_command
-from study.options import DATA_CHOICES, Override, ReplayOptions, ResumeOptions, RunOptions
+from study.options import (
+    DATA_CHOICES,
+    TRACKERS,
+    Override,
+    ReplayOptions,
+    ResumeOptions,
+    RunOptions,
+)
 from study.records.disk import DiskFull, is_disk_full
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
@@ -143,6 +150,8 @@ def _add_machine(group: argparse._ArgumentGroup) -> None:
     _option(group, "--cpus-per-trial", "X", "CPUs of one trial, also its threads")
     _option(group, "--gpus-per-trial", "X|auto", "GPUs of one trial, such as 0.25")
     _option(group, "--address", "RAY", "a running Ray cluster, or auto")
+    told = "tell a tracker too; several by commas, or again"
+    _option(group, "--log", "|".join(TRACKERS), told)
     group.add_argument("--quiet", action="store_true", help="tell warnings and errors only")
 
 
@@ -185,7 +194,16 @@ class _Values:
     def choice(self, name: str, choices: Sequence[str]) -> str | None:
         """One of ``choices``."""
         text = self.text(name)
-        if text is None or text in choices:
+        return text if text is None else self._one_of(name, text, choices)
+
+    def several(self, name: str, choices: Sequence[str]) -> tuple[str, ...]:
+        """Some of ``choices``, by commas or by giving the option again, each once."""
+        texts = [one.strip() for text in self.texts(name) for one in text.split(",")]
+        found = [self._one_of(name, text, choices) for text in texts]
+        return tuple(dict.fromkeys(one for one in found if one is not None))
+
+    def _one_of(self, name: str, text: str, choices: Sequence[str]) -> str | None:
+        if text in choices:
             return text
         near = difflib.get_close_matches(text, choices, n=1)
         hint = f"Did you mean {near[0]}?" if near else ""
@@ -304,6 +322,7 @@ def _run(values: _Values, command: str) -> RunOptions:
         quiet=values.flag("quiet"),
         command=command,
         plugins=values.texts("plugin"),
+        trackers=values.several("log", TRACKERS),
     )
 
 
@@ -337,11 +356,12 @@ def _resume(values: _Values, command: str) -> ResumeOptions:
         address=values.text("address"),
         quiet=values.flag("quiet"),
         command=command,
+        trackers=values.several("log", TRACKERS),
     )
 
 
 def _replay(values: _Values, command: str) -> ReplayOptions:
-    for name in (*_ON_RECORD, "num_trials", "time_budget", "max_concurrent", "address"):
+    for name in (*_ON_RECORD, "num_trials", "time_budget", "max_concurrent", "address", "log"):
         if values.given(name):
             values.fault(name, "cannot go with --replay: the record says it", "Leave it out.")
     texts = values.texts("replay")
@@ -437,8 +457,7 @@ class _WayBack:
         run = RunFolder(folder)
         self.files = [str(run.ledger), str(run.hold_outs)]  # whose growth says that it has begun
         self._before = self._size()
-        cluster = [] if self._replays else _address(options)
-        resume = run_command("--resume", folder, *cluster)
+        resume = run_command("--resume", folder, *_again(options))
         self.on = f"To go on: {resume}"
         again = "A replay changes nothing" if self._replays else "Nothing was recorded yet"
         self.again = f"{again}; give the same command again: {options.command}"
@@ -458,9 +477,12 @@ class _WayBack:
         return self.on if self.begun else self.again
 
 
-def _address(options: RunOptions | ResumeOptions | ReplayOptions) -> list[str]:
-    address = getattr(options, "address", None)
-    return ["--address", address] if address else []
+def _again(options: RunOptions | ResumeOptions | ReplayOptions) -> list[str]:
+    """Options that hold for a session alone."""
+    if isinstance(options, ReplayOptions):
+        return []
+    cluster = ["--address", options.address] if options.address else []
+    return cluster + (["--log", ",".join(options.trackers)] if options.trackers else [])
 
 
 def _say(*lines: object) -> None:

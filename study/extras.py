@@ -11,8 +11,10 @@ from study.errors import BadInput, Fault
 EXTRAS: Final = {
     "captum": "saliency",
     "cmaes": "cmaes",
+    "mlflow": "mlflow",
     "pytorch_ood": "detectors",
     "timm": "nets",
+    "wandb": "wandb",
 }
 """Module -> the extra that installs it."""
 
@@ -25,7 +27,8 @@ def way_to(module: str) -> str:
 
 def is_there(module: str) -> bool:
     """Whether a module can be imported, without importing it."""
-    return find_spec(module) is not None
+    spec = find_spec(module)
+    return spec is not None and spec.origin is not None  # a folder of that name is no package
 
 
 def needed(module: str, part: str = "") -> Any:

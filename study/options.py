@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 DataChoice = Literal["auto", "demo", "cifar10", "openood"]
 DATA_CHOICES: tuple[DataChoice, ...] = ("auto", "demo", "cifar10", "openood")
+TRACKERS = ("mlflow", "wandb")
 
 
 SET = "--set"
@@ -46,6 +47,7 @@ class RunOptions:
         quiet: tell warnings and errors only.
         command: the command as it was typed, for the manifest and the ledger.
         plugins: files of the user's own that join the project's.
+        trackers: which of `TRACKERS` follow the trials.
     """
 
     space: str
@@ -60,6 +62,7 @@ class RunOptions:
     quiet: bool = False
     command: str = ""
     plugins: tuple[str, ...] = ()
+    trackers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class ResumeOptions:
         address: a running Ray cluster; None starts one on this machine.
         quiet: tell warnings and errors only.
         command: the command as it was typed, for the ledger.
+        trackers: which of `TRACKERS` follow the trials, those that ended before too.
     """
 
     directory: Path
@@ -85,6 +89,7 @@ class ResumeOptions:
     address: str | None = None
     quiet: bool = False
     command: str = ""
+    trackers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from study.tune.resources import Machine, machine_of, plan_resources, this_machi
 from study.tune.searching import search
 from study.tune.session import INTERRUPT, Session
 from study.tune.setup import CheckedStudy, Setup, prepare, prepare_data
+from study.tune.tracking import check_trackers
 from study.warm_start import WarmStart, read_warm_start
 from study.watch.progress import Progress
 from study.watch.progress_view import aligned
@@ -57,6 +58,7 @@ def run_study(
         Interrupted: where the user stopped it; ``--resume`` goes on.
     """
     limit()
+    check_trackers(options.trackers)
     spec, size_told = spec_of(options)
     machine = machine_of(spec, options.address)
     _check_machine(machine)
@@ -77,7 +79,7 @@ def run_study(
             run_folder.discard(run)  # nothing was trained for this study; its name is free again
             raise
         note_files(ledger, run)
-        session = search(run, setup, ledger, progress, machine, choose)
+        session = search(run, setup, ledger, progress, machine, choose, options.trackers)
         return _conclude(run, session, ledger, progress, conclude)
 
 
@@ -148,7 +150,11 @@ def _run_under_each(
         raise BadInput(faults)
     write_hold_outs(options.out, [one.plain() for one in spec.hold_outs])
     resume = ResumeOptions(
-        options.out, address=options.address, quiet=options.quiet, command=options.command
+        options.out,
+        address=options.address,
+        quiet=options.quiet,
+        command=options.command,
+        trackers=options.trackers,
     )
     return resume_study(resume, progress, conclude, choose)
 
@@ -189,6 +195,7 @@ def resume_study(
         Interrupted: as ``run_study``.
     """
     limit()
+    check_trackers(options.trackers)
     if folders := hold_out_folders(options.directory):
         return _resume_each(options, folders, progress, conclude, choose)
     run = RunFolder(options.directory)
@@ -220,7 +227,7 @@ def resume_study(
         run_folder.tell_of_tests(ledger, progress, how)
         setup = _prepared(run, replace(study, spec=spec), progress)
         note_files(ledger, run)
-        session = search(run, setup, ledger, progress, machine, choose)
+        session = search(run, setup, ledger, progress, machine, choose, options.trackers)
         return _conclude(run, session, ledger, progress, conclude)
 
 

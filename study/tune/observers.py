@@ -125,7 +125,7 @@ class RecordsObserver(Observer):
         )
         name, directions = run.path.resolve().name, decisions.plan.directions
         self._database = StudyDatabase(
-            run.study_db, name, directions, about=_about(setup, decisions), told=self._told
+            run.study_db, name, directions, about=about(setup, decisions), told=self._told
         )
         self._update_database()
         self._due = 0.0
@@ -194,8 +194,8 @@ class RecordsObserver(Observer):
         self._due = ended + max(_TABLES_EVERY_S, (ended - begun) / _TABLES_SHARE)
 
 
-def _about(setup: Setup, decisions: Decisions) -> About:
-    """What optuna-dashboard tells of the study."""
+def about(setup: Setup, decisions: Decisions) -> About:
+    """What optuna-dashboard and trackers tell of the study."""
     spec, floor = setup.spec, setup.floor
     attributes = {
         "recipe": spec.recipe,

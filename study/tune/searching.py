@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from study.space.ablation.section import ARM, SEED
 from study.space.points import absent, conditions, grid, is_under, substitute, suggested
 from study.tune.confirming import Choose, Confirming
 from study.tune.decisions import Decisions
-from study.tune.observers import ProgressObserver, RecordsObserver, standing
+from study.tune.observers import ProgressObserver, RecordsObserver, about, standing
 from study.tune.plan import SearchPlan
 from study.tune.ray_tuner import ray_running, run_session
 from study.tune.record import TrialRecord
@@ -25,9 +26,12 @@ from study.tune.resources import Machine, plan_resources
 from study.tune.retuning import Retuning
 from study.tune.session import Ask, Limits, Session
 from study.tune.setup import Setup
+from study.tune.shown import Shown
 from study.tune.stopping import Stopping
 from study.tune.telling import standing_text
-from study.tune.tensorboard import Shown, TensorBoardLog
+from study.tune.tensorboard import TensorBoardLog
+from study.tune.trackers import TrackedStudy
+from study.tune.tracking import follow
 from study.watch.progress import Progress
 
 
@@ -64,12 +68,13 @@ def search(
     progress: Progress,
     machine: Machine,
     choose: Choose | None = None,
+    trackers: Sequence[str] = (),
 ) -> Session:
     """Run trials until the study is done or stopped; the session tells which.
 
     Tables, study.db and TensorBoard are whole when this returns. A fatal error is left in
     ``Session.error``. ``choose`` names the candidates of a confirmation; without it there is
-    none, whatever the spec says.
+    none, whatever the spec says. ``trackers`` are told too (`study.options.TRACKERS`).
 
     Raises:
         BadInput: where no trial fits the machine, or no cluster answers.
@@ -77,12 +82,18 @@ def search(
     decisions = Decisions(search_plan(setup), ledger)
     tune = setup.spec.tune
     records = RecordsObserver(run, setup, decisions, progress.warning)
-    board = TensorBoardLog(run.tensorboard, _shown(run, setup, decisions))
+    shown = _shown(run, setup, decisions)
+    board = TensorBoardLog(run.tensorboard, shown)
+    followed = []
+    for name in trackers:
+        study = TrackedStudy.of(run, ledger, about(setup, decisions).attributes)
+        followed.append(follow(name, study, shown, progress))
+        followed[-1].catch_up(decisions.trials)
     session = Session(
         decisions,
         setup.assign,
         Limits(tune.num_trials, machine.time_budget_s, tune.max_failures, tune.finish),
-        [ProgressObserver(progress, setup), board, records],
+        [ProgressObserver(progress, setup), board, records, *followed],
         ask=_ask(setup, decisions, progress),
         confirming=_confirming(run, setup, records, decisions, progress, choose),
     )
@@ -95,6 +106,8 @@ def search(
             board.close()
         with session.pausing_on_full_disk():
             records.close()
+        for one in followed:
+            one.close()
         progress.close()
         progress.failure_table(records.failures)
     with session.pausing_on_full_disk():
@@ -181,6 +194,7 @@ def _shown(run: RunFolder, setup: Setup, decisions: Decisions) -> Shown:
         params=lambda record: _told(setup, record),
         searched=[*((ARM, SEED) if setup.spec.ablate else decisions.plan.distributions)],
         metric=setup.spec.select.metric,
+        rule=setup.spec.select.checkpoint,
         own_score=setup.spec.own_score,
         base=setup.base.metrics if setup.base else {},
         run=run,

@@ -4,7 +4,7 @@ Hyperparameters are written when a trial starts, so that a stopped trial has the
 is one of them, so the file of a trial that ended is written anew, with the times of the ledger.
 At the start of a session the files of unfinished trials are written anew: one event file a trial.
 The base is a run too. Beside them lies what the page of hyperparameters shows: the searched
-parameters first, and the metrics that a study is about.
+parameters first, and the metrics that a study is about, at each trial's checkpoint.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from __future__ import annotations
 import io
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,48 +26,24 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from study.records.files import BASE, VAL_ID, RunFolder, trial_id
+from study.records.files import BASE, VAL_ID, trial_id
 from study.records.scores import TORN, SetScores, epoch_file, read_epoch, read_scores
 from study.scoring.metrics import metric_of
-from study.scoring.objective import ALPHA, FLOOR_HOLDS, ID_ACCURACY, OBJECTIVE
+from study.scoring.objective import ALPHA
 from study.tune.energy_picture import draw_energies
 from study.tune.record import TrialRecord
 from study.tune.session import Observer
+from study.tune.shown import AT_CHECKPOINT, Shown
 
 STATUS = "Status"
 """The hyperparameter that says how a trial ended, as the tables have it; TensorBoard sorts them by
 name and opens with the first five."""
-FIRST_METRICS = ("val/fpr95", "val/auroc", ID_ACCURACY, OBJECTIVE)
-_OF_SETS = ("fpr95", "auroc")  # what is shown of each OOD set, by the study's own score
 _BINS = 40
 _STATUS = {
     "finished": api_pb2.STATUS_SUCCESS,
     "pruned": api_pb2.STATUS_SUCCESS,
     "failed": api_pb2.STATUS_FAILURE,
 }
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What is shown of a study.
-
-    Attributes:
-        params: all parameters of a trial, searched and fixed, as columns may have them.
-        searched: names of those that vary, the first columns.
-        metric: what the study selects by.
-        own_score: behind ``val/fpr95`` and its siblings.
-        base: metrics of the base; empty without one.
-        run: its folder, where scores and pictures are; None where they are not shown.
-        margins: of a trial, nats; empty where it has none.
-    """
-
-    params: Callable[[TrialRecord], Mapping[str, Any]]
-    searched: Sequence[str] = ()
-    metric: str = "val/fpr95"
-    own_score: str = ""
-    base: Mapping[str, float] = field(default_factory=dict)
-    run: RunFolder | None = None
-    margins: Callable[[TrialRecord], Mapping[str, float]] = lambda _: {}
 
 
 class TensorBoardLog(Observer):
@@ -133,13 +108,17 @@ class TensorBoardLog(Observer):
         path = self._folder / BASE
         shutil.rmtree(path, ignore_errors=True)
         writer = EventFileWriter(str(path))
-        metrics = dict.fromkeys([self._shown.metric, *FIRST_METRICS])
         columns = [HParam(_readable(name)) for name in [*self._shown.searched, STATUS]]
-        kinds = [Metric(name, display_name=metric_of(name).short_label) for name in metrics]
+        kinds = [
+            Metric(AT_CHECKPOINT(name), display_name=metric_of(name).short_label)
+            for name in self._shown.metrics
+        ]
         _write(writer, hparams_config_pb(columns, kinds), 0)
         if self._shown.base:
             _write(writer, hparams_pb({STATUS: BASE}, self._name(BASE)), 0)
-            _write(writer, self._scalars(self._shown.base), 0)
+            base = self._shown.base
+            told = self._shown.curves(base) | self._shown.at_checkpoint(base)
+            _write(writer, _scalars(told), 0)
             _write(writer, _session_end(api_pb2.STATUS_SUCCESS, time.time()), 0)
             for summary in self._histograms(BASE, 1, 1.0):
                 _write(writer, summary, 0)
@@ -148,7 +127,7 @@ class TensorBoardLog(Observer):
     def _write_epoch(self, writer: EventFileWriter, record: TrialRecord, epoch: int) -> None:
         metrics, name = record.epochs[epoch - 1], trial_id(record.number)
         moment = _moment(record.told[epoch - 1] if epoch <= len(record.told) else "")
-        _write(writer, self._scalars(metrics), epoch, moment)
+        _write(writer, _scalars(self._shown.of_epoch(record.epochs, epoch)), epoch, moment)
         for summary in self._histograms(name, epoch, metrics.get(ALPHA, 1.0)):
             _write(writer, summary, epoch, moment)
         run = self._shown.run
@@ -161,26 +140,6 @@ class TensorBoardLog(Observer):
         for tag, path in pictures.items():
             if path.exists():
                 _write(writer, _picture(tag, path.read_bytes()), epoch, moment)
-
-    def _scalars(self, metrics: Mapping[str, float]) -> Summary:
-        """What is worth a curve, under names that read."""
-        told = {}
-        for name, value in metrics.items():
-            if (tag := self._tag(name)) is not None:
-                told[tag] = value
-        return Summary(value=[Summary.Value(tag=tag, simple_value=told[tag]) for tag in told])
-
-    def _tag(self, name: str) -> str | None:
-        """The tag of a metric; None for one that its siblings or a table tell better."""
-        if name in (self._shown.metric, *FIRST_METRICS, ALPHA, FLOOR_HOLDS):
-            return name
-        first, *rest = name.split("/")
-        if first == "val" and len(rest) == 3 and rest[1] == self._shown.own_score:
-            title = f"val, by set/{metric_of(name).short_label} {rest[0]}"
-            return title if rest[2] in _OF_SETS else None
-        if first == "train":
-            return name
-        return {"lr": "train/lr", "images_per_s": "speed/images per s"}.get(name)
 
     def _histograms(self, run: str, epoch: int, alpha: float) -> Iterator[Summary]:
         """The own score of each validation set's images."""
@@ -232,6 +191,10 @@ def _by_set(
     for name, one in sets.items():
         if score in one.scores:
             yield "ID" if name == VAL_ID else f"OOD, {name}", one.scores[score][0]
+
+
+def _scalars(told: Mapping[str, float]) -> Summary:
+    return Summary(value=[Summary.Value(tag=tag, simple_value=told[tag]) for tag in told])
 
 
 def _histogram(tag: str, values: NDArray[np.float64]) -> Summary.Value:

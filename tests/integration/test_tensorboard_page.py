@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from study.tune.record import TrialRecord
-from study.tune.tensorboard import Shown, TensorBoardLog
+from study.tune.shown import Shown
+from study.tune.tensorboard import TensorBoardLog
 from tests.browser import CHROMIUM, page
 
 pytest.importorskip("aiohttp", reason="the browser is driven through aiohttp")

@@ -63,7 +63,7 @@ def test_parse_of_every_option_reads_its_value(tmp_path: Path) -> None:
         f"--space energy --data demo --data-root {tmp_path} --out out/a --num-trials 7"
         " --time-budget 1.5e2 --seed 0 --set train.lr=0.1 tune.searcher=random --set a.b=c=d"
         " --smoke --dry-run --max-concurrent 2 --cpus-per-trial .5 --gpus-per-trial 0.25"
-        " --address 10.0.0.1:6379 --quiet"
+        " --address 10.0.0.1:6379 --quiet --log wandb,mlflow --log mlflow"
     )
     assert parse(line.split()) == RunOptions(
         space="energy",
@@ -86,12 +86,15 @@ def test_parse_of_every_option_reads_its_value(tmp_path: Path) -> None:
         address="10.0.0.1:6379",
         quiet=True,
         command=f"python run_study.py {line}",
+        trackers=("wandb", "mlflow"),
     )
 
 
 def test_parse_of_resume_and_extend(tmp_path: Path) -> None:
-    resumed = parse(["--resume", str(tmp_path), "--max-concurrent", "1", "--quiet"])
+    options = ["--max-concurrent", "1", "--quiet", "--log", "mlflow"]
+    resumed = parse(["--resume", str(tmp_path), *options])
     assert isinstance(resumed, ResumeOptions)
+    assert resumed.trackers == ("mlflow",)
     assert (resumed.directory, resumed.more_trials) == (tmp_path, 0)
     assert (resumed.max_concurrent, resumed.quiet) == (1, True)
     extended = parse(["--extend", str(tmp_path), "--num-trials", "+10"])
@@ -129,6 +132,8 @@ def test_parse_of_gpu_shares_and_whole_gpus(value: str) -> None:
         ("--gpus-per-trial", "1.5", "a share of one GPU"),
         ("--gpus-per-trial", "-1", "a share of one GPU"),
         ("--address", " ", "is empty"),
+        ("--log", "wanb", r"one of mlflow, wandb\. Did you mean wandb\?"),
+        ("--log", "", "one of mlflow, wandb"),
         ("--out", __file__, "is a file"),
     ],
 )
@@ -272,8 +277,8 @@ def test_main_on_an_interrupt_exits_130_with_the_way_back(
         assert main(command) == 130
         assert typed in capsys.readouterr().err
     study_run(begun)
-    assert main(command) == 130
-    assert f"python run_study.py --resume '{out}'" in capsys.readouterr().err
+    assert main([*command, "--log", "mlflow"]) == 130
+    assert f"python run_study.py --resume '{out}' --log mlflow\n" in capsys.readouterr().err
     study_run(raising(error))
     assert main(command) == 130  # that study is not of this command
     assert typed in capsys.readouterr().err

@@ -16,7 +16,7 @@ import pytest
 
 from ood_study.cli import COMMANDS, main
 from study import __version__
-from study.extras import EXTRAS
+from study.extras import EXTRAS, is_there
 from study.space.loading import load_space
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,20 +48,19 @@ def test_every_import_is_declared_and_every_declaration_is_imported() -> None:
     modules = {name for _, name in _imports()} - {*sys.stdlib_module_names, *OURS}
     of = packages_distributions()
     core = {_bare(one) for one in PROJECT["dependencies"]}
-    extra = {
-        _bare(one) for name in EXTRAS.values() for one in PROJECT["optional-dependencies"][name]
-    }
+    extras = [extra for module, extra in EXTRAS.items() if module in of]
+    extra = {_bare(one) for name in extras for one in PROJECT["optional-dependencies"][name]}
     declared = core | extra
     missing = {name for name in modules if not {_bare(one) for one in of[name]} & declared}
     assert not missing
-    imported = {_bare(one) for name in {*modules, *EXTRAS} for one in of[name]}
+    imported = {_bare(one) for name in {*modules, *EXTRAS} for one in of.get(name, [])}
     assert declared - imported == set()
 
 
 def test_extras_are_of_no_core_dependency() -> None:
     core = {_bare(one) for one in PROJECT["dependencies"]}
     of = packages_distributions()
-    assert not {_bare(one) for module in EXTRAS for one in of[module]} & core
+    assert not {_bare(one) for module in EXTRAS for one in of.get(module, [])} & core
 
 
 def test_modules_of_one_system_are_imported_in_one_place() -> None:
@@ -107,6 +106,14 @@ def test_space_that_needs_a_missing_extra_says_which(
     assert told in str(caught.value)
     assert f"pip install 'ood-study[{EXTRAS[module]}]'" in str(caught.value)
     load_space("energy")  # needs none of them
+
+
+def test_folder_that_is_called_as_a_module_is_not_that_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no_such_tracker").mkdir()  # as wandb leaves one called wandb
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not is_there("no_such_tracker")
 
 
 def test_command_tells_its_version_and_its_commands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,8 @@ from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 from study.records.files import RunFolder
 from study.records.scores import SetScores, ValidationScores, add_epoch
 from study.tune.record import TrialRecord
-from study.tune.tensorboard import STATUS, Shown, TensorBoardLog
+from study.tune.shown import Shown
+from study.tune.tensorboard import STATUS, TensorBoardLog
 
 START = "2026-01-01T10:00:00+00:00"
 SECOND = "2026-01-01T10:00:30+00:00"
@@ -86,12 +87,25 @@ def test_resumed_trial_has_one_event_file_with_every_epoch_once(tmp_path: Path) 
     for _ in range(2):
         log = _log(tmp_path)
         log.trial_started(record)
-        record.epochs.append({"val/fpr95": 0.5 / (len(record.epochs) + 1)})
+        value = 0.5 / (len(record.epochs) + 1)
+        record.epochs.append({"val/fpr95": value, "val/objective": value})
         log.epoch(record)
         log.close()
     assert len(list((tmp_path / "00003").iterdir())) == 1
     values = _read(tmp_path / "00003").Scalars("val/fpr95")
     assert [(event.step, event.value) for event in values] == [(1, 0.5), (2, 0.25)]
+
+
+def test_page_of_hyperparameters_has_the_numbers_of_the_epoch_that_the_rule_picks(
+    tmp_path: Path,
+) -> None:
+    epochs = [METRICS | {"val/fpr95": value, "val/objective": value} for value in (0.4, 0.2, 0.3)]
+    for rule, expected in (("best", [0.4, 0.2, 0.2]), ("last", [0.4, 0.2, 0.3])):
+        log = _log(tmp_path, rule=rule)
+        log.trial_started(TrialRecord(0, 0, {}, epochs=epochs))
+        log.close()
+        points = _read(tmp_path / "00000").Scalars("checkpoint/val/fpr95")
+        assert [round(point.value, 6) for point in points] == expected
 
 
 def test_page_of_hyperparameters_has_the_metrics_and_the_searched_parameters(
@@ -100,7 +114,8 @@ def test_page_of_hyperparameters_has_the_metrics_and_the_searched_parameters(
     _log(tmp_path, searched=["train.m_in.sd", "train.lr"], metric="val/auroc").close()
     told = _told(tmp_path / "base", "experiment").experiment
     assert [one.name.tag for one in told.metric_infos] == [
-        "val/auroc", "val/fpr95", "val/id_accuracy", "val/objective",
+        "checkpoint/val/auroc", "checkpoint/val/fpr95", "checkpoint/val/id_accuracy",
+        "checkpoint/val/objective",
     ]  # fmt: skip
     assert [one.name for one in told.hparam_infos] == ["m_in (sd)", "lr", STATUS]
 
@@ -108,6 +123,8 @@ def test_page_of_hyperparameters_has_the_metrics_and_the_searched_parameters(
 def test_base_is_a_run_of_its_own(tmp_path: Path) -> None:
     _log(tmp_path, base={"val/fpr95": 0.75}).close()
     (point,) = _read(tmp_path / "base").Scalars("val/fpr95")
+    assert (point.step, point.value) == (0, 0.75)
+    (point,) = _read(tmp_path / "base").Scalars("checkpoint/val/fpr95")
     assert (point.step, point.value) == (0, 0.75)
     start = _told(tmp_path / "base", "session_start_info").session_start_info
     assert start.hparams[STATUS].string_value == "base"
@@ -120,6 +137,8 @@ def test_curves_are_those_that_somebody_wants(tmp_path: Path) -> None:
     assert set(_read(tmp_path / "00000").Tags()["scalars"]) == {
         "train/loss", "train/lr", "speed/images per s", "val/fpr95", "val/auroc",
         "val/id_accuracy", "val/objective", "val, by set/FPR95 letters",
+        "checkpoint/val/fpr95", "checkpoint/val/auroc", "checkpoint/val/id_accuracy",
+        "checkpoint/val/objective",
     }  # fmt: skip
 
 
@@ -192,7 +211,7 @@ def test_epoch_with_pictures_shows_them_also_after_a_resume(tmp_path: Path) -> N
     for _ in range(2):
         log = _log(run.tensorboard, run=run)
         log.trial_started(record)
-        record.epochs.append({"val/fpr95": 0.5})
+        record.epochs.append(METRICS)
         log.epoch(record)
         log.close()
     read = _read(run.tensorboard / "00000")
