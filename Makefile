@@ -1,6 +1,7 @@
 # Needs Python 3.11 or newer with venv and pip; everything else goes into .venv.
 #   make study    the demonstration: install, then one energy study end to end
 #   make test     install with the development extra, then every check that CI runs
+#   make docs     install with the extra docs, then build the documentation as a site, in site/
 
 PYTHON ?= $(shell for python in python3.11 python3; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -13,10 +14,10 @@ INSTALLED_DEV := .venv/installed-dev.toml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help study test lint format clean
+.PHONY: help study test docs lint format clean
 
 help:
-	@sed -n '2,3s/^# *//p' Makefile
+	@sed -n '2,4s/^# *//p' Makefile
 
 study: $(INSTALLED)
 	$(BIN)/python run_study.py --space energy
@@ -29,6 +30,10 @@ lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(INSTALLED)
+	$(PIP) -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(INSTALLED_DEV)
 	$(BIN)/ruff check --fix .
@@ -48,4 +53,4 @@ $(INSTALLED_DEV): pyproject.toml | $(BIN)/python
 	@cp pyproject.toml $@
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

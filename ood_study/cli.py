@@ -5,6 +5,8 @@
     ood-study score MODEL FOLDER            python -m study.score MODEL FOLDER
     ood-study saliency RUN TRIAL --out DIR  python -m study.saliency RUN TRIAL --out DIR
 
+and likewise the other modules that are commands.
+
 Exit codes are those of what is run: 0 done, 1 failed, 2 bad input, 130 interrupted.
 """
 
@@ -19,6 +21,8 @@ COMMANDS = {
     "analyse": ("analysis.__main__", "tables, selection, report, final test, export"),
     "score": ("study.score", "score pictures with an exported model"),
     "saliency": ("study.saliency", "saliency maps of a trial"),
+    "embedding": ("study.embedding", "images as a trial's network sees them, in a plane"),
+    "cache": ("study.cache", "what studies keep for the next one: list, clear"),
 }
 """Name -> the module whose ``main`` answers, and what it is for."""
 

@@ -1,6 +1,6 @@
 """A user's own file as one of the project's: ``--plugin FILE.py``.
 
-A plugin declares one kind of thing, as the project's own files do (README, "Add to it"), and is
+A plugin declares one kind of thing, as the project's own files do (docs/extend.md), and is
 imported under the name that it would have among them. Which files are plugins is said by the
 environment variable ``OOD_STUDY_PLUGINS``, so that every process of a study knows them before it
 reads any declaration: the driver, Ray's workers, the final test.

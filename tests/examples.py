@@ -1,4 +1,4 @@
-"""README's examples of what is one file, and copies of the project to put them into."""
+"""The examples of docs/extend.md, and copies of the project to put them into."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def example(title: str) -> str:
-    """The code below the bullet of README's "Add to it" that begins with ``title`` in bold."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    bullet = readme.split(f"- **{title}**", 1)[1].split("\n- **", 1)[0]
+    """The code below the bullet of docs/extend.md that begins with ``title`` in bold."""
+    page = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
+    bullet = page.split(f"- **{title}**", 1)[1].split("\n- **", 1)[0]
     code = re.search(r"```python\n(.*?)```", bullet, re.DOTALL)
-    assert code is not None, f"README shows no code for {title}"
+    assert code is not None, f"docs/extend.md shows no code for {title}"
     return textwrap.dedent(code[1])
 
 

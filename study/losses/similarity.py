@@ -135,8 +135,8 @@ class Similarity(nn.Module):
             - cosine: (P,), without a gradient.
             - clamped: share of pairs at or beyond a bound; 0 in the logit form.
             - different_cosine_sum, num_different: over the pairs of different classes, without
-              dimensions. A batch may have no such pair: what tells a collapse is the ratio of
-              their sums (or means) over an epoch, not the batch's own.
+                dimensions. A batch may have no such pair: what tells a collapse is the ratio of
+                their sums (or means) over an epoch, not the batch's own.
 
         Raises:
             ValueError: if a shape does not fit or there is no pair.

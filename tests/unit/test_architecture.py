@@ -376,7 +376,7 @@ ELSEWHERE = re.compile(
     r"|(extra-)?index[-]url|find[-]links|/simple[/]?[\"' ]"
 )
 TEXT = ("*.py", "*.md", "*.yaml", "*.yml", "*.toml", "*.ipynb", "*.html", "*.j2", "Makefile")
-NOT_OURS = {".git", ".venv", "runs", "build", "node_modules", ".hypothesis"}
+NOT_OURS = {".git", ".venv", "runs", "build", "site", "node_modules", ".hypothesis"}
 
 
 def text_files() -> list[Path]:
