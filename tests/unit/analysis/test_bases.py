@@ -15,6 +15,8 @@ from analysis.report.papers import candidates_table
 from analysis.study import Study
 from tests.fake_run import freeze, make_run
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 SAW = "The base comes from public.th and may have seen the validation images"
 FROM = "The initialisation was trained on imagenet, which ood_val/blobs is from"
 

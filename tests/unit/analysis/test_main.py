@@ -19,6 +19,8 @@ from study.records.frozen import read_frozen
 from study.records.ledger import Ledger, read_ledger
 from tests.fake_run import Fake, make_final_scores, make_run
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:

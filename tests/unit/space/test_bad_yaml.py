@@ -11,7 +11,9 @@ import yaml
 from study.errors import BadInput
 from study.space.loading import load_space
 
-CASES = yaml.safe_load((Path(__file__).parent / "bad_spaces.yaml").read_text(encoding="utf-8"))
+CASES = yaml.load(
+    (Path(__file__).parent / "bad_spaces.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader
+)
 Case = dict[str, Any]
 
 

@@ -15,6 +15,8 @@ from study.records.frozen import SELECTED, file_hash, read_frozen, seal
 from study.records.ledger import Ledger, read_ledger
 from tests.fake_run import Fake, freeze, make_run
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 CONTRACT = {
     "trial_id",
     "rule",

@@ -16,6 +16,8 @@ from study.records.scores import add_epoch
 from study.records.sealed import note_end
 from tests.fake_run import Fake, make_run
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 FINISHED = Fake(statuses=("finished",) * 3, epochs=1, num_id=60)
 
 

@@ -13,6 +13,8 @@ from analysis.report.page import make_report
 from study.errors import BadInput
 from tests.fake_ablation import make_ablation
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 SHIFT = {"energy_weight=0": 0.1, "energy_weight=0.3": -0.1, "plain=sgd": 0.0}
 
 

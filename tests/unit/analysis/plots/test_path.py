@@ -11,6 +11,8 @@ from analysis.report.page import make_report
 from study.errors import BadInput
 from tests.fake_run import Fake, make_run
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 PATHS = Fake(statuses=("finished",) * 4, below_base=0.004, alphas=(0.25, 0.5, 0.75), penalty=0.2)
 
 

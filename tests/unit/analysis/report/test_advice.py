@@ -13,6 +13,8 @@ from analysis.report.advice import Advice, advice_of, prices_table
 from analysis.report.page import make_report
 from tests.fake_run import Fake, make_run
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 TIGHT = Fake(statuses=("finished",) * 8 + ("pruned",) * 6, num_id=600, below_base=-0.02)
 
 

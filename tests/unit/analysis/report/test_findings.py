@@ -17,6 +17,8 @@ from study.records.files import RunFolder
 from tests.fake_confirm import FAKE, confirm
 from tests.fake_run import Fake, make_run
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 
 def _text(html: str) -> str:
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", html)))

@@ -70,12 +70,14 @@ def test_report_tells_the_choice_the_base_and_the_data(frozen: Study, html: str)
     assert "Demo data" not in text
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_report_on_the_demo_says_so_loudly(tmp_path: Path) -> None:
     assert "Demo data: these numbers say nothing about CIFAR-10" in _render(
         tmp_path, Fake(statuses=("finished",), demo=True)
     )
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_report_shows_each_traceback_once(tmp_path: Path) -> None:
     html = _render(tmp_path, Fake(statuses=("finished", "failed", "failed")))
     assert html.count("Traceback (most recent call last)") == 1
@@ -139,6 +141,7 @@ def test_report_shows_methods_accesses_and_front(report: Report) -> None:
         assert word in html
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_report_names_collapsed_trials_and_shows_the_panel(tmp_path: Path) -> None:
     run = make_run(tmp_path, Fake(num_id=40))
     frame = pd.read_parquet(run.trials)

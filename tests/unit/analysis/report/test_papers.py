@@ -26,6 +26,8 @@ from study.errors import BadInput
 from tests.fake_ablation import make_ablation
 from tests.fake_run import Fake, make_run
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 NOW = datetime(2025, 1, 2, 3, 4, tzinfo=UTC)
 
 

@@ -21,6 +21,8 @@ from study.records.ledger import Ledger
 from study.scoring.measuring import OOD_METRICS
 from tests.fake_run import Fake, freeze, make_final_scores, make_run, make_scores
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 COLUMNS = [
     f"{metric}{end}" for metric in (*OOD_METRICS, *SELECTIVE) for end in ("", "_low", "_high")
 ]
