@@ -25,6 +25,7 @@ _LITTER = frozenset(
 _LEFT = "left by a system or a program"
 _NOWHERE = "links that lead nowhere"
 _TWICE = "links to what is there already"
+_NO_FILE = "neither file nor folder"
 _EMPTY = "folder without a picture"
 
 
@@ -145,6 +146,8 @@ def _below(
                 pending.append((entry.path, f"{real}/{entry.name}"))
             elif entry.is_file():
                 yield entry.path, f"{real}/{entry.name}"
+            else:
+                left[_NO_FILE] += 1
 
 
 def _holds(folder: str, place: str) -> bool:

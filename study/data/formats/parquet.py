@@ -144,11 +144,15 @@ def _part(path: Path) -> _Part:
         rule = f"has images in columns {' and '.join(both)}"
         raise BadInput(Fault(str(path), "", rule, "Leave the one that is meant."))
     column = _image_column(table)
-    if column is None:
-        rule = f"needs a column img or image of struct(bytes, path), has {table.schema.names}"
-        raise BadInput(Fault(str(path), "", rule, "Export it in Hugging Face's image layout."))
     if not table.num_rows:
         raise BadInput(Fault(str(path), "", "holds no image", "Name a set that has some."))
+    if column is None:
+        has = [
+            f"{one.name} of {one.type}" if one.name in both else one.name for one in table.schema
+        ]
+        rule = f"needs a column img or image of struct(bytes, path), has {', '.join(has)}"
+        way_out = "Export it in Hugging Face's image layout, the pictures' bytes in it."
+        raise BadInput(Fault(str(path), "", rule, way_out))
     images = table[column].combine_chunks()
     encoded = images.field("bytes") if pa.types.is_struct(images.type) else images
     labelled = _label_column(path, table)

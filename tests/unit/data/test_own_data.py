@@ -404,6 +404,12 @@ def test_links_count_each_picture_once_and_are_told(
     assert f"'things_train': left out: {told}" in reading.told
 
 
+def test_what_is_neither_file_nor_folder_is_told(whole: Path) -> None:
+    folder = save_pictures(whole / "outliers" / "things_train", 4, seed=5)
+    os.mkfifo(folder / "pipe.png")
+    assert "left out: 1 neither file nor folder" in read_as_a_study(whole).told
+
+
 def test_two_links_to_one_folder_count_it_once(whole: Path) -> None:
     store = save_pictures(whole.parent / "store" / "x", 4, seed=5).parent
     folder = whole / "outliers" / "things_train"
@@ -723,6 +729,10 @@ def _labelled(labels: list[Any], kind: pa.DataType | None = None) -> Any:
     return lambda table: table.set_column(1, "label", pa.array(labels * 12, kind))
 
 
+def _images(rows: list[Any]) -> Any:
+    return lambda table: table.set_column(0, "image", pa.array(rows))
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -735,6 +745,8 @@ def _labelled(labels: list[Any], kind: pa.DataType | None = None) -> Any:
         (_labelled([-7]), "row 0: label -7 must be 0 or more"),
         (lambda table: table.drop_columns(["image"]), "needs a column img or image"),
         (lambda table: table.slice(0, 0), "holds no image"),
+        (lambda table: _images([])(table.slice(0, 0)), "holds no image"),
+        (_images([{"path": "a"}] * 12), "has image of struct<path: string>, label"),
     ],
 )
 def test_parquet_at_fault_is_told_with_the_file_and_the_rule(
