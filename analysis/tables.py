@@ -299,9 +299,10 @@ class Records:
         """Whether per-image scores of a trial (or of ``base``) were kept, or should have been."""
         return has_scores(self.folder, trial_id) or bool(self._seals(trial_id))
 
-    def is_sealed(self, trial_id: str) -> bool:
-        """Whether the ledger holds hashes of a trial's scores."""
-        return bool(self._seals(trial_id))
+    def is_sealed(self, trial_id: str, epoch: float | None = None) -> bool:
+        """Whether the ledger holds a hash of a trial's scores, of this epoch or of any."""
+        seals = self._seals(trial_id)
+        return bool(seals) if epoch is None else epoch in seals
 
     def _seals(self, trial_id: str, *, kept: bool = False) -> dict[int, str]:
         """Epoch -> the hash of its scores, of a trial; none of a base, whose file has its own."""

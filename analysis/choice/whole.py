@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from analysis.choice.recomputed import unlike_their_scores, unsealed
 from analysis.numbers import plain_time
 from analysis.tables import Records
+from study.counted import counted
 from study.errors import BadInput, Fault
 from study.invoked import analyse_command, run_command
 from study.records.frozen import SELECTED, read_frozen
@@ -19,7 +21,8 @@ def refuse_changed(study: Records, *, but: Path | None = None) -> None:
     """Nothing is chosen from tables, a spec or a manifest that were changed after the search.
 
     Where the ledger holds no hash of the table (the search moved on, was cut off, or is of an
-    older version), each of its rows is compared with the ledger's lines.
+    older version), each of its rows is compared with the ledger's lines; where it holds none of
+    a trial's scores, its metrics are computed again from them.
 
     Args:
         study: its records.
@@ -39,6 +42,7 @@ def refuse_changed(study: Records, *, but: Path | None = None) -> None:
         tables = (study.trials, study.confirming, study.tuning)
         rows = [row for table in tables for row in table.to_dict("records")]
         changed += unlike_the_ledger(folder, rows, study.ledger)
+    changed += unlike_their_scores(study)
     if folder.selection != but and (forged := _forged(study)):
         changed.append(forged)
     if changed:
@@ -60,13 +64,16 @@ def unchecked_note(study: Records) -> str:
     folder, found = study.folder, reached(study.ledger)
     paths = (folder.spec, folder.manifest, folder.trials)
     names = [path.name for path in paths if path.name not in found.sealed]
+    again = unsealed(study)
+    names += [f"the scores of {counted(len(again), 'trial')}"] if again else []
     if not names:
         return ""
     why = (
         "its last session was cut off, or still runs" if found.cut_off
         else "they are of an older version"
     )  # fmt: skip
-    return f"Not checked by a hash, since the ledger holds none ({why}): {', '.join(names)}."
+    told = f"Not checked by a hash, since the ledger holds none ({why}): {', '.join(names)}."
+    return f"{told} The metrics were computed again from the scores." if again else told
 
 
 def after_test_note(opened: str) -> str:
