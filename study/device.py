@@ -69,6 +69,11 @@ def upload(values: NDArray[Any], device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
+def gpu_memory_bytes() -> int:
+    """Of the first GPU."""
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
 def scored_at_once(device: torch.device, size: int) -> int:
     """Images of this edge, in pixels, in a batch that is scored; each batch is waited for."""
     return _SCORED if device.type == "cpu" else max(_SCORED, _SCORED_PIXELS // size**2)

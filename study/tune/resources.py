@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from study.errors import BadInput, Fault
 from study.space.study_spec import StudySpec
 
-_SHARE_OF_GPU = 0.25  # small networks leave most of a GPU idle
+_SHARE_OF_GPU = 0.25  # where nothing was measured: small networks leave most of a GPU idle
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,9 @@ class Resources:
 def plan_resources(nodes: Sequence[Mapping[str, float]], machine: Machine) -> Resources:
     """What a trial gets where the user leaves it open.
 
-    With GPUs, up to four trials share one. Without, a trial gets one CPU, since two
-    single-threaded trials train more images per second than one with two threads.
+    With GPUs, up to four trials share one where nothing was measured (`study.tune.gpu_share`).
+    Without, a trial gets one CPU, since two single-threaded trials train more images per second
+    than one with two threads.
 
     Args:
         nodes: "CPU" and "GPU" of each machine; a trial runs on one of them.

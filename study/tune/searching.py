@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from study.counted import counted
+from study.device import gpu_memory_bytes
 from study.ending import led_away
 from study.records.files import RunFolder, trial_id
 from study.records.ledger import Ledger, Record
 from study.records.sealed import note_end
 from study.scoring.objective import rejudged
 from study.space.ablation.section import ARM, SEED
-from study.space.points import absent, conditions, grid, is_under, substitute, suggested
+from study.space.points import (
+    absent,
+    conditions,
+    grid,
+    is_under,
+    point_with,
+    substitute,
+    suggested,
+)
+from study.training.assignment import Assignment
 from study.tune.confirming import Choose, Confirming
 from study.tune.decisions import Decisions
+from study.tune.gpu_share import probe, trials_per_gpu
 from study.tune.observers import ProgressObserver, RecordsObserver, about, standing
 from study.tune.plan import SearchPlan
 from study.tune.ray_tuner import ray_running, run_session
@@ -33,6 +45,9 @@ from study.tune.tensorboard import TensorBoardLog
 from study.tune.trackers import TrackedStudy
 from study.tune.tracking import follow
 from study.watch.progress import Progress
+
+GPU_SHARE: Final = "gpu_share"
+"""Event of the ledger: how many trials share a GPU, and what was measured."""
 
 
 def search_plan(setup: Setup) -> SearchPlan:
@@ -100,6 +115,7 @@ def search(
     _tell_start(progress, setup, decisions, machine)
     try:
         if not session.exhausted:
+            machine = with_shared_gpu(run, setup, ledger, progress, machine)
             run_on_ray(run, setup, session, machine)
     finally:
         with session.pausing_on_full_disk():
@@ -214,6 +230,31 @@ def _told(setup: Setup, record: TrialRecord) -> dict[str, Any]:
     gone = absent(setup.spec, record.params)
     known = setup.params(record).items()
     return arm | {name: value for name, value in known if not is_under(name, gone)}
+
+
+def with_shared_gpu(
+    run: RunFolder, setup: Setup, ledger: Ledger, progress: Progress, machine: Machine
+) -> Machine:
+    """The machine with a measured share of its GPU for each trial, where the spec leaves it open.
+
+    Measured once in a study's life; on a cluster, whose GPUs the driver cannot see, never.
+    """
+    if setup.device != "cuda" or machine.gpus_per_trial is not None or machine.address:
+        return machine
+    told = ledger.events(GPU_SHARE)
+    if not told:
+        point = point_with(setup.spec)
+        train, model = substitute(setup.spec, point)
+        trial = Assignment(0, setup.spec.tune.seed, model, train | setup.margins(train, point))
+        with progress.stage("GPU: how many trials train at once"):
+            setting = setup.trial_setting(run.path.resolve(), threads=1, device="cuda")
+            measured = probe(setting, trial)
+        trials = trials_per_gpu(measured, gpu_memory_bytes())
+        rows = [asdict(one) for one in measured]
+        told = [ledger.append(GPU_SHARE, trials=trials, measured=rows)]
+        speeds = ", ".join(f"{one.trials}: {one.images_per_s:,.0f} images/s" for one in measured)
+        progress.note(f"{counted(trials, 'trial')} a GPU ({speeds or 'the probe did not end'})")
+    return replace(machine, gpus_per_trial=1 / told[-1]["trials"])
 
 
 def run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
