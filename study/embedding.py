@@ -8,7 +8,6 @@ codes: 0 done, 2 bad input, 130 interrupted.
 
 from __future__ import annotations
 
-import csv
 import io
 import sys
 
@@ -18,7 +17,7 @@ if __name__ == "__main__":
     ending.listen()
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from study.terminal import Parser
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     from study.data.images import ImageSet
@@ -38,23 +38,6 @@ _PERPLEXITY = 30.0
 _BATCH = 256
 _COLOURED = 20  # classes that are told apart, and named
 _COLOURS = ("#E69F00", "#D55E00", "#CC79A7", "#000000")  # of OOD sets; Okabe and Ito's palette
-
-
-@dataclass(frozen=True)
-class Points:
-    """Images in the plane.
-
-    Attributes:
-        of: the set that each point is of, ``VAL_ID`` for ID images, ``PROTOTYPE`` for class means.
-        name: of the image, or of the class.
-        label: ID class of each, -1 where there is none.
-        at: (N, 2).
-    """
-
-    of: list[str]
-    name: list[str]
-    label: list[int]
-    at: NDArray[np.float64]
 
 
 def parse(argv: Sequence[str]) -> tuple[RunFolder, str, Path, int, int]:
@@ -114,7 +97,8 @@ def embed(run: RunFolder, asked: str, out: Path, num_images: int, seed: int) -> 
         rule = f"the network of trial {trial} gives no features to embed ({error})"
         raise BadInput(Fault("TRIAL", "", rule, value=asked)) from error
     points = placed(sets, features, seed)
-    write_bytes(out / "embedding.csv", _as_csv(points))
+    text = points.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    write_bytes(out / "embedding.csv", text.encode())
     write_bytes(out / "embedding.png", draw(points, f"{run.path.resolve().name}, trial {trial}"))
     told = ", ".join(f"{name} {counted(len(one), 'image')}" for name, one in sets.items())
     return f"{told}\npicture: {out / 'embedding.png'}; points: {out / 'embedding.csv'}"
@@ -150,15 +134,20 @@ def _features(model: Any, images: ImageSet, device: Any) -> NDArray[np.float64]:
 
 def placed(
     sets: Mapping[str, ImageSet], features: Mapping[str, NDArray[np.float64]], seed: int
-) -> Points:
+) -> pd.DataFrame:
     """Images and the means of the ID classes in one plane.
 
     Args:
         sets: the ID set under ``VAL_ID``, and the OOD sets.
         features: of each, (N, D), of unit length.
         seed: of t-SNE.
+
+    Returns:
+        A row a point: ``set``, `PROTOTYPE` for class means; ``image``, its name or the class's;
+        ``label``, the ID class, missing where there is none; ``x``, ``y``.
     """
     import numpy as np
+    import pandas as pd
     from sklearn.manifold import TSNE
 
     from study.seeding import seed_of
@@ -171,70 +160,58 @@ def placed(
     perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3)
     state = seed_of(seed, "embedding") % 2**32
     plane = TSNE(perplexity=perplexity, init="pca", random_state=state).fit_transform(rows)
+    parts = [
+        pd.DataFrame({"set": name, "image": np.char.decode(one.ids, "utf-8"), "label": one.labels})
+        for name, one in sets.items()
+    ]
     titles = [inside.classes[one] if inside.classes else str(one) for one in classes]
-    return Points(
-        [
-            *(name for name, one in sets.items() for _ in range(len(one))),
-            *[PROTOTYPE] * len(means),
-        ],
-        [*(image.decode() for one in sets.values() for image in one.ids.tolist()), *titles],
-        [
-            *(int(k) if name == VAL_ID else -1 for name, one in sets.items() for k in one.labels),
-            *map(int, classes),
-        ],
-        np.asarray(plane, np.float64),
-    )
+    parts.append(pd.DataFrame({"set": PROTOTYPE, "image": titles, "label": classes}))
+    points = pd.concat(parts, ignore_index=True)
+    known = points["set"].isin([VAL_ID, PROTOTYPE])
+    points["label"] = points["label"].astype("Int64").where(known)
+    points[["x", "y"]] = plane.astype(float)
+    return points
 
 
-def _as_csv(points: Points) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["set", "image", "label", "x", "y"])
-    for row in zip(points.of, points.name, points.label, points.at.tolist(), strict=True):
-        of, name, label, (x, y) = row
-        writer.writerow([of, name, "" if label < 0 else label, f"{x:.4f}", f"{y:.4f}"])
-    return text.getvalue().encode()
+def draw(points: pd.DataFrame, title: str) -> bytes:
+    """ID images by class, OOD sets by colour, class means with their names; a PNG.
 
-
-def draw(points: Points, title: str) -> bytes:
-    """ID images by class, OOD sets by colour, class means with their names; a PNG."""
-    import matplotlib as mpl
-    import numpy as np
+    Args:
+        points: as `placed` gives them.
+        title: of the picture.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 6.0), layout="constrained", dpi=120)
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    of, label = np.array(points.of), np.array(points.label)
-    inside = of == VAL_ID
-    x, y = points.at.T
+    of = {str(name): rows for name, rows in points.groupby("set", sort=False)}
+    inside, means = of.pop(VAL_ID), of.pop(PROTOTYPE)
     axes.scatter(
-        x[inside], y[inside], s=9, c=label[inside] % 20, cmap=mpl.colormaps["tab20"], lw=0,
+        inside["x"], inside["y"], s=9, c=inside["label"].astype(int) % 20, cmap="tab20", lw=0,
         label="ID, a colour a class",
     )  # fmt: skip
-    for place, name in enumerate(dict.fromkeys(of[~inside & (of != PROTOTYPE)])):
-        colour = _COLOURS[place % len(_COLOURS)]
+    for colour, (name, outside) in zip(cycle(_COLOURS), of.items(), strict=False):
         axes.scatter(
-            x[of == name],
-            y[of == name],
+            outside["x"],
+            outside["y"],
             s=12,
             marker="x",
             lw=0.7,
             color=colour,
             label=f"OOD, {name}",
         )
-    means = of == PROTOTYPE
     axes.scatter(
-        x[means], y[means], s=110, marker="*", color="white", edgecolors="black", lw=0.9,
+        means["x"], means["y"], s=110, marker="*", color="white", edgecolors="black", lw=0.9,
         label="class means", zorder=3,
     )  # fmt: skip
-    if means.sum() <= _COLOURED:
-        for row in np.flatnonzero(means):
-            axes.annotate(
-                points.name[row], points.at[row], xytext=(5, 4), textcoords="offset points",
-                fontsize=8, bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"},
-            )  # fmt: skip
+    names = zip(means["image"], means["x"], means["y"], strict=True)
+    for name, x, y in names if len(means) <= _COLOURED else ():
+        axes.annotate(
+            name, (x, y), xytext=(5, 4), textcoords="offset points",
+            fontsize=8, bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"},
+        )  # fmt: skip
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=10, loc="left")
     axes.spines[:].set_visible(False)

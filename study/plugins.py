@@ -298,17 +298,28 @@ def activate_for(folders: Iterable[str | Path]) -> None:
     Raises:
         BadInput: where declarations were read already; says how to start.
     """
-    needed = {one.file: one for folder in folders for one in of_folder(Path(folder))}
-    there = {(one.file.name, one.sha256) for one in active()}
-    if {(one.file.name, one.sha256) for one in needed.values()} <= there:
+    needed = _of_folders(folders)
+    if _are_active(needed):
         return
     if any(name in sys.modules for name in _READERS):
-        value = os.pathsep.join(map(str, needed))
+        value = os.pathsep.join(str(one.file) for one in needed)
         rule = "was made with plugins, which have to be known before anything of the project is"
         way_out = f"Start Python with {VARIABLE}={value}, or load this run first."
-        raise BadInput(Fault(str(next(iter(needed)).parent.parent), "", rule, way_out))
-    _set(needed)
+        raise BadInput(Fault(str(needed[0].file.parent.parent), "", rule, way_out))
+    _set(one.file for one in needed)
     install_finder()
+
+
+def _of_folders(folders: Iterable[str | Path]) -> tuple[Plugin, ...]:
+    """The plugins of several runs or models, each file once."""
+    found = {one.file: one for folder in folders for one in of_folder(Path(folder))}
+    return tuple(found.values())
+
+
+def _are_active(plugins: Iterable[Plugin]) -> bool:
+    """Whether this process has these, by name and content."""
+    there = {(one.file.name, one.sha256) for one in active()}
+    return {(one.file.name, one.sha256) for one in plugins} <= there
 
 
 def changed_since(told: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -336,8 +347,7 @@ def with_plugins_of(
 
     def run() -> None:
         nonlocal again
-        needed = {one.file: one for folder in folders for one in of_folder(folder)}
-        again = run_again_with(tuple(needed.values()), module, argv)
+        again = run_again_with(_of_folders(folders), module, argv)
 
     code = exit_code(run)
     if code != DONE:
@@ -361,12 +371,9 @@ def run_again_with(
     Returns:
         The exit code of the other process; None where this one has all that is needed.
     """
-    files = [one.file for one in plugins]
-    if {(one.file.name, one.sha256) for one in plugins} <= {
-        (one.file.name, one.sha256) for one in active()
-    }:
+    if _are_active(plugins):
         return None
-    value = os.pathsep.join(map(str, files))
+    value = os.pathsep.join(str(one.file) for one in plugins)
     paths = [str(_HOME), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {VARIABLE: value, "PYTHONPATH": os.pathsep.join(paths)}
     if argv is not None:

@@ -117,7 +117,7 @@ def give_back_memory(device: str) -> None:
     if device == "cuda":
         with suppress(RuntimeError):
             torch.cuda.empty_cache()
-    with suppress(AttributeError):  # other C libraries have no such call
+    with suppress(AttributeError, TypeError):  # other C libraries have no such call
         ctypes.CDLL(None).malloc_trim(0)
 
 

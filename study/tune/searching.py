@@ -99,6 +99,7 @@ def search(
     records = RecordsObserver(run, setup, decisions, progress.warning)
     shown = _shown(run, setup, decisions)
     board = TensorBoardLog(run.tensorboard, shown)
+    board.catch_up(decisions.trials)
     followed = []
     for name in trackers:
         study = TrackedStudy.of(run, ledger, about(setup, decisions).attributes)

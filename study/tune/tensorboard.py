@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,12 @@ class TensorBoardLog(Observer):
         self._writers: dict[int, tuple[EventFileWriter, TrialRecord]] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._write_base()
+
+    def catch_up(self, records: Sequence[TrialRecord]) -> None:
+        """Write the files of trials that have ended where they are gone."""
+        for record in records:
+            if record.status in _STATUS and not (self._folder / trial_id(record.number)).exists():
+                self.trial_ended(record)
 
     def trial_started(self, record: TrialRecord) -> None:
         """Open the trial's file, with its parameters and the epochs on record."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,17 +29,24 @@ def _sets() -> tuple[dict[str, object], dict[str, np.ndarray]]:
 def test_placed_puts_each_class_mean_among_its_images() -> None:
     sets, features = _sets()
     points = placed(sets, features, seed=0)
-    of, label = np.array(points.of), np.array(points.label)
-    assert [np.sum(of == one) for one in (VAL_ID, "odd", PROTOTYPE)] == [30, 20, 3]
-    images = of == VAL_ID
-    for row in np.flatnonzero(of == PROTOTYPE):
-        nearest = np.linalg.norm(points.at[images] - points.at[row], axis=1).argmin()
-        assert label[images][nearest] == label[row]
+    assert points["set"].value_counts().to_dict() == {VAL_ID: 30, "odd": 20, PROTOTYPE: 3}
+    assert points["label"].isna().equals(points["set"] == "odd")
+    images = points[points["set"] == VAL_ID]
+    for mean in points[points["set"] == PROTOTYPE].itertuples():
+        nearest = np.hypot(images["x"] - mean.x, images["y"] - mean.y).idxmin()
+        assert images["label"][nearest] == mean.label
 
 
 def test_placed_is_the_same_for_the_same_seed() -> None:
-    one, two = (placed(*_sets(), seed=3).at for _ in range(2))
-    np.testing.assert_array_equal(one, two)
+    one, two = (placed(*_sets(), seed=3) for _ in range(2))
+    assert one.equals(two)
+
+
+def test_placed_names_images_as_their_files_are_named() -> None:
+    sets, features = _sets()
+    named = np.array(["größe.png".encode(), *[b"x"] * 19])
+    sets["odd"] = replace(sets["odd"], ids=named)
+    assert "größe.png" in set(placed(sets, features, seed=0)["image"])
 
 
 def test_draw_gives_a_png() -> None:

@@ -96,6 +96,20 @@ def test_resumed_trial_has_one_event_file_with_every_epoch_once(tmp_path: Path) 
     assert [(event.step, event.value) for event in values] == [(1, 0.5), (2, 0.25)]
 
 
+def test_files_of_ended_trials_that_are_gone_are_written_again(tmp_path: Path) -> None:
+    ended = TrialRecord(0, 0, {}, epochs=[METRICS], status="pruned", begun=START, ended=SECOND)
+    kept = TrialRecord(1, 0, {}, epochs=[METRICS], status="failed", begun=START, ended=SECOND)
+    (tmp_path / "00001").mkdir()
+    log = _log(tmp_path)
+    log.catch_up([ended, kept, TrialRecord(2, 0, {})])
+    log.close()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["00000", "00001", "base"]
+    assert list((tmp_path / "00001").iterdir()) == []
+    start = _told(tmp_path / "00000", "session_start_info").session_start_info
+    assert start.hparams[STATUS].string_value == "pruned"
+    assert [point.step for point in _read(tmp_path / "00000").Scalars("val/fpr95")] == [1]
+
+
 def test_page_of_hyperparameters_has_the_numbers_of_the_epoch_that_the_rule_picks(
     tmp_path: Path,
 ) -> None:
