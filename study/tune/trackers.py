@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from study.counted import counted
 from study.records.files import RunFolder, trial_id
 from study.records.hold_outs import is_hold_out_folder
 from study.records.ledger import Ledger
@@ -115,6 +114,7 @@ class TrackerObserver(Observer):
         """
         self._name, self._make, self._shown, self._warn = name, make, shown, warn
         self._patience_s = patience_s
+        self._left = False
         self._live: dict[int, TrialRecord] = {}
         self._queue: queue.SimpleQueue[TrackedTrial | None] = queue.SimpleQueue()
         # Not waited for where the server does not answer: the process ends without it.
@@ -148,8 +148,8 @@ class TrackerObserver(Observer):
         self._queue.put(None)
         self._thread.join(self._patience_s)
         if self._thread.is_alive():
-            left = counted(self._queue.qsize(), "update")
-            self._warn(f"{self._name} is behind by {left} and is left so; {self._way_out}")
+            self._left = True
+            self._warn(f"{self._name} is behind and is left so; {self._way_out}")
 
     @property
     def _way_out(self) -> str:
@@ -182,5 +182,7 @@ class TrackerObserver(Observer):
             while (trial := self._queue.get()) is not None:
                 tracker.show(trial)
         except Exception as error:  # noqa: BLE001 - a tracker's trouble is none of the study's
+            if self._left:
+                return  # the user was told of it
             told = (str(error).strip() or type(error).__name__).splitlines()[0]
             self._warn(f"{self._name} takes no more ({told}); {self._way_out}")

@@ -24,9 +24,9 @@ def check_trackers(names: Sequence[str]) -> None:
         for name in names
         if not is_there(name)
     ]
-    if "wandb" in names and is_there("wandb") and not wandb_tracker.logged_in():
+    if "wandb" in names and is_there("wandb") and (why := wandb_tracker.refusal()):
         way_out = "Type wandb login, or set WANDB_MODE=offline and type wandb sync later."
-        faults.append(Fault("--log", "", "has no key for its server", way_out, "wandb"))
+        faults.append(Fault("--log", "", why, way_out, "wandb"))
     if faults:
         raise BadInput(faults)
 

@@ -25,10 +25,15 @@ def folder_of(run: RunFolder) -> Path:
     return Path(os.environ.get("WANDB_DIR") or run.path).resolve() / "wandb"
 
 
-def logged_in() -> bool:
-    """Whether W&B takes runs without asking anything: it has a key, or is offline."""
+def refusal() -> str:
+    """Why W&B's server would take no run; empty where it would, and offline."""
     wandb = needed("wandb")
-    return wandb.setup().settings.mode != "online" or bool(wandb.login(prompt=False))
+    if wandb.setup().settings.mode != "online":
+        return ""
+    try:
+        return "" if wandb.login(prompt=False) else "has no key for its server"
+    except wandb.errors.Error as error:
+        return f"is not let in by its server ({str(error).splitlines()[0]})"
 
 
 class WandbTracker:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -134,6 +134,12 @@ def test_trial_that_ended_is_not_told_again_in_the_next_session(study: TrackedSt
     assert list(study.run.path.glob("wandb/offline-run-*")) == [before]
 
 
+def _no_server(**_: object) -> NoReturn:
+    from wandb.errors import AuthenticationError
+
+    raise AuthenticationError("no route\nand more")
+
+
 def test_server_without_a_key_is_told_before_anything_starts(
     study: TrackedStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +150,9 @@ def test_server_without_a_key_is_told_before_anything_starts(
     wandb.teardown()
     try:
         with pytest.raises(BadInput, match="'wandb': has no key for its server"):
+            tracking.check_trackers(["wandb"])
+        monkeypatch.setattr(wandb, "login", _no_server)
+        with pytest.raises(BadInput, match=r"'wandb': is not let in by its server \(no route\)"):
             tracking.check_trackers(["wandb"])
     finally:
         wandb.teardown()
