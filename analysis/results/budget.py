@@ -39,7 +39,7 @@ HALVES = "random halves of validation"
 APART = "images kept apart"
 COLUMNS = ("trials", "seen", "other", "low", "high", "selected", "held")
 _WORTH = 0.005  # of the metric: what a doubling must gain to be worth its time
-_MOSTLY = 0.5  # of the choices above the floor, under which a gain is rather one of luck
+_RARELY = 1 / 3  # choices above the floor; one that truly lies on it is there in half of the cases
 _FEWEST = 4  # trials under which a curve says nothing
 
 
@@ -90,12 +90,11 @@ class Budget:
                 f"[{low}, {high}] better than with all. More trials would not pay; more "
                 "validation images would."
             )
-        if last["held"] < _MOSTLY:
+        if last["held"] < _RARELY:
             return (
-                f"{told}Most of these choices fall under the floor, which so few images measure "
-                "badly: what they gain they pay for in accuracy. A confidence of the floor "
-                "(floor: {id_accuracy: {..., confidence: 0.9}}) or more validation images would "
-                "tell whether more trials pay."
+                f"{told}Most of these choices fall under the floor: what they gain they pay for in "
+                "accuracy. A higher confidence of the floor (floor: {id_accuracy: {..., "
+                "confidence: 0.9}}) or more validation images would tell whether more trials pay."
             )
         if self.doubled[1] > 0 and self.doubled[0] >= _WORTH:
             return f"{told}More trials would still pay (--extend adds them)."
