@@ -92,8 +92,8 @@ class Budget:
             )
         if last["held"] < _RARELY:
             return (
-                f"{told}Most of these choices fall under the floor: what they gain they pay for in "
-                "accuracy. A higher confidence of the floor (floor: {id_accuracy: {..., "
+                f"{told}Most of these choices fall under the floor: they pay for what they gain "
+                "with accuracy. A higher confidence of the floor (floor: {id_accuracy: {..., "
                 "confidence: 0.9}}) or more validation images would tell whether more trials pay."
             )
         if self.doubled[1] > 0 and self.doubled[0] >= _WORTH:
