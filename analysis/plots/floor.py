@@ -29,14 +29,7 @@ def held(study: Records, table: pd.DataFrame | None = None) -> Figure:
         raise BadInput(Fault(str(study.folder.trials), "val/floor_holds", rule))
     metric, best = study.detection_metric, best_trial(study)
     with style.drawing(2.8) as (figure, axes):
-        for status, colour in style.STATUS_COLOURS.items():
-            some = table[table["status"] == status]
-            if len(some):
-                axes.scatter(
-                    some["holds"], some[metric], s=22, linewidths=0.9, label=status, zorder=3,
-                    facecolors=colour if status == "finished" else "white",
-                    edgecolors=style.GREY if status == "pruned" else colour, clip_on=False,
-                )  # fmt: skip
+        style.statuses(axes, table, "holds", metric, clip_on=False)
         chosen = table[table["trial_id"] == best]
         if len(chosen):
             style.ring(axes, chosen["holds"], chosen[metric], label="chosen", clip_on=False)

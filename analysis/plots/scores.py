@@ -102,10 +102,7 @@ def roc(study: Records, trial_id: str | None = None, epoch: int | None = None) -
             )  # fmt: skip
             axes.scatter(fpr_at_recall(inside, ood), RECALL, s=18, color=colour, zorder=3)
             if name in before and VAL_ID in before:
-                look: style.Look = {
-                    "color": style.GREY,
-                    "ls": _STYLES[i % len(_STYLES)],
-                }
+                look: style.Look = {"color": style.GREY, "ls": _STYLES[i % len(_STYLES)]}
                 area = percent(ood_metric("auroc", before[VAL_ID], before[name]))
                 points = roc_points(before[VAL_ID], before[name])
                 axes.plot(*points, label=f"{name}, base, AUROC {area}", lw=1.0, zorder=1, **look)

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -146,6 +147,18 @@ def beside(axes: Axes, place: float, text: str, colour: str = DARK) -> None:
     axes.annotate(
         text, (1.01, place), xycoords=where, va="center", fontsize=SMALL, color=colour
     )  # fmt: skip
+
+
+def statuses(axes: Axes, rows: pd.DataFrame, x: str, y: str, **look: Any) -> None:
+    """Trials as points, a look a status: finished ones filled, all others open."""
+    for status, colour in STATUS_COLOURS.items():
+        some = rows[rows["status"] == status]
+        if len(some):
+            axes.scatter(
+                some[x], some[y], s=22, linewidths=0.9, label=status, zorder=3,
+                facecolors=colour if status == "finished" else "white",
+                edgecolors=GREY if status == "pruned" else colour, **look,
+            )  # fmt: skip
 
 
 def ring(axes: Axes, x: Any, y: Any, size: float = 95, **look: Any) -> None:

@@ -69,14 +69,7 @@ def trade(study: Records, front: Front | None = None) -> Figure:
         if len(far):  # at the edge: one collapsed trial must not squeeze all others together
             look: style.Look = {"marker": "<", "s": 22, "color": style.GREY, "zorder": 3}
             axes.scatter([least] * len(far), far[metric], label="further left", **look)
-        for status, colour in style.STATUS_COLOURS.items():
-            some = rows[rows["status"] == status]
-            if len(some):
-                axes.scatter(
-                    some[ID_ACCURACY], some[metric], s=22, linewidths=0.9, label=status, zorder=3,
-                    facecolors=colour if status == "finished" else "white",
-                    edgecolors=style.GREY if status == "pruned" else colour,
-                )  # fmt: skip
+        style.statuses(axes, rows, ID_ACCURACY, metric)
         if study.has_path:
             states = states_of(study, (metric, ID_ACCURACY))
             states = states[states[ID_ACCURACY] >= least]
