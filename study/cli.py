@@ -393,11 +393,11 @@ def _more_trials(values: _Values, way: str) -> int:
 
 
 def _execute(options: RunOptions | ResumeOptions | ReplayOptions) -> int:
+    plugins.import_plugins()
     # Here and not above: --help and bad input should not wait for torch and Ray.
     from study import run
     from study.watch.progress import Progress
 
-    plugins.import_plugins()
     live = sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
     with (
         ending.own_stderr() as stream,
