@@ -309,6 +309,8 @@ def _run(values: _Values, command: str) -> RunOptions:
     path = Path("runs") / name if out is None else Path(out).expanduser()
     if path.exists() and not path.is_dir():
         values.fault("out", "is a file, not a folder", "Choose another --out.", str(path))
+    if out is not None and re.match(r"[a-z0-9+]{2,}:/", out):  # it would become a folder "s3:"
+        values.fault("out", "is an address, not a folder", "Mount it, and name its folder.", out)
     return RunOptions(
         space=space,
         out=path,

@@ -35,9 +35,13 @@ _ENVIRONMENT = {
 }
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 _LOOK_EVERY_S = 1.0
+_COUNT_EVERY_S = 5.0  # a machine takes longer to join
 _PATIENCE_S = 10.0
 _NEEDED = ("raylet", "gcs_server")  # Ray's names of those that it does not go on without
 _SLACK = 1_000_000  # the searcher says when it is enough, not Ray's sample count
+
+AtATime = Callable[[list[dict[str, float]]], int]
+"""Resources of each machine of a cluster -> trials that run on them at a time."""
 
 
 @contextmanager
@@ -86,7 +90,7 @@ def _connected(
     over = threading.Event()
     threading.Thread(target=_end_with_ray, args=(over,), daemon=True).start()
     try:
-        yield [node["Resources"] for node in nodes if node["Alive"]]
+        yield _alive(nodes)
     finally:
         over.set()
         ray.shutdown()
@@ -202,6 +206,7 @@ def run_session(
     payload: dict[str, Any],
     resources: Resources,
     scratch: Path,
+    at_a_time: AtATime | None = None,
 ) -> None:
     """Run trials until the session is exhausted; a fatal error is left in ``Session.error``.
 
@@ -211,6 +216,8 @@ def run_session(
         payload: put into the object store once; arrays in it reach the workers uncopied.
         resources: of one trial.
         scratch: absolute folder for Ray's own files; removed afterwards.
+        at_a_time: of a cluster, how many trials its machines run at a time; asked anew as they
+            join and go. None where ``Session.max_concurrent`` stays.
     """
     from ray import tune
 
@@ -230,10 +237,37 @@ def run_session(
         run_config=tune.RunConfig(storage_path=str(scratch), name="session", verbose=0),
     )
     try:
-        with session.pausing_on_full_disk(), _pausing_on_interrupt(session):
+        following = _following_machines(session, at_a_time) if at_a_time else nullcontext()
+        with session.pausing_on_full_disk(), _pausing_on_interrupt(session), following:
             tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _following_machines(session: Session, at_a_time: AtATime) -> Iterator[None]:
+    """As many trials at a time as fit the machines that the cluster has by now."""
+    import ray
+
+    over = threading.Event()
+
+    def follow() -> None:
+        while not over.wait(_COUNT_EVERY_S):
+            with suppress(BadInput, ConnectionError, RuntimeError):  # none fits; Ray is ending
+                nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+                session.max_concurrent = at_a_time(_alive(nodes))
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _alive(nodes: list[dict[str, Any]]) -> list[dict[str, float]]:
+    return [node["Resources"] for node in nodes if node["Alive"]]
 
 
 @contextmanager

@@ -275,4 +275,13 @@ def run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine)
             "session", max_concurrent=resources.max_concurrent, device=device, threads=threads
         )
         setting = setup.trial_setting(folder, threads=threads, device=device)
-        run_session(session, trainable, {"setting": setting}, resources, folder / ".ray")
+        # What a trial gets stays; how many fit follows the machines that join a cluster, and go.
+        share = replace(machine, cpus_per_trial=resources.cpus, gpus_per_trial=resources.gpus)
+        run_session(
+            session,
+            trainable,
+            {"setting": setting},
+            resources,
+            folder / ".ray",
+            (lambda now: plan_resources(now, share).max_concurrent) if machine.address else None,
+        )

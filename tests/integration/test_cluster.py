@@ -154,7 +154,7 @@ def test_trial_larger_than_every_machine_of_the_cluster_is_refused(
     assert "only 2" in done.stderr
 
 
-# The driver of the next test: six trials of half a GPU each, which train nothing.
+# The driver of the next tests: six trials of half a GPU each, which train nothing.
 SHARED_GPUS = """
 import sys
 from pathlib import Path
@@ -167,14 +167,17 @@ from study.tune.session import Limits, Session
 from tests.integration.workers import placed
 from tests.toys import toy_plan
 
-address, folder = sys.argv[1], Path(sys.argv[2])
+address, folder, patience_s = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 assign = lambda record: Assignment(record.number, record.seed, {}, record.params)
 with ray_running(address) as nodes, Ledger(folder / "ledger.jsonl") as ledger:
-    resources = plan_resources(nodes, Machine(gpus_per_trial=0.5))
+    share = Machine(gpus_per_trial=0.5, cpus_per_trial=1)
+    resources = plan_resources(nodes, share)
+    at_a_time = lambda now: plan_resources(now, share).max_concurrent
     limits = Limits(6, time_budget_s=None, max_failures=9)
     session = Session(Decisions(toy_plan(scheduler="none"), ledger), assign, limits, [])
     session.max_concurrent = resources.max_concurrent
-    run_session(session, placed, {"marks": str(folder)}, resources, folder / "scratch")
+    marks, scratch = {"marks": str(folder), "patience_s": patience_s}, folder / "scratch"
+    run_session(session, placed, marks, resources, scratch, at_a_time)
     assert session.error is None and session.exhausted, session.error
     print(len(nodes), resources.max_concurrent)
 """
@@ -187,7 +190,7 @@ def test_four_trials_at_once_share_the_gpus_of_two_machines(
     address, home = cluster
     with _machine(home, "--address", address, *GPU):
         done = subprocess.run(
-            [sys.executable, "-c", SHARED_GPUS, address, str(tmp_path)],
+            [sys.executable, "-c", SHARED_GPUS, address, str(tmp_path), "30"],
             env=_environment(home, RAY_AUTH_MODE="token", PYTHONPATH=str(ROOT)),
             capture_output=True,
             text=True,
@@ -199,6 +202,29 @@ def test_four_trials_at_once_share_the_gpus_of_two_machines(
     assert {gpu for _, gpu, _ in told} == {"0"}
     assert sorted(Counter(node for node, _, _ in told[:4]).values()) == [2, 2]
     assert all(live >= 4 for _, _, live in told)
+
+
+@pytest.mark.slow  # one that takes part in a running search is waited for
+def test_machine_that_joins_during_a_search_is_used(
+    cluster: tuple[str, Path], tmp_path: Path
+) -> None:
+    address, home = cluster
+    process = subprocess.Popen(
+        [sys.executable, "-c", SHARED_GPUS, address, str(tmp_path), "150"],
+        env=_environment(home, RAY_AUTH_MODE="token", PYTHONPATH=str(ROOT)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and len(list(tmp_path.glob("*.live"))) < 2:
+        time.sleep(0.05)
+    with _machine(home, "--address", address, *GPU):
+        out, told = process.communicate(timeout=240)
+    assert process.returncode == 0, told
+    assert out.split() == ["1", "2"]  # machines and trials at a time when it began
+    trials = [json.loads((tmp_path / f"{number}.json").read_text()) for number in range(6)]
+    assert len({node for node, _, _ in trials}) == 2
+    assert all(live >= 4 for _, _, live in trials)  # they wait for one another
 
 
 @pytest.mark.slow

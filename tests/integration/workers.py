@@ -94,14 +94,14 @@ def _kill(assignment: dict[str, Any]) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def placed(config: dict[str, Any], marks: str) -> None:
-    """Write down where the trial is, and wait until four are at it or half a minute is over."""
+def placed(config: dict[str, Any], marks: str, patience_s: int = 30) -> None:
+    """Write down where the trial is, and wait until four are at it or patience is over."""
     import ray
 
     number, folder = config["assignment"]["number"], Path(marks)
     where = [ray.get_runtime_context().get_node_id(), os.environ["CUDA_VISIBLE_DEVICES"]]
     (folder / f"{number}.live").touch()
-    for _ in range(300):
+    for _ in range(10 * patience_s):
         live = len(list(folder.glob("*.live")))
         if live >= 4:
             break

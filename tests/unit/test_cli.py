@@ -135,6 +135,7 @@ def test_parse_of_gpu_shares_and_whole_gpus(value: str) -> None:
         ("--log", "wanb", r"one of mlflow, wandb\. Did you mean wandb\?"),
         ("--log", "", "one of mlflow, wandb"),
         ("--out", __file__, "is a file"),
+        ("--out", "s3://bucket/run", "is an address"),
     ],
 )
 def test_parse_of_a_wrong_value_names_option_value_and_rule(
