@@ -43,6 +43,12 @@ def kept_local() -> Iterator[Path]:
     told = {_CLUSTERS: "0"}
     if _TOKEN not in os.environ and _TOKEN_FILE not in os.environ:
         told[_TOKEN] = _token()
+    try:
+        Path.home()
+    except (
+        RuntimeError
+    ):  # a user without a name, as in a container; Ray looks into it all the same
+        told["HOME"] = str(sessions.parent)
     os.environ.update(told)  # for Ray's own processes
     before = ray_constants.ENABLE_RAY_CLUSTER, utils.set_sigterm_handler
     ray_constants.ENABLE_RAY_CLUSTER = False

@@ -18,7 +18,7 @@ from study.bases.files import check_files
 from study.data.section import DataSection
 from study.errors import BadInput
 from study.space.loading import load_space
-from study.tune.ray_local import sessions_folder, sweep_sessions
+from study.tune.ray_local import kept_local, sessions_folder, sweep_sessions
 from study.watch.progress import Progress
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -158,6 +158,14 @@ def test_machine_without_a_folder_for_rays_sockets_is_told_why(
     monkeypatch.setattr("study.tune.ray_local.FALLBACK", "/proc")
     with pytest.raises(BadInput, match=r"no folder .*\(/proc cannot be used: .*Set RAY_TMPDIR"):
         sessions_folder()
+
+
+def test_user_without_a_home_has_one_while_ray_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    with kept_local() as sessions:
+        assert Path.home() == sessions.parent
+    assert "HOME" not in os.environ
 
 
 # Modules that read what a YAML names; none of them may write beside it.
