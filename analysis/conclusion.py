@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.bases import base_of_trial, marks
 from analysis.choice.confirmation import confirmation, confirmed_metric, kept_rule, winner_text
-from analysis.choice.frozen import corrected_of, corrected_text, freeze_choice
+from analysis.choice.frozen import corrected_of, corrected_text, freeze_choice, left_out_text
 from analysis.choice.held import HELD, held_text, with_held
 from analysis.choice.kept import kept_apart
 from analysis.choice.selection import NOTHING_BEAT_THE_BASE, Selection, select
@@ -101,7 +101,8 @@ def _lines(study: Records, selection: Selection, frozen: str) -> list[str]:
     apart = kept_apart(study, selection)
     told = [unfinished_note(study), selection.few, *marks(study, selection.seed_trials)]
     told += [held, apart.text if apart else ""]
-    told += [corrected_text(corrected_of(study, selection)), *confirmation_lines(study), frozen]
+    part = corrected_of(study, selection)
+    told += [corrected_text(part), left_out_text(part), *confirmation_lines(study), frozen]
     return [*lines, *(part for one in told if one for part in wrapped(one, _WIDTH))]
 
 

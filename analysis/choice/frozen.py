@@ -194,9 +194,9 @@ def corrected_part(study: Records, selection: Selection) -> dict[str, Any]:
 
     Returns:
         Keys corrected_value (a fraction; null where it cannot be had), corrected_interval (low
-        and high, or null), corrected_of (level, num_candidates, num_epochs, num_resamples, and
-        wins: trial id, or arm, -> share of the resamples that it won; or null) and
-        corrected_note: how it was obtained, or why not.
+        and high, or null), corrected_of (level, num_candidates, num_epochs, num_resamples,
+        left_out: what is not corrected for, and wins: trial id, or arm, -> share of the resamples
+        that it won; or null) and corrected_note: how it was obtained, or why not.
     """
     try:
         found = correct_choice(study, selection=selection)
@@ -264,6 +264,7 @@ def _told(found: Correction, selection: Selection) -> dict[str, Any]:
         "num_candidates": found.num_candidates,
         "num_epochs": found.num_cells,
         "num_resamples": found.num_resamples,
+        "left_out": found.left_out,
         "wins": dict(zip(named, wins["wins"], strict=True)),
     }
 
@@ -280,6 +281,11 @@ def corrected_text(part: Mapping[str, Any]) -> str:
     low, high = part["corrected_interval"]
     value, end = (with_unit(one) for one in (part["corrected_value"], high))
     return f"Corrected for being {best}: {value}, {level} {percent(low)} to {end}"
+
+
+def left_out_text(part: Mapping[str, Any]) -> str:
+    """What a correction leaves out, as a sentence; empty for nothing."""
+    return str((part.get("corrected_of") or {}).get("left_out") or "")
 
 
 def corrected_how(part: Mapping[str, Any]) -> str:

@@ -35,6 +35,7 @@ from study.searchers.catalog import searchers
 
 Flags = NDArray[np.bool_]
 _COMPARED = ("finished", "pruned", "paused", "running")
+_SCHEDULERS = {"asha": "ASHA", "hyperband": "Hyperband", "median": "the median rule"}
 
 
 @dataclass(frozen=True)
@@ -318,7 +319,8 @@ def not_played(study: Records) -> str:
     left = []
     pruned = (study.trials["status"] == "pruned").any()
     if pruned and not stops_by_rungs(study):
-        left.append(f"what {tune.get('scheduler')} stopped")
+        scheduler = str(tune.get("scheduler"))
+        left.append(f"what {_SCHEDULERS.get(scheduler, scheduler)} stopped")
     searcher = searchers().get(str(tune.get("searcher")))
     if searcher is None or searcher.learns:
         left.append(f"what the searcher ({tune.get('searcher')}) proposed")

@@ -8,7 +8,13 @@ import pandas as pd
 
 from analysis.bases import marks
 from analysis.choice.alternatives import HALF, RULES, alternatives_of, stability_of
-from analysis.choice.frozen import corrected_of, corrected_text, freeze_choice, wins_text
+from analysis.choice.frozen import (
+    corrected_of,
+    corrected_text,
+    freeze_choice,
+    left_out_text,
+    wins_text,
+)
 from analysis.choice.held import HELD, held_text, with_held
 from analysis.choice.kept import kept_apart
 from analysis.choice.selection import (
@@ -50,6 +56,7 @@ def run(study: Records, options: Namespace) -> Result:
         held_text(**held),
         apart.text if apart else "",
         corrected_text(part),
+        left_out_text(part),
         wins_text(part),
         chosen.rule,
         frozen,

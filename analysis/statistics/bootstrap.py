@@ -85,7 +85,14 @@ class Resampler:
 
 
 def interval_of(
-    metric: str, point: float, values: Floats, num_sources: int, *, difference: bool = False
+    metric: str,
+    point: float,
+    values: Floats,
+    num_sources: int,
+    *,
+    difference: bool = False,
+    num_seeds: int = 0,
+    deviations: Floats | None = None,
 ) -> Interval:
     """95 % interval of a metric, or of its difference between two models, from its resamples.
 
@@ -95,14 +102,20 @@ def interval_of(
         values: of the resamples, (B,).
         num_sources: see ``Resampler.num_sources``.
         difference: whether it is one between models.
+        num_seeds: over how many models it is a mean, of several.
+        deviations: what the draw of these seeds added to each resample, (B,).
     """
-    one, values = METRICS[metric], values[np.isfinite(values)]
+    one, there = METRICS[metric], np.isfinite(values)
+    added = np.zeros_like(values) if deviations is None else deviations
+    values, added = values[there], added[there]
     if not len(values) or not np.isfinite(point):  # such as errors where there are none
         return Interval(float("nan"), float("nan"))
     if not one.fraction:
         return percentile_interval(values)
     scale: Scale = "difference" if difference else "area" if one.area else "share"
-    return image_interval(point, values, num_sources, scale)
+    spread = max(float(values.var()), 1e-300)
+    share = min(float(added.var()) / spread, 1.0)
+    return image_interval(point, values, num_sources, scale, num_seeds=num_seeds, of_seeds=share)
 
 
 def metrics_of_models(

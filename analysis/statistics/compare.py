@@ -18,12 +18,10 @@ from analysis.statistics.bootstrap import (
     metrics_of_models,
     resampled_accuracy,
 )
-from analysis.statistics.paired import student
 from analysis.tables import BASE
 from study.errors import BadInput, Fault
 from study.records.files import VAL_ID
 from study.records.scores import SetScores
-from study.scoring.intervals import Interval, percentile_interval
 from study.scoring.measuring import OOD_METRICS, ood_metrics
 from study.scoring.ranking import Weights
 from study.scoring.selective import expected_calibration_error, oscr, selective_metrics
@@ -61,7 +59,7 @@ def compare(
         num_resamples: of the bootstrap.
         seed: of its draws.
         seeds: models that are one configuration trained on several seeds; "winner" is then
-            their mean, and its intervals are over images and seeds, see ``seeds_interval``.
+            their mean, and its intervals are over images and seeds.
         selective: whether error detection and what comes of it is told too (``SELECTIVE``).
 
     Returns:
@@ -108,16 +106,22 @@ def compare(
         for model, by_set in point.items():
             # The base is one model: what the seeds add to the winner they add to the difference.
             pooled = added if model in (WINNER, DIFFERENCE) else None
-            least = -1.0 if model == DIFFERENCE else 0.0
             for dataset, one in by_set.items():
                 row: dict[str, Any] = {"model": model, "dataset": dataset, "score": score}
                 row |= _sizes(models, resampler, id_name, dataset)
-                added_here = None if pooled is None else pooled[dataset]
-                if added_here is not None:
-                    row |= _over_seeds(one, drawn[model][dataset], added_here, len(seeds), least)
-                else:
-                    sources = _num_sources(models, resampler, id_name, dataset)
-                    row |= _numbers(one, drawn[model][dataset], sources, model == DIFFERENCE)
+                sources = _num_sources(models, resampler, id_name, dataset)
+                of_seeds = {} if pooled is None else pooled[dataset]
+                for metric, value in one.items():
+                    low, high = interval_of(
+                        metric,
+                        value,
+                        drawn[model][dataset][metric],
+                        sources,
+                        difference=model == DIFFERENCE,
+                        num_seeds=len(seeds),
+                        deviations=of_seeds.get(metric),
+                    )
+                    row |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
                 rows.append(row)
     return pd.DataFrame(rows)
 
@@ -154,32 +158,6 @@ def _selective(
         dataset: {name: np.concatenate(values) for name, values in of_set.items()}
         for dataset, of_set in parts.items()
     }
-
-
-def _numbers(
-    point: Mapping[str, float], drawn: Mapping[str, Floats], num_sources: int, difference: bool
-) -> dict[str, float]:
-    """Each metric with the ends of its interval over images."""
-    row: dict[str, float] = {}
-    for metric, value in point.items():
-        low, high = interval_of(metric, value, drawn[metric], num_sources, difference=difference)
-        row |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
-    return row
-
-
-def _over_seeds(
-    point: Mapping[str, float],
-    drawn: Mapping[str, Floats],
-    added: Mapping[str, Floats],
-    num_seeds: int,
-    least: float,
-) -> dict[str, float]:
-    """Each metric with the ends of its interval over images and seeds."""
-    row: dict[str, float] = {}
-    for metric, value in point.items():
-        low, high = seeds_interval(drawn[metric], added[metric], num_seeds, least)
-        row |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
-    return row
 
 
 def _num_sources(
@@ -282,34 +260,6 @@ def seed_deviations(drawn: Sequence[Floats], seed: int) -> Floats:
     weights = rng.multinomial(num, np.full(num, 1 / num), size=resamples).T / num
     added = (weights * values).sum(axis=0) - values.mean(axis=0)
     return np.asarray(np.sqrt(num / (num - 1)) * added)
-
-
-def seeds_interval(
-    values: Floats, deviations: Floats, num_seeds: int, least: float = 0.0
-) -> Interval:
-    """95 % interval of a mean over few seeds, images and seeds drawn anew.
-
-    Percentiles, widened by what parts Student's distribution from the normal one at
-    Satterthwaite's degrees of freedom: two or three seeds say little of their own spread. Where
-    the seeds' errors are three times the images', plain percentiles cover 78 % with two seeds and
-    88 % with three, these 86 and 92 %; at equal errors 91 and 93 %, these 95 and 96 % (600
-    simulations each).
-
-    Args:
-        values: resamples of images and seeds, (B,); fractions, or differences of them.
-        deviations: what the seeds added to each, see ``seed_deviations``.
-        num_seeds: how many.
-        least: that a value can be, 0 for a fraction, -1 for a difference of them; the most is 1.
-    """
-    low, high = percentile_interval(values)
-    share = float(deviations.var()) / max(float(values.var()), 1e-300)
-    if num_seeds < 2 or share <= 0:
-        return Interval(low, high)
-    freedom = (num_seeds - 1) / min(share, 1.0) ** 2
-    wider = student(0.975, freedom) / student(0.975, np.inf)
-    middle = float(values.mean())
-    low, high = (middle + wider * (end - middle) for end in (low, high))
-    return Interval(max(least, low), min(1.0, high))
 
 
 def _sizes(

@@ -48,14 +48,18 @@ def image_interval(
     num_sources: int,
     scale: Scale = "share",
     level: float = 0.95,
+    *,
+    num_seeds: int = 0,
+    of_seeds: float = 0.0,
 ) -> Interval:
-    """Interval of a metric from its resamples over the sources of images.
+    """Interval of a metric from its resamples over the sources of images, and over seeds.
 
     Percentiles of a bootstrap are too narrow where sources are few, by sqrt(n / (n - 1)) and by
     what parts Student's distribution from the normal one, and an area's errors are skewed. So it
     is point -+ t sd on a scale where errors are even: asin(sqrt(x)) of a share such as FPR95,
     logit(x) of an area such as AUROC, as it is of a difference. `benchmarks/coverage.py areas`
-    measures what it covers.
+    measures what it covers. Of a mean over seeds t has Satterthwaite's degrees of freedom: two or
+    three seeds say little of their own spread.
 
     Args:
         point: on all images, in [0, 1]; of a difference in [-1, 1].
@@ -63,9 +67,14 @@ def image_interval(
         num_sources: what was drawn, of the smaller of the two classes; 2 at least count.
         scale: what kind of number it is.
         level: nominal coverage.
+        num_seeds: over how many models ``values`` are means, each with seeds drawn anew.
+        of_seeds: share of the variance of ``values`` that the draws of the seeds made.
     """
     num = max(2, num_sources)
-    reach = float(stdtrit(num - 1, (1 + level) / 2)) * (num / (num - 1)) ** 0.5
+    images = (1 - of_seeds) * num / (num - 1)
+    unsure = images**2 / (num - 1) + (of_seeds**2 / (num_seeds - 1) if num_seeds > 1 else 0.0)
+    freedom = (images + of_seeds) ** 2 / unsure
+    reach = float(stdtrit(freedom, (1 + level) / 2)) * (images + of_seeds) ** 0.5
     if scale == "difference":
         half = reach * float(values.std())
         return Interval(max(-1.0, point - half), min(1.0, point + half), level)

@@ -114,7 +114,7 @@ def test_corrected_value_has_the_unit_of_what_stands_beside_it(run: RunFolder) -
     found = analysis.load(run.path).correct()
     low, high = found.interval
     told = f"{100 * found.corrected:.1f} %, 90 % interval {100 * low:.1f} to {100 * high:.1f} %"
-    assert told in " ".join(ended.split())
+    assert f"{told} {found.left_out}" in " ".join(ended.split())
     text = _text(run.report.read_text())
     assert told in text
     assert found.how in text

@@ -143,6 +143,7 @@ def test_select_command_tells_alternatives_and_correction(
     assert main(["select", str(tmp_path), "--alternatives"]) == 0
     text = capsys.readouterr().out
     assert "Corrected for being the best of 3 candidates:" in text
+    assert "Not repeated, and not corrected for: what " in text
     assert "Chosen in the resamples of the selection:" in text
     assert "against Pareto knee" in text
     assert "objects_val" in text

@@ -23,12 +23,13 @@ from analysis.choice.frozen import freeze_choice
 from analysis.choice.selection import NoSelection
 from analysis.conclusion import confirmation_lines
 from analysis.results.final_test import load_results, load_seeds, run_final_test
-from analysis.statistics.compare import over_seeds, seed_deviations, seeds_interval
+from analysis.statistics.bootstrap import interval_of
+from analysis.statistics.compare import over_seeds, seed_deviations
 from analysis.study import Study
 from study.records.files import RunFolder
 from study.records.frozen import frozen_models, read_frozen
 from study.records.ledger import Ledger
-from study.scoring.intervals import percentile_interval
+from study.scoring.intervals import Interval
 from tests.fake_confirm import FAKE, confirm
 from tests.fake_run import Fake, make_run, make_scores
 
@@ -244,27 +245,38 @@ def test_over_seeds_has_the_variance_of_both_sources(num: int) -> None:
     assert np.mean(found) == pytest.approx(true, rel=0.2)
 
 
-def test_seeds_interval_is_students_where_the_seeds_are_all_the_error() -> None:
-    drawn = [np.full(1000, value) for value in (0.5, 0.52, 0.54)]
+def over_three(drawn: list[np.ndarray], sources: int, **more: bool) -> Interval:
+    """The interval of an AUROC over three seeds."""
     values, added = over_seeds(drawn, seed=0), seed_deviations(drawn, seed=0)
-    low, high = percentile_interval(values)
-    wide = seeds_interval(values, added, 3)
-    assert (wide.high - wide.low) / (high - low) == pytest.approx(4.302653 / 1.959964, rel=1e-5)
+    point = float(np.mean(drawn))
+    told = {"num_seeds": 3, "deviations": added, "difference": True} | more
+    return interval_of("auroc", point, values, sources, **told)  # type: ignore[arg-type]
 
 
-def test_seeds_interval_without_spread_over_seeds_is_the_images_own() -> None:
+def test_interval_is_students_of_the_seeds_where_they_are_all_the_error() -> None:
+    low, high = over_three([np.full(1000, value) for value in (0.5, 0.52, 0.54)], 10_000)
+    assert high - low == pytest.approx(2 * 4.302653 * 0.02 / np.sqrt(3), rel=0.05)
+
+
+@pytest.mark.parametrize("sources", [3, 50])
+def test_interval_without_spread_over_seeds_is_the_images_own(sources: int) -> None:
     images = np.random.default_rng(0).normal(0.5, 0.02, size=1000)
-    values, added = over_seeds([images] * 3, seed=0), seed_deviations([images] * 3, seed=0)
-    assert tuple(seeds_interval(values, added, 3)) == pytest.approx(
-        tuple(percentile_interval(images))
-    )
+    own = interval_of("auroc", float(images.mean()), images, sources, difference=True)
+    assert tuple(over_three([images] * 3, sources)) == pytest.approx(tuple(own))
 
 
-def test_seeds_interval_of_a_difference_may_reach_below_zero_and_of_a_fraction_not() -> None:
+def test_interval_over_seeds_is_the_wider_the_fewer_sources() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.normal(0, 0.02, size=1000)
+    drawn = [middle + images for middle in (0.49, 0.5, 0.51)]
+    few, many = (over_three(drawn, sources) for sources in (3, 50))
+    assert few.high - few.low > 1.2 * (many.high - many.low)
+
+
+def test_interval_of_a_difference_over_seeds_may_reach_below_zero_of_a_fraction_not() -> None:
     drawn = [np.full(1000, value) for value in (0.01, 0.05, 0.09)]
-    values, added = over_seeds(drawn, seed=0), seed_deviations(drawn, seed=0)
-    assert seeds_interval(values, added, 3).low == 0.0
-    assert seeds_interval(values, added, 3, -1.0).low < 0.0
+    assert over_three(drawn, 10).low < 0.0
+    assert over_three(drawn, 10, difference=False).low >= 0.0
 
 
 def test_final_test_of_a_confirmed_winner_is_the_mean_over_its_seeds(run: RunFolder) -> None:

@@ -169,7 +169,7 @@ def test_correction_of_a_study_under_asha_says_that_rungs_were_played_again(
 
 @pytest.mark.parametrize(
     ("rules", "scheduler", "told"),
-    [(False, "asha", "what asha stopped"), (True, "median", "what median stopped")],
+    [(False, "asha", "what ASHA stopped"), (True, "median", "what the median rule stopped")],
 )
 def test_correction_without_rungs_to_play_again_says_what_it_leaves_out(
     tmp_path: Path, rules: bool, scheduler: str, told: str
