@@ -260,11 +260,11 @@ def with_shared_gpu(
 
 def run_on_ray(run: RunFolder, setup: Setup, session: Session, machine: Machine) -> None:
     """Run the session's trials on Ray, here or on the machine's cluster, to its end."""
-    # Ray comes with it, and not every command needs Ray.
-    from study.tune.ray_trainable import trainable
-
     folder = run.path.resolve()
     with led_away(str(folder / "ray.log")), ray_running(machine.address) as nodes:
+        # Ray Tune comes with it: not every command needs that, and it looks into ~ at once.
+        from study.tune.ray_trainable import trainable
+
         if machine.address is None and not torch.cuda.is_available():
             # Ray counts GPUs by their driver; without a torch that can use them there are none.
             nodes = [node | {"GPU": 0.0} for node in nodes]
