@@ -268,14 +268,20 @@ def _seeds(
             ids = 0.7**0.5 * id_shared + 0.3**0.5 * rng.normal(size=num_id)
             ood = separation + spread * rng.normal() + ood_shared
             ood += 0.3**0.5 * rng.normal(size=len(group))
-            drawn.append(weighted_metrics(ids, ood, *draws, list(truth)))
+            drawn.append(weighted_metrics(ids, ood, draws[0], draws[1], list(truth)))
             points.append(weighted_metrics(ids, ood, *once, list(truth)))
         for name, value in truth.items():
             of_seeds = [one[name] for one in drawn]
             values = over_seeds(of_seeds, study)
-            point = float(np.mean([one[name] for one in points]))
-            told = {"num_seeds": num, "deviations": seed_deviations(of_seeds, study)}
-            both = percentile_interval(values), interval_of(name, point, values, sources, **told)
+            ours = interval_of(
+                name,
+                float(np.mean([one[name] for one in points])),
+                values,
+                sources,
+                num_seeds=num,
+                deviations=seed_deviations(of_seeds, study),
+            )
+            both = percentile_interval(values), ours
             for found, (low, high) in zip(hits[name], both, strict=True):
                 found.append(low <= value <= high)
     return hits
