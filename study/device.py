@@ -52,13 +52,18 @@ def set_kernels(device: torch.device, *, deterministic: bool) -> None:
     """
     if device.type != "cuda":
         return
-    # fp32 is fp32, in training that asks for it and wherever images are scored.
-    torch.backends.cudnn.allow_tf32 = False
+    full_float32(device)
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:  # cuBLAS reads it when it is first used
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if deterministic != torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(deterministic)
+
+
+def full_float32(device: torch.device) -> None:
+    """Convolutions in float32 are that: in training that asks for it, and in all scoring."""
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def upload(values: NDArray[Any], device: torch.device) -> Tensor:

@@ -15,6 +15,7 @@ from study.bases.training import BaseSpec
 from study.counted import counted
 from study.data.images import ImageSet
 from study.data.roles import StudyData
+from study.device import in_precision, precision_on
 from study.errors import TrialFailed
 from study.recipes.base import TrainingRecipe
 from study.recipes.params import TrainParams
@@ -273,12 +274,13 @@ def _training_speed(
     probe_s: float,
 ) -> float:
     loss = recipe.loss().to(device)
+    given = in_precision(model, precision_on(recipe.params.precision, device))
     begun, images = time.perf_counter(), 0
     for step, batch in enumerate(recipe.batches(data, seed=0, epoch=1, device=device)):
         if step == _WARM_UP_STEPS:
             _wait_for(device)
             begun, images = time.perf_counter(), 0
-        loss(model, batch)["loss"].backward()
+        loss(given, batch)["loss"].backward()
         images += len(batch.images)
         if step > _WARM_UP_STEPS and time.perf_counter() - begun > probe_s:
             break

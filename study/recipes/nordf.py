@@ -256,7 +256,7 @@ class NordfRecipe(TrainingRecipe[NordfParams]):
         except ValueError as error:  # the model has diverged: the trial's, not a bug's
             raise TrialFailed(str(error)) from error
         penultimate = torch.cat([one.penultimate for one in told])
-        return prototypes | {"knn.bank": unit_rows(penultimate).float().cpu()}
+        return prototypes | {"knn.bank": unit_rows(penultimate).float()}
 
     def calibrate(self, id_scores: Mapping[str, NDArray[np.float64]]) -> Fitted:
         """Mean and deviation of each score on validation ID.

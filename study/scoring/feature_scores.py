@@ -61,7 +61,7 @@ def class_prototypes(features: Tensor, labels: Tensor, num_classes: int) -> Tens
         num_classes: K.
 
     Returns:
-        (K, D) float64 on the CPU.
+        (K, D) float64, on the device of ``features``.
 
     Raises:
         ValueError: if a class has no image, a label is out of range, features are not finite, or
@@ -83,7 +83,7 @@ def class_prototypes(features: Tensor, labels: Tensor, num_classes: int) -> Tens
         )
     # A product, since index_add_ on CUDA adds in an order that changes from run to run.
     members = functional.one_hot(labels, num_classes).double()
-    return unit_rows(members.T @ rows).cpu()
+    return unit_rows(members.T @ rows)
 
 
 def prototype_score(features: Tensor, prototypes: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import nn
 from study.data.batches import evaluation_batches
 from study.data.images import ImageSet
 from study.data.roles import StudyData
-from study.device import scored_at_once
+from study.device import full_float32, scored_at_once
 from study.errors import TrialFailed
 from study.recipes.base import CombinesScores, Fitted, Recipe
 from study.recipes.params import TrialParams
@@ -133,6 +133,7 @@ def evaluate(
     Raises:
         TrialFailed: where a score is not finite or is the same for every image.
     """
+    full_float32(device)
     model.eval()
     part = model if scored is None else scored.eval()
     fitted = recipe.fit(model, data, device)
@@ -210,6 +211,7 @@ def score_images(
 
     They do not depend on how the set is cut into batches: the model is in evaluation mode.
     """
+    full_float32(device)
     predictions, scores = [], []
     for batch in read(images, device):
         prediction, one = recipe.score(model, batch, fitted)

@@ -67,8 +67,7 @@ class StaticStep:
     def __init__(self, step: TrainingStep, device: torch.device) -> None:
         """Take the step, and where its tensors are."""
         self._step, self._device = step, device
-        self._batch: Batch | None = None
-        self._program = Program(self._run, device)
+        self._held: tuple[Batch, Program] | None = None
 
     @property
     def names(self) -> list[str]:
@@ -77,22 +76,26 @@ class StaticStep:
 
     def __call__(self, batch: Batch) -> Tensor:
         """Take the step."""
-        if self._batch is None:
-            pairs = None if batch.pairs is None else batch.pairs.clone()
-            self._batch = Batch(batch.images.clone(), batch.labels.clone(), batch.num_id, pairs)
-        held = self._batch
+        held, program = self._held = self._held or self._first(batch)
         if held.images.shape != batch.images.shape or held.num_id != batch.num_id:
             return self._step(batch)
         held.images.copy_(batch.images)
         held.labels.copy_(batch.labels)
         if held.pairs is not None and batch.pairs is not None:
             held.pairs.copy_(batch.pairs)
-        return self._program().clone()
+        return program().clone()
 
-    def _run(self) -> Tensor:
-        assert self._batch is not None
-        # Detached: a loss may ask for the gradient by the images.
-        return self._step(replace(self._batch, images=self._batch.images.detach()))
+    def _first(self, batch: Batch) -> tuple[Batch, Program]:
+        """The place of all batches, and the step over it."""
+        pairs = None if batch.pairs is None else batch.pairs.clone()
+        held = Batch(batch.images.clone(), batch.labels.clone(), batch.num_id, pairs)
+        step = self._step  # not self: in a ring a graph's memory would stay until it is found
+
+        def run() -> Tensor:
+            # Detached: a loss may ask for the gradient by the images.
+            return step(replace(held, images=held.images.detach()))
+
+        return held, Program(run, self._device)
 
 
 def _gradient_norm(optimizer: torch.optim.Optimizer) -> Tensor:

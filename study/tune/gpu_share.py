@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
+import signal
 import statistics
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -29,6 +31,7 @@ _FULL: Final = 0.9  # of a GPU's memory; what a validation takes beside training
 _IMAGES: Final = 4_096  # of each set: a few epochs in the seconds of a measurement
 _CONTEXT_BYTES: Final = 2**29  # what CUDA itself takes for a process, or a little less
 _EPOCHS: Final = 100_000
+_LOOK_EVERY_S: Final = 1.0
 _PATIENCE_S: Final = 120.0  # until all have loaded their kernels, and between their epochs
 
 
@@ -102,7 +105,7 @@ def probe(
     try:
         return [
             replace(one, memory_bytes=one.memory_bytes + one.trials * sets)
-            for one in _gathered(told, together)
+            for one in _gathered(told, workers, together)
         ]
     finally:
         for worker in workers:
@@ -110,12 +113,16 @@ def probe(
             worker.join()
 
 
-def _gathered(told: Any, together: Sequence[int]) -> Iterator[Together]:
+def _gathered(told: Any, workers: Sequence[Any], together: Sequence[int]) -> Iterator[Together]:
     for number in together:
-        try:
-            rows = [told.get(timeout=_PATIENCE_S) for _ in range(number)]
-        except queue.Empty:
-            return
+        rows: list[tuple[float, int]] = []
+        end = time.monotonic() + _PATIENCE_S
+        while len(rows) < number:
+            with suppress(queue.Empty):
+                rows.append(told.get(timeout=_LOOK_EVERY_S))
+                continue
+            if time.monotonic() > end or any(worker.exitcode for worker in workers):
+                return
         speeds, sizes = zip(*rows, strict=True)
         yield Together(number, sum(speeds) if all(speeds) else 0.0, sum(sizes))
 
@@ -130,6 +137,7 @@ def _probed(
     told: Any,
 ) -> None:
     """One of the processes: trains where it is its turn, and waits for the others where not."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the study hears it, and ends this process
     torch.set_num_threads(setting.threads)
     epochs = None
     for at_once in together:

@@ -238,9 +238,13 @@ def with_shared_gpu(
 ) -> Machine:
     """The machine with a measured share of its GPU for each trial, where the spec leaves it open.
 
-    Measured once in a study's life; on a cluster, whose GPUs the driver cannot see, never.
+    Measured once in a study's life; never on a cluster, whose GPUs the driver cannot see, nor
+    where a trial scarcely needs its GPU.
     """
-    if setup.device != "cuda" or machine.gpus_per_trial is not None or machine.address:
+    params = setup.spec.params
+    idle = not params.trains or getattr(params, "fine_tune", "full") == "linear"
+    asked = machine.gpus_per_trial is not None or machine.max_concurrent == 1
+    if setup.device != "cuda" or asked or machine.address or idle:
         return machine
     told = ledger.events(GPU_SHARE)
     if not told:

@@ -39,6 +39,14 @@ def test_trials_share_a_gpu_where_they_fit_and_train_more_together(
     assert trials_per_gpu(measured, 16 * GIB) == expected
 
 
+@pytest.mark.slow  # a process that loads torch
+def test_probe_whose_trial_cannot_train_ends_at_once_with_nothing(tmp_path: Path) -> None:
+    goal = Goal("val/fpr95", None)
+    setting = TrialSetting("baselines", toy_data(), Starting(), tmp_path, goal, "best", 1, "cpu")
+    trial = Assignment(0, 0, {"backbone": "resnet20", "dropout": 0.0}, {"detector": "energy"})
+    assert probe(setting, trial, together=(1,), seconds=0.5) == []
+
+
 @pytest.mark.slow  # three processes that load torch
 def test_probe_measures_trials_alone_and_together_and_writes_nothing(tmp_path: Path) -> None:
     goal = Goal("val/fpr95", None)
