@@ -60,6 +60,7 @@ class Way:
             accuracy as seen is above the floor.
         alphas: places of the path that are scored; 1 alone is no path.
         stopped_as: how the searcher is told of a trial that a rung stopped.
+        fitted_to: so many ended trials TPE goes by at most; 0 for all.
     """
 
     searcher: str = "tpe"
@@ -71,6 +72,7 @@ class Way:
     confidence: float | None = None
     alphas: tuple[float, ...] = (1.0,)
     stopped_as: Literal["complete", "pruned"] = "complete"
+    fitted_to: int = 0
 
     @classmethod
     def read(cls, text: str) -> Way:

@@ -83,6 +83,8 @@ class Asked:
         num_objectives: that the searcher follows.
         stops_early: whether a trial scheduler may leave few trials finished.
         history: trials of another study that come before this study's.
+        fitted_to: so many ended trials a searcher whose cost grows with them may go by; None for
+            all of them.
     """
 
     seed: int
@@ -91,6 +93,7 @@ class Asked:
     num_objectives: int
     stops_early: bool
     history: Sequence[FrozenTrial]
+    fitted_to: int | None = None
 
 
 def searchers() -> Mapping[str, Searcher]:

@@ -35,11 +35,11 @@ from study.records.files import ALL_EPOCHS, CONFIRM, trial_id
 from study.records.ledger import Ledger, Record
 from study.scoring.objective import OBJECTIVE, standing
 from study.searchers.catalog import searchers
+from study.searchers.rungs import Place, Rungs
 from study.space.ablation.section import SEED
 from study.space.search.conditions import Point
-from study.tune.plan import SearchPlan
+from study.tune.plan import FITTED_TO, SearchPlan
 from study.tune.record import NODE_LOST, TrialRecord
-from study.tune.rungs import Place, Rungs
 from study.tune.sampler import make_pruner, make_study
 from study.tune.telling import stopped_text
 
@@ -48,10 +48,15 @@ STOPPED = "stopped"
 Why = Literal["rung", "finish"]
 BY_RUNG: Why = "rung"
 TO_FINISH: Why = "finish"
-RULES = {"asha": "promotes", "losses": "at their authors' scales"}
+RULES = {
+    "asha": "promotes",
+    "losses": "at their authors' scales",
+    "tpe": f"fitted to {FITTED_TO} trials, the best and the last",
+}
 """What the line ``started`` says of the rules that a study goes by. Studies that were begun
 without the first had Optuna's pruner for ASHA, which promotes nobody later; they go on with it.
-For those begun without the second see `study.run_folder.refuse_former_losses`."""
+For those begun without the second see `study.run_folder.refuse_former_losses`. Those without the
+third go on with TPE fitted to all trials."""
 _STATES = {
     "finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "stopped": TrialState.PRUNED,
     "failed": TrialState.FAIL, "running": TrialState.RUNNING,
@@ -73,7 +78,9 @@ class Decisions:
         self._ledger = ledger
         self._sampler = plan.sampler()
         self._rungs: Rungs | None = None
-        if plan.scheduler == "asha" and _promotes(ledger):
+        if not _has_rule(ledger, "tpe"):
+            self._sampler.fitted_to = None
+        if plan.scheduler == "asha" and _has_rule(ledger, "asha"):
             self._rungs = Rungs(plan.grace_epochs, plan.reduction_factor)
         pruner = make_pruner(
             "none" if self._rungs else plan.scheduler,
@@ -441,9 +448,10 @@ def _suggested(trial: optuna.Trial, name: str, distribution: BaseDistribution) -
     return trial.suggest_categorical(name, distribution.choices)
 
 
-def _promotes(ledger: Ledger) -> bool:
+def _has_rule(ledger: Ledger, name: str) -> bool:
+    """Whether a study goes by one of `RULES`."""
     started = ledger.events("started")
-    return not started or started[0].get("rules", {}).get("asha") == RULES["asha"]
+    return not started or started[0].get("rules", {}).get(name) == RULES[name]
 
 
 def _promotion_text(place: Place | None) -> str:

@@ -12,11 +12,11 @@ from study.records.failures import FailedTrial, failure_lines
 from study.records.files import KEPT, RunFolder, trial_id, write_bytes
 from study.scoring.metrics import metric_text
 from study.scoring.objective import ID_ACCURACY, OBJECTIVE
+from study.searchers.rungs import Place
 from study.training.checkpoint import drop_checkpoints
 from study.tune.checkpoint_budget import CheckpointBudget
 from study.tune.decisions import Decisions
 from study.tune.record import NODE_LOST, TrialRecord
-from study.tune.rungs import Place
 from study.tune.session import Observer
 from study.tune.setup import Setup
 from study.tune.study_db import About, StudyDatabase, Told, confirming, told_of

@@ -12,6 +12,8 @@ from study.space.search.conditions import Conditions, Point
 from study.tune.record import checkpoint_epoch
 from study.tune.sampler import Direction, Distributions, LedgerSampler
 
+FITTED_TO = 500
+
 
 def _nothing(metrics: dict[str, float]) -> str:
     del metrics
@@ -47,6 +49,7 @@ class SearchPlan:
         rejudged: metrics of an epoch of another study, under this study's floor.
         stopped_as: how the searcher is told of a trial that a rung stopped: "complete", with the
             objective that it has by then, or "pruned".
+        fitted_to: so many ended trials TPE is fitted to at most, where the ledger says so.
     """
 
     seed: int
@@ -70,6 +73,7 @@ class SearchPlan:
     # TPE takes any complete trial for better than any pruned one, and models of finished trials
     # alone would wait for them.
     stopped_as: Literal["complete", "pruned"] = "complete"
+    fitted_to: int | None = FITTED_TO
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -93,4 +97,5 @@ class SearchPlan:
             stops_early=self.scheduler in ("asha", "hyperband"),
             conditional=self.conditions,
             num_objectives=len(self.directions),
+            fitted_to=self.fitted_to,
         )

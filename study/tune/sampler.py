@@ -37,6 +37,7 @@ class LedgerSampler(BaseSampler):
         recorded: parameters of the trials that are on the ledger, by number.
         history: trials of another study that come before trial 0.
         observed: how often Optuna was told once more of a trial that it knew.
+        fitted_to: so many ended trials the searcher goes by at most; None for all.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class LedgerSampler(BaseSampler):
         stops_early: bool = False,
         conditional: Iterable[str] = (),
         num_objectives: int = 1,
+        fitted_to: int | None = None,
     ) -> None:
         """Take what decides the draws.
 
@@ -60,7 +62,9 @@ class LedgerSampler(BaseSampler):
             stops_early: whether a trial scheduler may leave few trials finished.
             conditional: parameters that not every trial has.
             num_objectives: that the searcher follows.
+            fitted_to: so many ended trials the searcher goes by at most; None for all.
         """
+        self.fitted_to = fitted_to
         self.recorded: dict[int, Point] = {}
         self.history: list[FrozenTrial] = []
         self.observed = 0
@@ -92,6 +96,7 @@ class LedgerSampler(BaseSampler):
             self._num_objectives,
             self._stops_early,
             self.history,
+            self.fitted_to,
         )
         with warnings.catch_warnings(), self._blamed():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -187,7 +192,7 @@ def make_pruner(
     """The trial scheduler; what it goes by lies in the study's trials, so a replay brings it back.
 
     "asha" is Optuna's form of asynchronous successive halving, for studies that were begun with it
-    (see `study.tune.rungs` for today's); "hyperband" (Li et al., JMLR 2018) has a bracket for each
+    (today's: `study.searchers.rungs`); "hyperband" (Li et al., JMLR 2018) has a bracket for each
     first rung, of which a trial belongs to one by its number; "median" stops a trial whose best
     epoch so far is worse than the median of what the finished trials had at that epoch (Golovin et
     al., KDD 2017).

@@ -18,11 +18,11 @@ from study.errors import BadInput, Fault, StudyFailed
 from study.records.disk import is_disk_full
 from study.records.failures import DISK, DIVERGED, FILE, LOST, MEMORY
 from study.records.files import trial_id
+from study.searchers.rungs import Place
 from study.training.assignment import Assignment
 from study.tune.confirming import Confirming
 from study.tune.decisions import BY_RUNG, CONTINUE, TO_FINISH, Decisions, Why
 from study.tune.record import TrialRecord
-from study.tune.rungs import Place
 
 # Why a session stops before its end.
 INTERRUPT, TIME_BUDGET, DISK_FULL = "interrupt", "time budget", "disk full"

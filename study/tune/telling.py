@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from study.scoring.floor import Floor
 from study.scoring.metrics import metric_text
 from study.scoring.objective import FLOOR_HOLDS, ID_ACCURACY, SHORTFALL
-from study.tune.rungs import Place
+from study.searchers.rungs import Place
 
 
 def standing_text(metrics: Mapping[str, float], metric: str, floor: Floor | None) -> str:

@@ -111,7 +111,7 @@ def test_failed_trial_is_told_to_the_searcher_and_survives_a_resume(tmp_path: Pa
 def test_decision_that_the_spec_would_not_take_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     run_toy_search(path, 3)
-    records = read_ledger(path)[0]
+    records = list(read_ledger(path)[0])
     changed = next(r for r in records if r.get("decision") == "pruned")
     changed["decision"] = "continue"
     bodies = [{k: v for k, v in r.items() if k != "crc32"} for r in records]

@@ -76,7 +76,7 @@ def test_promotion_that_the_rule_would_not_make_is_refused(
 ) -> None:
     path = tmp_path / "ledger"
     run_toy_search(path, 8)
-    records = read_ledger(path)[0]
+    records = list(read_ledger(path)[0])
     first = next(i for i, record in enumerate(records) if record["event"] == "promoted")
     records[first] |= change
     _rewrite(path, records[: first + 1])

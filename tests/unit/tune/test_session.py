@@ -9,10 +9,10 @@ from typing_extensions import override
 
 from study.errors import BadInput, StudyFailed
 from study.records.ledger import Ledger
+from study.searchers.rungs import Place
 from study.training.assignment import Assignment
 from study.tune.decisions import Decisions
 from study.tune.record import NODE_LOST, TrialRecord
-from study.tune.rungs import Place
 from study.tune.session import Limits, Observer, Session
 from tests.toys import toy_metrics, toy_plan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from study.scoring.floor import Floor
-from study.tune.rungs import Place
+from study.searchers.rungs import Place
 from study.tune.telling import standing_text, stopped_text
 
 

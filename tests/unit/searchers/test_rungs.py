@@ -1,4 +1,4 @@
-"""study.tune.rungs: textbook ASHA, by hand and against a plain simulation of its algorithm 2."""
+"""study.searchers.rungs: textbook ASHA, by hand and against a plain simulation of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from study.tune.rungs import Place, Rungs
+from study.searchers.rungs import Place, Rungs
 
 
 def _arrived(values: list[float], reduction: int = 3) -> tuple[Rungs, list[bool]]:
