@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,9 @@ import yaml
 from study.errors import BadInput, Fault
 from study.records.columns import SEARCHED, in_reading_order
 from study.records.files import KEPT, STATUSES, VAL_ID, RunFolder
-from study.records.ledger import Record, read_ledger
+from study.records.ledger import Lines, Record, read_ledger
 from study.records.scores import ValidationScores, has_scores, read_scores
-from study.records.sealed import changed_files, reached, score_seals
+from study.records.sealed import Reached, changed_files, reached, score_seals
 from study.records.shapes import OF_MANIFEST, OF_SPEC, misshapen
 from study.records.words import todays_words
 from study.scoring.measuring import OOD_METRICS
@@ -75,6 +75,7 @@ class Records:
         spec: the resolved spec as a plain dict.
         manifest: provenance as a plain dict.
         ledger: events in order.
+        reached: how far the search had come, and what its files were then.
         faults: sentences about records that could not be read and were left out.
         confirming: rows of trials.parquet that train a candidate anew on a fresh seed; they are
             no candidates themselves, so ``trials`` and ``epochs`` go without them.
@@ -88,7 +89,8 @@ class Records:
     epochs: pd.DataFrame
     spec: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    ledger: list[Record] = field(default_factory=list)
+    ledger: Lines = field(default_factory=Lines)
+    reached: Reached = field(default_factory=lambda: reached(()))
     faults: tuple[str, ...] = ()
     confirming: pd.DataFrame = field(default_factory=pd.DataFrame)
     tuning: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -119,7 +121,8 @@ class Records:
         events, good = read_ledger(folder.ledger)
         if folder.ledger.exists() and good < folder.ledger.stat().st_size:
             faults.append(f"{folder.ledger.name}: the last line is half-written; left out.")
-        changed = changed_files(folder, reached(events))
+        found = reached(events)
+        changed = changed_files(folder, found)
         faults += [f"{one} Nothing is chosen from it as it is." for one in changed]
         return cls(
             folder,
@@ -128,6 +131,7 @@ class Records:
             spec=spec,
             manifest=_read_mapping(folder.manifest, "JSON", json.loads, OF_MANIFEST),
             ledger=events,
+            reached=found,
             faults=tuple(faults),
             confirming=confirming.sort_values("trial_id", ignore_index=True),
             tuning=tuning.sort_values("trial_id", ignore_index=True),
@@ -135,6 +139,10 @@ class Records:
             if len(states)
             else states,
         )
+
+    def events(self, *names: str) -> list[Record]:
+        """The ledger's records of the named events, in order."""
+        return self.ledger.of(*names)
 
     def section(self, name: str) -> Mapping[str, Any]:
         """A section of the spec; empty where it has none."""
@@ -274,12 +282,21 @@ class Records:
         """Whether points between the base and the trained weights were scored too."""
         return len(self.states) > 0
 
-    def scores(self, trial_id: str, *, kept: bool = False) -> ValidationScores:
+    def scores(
+        self,
+        trial_id: str,
+        *,
+        kept: bool = False,
+        epochs: Collection[int] | None = None,
+        score: str = "",
+    ) -> ValidationScores:
         """Per-image validation scores of a trial, or of the base under the name ``base``.
 
         Args:
             trial_id: whose.
             kept: on the part of validation that is kept apart.
+            epochs: read these alone, and check no other; all where None.
+            score: read this one of the OOD scores alone; all where empty.
 
         Raises:
             BadInput: if there is no such file or it cannot be read whole.
@@ -290,7 +307,9 @@ class Records:
             raise BadInput(Fault(place, "", rule, "Restore them, or run the trial again."))
         try:
             sealed = self._seals(trial_id, kept=kept)
-            return read_scores(self.folder, trial_id, kept=kept, sealed=sealed)
+            return read_scores(
+                self.folder, trial_id, kept=kept, sealed=sealed, epochs=epochs, score=score
+            )
         except Exception as error:
             # zipfile, numpy and zlib each have their own word for a torn file
             raise BadInput(Fault(place, "", f"no readable scores ({error})")) from error
@@ -308,8 +327,15 @@ class Records:
         """Epoch -> the hash of its scores, of a trial; none of a base, whose file has its own."""
         if not trial_id.isdigit():
             return {}
-        seals = score_seals(self.ledger, int(trial_id), kept=kept)
-        return {epoch: seal for epoch, seal in seals.items() if seal}
+        return (self._seals_of_kept if kept else self._seals_of_all).get(int(trial_id), {})
+
+    @cached_property
+    def _seals_of_all(self) -> Mapping[int, dict[int, str]]:
+        return score_seals(self.ledger)
+
+    @cached_property
+    def _seals_of_kept(self) -> Mapping[int, dict[int, str]]:
+        return score_seals(self.ledger, kept=True)
 
     def status_counts(self) -> dict[str, int]:
         """Number of trials in each status that occurs, in the order of the contract."""

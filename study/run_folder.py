@@ -37,7 +37,7 @@ from study.records.files import (
 )
 from study.records.frozen import file_hash
 from study.records.hold_outs import hold_out_folders, is_hold_out_folder
-from study.records.ledger import Ledger, Record, read_ledger
+from study.records.ledger import Ledger, Lines, read_ledger
 from study.records.manifest import CODE_DIFF, code_diff, made_now, manifest_entry, read_manifest
 from study.records.sealed import changed_files, is_table, reached
 from study.records.words import first_words
@@ -117,8 +117,8 @@ def refuse_begun(run: RunFolder, ledger: Ledger) -> None:
         raise BadInput(_holds_a_study(run))
 
 
-def _begun(records: list[Record]) -> bool:
-    return any(record["event"] == "started" for record in records)
+def _begun(records: Lines) -> bool:
+    return bool(records.of("started"))
 
 
 def _holds_a_study(run: RunFolder) -> Fault:

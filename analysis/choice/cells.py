@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from analysis.tables import BASE, Records, alphas_of
+from analysis.tables import BASE, Records
 from study.errors import BadInput, StudyFailed
 from study.records.files import VAL_ID
 from study.records.scores import SetScores, ValidationScores
@@ -248,7 +248,7 @@ def cells_of_study(
     trial_ids: Sequence[str],
     *,
     kept: bool = False,
-    best_states_of: Sequence[str] = (),
+    states: pd.DataFrame | None = None,
 ) -> Cells:
     """The cells of a study's candidates.
 
@@ -256,16 +256,17 @@ def cells_of_study(
         study: its records.
         trial_ids: the candidates.
         kept: on the images kept apart, where each epoch has its best state alone.
-        best_states_of: candidates of which the best state of each epoch is enough, as recorded.
+        states: these alone are read, and their trials: trial_id, epoch, alpha (of what is kept
+            apart any); all where None.
 
     Raises:
         NoScores: where a candidate's scores are missing, torn, not finite, or of other images.
     """
-    rows = study.trials.set_index("trial_id", drop=False).loc[sorted(trial_ids)]
+    wanted = None if states is None else {str(n): one for n, one in states.groupby("trial_id")}
+    names = sorted(trial_ids) if wanted is None else sorted(wanted)
+    rows = study.trials.set_index("trial_id", drop=False).loc[names]
     loaded = [
-        _best_states(study, name, _load(study, name, kept))
-        if name in best_states_of
-        else _nearest_first(_load(study, name, kept))
+        _nearest_first(_load(study, name, kept, None if wanted is None else wanted[name]))
         for name in map(str, rows["trial_id"])
     ]
     _check_alike(study, list(rows["trial_id"]), loaded)
@@ -297,11 +298,11 @@ def _nearest_first(scores: ValidationScores) -> ValidationScores:
     return scores.cut(np.lexsort((-scores.alphas, scores.epochs)))
 
 
-def _best_states(study: Records, trial_id: str, scores: ValidationScores) -> ValidationScores:
-    """The state that stands for each epoch, as it was recorded."""
-    rows = study.epochs[study.epochs["trial_id"] == trial_id].set_index("epoch")
-    alphas = alphas_of(rows).reindex(scores.epochs).fillna(1.0).to_numpy()
-    return scores.cut(np.isclose(scores.alphas, alphas))
+def _those(scores: ValidationScores, states: pd.DataFrame) -> ValidationScores:
+    """Some states alone."""
+    places = {(int(e), round(float(a), 9)) for e, a in states[["epoch", "alpha"]].to_numpy()}
+    every = zip(scores.epochs, scores.alphas, strict=True)
+    return scores.cut(np.array([(int(e), round(float(a), 9)) in places for e, a in every]))
 
 
 def cells_of_base(study: Records, cells: Cells) -> Cells | None:
@@ -334,9 +335,13 @@ def costs_of_base(study: Records, cells: Cells, weights: Mapping[str, Weights]) 
     return cost
 
 
-def _load(study: Records, trial_id: str, kept: bool) -> ValidationScores:
+def _load(
+    study: Records, trial_id: str, kept: bool, states: pd.DataFrame | None
+) -> ValidationScores:
+    epochs = None if states is None else {int(epoch) for epoch in states["epoch"]}
     try:
-        scores = study.scores(trial_id, kept=kept)
+        scores = study.scores(trial_id, kept=kept, epochs=epochs, score=study.own_score)
+        scores = scores if states is None or kept else _those(scores, states)
     except BadInput as error:
         if study.is_sealed(trial_id):  # they were changed: nothing may be told of them
             raise
@@ -356,7 +361,8 @@ def _check_alike(study: Records, names: Sequence[str], loaded: list[ValidationSc
     first = loaded[0].sets
     for trial_id, one in zip(names, loaded, strict=True):
         if set(one.sets) != set(first) or not all(
-            np.array_equal(getattr(one.sets[name], what), getattr(first[name], what))
+            getattr(one.sets[name], what) is getattr(first[name], what)
+            or np.array_equal(getattr(one.sets[name], what), getattr(first[name], what))
             for name in first
             for what in ("image", "label", "group")
         ):

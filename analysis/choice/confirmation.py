@@ -109,7 +109,7 @@ def confirmation(study: Records) -> ConfirmedChoice | None:
     finished and whose mean ID accuracy reaches the floor; ties go to the better discovery. Of
     the winner's runs the median one is exported, of an even number the worse of the middle two.
     """
-    for event in reversed([one for one in study.ledger if one["event"] == CONFIRM]):
+    for event in reversed(study.events(CONFIRM)):
         if event["candidates"] and _ended(study, event):
             return _judged(study, event)
     return None

@@ -122,6 +122,7 @@ class Correction:
         of_paths: whether trials were compared at points of their paths too.
         played: what of the search itself was repeated, as a sentence; empty for nothing.
         left_out: what is not corrected for, as a sentence; empty for nothing.
+        num_read: states that took part in the resamples; None for all.
     """
 
     value: float
@@ -135,6 +136,7 @@ class Correction:
     of_paths: bool = False
     played: str = ""
     left_out: str = ""
+    num_read: int | None = None
 
     @property
     def num_seeds(self) -> int:
@@ -157,7 +159,13 @@ class Correction:
             f"source group, ID and OOD apart{also}; what each resample's winner loses on images "
             "left out of it, over the square root of 2, is the optimism that was taken off."
         )
-        return " ".join(one for one in (told, self.played, self.left_out) if one)
+        part = ""
+        if self.num_read is not None:
+            part = (
+                f"The {self.num_read:,} that come nearest to the choice, by what was recorded of "
+                "them on all images, took part; the scores of the others were not read."
+            )
+        return " ".join(one for one in (told, part, self.played, self.left_out) if one)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from analysis.choice.confirmation import frozen_part
 from analysis.choice.corrected import LEVEL, Correction, correct
 from analysis.choice.held import HELD, with_held
 from analysis.choice.replayed import not_played, search_of
+from analysis.choice.screened import on_record, screened
 from analysis.choice.selection import NoSelection, Selection, select, summary_row
 from analysis.choice.whole import (
     after_test_note,
@@ -228,10 +229,21 @@ def correct_choice(
         NoScores: where the per-image scores of a candidate do not allow it.
     """
     selection = selection or select(study, 1)
-    cells = cells_of_study(study, selection.compared)
+    states = screened(study, selection.compared)
+    cells = cells_of_study(study, selection.compared, states=states)
     search = search_of(study)
     found = correct(cells, search=search, num_resamples=num_resamples, seed=selection.seed)
-    return replace(found, left_out=not_played(study))
+    found = replace(found, left_out=not_played(study))
+    if states is None:
+        return found
+    compared = on_record(study, selection.compared)
+    assert compared is not None, "nothing is screened that is not on record"
+    return replace(
+        found,
+        num_candidates=len(selection.candidates),
+        num_cells=len(compared),
+        num_read=len(cells.trial),
+    )
 
 
 def corrected_of(study: Records, selection: Selection) -> dict[str, Any]:

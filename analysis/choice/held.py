@@ -26,6 +26,7 @@ from study.scoring.floor import Floor, standard_error
 from study.scoring.objective import FLOOR_HOLDS, ID_ACCURACY
 
 _NORMAL = NormalDist()
+_TOLD = 1e-4  # of ID accuracy: nearer to the floor its probability is rounded too much
 HELD = ("floor_holds", "floor_shortfall")
 """Columns of candidates: the probability, and the expected shortfall."""
 
@@ -89,7 +90,13 @@ def held_text(floor_holds: float, floor_shortfall: float) -> str:
 
 def _judged(study: Records, rows: pd.DataFrame) -> Iterator[tuple[float, float]]:
     """Probability and expected shortfall of each trial; not numbers without its scores."""
+    assert study.floor is not None, "only a floor can be held"
     for _, row in rows.iterrows():
+        margin = float(row[ID_ACCURACY]) - study.floor.value
+        holds = row.get(FLOOR_HOLDS, math.nan)
+        if 0 < holds < 1 and abs(margin) > _TOLD:  # the probability tells the error behind it
+            yield holds, expected_shortfall(margin, margin / _NORMAL.inv_cdf(holds))
+            continue
         try:
             yield _of_scores(study, scores_at(study, *place_in(row)))
         except (BadInput, KeyError):

@@ -102,9 +102,13 @@ def efficient(costs: Floats) -> NDArray[np.bool_]:
     Returns:
         (N,) True where no other point is at most as costly everywhere and cheaper somewhere.
     """
-    no_worse = (costs[:, None, :] <= costs[None, :, :]).all(axis=2)
-    better = (costs[:, None, :] < costs[None, :, :]).any(axis=2)
-    return np.asarray(~(no_worse & better).any(axis=0))
+    left = np.ones(len(costs), dtype=np.bool_)
+    # The cheapest in sum is on the front; then the cheapest of what it leaves, and so on.
+    for one in np.lexsort((*costs.T, costs.sum(axis=1))):
+        if left[one]:
+            own = costs[one]
+            left &= ~((own <= costs).all(axis=1) & (own < costs).any(axis=1))
+    return left
 
 
 def dominators(study: Records, trial_id: str) -> list[str]:

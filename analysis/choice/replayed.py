@@ -3,7 +3,7 @@
 ASHA stops and promotes trials by the images that the selection goes by, so whoever came to its
 end did so in part by luck. With what its trials scored the search is played again: one trial at a
 time in the order in which they were asked for, promotions first, at last those that are brought
-to their end (as `study.tune.rungs` and `study.tune.session` have it).
+to their end (as `study.searchers.rungs` and `study.tune.session` have it).
 
 A weighting may let a trial go on that was stopped in truth, and what it would have scored later
 nobody knows. Its last scored epoch stands in: moved by what the trials that were trained further
@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.choice.cells import (
@@ -30,8 +31,10 @@ from analysis.choice.cells import (
     even,
     weighed,
 )
-from analysis.tables import Records
+from analysis.choice.screened import STATE, on_record, screened
+from analysis.tables import Records, alphas_of
 from study.searchers.catalog import searchers
+from study.searchers.rungs import Rungs
 
 Flags = NDArray[np.bool_]
 _COMPARED = ("finished", "pruned", "paused", "running")
@@ -105,13 +108,21 @@ class Search:
             came.append(np.take_along_axis(then.objective, self._best(then, epoch), axis=0))
         last = self.at_end(values)
         stands = np.stack([(last.shortfall[own] <= 0).any(axis=0) for own in self._own])
-        return last, _Play(self, came, stands).played() >= self.lengths[:, None]
+        return last, self._reach(came, stands) >= self.lengths[:, None]
 
     def reach(self, values: Values) -> Rows:
         """The epoch that each trial comes to where all of them have every epoch, (T, B)."""
         came = [np.take_along_axis(values.objective, self._best(values, e), 0) for e in self.rungs]
         stands = np.stack([(values.shortfall[own] <= 0).any(axis=0) for own in self._own])
-        return _Play(self, came, stands).played()
+        return self._reach(came, stands)
+
+    def _reach(self, came: Sequence[Floats], stands: Flags) -> Rows:
+        """Each search played by itself, from R of (T, B) and (T, B): (T, B)."""
+        each = [
+            _played(self, [one[:, b].tolist() for one in came], stands[:, b].tolist())
+            for b in range(stands.shape[1])
+        ]
+        return np.array(each, dtype=np.intp).T
 
     def at_end(self, values: Values) -> Values:
         """``values``, the last cells of unfinished trials standing in for those of their ends."""
@@ -190,85 +201,41 @@ class _Step:
         return cls(gain, float(np.clip(alike.mean(), 0, 1)))
 
 
-class _Play:
-    """One search under each of B weightings; one trial runs at a time, in all of them at once.
+def _played(
+    search: Search, values: Sequence[Sequence[float]], stands: Sequence[bool]
+) -> list[int]:
+    """The epoch that each trial comes to in one search, one trial running at a time, (T,).
 
-    Attributes:
-        here: who has come to each rung, (R, T, B).
-        reach: the epoch that each trial came to, (T, B).
+    Args:
+        search: its rules.
+        values: objective of each trial at each rung, R of (T,).
+        stands: who is above the floor at its end, (T,).
     """
-
-    def __init__(self, search: Search, came: Sequence[Floats], stands: Flags) -> None:
-        """Before the first trial.
-
-        Args:
-            search: its rules.
-            came: objective of each trial at each rung, R of (T, B).
-            stands: who is above the floor at its end, (T, B).
-        """
-        self.search, self.stands = search, stands
-        # Of equal values the lower number is the better one.
-        places = [np.argsort(np.argsort(one, axis=0, kind="stable"), axis=0) for one in came]
-        self.places = np.array(places, dtype=np.intp).reshape(len(came), *stands.shape)
-        self.here = np.zeros(self.places.shape, dtype=np.bool_)
-        self.waits = np.zeros_like(self.here)
-        self.reach = np.zeros(stands.shape, dtype=np.intp)
-
-    def played(self) -> Rows:
-        """The epoch that each trial has come to after the last one, (T, B)."""
-        total, num = len(self.reach), self.stands.shape[1]
-        columns, begun = np.arange(num), np.zeros(num, dtype=np.intp)
-        while True:
-            trial, rung = self._promotable(shared=True)
-            new = (trial < 0) & (begun < total)
-            trial[new], rung[new] = begun[new], -1
-            begun[new] += 1
-            ended = self.reach >= self.search.lengths[:, None]
-            lack = (ended & self.stands).sum(axis=0) < self.search.finish
-            last = (trial < 0) & lack
-            if last.any():
-                more, at = self._promotable(shared=False)
-                trial[last], rung[last] = more[last], at[last]
-            acts = trial >= 0
-            if not acts.any():
-                return self.reach
-            self._run(trial[acts], rung[acts], columns[acts], last[acts])
-
-    def _promotable(self, *, shared: bool) -> tuple[Rows, Rows]:
-        """Who goes on next, and from which rung, (B,); -1 where nobody does.
-
-        Args:
-            shared: only whoever is among the best share of a rung; else the highest rung's best.
-        """
-        none, num = len(self.reach), self.stands.shape[1]
-        trial, rung = np.full(num, -1), np.full(num, -1)
-        for at in reversed(range(len(self.places))):
-            place = np.where(self.waits[at], self.places[at], none)
-            least = place.min(axis=0)
-            fits = (least < none) & (trial < 0)
-            if shared:
-                ahead = (self.here[at] & (self.places[at] < least)).sum(axis=0)
-                fits &= ahead < self.here[at].sum(axis=0) // self.search.reduction
-            trial[fits], rung[fits] = place.argmin(axis=0)[fits], at
-        return trial, rung
-
-    def _run(self, trial: Rows, rung: Rows, columns: Rows, to_end: Flags) -> None:
-        """Run trials from the rung that stopped them until they wait again, or end."""
-        stopped = rung >= 0
-        self.waits[rung[stopped], trial[stopped], columns[stopped]] = False
-        goes = np.ones(len(trial), dtype=np.bool_)
-        for at, epoch in enumerate(self.search.rungs):
-            comes = np.flatnonzero(goes & (rung < at) & (self.search.lengths[trial] > epoch))
-            who, where = trial[comes], columns[comes]
-            here, places = self.here[at][:, where], self.places[at][:, where]
-            ahead = (here & (places < self.places[at, who, where])).sum(axis=0)
-            on = ahead < (here.sum(axis=0) + 1) // self.search.reduction
-            on |= to_end[comes]
-            self.here[at, who, where] = True
-            self.waits[at, who[~on], where[~on]] = True
-            self.reach[who, where] = epoch
-            goes[comes[~on]] = False
-        self.reach[trial[goes], columns[goes]] = self.search.lengths[trial[goes]]
+    rungs, lengths = Rungs(search.grace, search.reduction), search.lengths.tolist()
+    reach, begun, above = [0] * len(lengths), 0, 0
+    while True:
+        place, to_end = rungs.promotable(), False
+        if place is None and begun == len(lengths):
+            place, to_end = rungs.best_waiting(), True
+            if place is None or above >= search.finish:
+                return reach
+        if place is None:
+            number, rung = begun, -1
+            begun += 1
+        else:
+            number, rung = place.number, place.rung
+            rungs.leave(number)
+        for epoch, came in list(zip(search.rungs, values, strict=True))[rung + 1 :]:
+            if lengths[number] <= epoch:
+                break
+            goes_on = to_end or rungs.goes_on(number, epoch, came[number])
+            rungs.arrive(number, epoch, came[number], stopped=not goes_on)
+            reach[number] = epoch
+            if not goes_on:
+                break
+        if not rungs.waits(number):
+            reach[number] = lengths[number]
+            above += stands[number]
 
 
 def search_of(study: Records) -> Search | None:
@@ -283,9 +250,9 @@ def search_of(study: Records) -> Search | None:
     if not stops_by_rungs(study) or finished.all():
         return None
     tune = study.section("tune")
-    cells = cells_of_study(
-        study, list(rows["trial_id"]), best_states_of=list(rows["trial_id"][~finished])
-    )
+    names = list(rows["trial_id"])
+    states = _played_states(study, names, list(rows["trial_id"][~finished]))
+    cells = cells_of_study(study, names, states=states)
     if cells.num_configs < len(cells.trial_ids):
         return None
     rows = rows.set_index("trial_id").loc[list(cells.trial_ids)]
@@ -303,9 +270,35 @@ def search_of(study: Records) -> Search | None:
     )
 
 
+def _played_states(study: Records, names: list[str], unfinished: list[str]) -> pd.DataFrame | None:
+    """The states that a search is played with; None for all.
+
+    Of what was stopped the best of each epoch. Of very many those that are compared at rungs, each
+    trial's last, and those that come nearest to the choice.
+    """
+    table = on_record(study, names)
+    if table is None:
+        return None
+    best = study.epochs[study.epochs["trial_id"].isin(unfinished)]
+    best = best[["trial_id", "epoch"]].assign(alpha=alphas_of(best))
+    table = pd.concat([table.loc[~table["trial_id"].isin(unfinished), STATE], best])
+    near = screened(study, names)
+    if near is None:
+        return table
+    last = table.groupby("trial_id")["epoch"].transform("max")
+    ends = last[table["trial_id"].isin(unfinished)].unique()
+    rungs, grace = [], int(study.section("tune")["grace_epochs"])
+    while grace < table["epoch"].max():
+        rungs.append(grace)
+        grace *= int(study.section("tune")["reduction_factor"])
+    compared = table["epoch"].isin([*ends, *rungs]) | (table["epoch"] == last)
+    both = [table[compared], table.merge(near, on=STATE)]
+    return pd.concat(both).drop_duplicates(ignore_index=True)
+
+
 def stops_by_rungs(study: Records) -> bool:
     """Whether a study's trials were stopped by today's rule of ASHA."""
-    started = [one for one in study.ledger if one["event"] == "started"]
+    started = study.events("started")
     rule = (started[0].get("rules") or {}).get("asha") if started else None
     is_search = study.section("tune").get("scheduler") == "asha" and not study.section("ablate")
     return is_search and rule == "promotes"

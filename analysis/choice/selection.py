@@ -377,17 +377,19 @@ def scores_at(
     Raises:
         BadInput: if they are missing, broken, or lack the state.
     """
-    scores, place = study.scores(trial_id), str(study.folder.trial_scores(trial_id))
+    scores, place = study.scores(trial_id, epochs=[epoch]), study.folder.trial_scores(trial_id)
+    if epoch not in scores.epochs:
+        scores = study.scores(trial_id)  # to say which ones there are
     try:
         row = scores.at(epoch, alpha)
     except KeyError as error:
-        raise BadInput(Fault(place, "epochs", str(error.args[0]))) from error
+        raise BadInput(Fault(str(place), "epochs", str(error.args[0]))) from error
     cut = {name: one.cut(slice(row, row + 1)) for name, one in scores.sets.items()}
     for name, one in cut.items():
         for score, values in one.scores.items():
             if bad := int((~np.isfinite(values)).sum()):
                 rule = f"epoch {epoch}: {bad} of {values.size} scores of {name} are no numbers"
-                raise BadInput(Fault(place, score, rule, "Restore the file."))
+                raise BadInput(Fault(str(place), score, rule, "Restore the file."))
     return cut
 
 

@@ -11,7 +11,7 @@ from study.counted import counted
 from study.errors import BadInput, Fault
 from study.invoked import analyse_command, run_command
 from study.records.frozen import SELECTED, read_frozen
-from study.records.sealed import changed_files, reached, unlike_the_ledger
+from study.records.sealed import changed_files, unlike_the_ledger
 from study.terminal import pasted
 
 TIME_BUDGET = "time budget"  # a session that ended for it has ended as it was meant to
@@ -33,8 +33,8 @@ def refuse_changed(study: Records, *, but: Path | None = None) -> None:
             tells otherwise; a frozen choice that it does not tell of; and a ledger that does not
             tell how the study began.
     """
-    folder, found = study.folder, reached(study.ledger)
-    if not any(record["event"] == "started" for record in study.ledger):
+    folder, found = study.folder, study.reached
+    if not study.events("started"):
         rule = "does not tell how the study began, so nothing can be chosen in it"
         raise BadInput(Fault(str(folder.ledger), "", rule, "Restore it from a copy."))
     changed = changed_files(folder, found, but=but)
@@ -51,7 +51,7 @@ def refuse_changed(study: Records, *, but: Path | None = None) -> None:
 
 def _forged(study: Records) -> Fault | None:
     """What is wrong with a selection.json that is intact by itself: the ledger knows another."""
-    told = [record["sha256"] for record in study.ledger if record["event"] == SELECTED]
+    told = [record["sha256"] for record in study.events(SELECTED)]
     path = study.folder.selection
     if not path.exists() or read_frozen(study.folder.path)["sha256"] in told[-1:]:
         return None
@@ -61,7 +61,7 @@ def _forged(study: Records) -> Fault | None:
 
 def unchecked_note(study: Records) -> str:
     """Which of a study's files the ledger holds no hash of; empty where it holds all."""
-    folder, found = study.folder, reached(study.ledger)
+    folder, found = study.folder, study.reached
     paths = (folder.spec, folder.manifest, folder.trials)
     names = [path.name for path in paths if path.name not in found.sealed]
     again = unsealed(study)
@@ -96,13 +96,13 @@ def left_to_do(study: Records) -> str:
     A study that was given a time budget may be chosen from when that is spent: the choice says
     what was left (`unfinished_note`).
     """
-    found = reached(study.ledger)
+    found = study.reached
     return "" if found.reason == TIME_BUDGET else _missing(study)
 
 
 def _missing(study: Records) -> str:
     """What is left of the search; of an older ledger by the number of trials in the spec."""
-    found = reached(study.ledger)
+    found = study.reached
     wanted = study.section("tune").get("num_trials")
     searched = not study.section("ablate") and study.section("tune").get("searcher") != "grid"
     if found.missing or found.complete or not (searched and isinstance(wanted, int)):

@@ -87,7 +87,7 @@ def _facts(study: Records) -> dict[str, Any]:
         "data": "demo" if study.is_demo else _data(study.manifest),
         "state": _state(study),
         "metric": study.metric,
-        "tested": any(record["event"] == TEST_OPENED for record in study.ledger),
+        "tested": bool(study.events(TEST_OPENED)),
     }
     if not study.folder.selection.exists():
         return told

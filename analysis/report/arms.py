@@ -132,7 +132,7 @@ def stopped_notes(study: Records) -> list[str]:
     if not rule:
         return []
     seeds = study.spec["ablate"]["seeds"]
-    looks = [one for one in study.ledger if one["event"] == LOOK]
+    looks = study.events(LOOK)
     notes = [
         f"Arms may stop early (ablate.stop): after each of {rule['min_seeds']} to "
         f"{len(seeds) - 1} seeds an arm ends where its one-sided t-bound, alpha "
@@ -213,8 +213,8 @@ def retuned_notes(study: Records) -> list[str]:
         notes.append(f"{arm}: {len(rows)} of {of} tuning trials failed; failed ones lose.")
     return notes + [
         f"{one['arm']}: no tuning trial finished, so it was measured at its default values."
-        for one in study.ledger
-        if one["event"] == TUNED and one["trial"] is None
+        for one in study.events(TUNED)
+        if one["trial"] is None
     ]
 
 
@@ -222,8 +222,8 @@ def _best_points(study: Records) -> list[str]:
     """At what each arm was measured, and by which trial; one sentence, none before a choice."""
     told = [
         f"{one['arm']} {value_text(one['settings'])} (trial {trial_id(one['trial'])})"
-        for one in study.ledger
-        if one["event"] == TUNED and one["trial"] is not None
+        for one in study.events(TUNED)
+        if one["trial"] is not None
     ]
     return [f"Best points: {'; '.join(told)}."] if told else []
 

@@ -418,7 +418,7 @@ def stopping_text(study: Records) -> str:
 
 def _promoted(study: Records) -> Iterator[str]:
     """What became of trials that a rung had stopped; nothing in studies that promoted nobody."""
-    whys = [event["why"] for event in study.ledger if event["event"] == "promoted"]
+    whys = [event["why"] for event in study.events("promoted")]
     if by_rung := whys.count("rung"):
         yield (
             "A stopped trial kept its state and went on when it came to be among the best of its "

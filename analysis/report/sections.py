@@ -282,8 +282,7 @@ def provenance(study: Records) -> Row:
                 "event": event["event"].replace("_", " "),
                 "details": _details(event),
             }
-            for event in study.ledger
-            if event["event"] in _TOLD_EVENTS
+            for event in study.events(*_TOLD_EVENTS)
         ],
     }
 

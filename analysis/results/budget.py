@@ -8,6 +8,7 @@ hyperparameter optimization", AutoML 2025).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,11 +29,13 @@ from analysis.choice.cells import (
 )
 from analysis.choice.corrected import as_metric, resamples
 from analysis.choice.kept import kept_name
+from analysis.choice.screened import screened
 from analysis.choice.selection import NoSelection, rank_candidates
 from analysis.numbers import metric_label, percent, points
 from analysis.statistics.bootstrap import NUM_RESAMPLES
-from analysis.tables import Records
+from analysis.tables import Records, under_floor
 from study.counted import counted
+from study.records.files import KEPT
 from study.scoring.intervals import percentile_interval
 
 HALVES = "random halves of validation"
@@ -136,37 +139,80 @@ def budget_of(study: Records, num_splits: int = NUM_SPLITS) -> Budget:
         raise NoSelection(study, f"a curve over trials needs a search of at least {_FEWEST}.")
     candidates = rank_candidates(study)
     names = sorted(name for names in candidates["seed_trials"] for name in names)
-    cells = cells_of_study(study, names)
+    states = screened(study, names)
+    cells = cells_of_study(study, names, states=states)
     if any(study.trials.get(kept_name(study.metric), pd.Series(dtype=float)).notna()):
-        return _on_kept(study, cells, names, ended)
+        return _on_kept(study, cells, states is not None, ended)
     blocks = list(halves(cells, num_splits, study.seed))
     chosen = weighed(cells, iter(blocks))
     picks = pick(cells, chosen)
     fallback = costs_of_base(study, cells, blocks[0])
     hidden = swapped(chosen)
+    judged = mean_over_trials(cells, taken(hidden.cost, picks.cell))
+    held_there = mean_over_trials(cells, taken(hidden.accuracy, picks.cell)) >= hidden.floor
+    if states is not None:
+        picks, judged, held_there = _with_others(study, cells, picks, judged, held_there, "val")
     seen = expected_best(picks, picks.cost, fallback, ended)
     if not picks.eligible.any():
         raise NoSelection(study, "no trial may be chosen, whatever the budget.")
-    judged = mean_over_trials(cells, taken(hidden.cost, picks.cell))
     other = expected_best(picks, judged, np.roll(fallback, num_splits), ended)
-    right = mean_over_trials(cells, taken(hidden.accuracy, picks.cell))
-    held = _chances(picks, right >= hidden.floor, 1.0, ended)
+    held = _chances(picks, held_there, 1.0, ended)
     selected = _chances(picks, picks.eligible, 0.0, ended)
     return _budget(study, cells, seen, other, HALVES, selected, held)
 
 
-def _on_kept(study: Records, cells: Cells, names: list[str], ended: int) -> Budget:
+def _with_others(
+    study: Records,
+    cells: Cells,
+    picks: Picks,
+    judged: Floats,
+    held: NDArray[np.bool_],
+    prefix: str,
+) -> tuple[Picks, Floats, NDArray[np.bool_]]:
+    """The same with the candidates whose scores were not read: worth what was recorded of them.
+
+    Args:
+        study: its records; none of its trials has another's parameters.
+        cells: the candidates that were read.
+        picks: of these.
+        judged: what they cost the asker, (K, B).
+        held: whether they hold the floor there, (K, B).
+        prefix: of the columns of what the asker sees, ``val`` or ``confirm``.
+    """
+    rows = study.trials[study.trials["status"] == "finished"]
+    rows = rows[rows[study.metric].notna() & ~rows["trial_id"].isin(cells.trial_ids)]
+    floor = -np.inf if cells.floor is None else cells.floor
+    seen, there = (
+        rows[f"{one}/{cells.metric}"].to_numpy(dtype=np.float64) for one in ("val", prefix)
+    )
+    right = rows[f"{prefix}/id_accuracy"].to_numpy(dtype=np.float64)
+
+    def added(to: NDArray[Any], column: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([to, np.tile(column[:, None], to.shape[1])])
+
+    lower = cells.sign() > 0
+    more = replace(
+        picks,
+        cost=added(picks.cost, seen if lower else 1 - seen),
+        eligible=added(picks.eligible, ~under_floor(study, rows)),
+    )
+    return more, added(judged, there if lower else 1 - there), added(held, right >= floor)
+
+
+def _on_kept(study: Records, cells: Cells, screened: bool, ended: int) -> Budget:
     """Chosen on all that the search saw, judged on resamples of the images kept apart."""
     whole = all_images(cells)
     picks = pick(cells, weighed(cells, iter([whole])))
-    seen = expected_best(picks, picks.cost, costs_of_base(study, cells, whole), ended)
-    kept = cells_of_study(study, names, kept=True)
-    place = [
-        np.flatnonzero((kept.trial == trial) & (kept.epoch == cells.epoch[cell]))[0]
-        for trial, cell in enumerate(picks.cell[:, 0])
-    ]
-    told = weighed(kept.only(np.array(place)), resamples(kept, NUM_RESAMPLES, study.seed))
+    own = picks.cell[:, 0]
+    states = {"trial_id": cells.trial_ids, "epoch": cells.epoch[own], "alpha": cells.alpha[own]}
+    kept = cells_of_study(study, [], kept=True, states=pd.DataFrame(states))
+    told = weighed(kept, resamples(kept, NUM_RESAMPLES, study.seed))
     judged = mean_over_trials(cells, told.cost)
+    held_there = mean_over_trials(cells, told.accuracy) >= told.floor
+    if screened:
+        found = _with_others(study, cells, picks, judged, held_there, KEPT)
+        picks, judged, held_there = found
+    seen = expected_best(picks, picks.cost, costs_of_base(study, cells, whole), ended)
     alike = replace(
         picks,
         cost=np.broadcast_to(picks.cost, judged.shape),
@@ -175,7 +221,6 @@ def _on_kept(study: Records, cells: Cells, names: list[str], ended: int) -> Budg
     # The base was not scored on them: where nothing is chosen it is worth what the others saw.
     fallback = np.full(judged.shape[1], costs_of_base(study, cells, whole)[0])
     other = expected_best(alike, judged, fallback, ended)
-    held_there = mean_over_trials(cells, told.accuracy) >= told.floor
     held = _chances(alike, held_there, 1.0, ended)
     selected = _chances(alike, alike.eligible, 0.0, ended)
     return _budget(study, cells, seen, other, APART, selected, held)
@@ -202,13 +247,12 @@ def expected_best(picks: Picks, worth: Floats, fallback: Floats, num_trials: int
 
 def _rank_chances(num: int, ranks: int) -> Floats:
     """Chance that the best of m of ``num`` is the one of rank r, (num, ranks)."""
-    chances = np.zeros((num, ranks))
-    for m in range(1, num + 1):
-        chance = m / num
-        for rank in range(min(ranks, num - m + 1)):
-            chances[m - 1, rank] = chance
-            left = num - rank - 1
-            chance *= (left - m + 1) / left if left else 0.0
+    chances, m = np.zeros((num, ranks)), np.arange(1, num + 1)
+    chance = m / num
+    for rank in range(ranks):
+        chances[:, rank] = np.where(rank <= num - m, chance, 0.0)
+        left = num - rank - 1
+        chance = chance * ((left - m + 1) / left if left else 0.0)
     return chances
 
 

@@ -33,7 +33,7 @@ from study.records.files import TEST_ID, TEST_OPENED, RunFolder, replacing
 from study.records.frozen import frozen_models, read_frozen
 from study.records.ledger import Ledger, Record
 from study.records.scores import ValidationScores
-from study.records.sealed import changed_files, note_test, reached
+from study.records.sealed import changed_files, note_test
 from study.terminal import visible
 
 
@@ -86,7 +86,7 @@ def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
 
 
 def _changed(study: Records) -> list[Fault]:
-    return changed_files(study.folder, reached(study.ledger))
+    return changed_files(study.folder, study.reached)
 
 
 def _table(study: Records, tested: list[str]) -> pd.DataFrame:
@@ -136,7 +136,7 @@ def _paths(folder: RunFolder, tested: list[str]) -> dict[str, Path]:
 
 def openings(study: Records) -> list[Record]:
     """The ledger's lines that tell that the test sets were opened, in order."""
-    return [record for record in study.ledger if record["event"] == TEST_OPENED]
+    return study.events(TEST_OPENED)
 
 
 def earlier_openings(folder: RunFolder) -> list[Record]:

@@ -28,6 +28,7 @@ from analysis.choice.cells import (
     weighed,
 )
 from analysis.choice.corrected import as_metric
+from analysis.choice.screened import cells_on_record, screened
 from analysis.numbers import listed, metric_label, points
 from analysis.tables import Records
 from study.counted import counted
@@ -151,27 +152,31 @@ def floor_prices(study: Records, num_splits: int = NUM_SPLITS) -> FloorPrices:
     """
     if study.floor is None or study.floor.value <= 0:
         raise NoScores("the study has no floor on ID accuracy")
-    cells = cells_of_study(study, scored_trials(study))
-    whole = weighed(cells, iter([all_images(cells)]))
+    names = scored_trials(study)
+    states = screened(study, names, lifts=[step * STEP for step in STEPS])
+    cells = cells_of_study(study, names, states=states)
+    every, whole = cells, weighed(cells, iter([all_images(cells)]))
+    if states is not None:
+        every, whole = cells_on_record(study, names, cells)
     blocks = list(halves(cells, num_splits, study.seed))
     seen = weighed(cells, iter(blocks))
     hidden, fallback = swapped(seen), costs_of_base(study, cells, blocks[0])
     fallback = np.roll(fallback, num_splits)
     own = _judged(seen, hidden, fallback, 0)
     rows = [
-        _row(cells, whole, step, own - (judged := _judged(seen, hidden, fallback, step)), judged)
+        _row(every, whole, step, own - (judged := _judged(seen, hidden, fallback, step)), judged)
         for step in STEPS
     ]
-    trained = cells.alpha > 0
+    trained = every.alpha > 0
     passes = (whole.shortfall[:, 0] == 0) & trained
     likely = (whole.holds[:, 0] >= SURE) & trained
     return FloorPrices(
         pd.DataFrame(rows),
         study.metric,
-        len(cells.trial_ids),
-        len(np.unique(cells.trial[passes])),
-        len(np.unique(cells.trial[likely])),
-        float(np.median(cells.errors[trained])) if trained.any() else 0.0,
+        len(every.trial_ids),
+        len(np.unique(every.trial[passes])),
+        len(np.unique(every.trial[likely])),
+        float(np.median(whole.error[trained])) if trained.any() else 0.0,
         None if cells.base_correct is None else cells.below_base,
         study.floor.value,
     )

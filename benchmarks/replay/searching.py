@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from replay.truth import Seen, States, Truth
 from replay.ways import BELOW_BASE, Way
-from study.records.ledger import Ledger, Record
+from study.records.ledger import Ledger, Lines, Record
 from study.scoring.objective import ID_ACCURACY, OBJECTIVE, SHORTFALL
 from study.seeding import numpy_generator
 from study.training.assignment import Assignment
@@ -143,12 +143,12 @@ class ScratchLedger(Ledger):
 
     def __init__(self) -> None:
         """Empty."""
-        self.path, self.records, self.torn_bytes = Path("scratch"), [], 0
+        self.path, self.records, self.torn_bytes = Path("scratch"), Lines(), 0
 
     def append(self, event: str, **fields: Any) -> Record:
         """Remember one event."""
         record: Record = {"event": event, **fields}
-        self.records.append(record)
+        self.records.add(record)
         return record
 
     def close(self) -> None:
@@ -172,6 +172,7 @@ class ProjectSearch:
             num_epochs=lambda _: num_epochs,
             max_epochs=num_epochs,
             stopped_as=way.stopped_as,
+            fitted_to=way.fitted_to or None,
         )
         limits = Limits(num_trials, None, num_trials, way.finish)
         self._decisions = Decisions(plan, ScratchLedger())

@@ -15,17 +15,21 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from study.errors import BadInput, Fault
 from study.locks import take_lock
 from study.records.disk import is_disk_full
 
 Record = dict[str, Any]
+RESULT = "result"  # the event of an epoch
+_OF_EPOCH = f'{{"event":"{RESULT}",'.encode()
 _LINE, _BEFORE = "line", "before"
+_LINKS = f',"{_LINE}":'.encode()
 _CRC = ',"crc32":"'
 _DAMAGED = "the line does not match its checksum, so the ledger was damaged or edited"
 _CRC_LENGTH = len(_CRC) + 8 + len('"}')
@@ -39,10 +43,81 @@ def encode(record: Mapping[str, Any]) -> bytes:
 
 def decode(line: bytes) -> Record | None:
     """What `encode` was given, of one line without its newline; None where it is damaged."""
-    body, tail = line[:-_CRC_LENGTH], line[-_CRC_LENGTH:]
-    if tail != f'{_CRC}{zlib.crc32(body):08x}"}}'.encode():
+    if not _is_whole(line):
         return None
-    record: Record = json.loads(body + b"}")
+    record: Record = json.loads(line[:-_CRC_LENGTH] + b"}")
+    return record
+
+
+def _is_whole(line: bytes) -> bool:
+    return line[-_CRC_LENGTH:] == f'{_CRC}{zlib.crc32(line[:-_CRC_LENGTH]):08x}"}}'.encode()
+
+
+class Lines(Sequence[Record]):
+    """The records of a ledger in order; those of epochs are read from their text when asked for.
+
+    Nearly all lines of a large study are epochs, and nearly all of an epoch's line are metrics,
+    which the tables hold as well.
+    """
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        """Begin with some records."""
+        self._kept: list[Record | bytes] = list(records)
+
+    def add(self, one: Record | bytes) -> None:
+        """Take in a record, or the line of an epoch without its newline."""
+        self._kept.append(one)
+
+    def of(self, *events: str) -> list[Record]:
+        """The records of the named events."""
+        if RESULT in events:
+            return [record for record in self if record["event"] in events]
+        return [one for one in self._kept if isinstance(one, dict) and one["event"] in events]
+
+    def heads(self) -> Iterator[Record]:
+        """All records, those of epochs without their metrics and states where that saves time."""
+        return (_head(one) if isinstance(one, bytes) else one for one in self._kept)
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return len(self._kept)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        """A record, or some of them."""
+        if isinstance(index, slice):
+            return [_record(one) for one in self._kept[index]]
+        return _record(self._kept[index])
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all records are the same."""
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _record(kept: Record | bytes) -> Record:
+    if isinstance(kept, dict):
+        return kept
+    record: Record = json.loads(kept[:-_CRC_LENGTH] + b"}")
+    for link in (_LINE, _BEFORE):
+        record.pop(link, None)
+    return record
+
+
+def _head(line: bytes) -> Record:
+    """The record of an epoch without its metrics and states."""
+    head = line[:-_CRC_LENGTH] + b"}"
+    for begin, end in ((b',"metrics":{', b"}"), (b',"states":[', b"}]")):
+        if (start := head.find(begin)) >= 0:
+            head = head[:start] + head[head.find(end, start) + len(end) :]
+    try:
+        record: Record = json.loads(head)
+    except ValueError:  # a name with a bracket in it
+        return _record(line)
     return record
 
 
@@ -59,9 +134,9 @@ class _Chain:
         """What the next line holds beside its record."""
         return {_LINE: self._count + 1, _BEFORE: self._last or self._everything.hexdigest()}
 
-    def add(self, line: bytes, record: Record) -> str:
-        """Take a line, its links out of ``record``; gives what is wrong with it, or nothing."""
-        expected, found = self.links, {key: record.pop(key, None) for key in (_LINE, _BEFORE)}
+    def add(self, line: bytes, found: Mapping[str, Any]) -> str:
+        """Take a line with its links; gives what is wrong with it, or nothing."""
+        expected = self.links
         self._count += 1
         if found[_BEFORE] is None and not self._last:
             self._everything.update(line)
@@ -75,7 +150,16 @@ class _Chain:
         return ""
 
 
-def read_ledger(path: Path) -> tuple[list[Record], int]:
+def _links(line: bytes) -> dict[str, Any]:
+    """The links of a whole line without its newline; None each where it has none."""
+    found: dict[str, Any] = {}
+    if (start := line.rfind(_LINKS)) >= 0:
+        with suppress(ValueError):  # a line of an older ledger, with such words in a text
+            found = json.loads(b"{" + line[start + 1 : -_CRC_LENGTH] + b"}")
+    return {key: found.get(key) for key in (_LINE, _BEFORE)}
+
+
+def read_ledger(path: Path) -> tuple[Lines, int]:
     """All records of a ledger and the number of good bytes.
 
     A torn last line (a crash in the middle of a write) is left out: the number of good bytes is
@@ -89,25 +173,23 @@ def read_ledger(path: Path) -> tuple[list[Record], int]:
     return records, good
 
 
-def _read(path: Path) -> tuple[list[Record], int, _Chain]:
-    chain = _Chain()
+def _read(path: Path) -> tuple[Lines, int, _Chain]:
+    chain, records = _Chain(), Lines()
     try:
         lines = path.read_bytes().split(b"\n")
     except (FileNotFoundError, NotADirectoryError):
-        return [], 0, chain
+        return records, 0, chain
     except OSError as error:
         raise BadInput(_unusable(path, "read", error)) from error
-    records: list[Record] = []
     good = 0
     for number, line in enumerate(lines[:-1], start=1):
-        record = decode(line)
-        if record is None:
+        if not _is_whole(line):
             if number == len(lines) - 1 and not lines[-1]:
                 break
             raise BadInput(_damage(path, number, _DAMAGED))
-        if broken := chain.add(line + b"\n", record):
+        if broken := chain.add(line + b"\n", _links(line)):
             raise BadInput(_damage(path, number, broken))
-        records.append(record)
+        records.add(line if line.startswith(_OF_EPOCH) else _record(line))
         good += len(line) + 1
     return records, good, chain
 
@@ -202,13 +284,13 @@ class Ledger:
         except OSError:
             os.ftruncate(self._fd, end)
             raise
-        self._chain.add(line, dict(record | self._chain.links))
-        self.records.append(record)
+        self._chain.add(line, self._chain.links)
+        self.records.add(record)
         return record
 
     def events(self, *names: str) -> list[Record]:
         """All records of the named events, in order."""
-        return [record for record in self.records if record["event"] in names]
+        return self.records.of(*names)
 
     def close(self) -> None:
         """Give the lock back."""

@@ -13,8 +13,9 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -99,20 +100,21 @@ class ValidationScores:
         """The same without the epochs after ``epoch``."""
         return self.cut(self.epochs <= epoch)
 
-    def followed_by(self, later: ValidationScores) -> ValidationScores:
-        """The same with the states of ``later``, which scores the same images, appended."""
-        if not self.sets:
-            return later
+    def followed_by(self, *later: ValidationScores) -> ValidationScores:
+        """The same with the states of others, which score the same images, appended."""
+        parts = [one for one in (self, *later) if one.sets]
+        if len(parts) < 2:
+            return parts[0] if parts else self
         sets = {}
-        for name, one in self.sets.items():
-            two = later.sets[name]
-            scores = {s: np.concatenate([v, two.scores[s]]) for s, v in one.scores.items()}
-            prediction = np.concatenate([one.prediction, two.prediction])
-            sets[name] = SetScores(scores, prediction, one.label, one.image, one.group)
+        for name, one in parts[0].sets.items():
+            own = [part.sets[name] for part in parts]
+            scores = {s: np.concatenate([part.scores[s] for part in own]) for s in one.scores}
+            prediction = np.concatenate([part.prediction for part in own])
+            sets[name] = replace(one, scores=scores, prediction=prediction)
         return ValidationScores(
-            np.concatenate([self.epochs, later.epochs]),
+            np.concatenate([part.epochs for part in parts]),
             sets,
-            np.concatenate([self.alphas, later.alphas]),
+            np.concatenate([part.alphas for part in parts]),
         )
 
     def of_states(self) -> dict[str, NDArray[Any]]:
@@ -176,7 +178,13 @@ def add_epoch(run: RunFolder, trial: str, scores: ValidationScores, *, kept: boo
 
 
 def read_scores(
-    run: RunFolder, trial: str, *, kept: bool = False, sealed: Mapping[int, str] | None = None
+    run: RunFolder,
+    trial: str,
+    *,
+    kept: bool = False,
+    sealed: Mapping[int, str] | None = None,
+    epochs: Collection[int] | None = None,
+    score: str = "",
 ) -> ValidationScores:
     """Every recorded state of a trial, or the one of the base.
 
@@ -185,6 +193,8 @@ def read_scores(
         trial: the trial.
         kept: whether those on the part of validation that is kept for confirmation.
         sealed: epoch -> the hash of its file; epochs without one are read as they are.
+        epochs: read and check the states of these alone; all where None.
+        score: read this one of the scores alone; all where empty.
 
     Raises:
         FileNotFoundError: where there are none.
@@ -192,25 +202,29 @@ def read_scores(
             not what was sealed, or is missing.
     """
     one_file = run.trial_scores(trial, kept=kept)
-    files = sorted(run.epoch_scores(trial, kept=kept).glob("epoch_*.npz"))
+    files = {_epoch_of(one): one for one in run.epoch_scores(trial, kept=kept).glob("epoch_*.npz")}
     if not files:
-        return ValidationScores.load(one_file)
+        found = ValidationScores.load(one_file)
+        return found if epochs is None else found.cut(np.isin(found.epochs, [*epochs]))
     images_file = run.score_images(kept=kept)
-    images = _unpacked(images_file)
-    seal = hashlib.sha256(images_file.read_bytes()).hexdigest().encode()
-    scores = ValidationScores(np.empty(0, np.int32))
-    for path in files:
-        _check_seal(path, sealed or {})
-        arrays = _unpacked(path)
+    images, seal = _images(images_file, images_file.stat().st_mtime_ns)
+    parts = []
+    if one_file.exists():  # an older run that goes on
+        earlier = ValidationScores.load(one_file).upto(min(files) - 1)
+        parts += [earlier if epochs is None else earlier.cut(np.isin(earlier.epochs, [*epochs]))]
+    for epoch in sorted(files if epochs is None else files.keys() & epochs):
+        content = files[epoch].read_bytes()
+        if (told := (sealed or {}).get(epoch)) and hashlib.sha256(content).hexdigest() != told:
+            raise ValueError(f"{files[epoch].name} is not what the ledger holds the hash of")
+        arrays = _unpacked(files[epoch], content, score)
         if arrays["images"].item() != seal:
-            raise ValueError(f"{path} was not measured on the images that {images_file} names")
-        one = ValidationScores.of(arrays | images)
-        if not scores.sets and one_file.exists():  # an older run that goes on
-            scores = ValidationScores.load(one_file).upto(int(one.epochs[0]) - 1)
-        scores = scores.followed_by(one)
-    if missing := sorted(
-        {epoch for epoch, seal in (sealed or {}).items() if seal} - {*scores.epochs}
-    ):
+            name = f"{files[epoch]} was not measured on the images that {images_file} names"
+            raise ValueError(name)
+        parts.append(ValidationScores.of(arrays | images))
+    scores = ValidationScores(np.empty(0, np.int32)).followed_by(*parts)
+    wanted = {epoch for epoch, seal in (sealed or {}).items() if seal}
+    wanted &= wanted if epochs is None else {*epochs}
+    if missing := sorted(wanted - {*scores.epochs}):
         raise ValueError(f"{epoch_file(missing[0])} is missing")
     return scores
 
@@ -227,10 +241,15 @@ def read_epoch(run: RunFolder, trial: str, epoch: int) -> ValidationScores:
     return ValidationScores.of(arrays | _unpacked(run.score_images()))
 
 
-def _check_seal(path: Path, sealed: Mapping[int, str]) -> None:
-    seal = sealed.get(int(path.stem.removeprefix("epoch_")))
-    if seal and hashlib.sha256(path.read_bytes()).hexdigest() != seal:
-        raise ValueError(f"{path.name} is not what the ledger holds the hash of")
+def _epoch_of(path: Path) -> int:
+    return int(path.stem.removeprefix("epoch_"))
+
+
+@lru_cache(maxsize=2)
+def _images(path: Path, _changed: int) -> tuple[dict[str, NDArray[Any]], bytes]:
+    """The images that all trials of a run are scored on, and the hash of their file."""
+    content = path.read_bytes()
+    return _unpacked(path, content), hashlib.sha256(content).hexdigest().encode()
 
 
 def has_scores(run: RunFolder, trial: str, *, kept: bool = False) -> bool:
@@ -251,10 +270,17 @@ def _packed(arrays: Arrays) -> bytes:
     return buffer.getvalue()
 
 
-def _unpacked(path: Path) -> dict[str, NDArray[Any]]:
-    # Opened here: numpy leaves its own handle open where the file is torn.
-    with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-        arrays = {key: file[key] for key in file.files}
+def _unpacked(
+    path: Path, content: bytes | None = None, score: str = ""
+) -> dict[str, NDArray[Any]]:
+    """The arrays of a file; of several scores one alone where it is named."""
+    content = path.read_bytes() if content is None else content
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        names = (
+            name for name in file.files
+            if not score or "/score/" not in name or name.endswith(f"/score/{score}")
+        )  # fmt: skip
+        arrays = {name: file[name] for name in names}
     if int(arrays.get("schema", -1)) != SCORES_SCHEMA:
         raise ValueError(f"{path}: not a scores file of schema {SCORES_SCHEMA}")
     return arrays

@@ -16,7 +16,7 @@ from typing import Any
 from study.errors import Fault
 from study.records.files import CONFIRM, KEPT, TEST_OPENED, TEST_SCORED, RunFolder, trial_id
 from study.records.frozen import file_hash
-from study.records.ledger import Ledger, Record
+from study.records.ledger import RESULT, Ledger, Lines, Record
 
 SESSION_ENDED = "session ended"
 """The ledger's event: complete, reason, unfinished, planned, files (name -> SHA-256)."""
@@ -123,7 +123,9 @@ def reached(records: Sequence[Record]) -> Reached:
     searched = 0
     end: Record | None = None
     sealed: dict[str, str] = {}
-    for record in records:
+    told_ends = False
+    for record in records.heads() if isinstance(records, Lines) else records:
+        told_ends = told_ends or _tells_ends(record)
         event = record["event"]
         if event == "ask":
             searched += record.get("confirms") is None
@@ -147,7 +149,7 @@ def reached(records: Sequence[Record]) -> Reached:
         planned=None if end is None else int(end["planned"]),
         complete=None if end is None else bool(end["complete"]),
         reason=str(end["reason"]) if end else "",
-        cut_off=end is None and any(_tells_ends(record) for record in records),
+        cut_off=end is None and told_ends,
         known=frozenset(stands),
         sealed=sealed,
     )
@@ -175,17 +177,17 @@ def _tells_ends(record: Record) -> bool:
     return record["event"] == FILES_WRITTEN or "rules" in record
 
 
-def score_seals(records: Sequence[Record], number: int, *, kept: bool = False) -> dict[int, str]:
-    """Epoch -> the hash of its per-image scores, of one trial; without those of older ledgers.
+def score_seals(records: Sequence[Record], *, kept: bool = False) -> dict[int, dict[int, str]]:
+    """Number of a trial -> epoch -> the hash of its per-image scores, where a ledger tells it.
 
     ``kept``: on the part of validation that is kept for confirmation.
     """
     key = "kept_scores" if kept else "scores"
-    return {
-        record["epoch"]: record[key]
-        for record in records
-        if record["event"] == "result" and record["number"] == number and key in record
-    }
+    seals: dict[int, dict[int, str]] = {}
+    for record in records.heads() if isinstance(records, Lines) else records:
+        if record["event"] == RESULT and record.get(key):
+            seals.setdefault(record["number"], {})[record["epoch"]] = record[key]
+    return seals
 
 
 def changed_files(run: RunFolder, found: Reached, *, but: Path | None = None) -> list[Fault]:

@@ -127,9 +127,9 @@ def weighted_metrics(
         if not here:
             continue
         if positive_ood:
-            tally = Tally(Ranking.of(-ood_scores, -id_scores), ood_weights, id_weights)
+            tally = Tally(Ranking(-ood_scores, -id_scores), ood_weights, id_weights)
         else:
-            tally = Tally(Ranking.of(id_scores, ood_scores), id_weights, ood_weights)
+            tally = Tally(Ranking(id_scores, ood_scores), id_weights, ood_weights)
         values |= {name: _computed(METRICS[name], tally) for name in here}
     return values
 

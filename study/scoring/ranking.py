@@ -21,6 +21,7 @@ Rows = npt.NDArray[np.intp]
 Sums = npt.NDArray[np.float32]
 
 RECALL: Final = 0.95
+_PART: Final = 16  # rows that are added up before any is looked at
 
 
 @dataclass(frozen=True)
@@ -60,35 +61,49 @@ class Weights:
 class Ranking:
     """Two sets in order, the most positive image first, and where they interleave.
 
-    The positives are the set whose scores should be lower: ID, or OOD with scores negated. The
-    last three arrays have one entry for each sorted positive.
+    The positives are the set whose scores should be lower: ID, or OOD with scores negated. What a
+    metric does not ask for is not ranked.
 
     Attributes:
-        positives: rows of the positives by rising score, (N,).
-        negatives: rows of the negatives by rising score, (M,).
-        negatives_before: negatives that score below it.
-        negatives_up_to: negatives that score at most as much.
-        positives_up_to: positives that score at most as much, itself among them.
+        own: scores of the positives, (N,).
+        others: of the negatives, (M,).
     """
 
-    positives: Rows
-    negatives: Rows
-    negatives_before: Rows
-    negatives_up_to: Rows
-    positives_up_to: Rows
+    own: Floats
+    others: Floats
 
-    @classmethod
-    def of(cls, positives: Floats, negatives: Floats) -> Ranking:
-        """Rank scores (N,) against scores (M,)."""
-        positive_order, negative_order = np.argsort(positives), np.argsort(negatives)
-        own, others = positives[positive_order], negatives[negative_order]
-        return cls(
-            positive_order,
-            negative_order,
-            np.searchsorted(others, own, "left"),
-            np.searchsorted(others, own, "right"),
-            np.searchsorted(own, own, "right"),
-        )
+    @cached_property
+    def positives(self) -> Rows:
+        """Rows of the positives by rising score, (N,)."""
+        return np.argsort(self.own)
+
+    @cached_property
+    def negatives(self) -> Rows:
+        """Rows of the negatives by rising score, (M,)."""
+        return np.argsort(self.others)
+
+    @cached_property
+    def negatives_before(self) -> Rows:
+        """Negatives that score below each sorted positive, (N,)."""
+        return np.searchsorted(self.others[self.negatives], self.own[self.positives], "left")
+
+    @cached_property
+    def negatives_up_to(self) -> Rows:
+        """Negatives that score at most as much as each sorted positive, (N,)."""
+        return np.searchsorted(self.others[self.negatives], self.own[self.positives], "right")
+
+    @cached_property
+    def positives_up_to(self) -> Rows:
+        """Positives that score at most as much as each sorted one, itself among them, (N,)."""
+        own = self.own[self.positives]
+        return np.searchsorted(own, own, "right")
+
+    def worst(self, num: int) -> tuple[Rows, Rows]:
+        """Rows of the ``num`` highest positives, the highest first, and their negatives_up_to."""
+        least = len(self.own) - num
+        rows = np.argpartition(self.own, least)[least:] if least else np.arange(num)
+        rows = rows[np.argsort(self.own[rows])[::-1]]
+        return rows, np.searchsorted(self.others[self.negatives], self.own[rows], "right")
 
 
 @dataclass(frozen=True)
@@ -108,16 +123,16 @@ class Tally:
     def fpr(self, recall: float = RECALL) -> Floats:
         """Share of negatives accepted at the first threshold that accepts ``recall``, (B,)."""
         spared = self.positives.totals - needed(self.positives.totals, recall)
-        worst_first = self.ranking.positives[::-1]
-        num = len(worst_first)
+        num = len(self.ranking.own)
         # Where the threshold lies among the worst positives, give or take what resampling does.
         size = min(num, int((1.03 - recall) * num) + 64)
         while True:
-            over = np.cumsum(self.positives.rows[worst_first[:size]], axis=0)
-            if size == num or bool((over[-1] > spared).all()):
+            worst, up_to = self.ranking.worst(size)
+            place = _passed(self.positives.rows[worst], spared)
+            if size == num or bool((place < size).all()):
                 break
             size = min(num, 2 * size)
-        at = self.ranking.negatives_up_to[::-1][(over <= spared).sum(axis=0)]
+        at = up_to[place]
         # Negatives below every threshold are summed, those between two of them added up in order.
         low, high = int(at.min()), int(at.max())
         order, rows = self.ranking.negatives, self.negatives.rows
@@ -221,6 +236,22 @@ def bootstrap_counts(
     drawn += num_groups * np.arange(num_resamples)[:, None]
     per_group = np.bincount(drawn.ravel(), minlength=num_resamples * num_groups)
     return per_group.astype(np.int32).reshape(num_resamples, num_groups)[:, group_of_image]
+
+
+def _passed(rows: Sums, most: Floats) -> Rows:
+    """How many of the first rows (N, B) add up to ``most`` (B,) or less in each column, (B,).
+
+    Sums over parts first, then the rows of the part where each column is passed.
+    """
+    num, width = rows.shape
+    parts = np.cumsum(np.add.reduceat(rows, np.arange(0, num, _PART), axis=0), axis=0)
+    part = (parts <= most).sum(axis=0)
+    columns = np.arange(width)
+    before = np.where(part > 0, parts[part - 1, columns], 0.0)
+    which = _PART * part + np.arange(_PART)[:, None]
+    inside = np.cumsum(rows[np.minimum(which, num - 1), columns], axis=0)
+    few = (before + inside <= most) & (which < num)
+    return np.asarray(np.minimum(_PART * part, num) + few.sum(axis=0), dtype=np.intp)
 
 
 def _cumulative(rows: Sums) -> Sums:

@@ -71,7 +71,7 @@ def _replay(run: RunFolder, number: int = 0) -> Agreement:
 
 def _edit_ledger(run: RunFolder, change: Any) -> None:
     """Rewrite the ledger with good checksums, as somebody who means it would."""
-    records = read_ledger(run.ledger)[0]
+    records = list(read_ledger(run.ledger)[0])
     bodies = [{k: v for k, v in record.items() if k != "crc32"} for record in records]
     change(bodies)
     run.ledger.write_bytes(b"".join(encode(body) for body in bodies))

@@ -35,7 +35,7 @@ def test_metrics_under_weights_equal_those_of_repeated_scores(
 
 def test_curve_has_the_weighted_shares_at_every_positive() -> None:
     # ID 0, 1, 1 against OOD 0.5, 1; in the second weighting the first ID image is there thrice.
-    ranking = Ranking.of(np.array([0.0, 1.0, 1.0]), np.array([0.5, 1.0]))
+    ranking = Ranking(np.array([0.0, 1.0, 1.0]), np.array([0.5, 1.0]))
     weights = Weights.of(np.array([[1, 1, 1], [3, 0, 1]])), Weights.of(np.array([[1, 1], [3, 1]]))
     accepted, accepted_ood = Tally(ranking, *weights).curve()
     np.testing.assert_allclose(accepted, [[1 / 3, 3 / 4], [1, 1], [1, 1]])

@@ -125,8 +125,8 @@ def test_hashes_of_scores_are_those_of_one_trial() -> None:
         result(1, "continue") | {"epoch": 1, "scores": "b"},
         result(0, "finished") | {"epoch": 2},
     ]
-    assert score_seals(records, 0) == {1: "a"}
-    assert score_seals([*records, records[0] | {"kept_scores": "k"}], 0, kept=True) == {1: "k"}
+    assert score_seals(records)[0] == {1: "a"}
+    assert score_seals([*records, records[0] | {"kept_scores": "k"}], kept=True) == {0: {1: "k"}}
 
 
 def test_scores_of_the_base_are_sealed_while_the_search_goes_on(run: RunFolder) -> None:

@@ -16,7 +16,7 @@ from analysis.choice.frozen import correct_choice
 from analysis.choice.replayed import Search, search_of
 from study.records.files import RunFolder
 from study.records.ledger import Ledger
-from study.tune.rungs import Rungs
+from study.searchers.rungs import Rungs
 from tests.fake_run import Fake, make_run
 
 

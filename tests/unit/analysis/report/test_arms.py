@@ -16,6 +16,7 @@ from analysis.results.effects import effects
 from analysis.study import Study
 from analysis.tables import Records
 from study.records.files import TUNED
+from study.records.ledger import Lines
 from tests.fake_ablation import ARMS, make_ablation
 
 RETUNE = {"num_trials": 2, "seed": 1000, "search": {"lr": {"loguniform": [1e-3, 1e-2]}}}
@@ -94,7 +95,7 @@ def test_notes_name_the_best_point_of_each_arm_and_its_trial(tmp_path: Path) -> 
     retuned(tmp_path)
     chosen = {"event": TUNED, "point": 1, "objective": 0.2, "settings": {"lr": 0.00243291}}
     ledger = [{**chosen, "arm": arm, "trial": i} for i, arm in enumerate(ARMS[:2], start=4)]
-    notes = retuned_notes(replace(Records.read(tmp_path), ledger=ledger))
+    notes = retuned_notes(replace(Records.read(tmp_path), ledger=Lines(ledger)))
     told = "baseline lr 0.002433 (trial 00004); energy_weight=0 lr 0.002433 (trial 00005)"
     assert f"Best points: {told}." in notes
 

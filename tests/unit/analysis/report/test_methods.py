@@ -11,6 +11,7 @@ import analysis
 from analysis.plots.search import rungs, rungs_of, rungs_told
 from analysis.report.methods import LEAST_JUDGED, methods_text, search_text
 from analysis.study import Study
+from study.records.ledger import Lines
 from study.searchers.methods import gp, tpe
 from study.tune import sampler
 from tests.fake_ablation import make_ablation
@@ -80,7 +81,7 @@ def test_promotions_are_told_with_their_number(study: Study) -> None:
     events = [{"event": "promoted", "why": why} for why in ("rung", "finish", "finish")]
     tuned = _tuned(study, scheduler="asha", finish=4)
     assert "went on when" not in methods_text(tuned)
-    told = methods_text(replace(tuned, ledger=[*tuned.ledger, *events]))
+    told = methods_text(replace(tuned, ledger=Lines([*tuned.ledger, *events])))
     assert "among the best of its rung, which happened once." in told
     assert "went on to their end (2 times), for 4 to finish above the floor." in told
 
