@@ -36,7 +36,7 @@ from study.watch.progress_view import render
 from study.watch.scoreboard import Scoreboard
 from tests.browser import page
 
-_COLOURS = 96  # of a palette: pages have few
+_COLOURS = 256  # of a palette: pages have few, a terminal's green is rare
 _LINE = 19  # pixels of a line of a terminal
 _COLUMN = 8.43
 
