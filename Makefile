@@ -14,7 +14,7 @@ INSTALLED_DEV := .venv/installed-dev.toml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help study test docs lint format clean
+.PHONY: help study test tests types docs lint format clean
 
 help:
 	@sed -n '2,4s/^# *//p' Makefile
@@ -22,9 +22,22 @@ help:
 study: $(INSTALLED)
 	$(BIN)/python run_study.py --space energy
 
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/property tests/golden
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10 tests/integration
+# Types are checked beside the tests, which leave a core idle where they wait.
+test: $(INSTALLED_DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(MAKE) --jobs=2 types tests
+
+# Three workers on two cores: one in three tests waits, for Ray or another process. The files with
+# the longest tests begin, so that none of them is left alone at the end.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --durations=10
+
+tests: $(INSTALLED_DEV)
+	$(PYTEST) --dist loadfile --no-loadscope-reorder tests/golden tests/unit tests/property
+	$(PYTEST) --dist worksteal tests/integration
+
+types: $(INSTALLED_DEV)
+	$(BIN)/mypy
 
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .

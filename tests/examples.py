@@ -23,11 +23,11 @@ def example(title: str) -> str:
 
 
 def copied_project(folder: Path) -> Path:
-    """A copy of the project's code, without its tests but for the toys."""
+    """A copy of the project's code, compiled as it is, without its tests but for two helpers."""
     for room in ("study", "analysis", "search_spaces"):
-        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / room, folder / room)
     (folder / "tests").mkdir()
-    for file in ("run_study.py", "tests/toys.py"):
+    for file in ("run_study.py", "tests/toys.py", "tests/without_ray.py"):
         shutil.copy(ROOT / file, folder / file)
     return folder
 

@@ -84,8 +84,7 @@ class Checkout:
         code.mkdir(parents=True)
         for name in _CODE:
             if (source / name).is_dir():
-                ignored = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(source / name, code / name, ignore=ignored)
+                shutil.copytree(source / name, code / name)  # with what is compiled of it
             else:
                 shutil.copy(source / name, code / name)
         return cls(code, folder)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.__main__ import main as analysis_command
+from study.cli import main as study_command
 from tests.integration.runs import PROJECT, Shell
 
 # Network -> accuracy, AUROC and FPR95 of MSP, and of energy.
@@ -34,7 +36,6 @@ select: {{floor: {{id_accuracy: {{at_least: 0}}}}}}
 """
 
 
-@pytest.mark.ray
 @pytest.mark.parametrize(
     "network", ["resnet20", *(pytest.param(one, marks=pytest.mark.slow) for one in [*KNOWN][1:])]
 )
@@ -48,9 +49,10 @@ def test_public_network_on_lossless_images_has_its_known_numbers(
     caches = {name: str(tmp_path / name) for name in ("OOD_STUDY_CACHE", "OOD_STUDY_STATE")}
     env = {**os.environ, **caches, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
     shell = Shell(tmp_path, env, shared_data / "lossless")
-    code, _ = shell.study("--space", "space.yaml", "--data-root", "data", "--out", "run")
+    begin = ("--space", "space.yaml", "--data-root", "data", "--out", "run")
+    code, _ = shell.without_ray(study_command, *begin)
     assert code == 0, shell.told()
-    code, _ = shell.run("-m", "analysis", "test", "run")
+    code, _ = shell.without_ray(analysis_command, "test", "run")
     assert code == 0, shell.told()
     table = pd.read_parquet(tmp_path / "run" / "final_test" / "results.parquet")
     rows = table[(table["model"] == "winner") & (table["dataset"] == "cifar100_flowers")]

@@ -11,36 +11,30 @@ played by a loop; each command runs in a forked child, since a damaged file may 
 from __future__ import annotations
 
 import argparse
-import os
+import itertools
 import shutil
-import signal
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from analysis.__main__ import main as analysis_main
 from study import cli
 from study.cache import main as cache_main
-from study.tune import searching
 from tests.golden.driving import recorded
-from tests.integration.faults import in_a_loop
-from tests.integration.runs import SMALL
+from tests.integration.runs import PROJECT, SMALL
 from tests.small_data import write_small_root
+from tests.without_ray import Main, forked
 
 KNOWN = (0, 1, 2)
-_PATIENCE_S = 300
 _BEGIN = (
     *("--space", "energy", "--data-root", "data", "--smoke", "--num-trials", "3"),
     *("--max-concurrent", "1", "--out", "new", "--set", *SMALL),
 )
 _RUN = "run"
-Main = Callable[[Sequence[str]], int]
 COMMANDS: dict[str, tuple[Main, tuple[str, ...], int]] = {
     "select": (analysis_main, ("select", _RUN), 4),
     "trials": (analysis_main, ("trials", _RUN), 5),
@@ -186,6 +180,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         """Make the study, once, and note what every command says of it undamaged."""
         self.folder = folder
+        self._states = itertools.count()
         self._whole, self._work = folder / "whole", folder / "work"
         self._whole.mkdir(parents=True)
         write_small_root(folder / "data")
@@ -267,41 +262,14 @@ class World:
 
     def _command(self, main: Main, arguments: Sequence[str], where: Path) -> tuple[int, str, str]:
         """Run in a child; exit code (minus a signal), stdout and stderr."""
-        out, err = self.folder / "stdout.txt", self.folder / "stderr.txt"
-        pid = os.fork()
-        if pid == 0:
-            os._exit(self._child(main, arguments, where, out, err))
-        _, status = os.waitpid(pid, 0)
-        texts = (path.read_text(errors="replace") for path in (out, err))
-        return os.waitstatus_to_exitcode(status), *texts  # type: ignore[return-value]
-
-    def _child(
-        self, main: Main, arguments: Sequence[str], where: Path, out: Path, err: Path
-    ) -> int:
-        signal.alarm(_PATIENCE_S)
-        for number, path in ((1, out), (2, err)):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
-        os.environ |= {
-            "OOD_STUDY_CACHE": str(where / "cache"),
-            "OOD_STUDY_STATE": str(self.folder / f"state-{os.getpid()}"),
-            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-        }
-        os.chdir(where)
         if not (where / "data").is_symlink():
             (where / "data").symlink_to(self.folder / "data")
-        torch.set_num_threads(1)
-        searching.run_on_ray = in_a_loop
-        try:
-            return main(list(arguments))
-        except SystemExit as error:
-            return int(error.code or 0)
-        except BaseException:  # noqa: BLE001 - a forked child must not go on
-            traceback.print_exc()
-            return 99
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+        places = {
+            "OOD_STUDY_CACHE": str(where / "cache"),
+            "OOD_STUDY_STATE": str(self.folder / f"state-{next(self._states)}"),
+            "PYTHONPATH": str(PROJECT),
+        }
+        return forked(main, arguments, where, places)
 
 
 def main() -> int:

@@ -27,7 +27,6 @@ from study.records.files import RunFolder
 from study.records.ledger import Ledger
 from study.records.manifest import CODE_DIFF
 from study.space.loading import load_space
-from study.training.trial import run_trial
 from study.tune import searching
 from study.tune.confirming import Choose
 from study.tune.resources import Machine
@@ -37,6 +36,7 @@ from study.tune.setup import Setup
 from study.watch.progress import Progress
 from tests.integration.runs import decisions
 from tests.toys import toy_setup
+from tests.without_ray import Meddle, in_a_loop
 
 NUM_TRIALS = 4
 _SPACE = (
@@ -55,31 +55,6 @@ _TIMED = ("time_s", "images_per_s", "lost", "retried")
 def small_setup(*overrides: str) -> Setup:
     """A study of four small trials on toy data, from a fresh network."""
     return toy_setup(load_space("cifar10", [*_SPACE, *overrides]))
-
-
-Meddle = Callable[[Session, int, str], str]
-
-
-def in_a_loop(
-    run: RunFolder,
-    setup: Setup,
-    session: Session,
-    machine: Machine,
-    meddle: Meddle | None = None,
-) -> None:
-    """Run the trials of a session one after the other in this process: Ray's part."""
-    setting = setup.trial_setting(run.path.resolve(), threads=1, device="cpu")
-    session.decisions.note("session", max_concurrent=1, device="cpu", threads=1)
-    while not session.exhausted:
-        assignment = session.next_assignment()
-        if assignment is None:
-            continue
-        for message in run_trial(assignment, setting):
-            if meddle is not None:
-                message = meddle(session, assignment.number, message)
-            if session.told(assignment.number, message):
-                break
-        session.left(assignment.number)
 
 
 def search_here(

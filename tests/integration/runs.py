@@ -14,6 +14,7 @@ from typing import Any
 
 from study.records.files import CONFIRM, LOOK, TUNED, TUNING
 from study.records.ledger import read_ledger
+from tests.without_ray import Main, forked
 
 PROJECT = Path(__file__).resolve().parents[2]
 NUM_TRIALS = 4
@@ -80,6 +81,13 @@ class Shell:
     def study(self, *arguments: str) -> tuple[int, str]:
         """Run ``run_study.py``."""
         return self.run(str(PROJECT / "run_study.py"), *arguments)
+
+    def without_ray(self, main: Main, *arguments: str) -> tuple[int, str]:
+        """Run a command in a child of this process, trials in a loop: for what Ray is not in."""
+        code, out, err = forked(main, arguments, self.folder, self.env)
+        with (self.folder / "stderr.txt").open("a") as log:
+            log.write(err)
+        return code, out
 
     def stopped(
         self, arguments: list[str], at: Callable[[], bool], number: signal.Signals

@@ -109,14 +109,16 @@ def _wait_for(line: str, log: Path, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(log.read_text())
 
 
-def test_study_runs_on_a_cluster_by_its_address(cluster: tuple[str, Path], data: Path) -> None:
+def test_study_runs_on_a_cluster_by_its_address(
+    cluster: tuple[str, Path], data: Path, caches: dict[str, str]
+) -> None:
     address, home = cluster
     out = home / "run"
     done = _run(
         *("--space", "energy", "--data-root", str(data), "--smoke", "--out", str(out)),
         *("--num-trials", "2", "--address", address, "--gpus-per-trial", "0", "--quiet"),
         *("--set", *SMALL),
-        **_environment(home),
+        **_environment(home, OOD_STUDY_CACHE=caches["OOD_STUDY_CACHE"]),
     )
     assert done.returncode == 0, done.stderr
     ledger = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]

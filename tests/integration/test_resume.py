@@ -63,34 +63,31 @@ def _rows(run: Path) -> list[tuple[object, ...]]:
     return [(r.number, r.state, r.params, r.values, r.intermediate_values) for r in rows]
 
 
-def test_killed_study_resumes_to_the_same_end(shell: Shell, finished: Path) -> None:
-    run = shell.folder / "cut"
-    code, out = shell.stopped(new_study("cut"), _seen(run, "result", 1), KILL)
-    assert (code, out) == (-KILL, "")
-    assert len(decisions(run)) < len(decisions(finished))
-    _resume(shell)
-    _same_end(run, finished)
-    assert read_ledger(run / "ledger.jsonl")[0][-2]["event"] != "started"
-    assert num_events(run, "resumed") == 1
-
-
-def test_interrupted_study_pauses_says_how_to_go_on_and_extends_to_the_same_end(
+def test_study_killed_then_interrupted_then_extended_comes_to_the_same_end(
     shell: Shell, finished: Path
 ) -> None:
     run = shell.folder / "cut"
-    arguments = new_study("cut", num_trials=2)
-    code, out = shell.stopped(arguments, _seen(run, "result", 1), INTERRUPT)
+    code, out = shell.stopped(new_study("cut", num_trials=2), _seen(run, "result", 1), KILL)
+    assert (code, out) == (-KILL, "")
+    told, before = shell.told(), num_events(run, "result")
+    assert before < NUM_TRIALS
+    resume = ["--resume", "cut", "--max-concurrent", "1"]
+    code, out = shell.stopped(resume, _seen(run, "result", before + 1), INTERRUPT)
     assert (code, out) == (130, "")
-    assert "--resume cut" in shell.told()
-    assert "Traceback" not in shell.told()
+    told = shell.told().removeprefix(told)
+    assert "--resume cut" in told
+    assert "Traceback" not in told
+    assert num_events(run, "resumed") == 1
     table = pd.read_parquet(run / "trials.parquet")
     states = {"paused": TrialState.WAITING, "pruned": TrialState.PRUNED}
+    states["finished"] = TrialState.COMPLETE
     rows = optuna.load_study(study_name=None, storage=f"sqlite:///{run / 'study.db'}").trials
     assert [row.state for row in rows] == [states[status] for status in table["status"]]
     assert not (run / ".ray").exists()
     assert not RunFolder(run).selection.exists()
-    code, _ = shell.study("--extend", "cut", "--num-trials", "+2", "--max-concurrent", "1")
+    code, out = shell.study("--extend", "cut", "--num-trials", "+2", "--max-concurrent", "1")
     assert code == 0, shell.told()
+    assert "Selected trial" in out
     _same_end(run, finished)
     (extended,) = [r for r in read_ledger(run / "ledger.jsonl")[0] if r["event"] == "extended"]
     assert extended["num_trials"] == 4

@@ -195,7 +195,7 @@ def test_analysis_gives_the_frozen_choice_and_the_report(
 def test_final_test_gives_the_contracts_table_once(
     copied: Path, shell: Shell, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, _ = shell.run("-m", "analysis", "test", str(copied))
+    code, _ = shell.without_ray(main, "test", str(copied))
     assert code == 0, shell.told()
     table = pd.read_parquet(copied / "final_test" / "results.parquet")
     columns = {"dataset", "score", "n_id", "n_ood"}
@@ -229,7 +229,8 @@ def test_study_that_no_floor_lets_through_exits_1_and_trains_no_base_again(
 ) -> None:
     settings = ["train.epochs=1", "select.floor={id_accuracy: {at_least: 1.0}}"]
     small = [one for one in SMALL if not one.startswith(("train.epochs", "select"))]
-    code, out = shell.study(
+    code, out = shell.without_ray(
+        study_command,
         "--space", "energy", "--data-root", "data", "--smoke", "--num-trials", "2",
         "--out", "high", "--set", *small, *settings,
     )  # fmt: skip
@@ -251,7 +252,8 @@ def test_diverging_trials_end_the_study_with_their_reason(shell: Shell) -> None:
     # Small batches, so that an epoch has a second step, after the first has ruined the weights.
     small = [one for one in SMALL if not one.startswith("search.batch_size")]
     wild = ["search.batch_size={choice: [8, 16]}", "search.lr={loguniform: [1.0e+20, 1.0e+21]}"]
-    code, _ = shell.study(
+    code, _ = shell.without_ray(
+        study_command,
         "--space", "energy", "--data-root", "data", "--smoke", "--num-trials", "3", "--out", "nan",
         "--max-concurrent", "1", "--set", *small, *wild, "tune.max_failures=2",
     )  # fmt: skip
@@ -274,8 +276,10 @@ def demo(
 ) -> tuple[RunFolder, str, str]:
     """A finished study of the classifier on the embedded demo, its stdout and its stderr."""
     shell = Shell(tmp_path_factory.mktemp("demo"), caches, data)
-    ours = ("--data", "demo", "--smoke", "--num-trials", "2", "--set", "train.epoch_images=256")
-    code, out = shell.study("--space", "cifar10", "--out", "classifier", *ours)
+    ours = ("--data", "demo", "--smoke", "--num-trials", "2")
+    small = ("--set", "train.epochs=1", "train.warmup_epochs=0", "train.epoch_images=256")
+    begin = ("--space", "cifar10", "--out", "classifier")
+    code, out = shell.without_ray(study_command, *begin, *ours, *small)
     assert code == 0, shell.told()
     return RunFolder(shell.folder / "classifier"), out, shell.told()
 

@@ -23,7 +23,7 @@ from study.tune.resources import Resources
 from study.tune.session import Limits, Session
 from study.tune.study_db import StudyDatabase
 from study.tune.tables import write_tables
-from tests.integration.workers import forgetful, not_a_number, steady, troubled
+from tests.integration.workers import forgetful, steady, troubled
 from tests.toys import run_toy_search, toy_metrics, toy_plan
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_running_here")]
@@ -94,10 +94,10 @@ def test_search_goes_on_where_another_left_it(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def troubles(tmp_path_factory: pytest.TempPathFactory, ray_running_here: None) -> Path:
-    """A search whose trials 1 to 4 raise, diverge, exit and are killed."""
+    """A search whose trials 1 to 5 raise, diverge, exit, are killed and tell what is no number."""
     folder = tmp_path_factory.mktemp("troubles")
     decisions = _search(
-        folder, troubled, 7, payload={"marks": str(folder)}, scheduler="none", searcher="random"
+        folder, troubled, 8, payload={"marks": str(folder)}, scheduler="none", searcher="random"
     )
     run = RunFolder(folder)
     write_tables(run, decisions.trials, lambda record: record.params, "best", live=False)
@@ -121,7 +121,7 @@ def test_function_that_raises_fails_its_trial_alone_and_is_not_tried_again(
     assert raised.reason == "RuntimeError: a bug that trial 1 met"
     assert "in _raise" in raised.traceback
     assert (troubles / "1").read_text().split() == ["0"]
-    assert [records[n].status for n in (0, 5, 6)] == ["finished"] * 3
+    assert [records[n].status for n in (0, 6, 7)] == ["finished"] * 3
 
 
 def test_diverging_trial_is_failed_with_its_reason_and_not_tried_again(troubles: Path) -> None:
@@ -129,6 +129,12 @@ def test_diverging_trial_is_failed_with_its_reason_and_not_tried_again(troubles:
     assert (record.status, record.cause, record.lost) == ("failed", "diverged", 0)
     assert record.reason == "epoch 2, step 3: loss is nan"
     assert (troubles / "2").read_text().split() == ["0"]
+
+
+def test_metric_that_is_not_a_number_fails_its_trial_alone(troubles: Path) -> None:
+    record = _trials(troubles)[5]
+    assert (record.status, record.cause, len(record.epochs)) == ("failed", "diverged", 1)
+    assert "val/objective is nan" in record.reason
 
 
 @pytest.mark.parametrize("number", [3, 4])
@@ -149,14 +155,6 @@ def test_status_is_the_same_in_ledger_database_and_table(troubles: Path) -> None
     assert table["status"].tolist() == [record.status for record in records]
     assert [row.state for row in rows] == [states[record.status] for record in records]
     assert [row.user_attrs["trial_id"] for row in rows] == table["trial_id"].tolist()
-
-
-def test_metric_that_is_not_a_number_fails_its_trial_alone(tmp_path: Path) -> None:
-    decisions = _search(tmp_path, not_a_number, 3)
-    first, *others = decisions.trials
-    assert (first.status, first.cause, first.epochs) == ("failed", "diverged", [])
-    assert "val/objective is nan" in first.reason
-    assert all(record.status in ("finished", "pruned") for record in others)
 
 
 def test_failures_in_a_row_end_the_search_with_the_reason(tmp_path: Path) -> None:

@@ -176,9 +176,14 @@ SMALL = (
     "search.batch_size={choice: [16, 32]}",
     "select.floor={id_accuracy: {at_least: 0.0}}",
 )  # fmt: skip
+WITHOUT_RAY = """
+from study.cli import main
+from study.tune import searching
+from tests.without_ray import in_a_loop
+searching.run_on_ray = in_a_loop
+"""
 
 
-@pytest.mark.ray
 @pytest.mark.parametrize(
     ("space", "titles", "changes"),
     [
@@ -210,8 +215,7 @@ def test_examples_run_in_a_study(
     np.savez(project / "dots.npz", images=images, labels=np.zeros(64, int))
     root = ("--data-root", str(write_small_root(project / "data")))
     asked = ("--space", space, *root, "--smoke", "--out", "run", "--set", *SMALL, *changes)
-    done = run_in(project, f"import runpy, sys; sys.argv = {['run_study.py', *asked]}; "
-                  "runpy.run_path('run_study.py', run_name='__main__')")  # fmt: skip
+    done = run_in(project, f"{WITHOUT_RAY}raise SystemExit(main({asked}))")
     assert done.returncode == 0, done.stderr[-4000:]
     page = (project / "run" / "report.html").read_text(encoding="utf-8")
     told = {
