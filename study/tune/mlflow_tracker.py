@@ -31,7 +31,11 @@ _PAGE = 1000
 def address(run: RunFolder) -> str:
     """Where the runs go."""
     local = URL.create("sqlite", database=str(run.path.resolve() / "mlflow.db"))
-    return os.environ.get("MLFLOW_TRACKING_URI") or local.render_as_string()
+    return _server() or local.render_as_string()
+
+
+def _server() -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI", "")
 
 
 class MLflowTracker:
@@ -48,13 +52,11 @@ class MLflowTracker:
         self._client = tracking.MlflowClient(tracking_uri=address(study.run))
         self._study = study
         found = self._client.get_experiment_by_name(study.title)
-        self._experiment = (
-            self._client.create_experiment(
-                study.title, artifact_location=(study.run.path.resolve() / "mlflow").as_uri()
-            )
-            if found is None
-            else found.experiment_id
-        )
+        if found is None:  # a server knows itself where artifacts go; here it would be ./mlruns
+            beside = None if _server() else (study.run.path.resolve() / "mlflow").as_uri()
+            self._experiment = self._client.create_experiment(study.title, beside)
+        else:
+            self._experiment = found.experiment_id
         self._runs = self._known()
 
     def _known(self) -> dict[str, tuple[str, dict[str, str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 
@@ -34,7 +35,7 @@ def check_trackers(names: Sequence[str]) -> None:
 def follow(name: str, study: TrackedStudy, shown: Shown, progress: Progress) -> TrackerObserver:
     """An observer that tells the tracker of this name."""
     if name == "mlflow":
-        place = mlflow_tracker.address(study.run)
+        place = re.sub("//[^/@]*@", "//", mlflow_tracker.address(study.run))  # no password
         progress.note(f"MLflow: experiment {study.title} in {place}")
         return TrackerObserver(
             name, partial(mlflow_tracker.MLflowTracker, study), shown, progress.warning

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from study.tune import tracking
 from study.tune.record import TrialRecord
 from study.tune.shown import Shown
 from study.tune.trackers import TrackedStudy, TrackedTrial, TrackerObserver
+from study.watch.progress import Progress
 
 BEGUN, TOLD = "2026-01-01T10:00:00+00:00", "2026-01-01T10:00:30+00:00"
 METRICS = {"val/fpr95": 0.5, "val/objective": 0.5}
@@ -130,6 +132,17 @@ def test_study_under_a_hold_out_is_titled_with_the_run_above(tmp_path: Path) -> 
     with Ledger(folder / "ledger.jsonl") as ledger:
         ledger.append("started", command="run")
         assert TrackedStudy.of(RunFolder(folder), ledger, {}).title == "energy/hold_out_2"
+
+
+def test_password_of_a_server_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:1/mlflow")
+    monkeypatch.setattr(tracking, "TrackerObserver", lambda *_: None)
+    told = io.StringIO()
+    study = TrackedStudy("energy", "abc", RunFolder(tmp_path), {})
+    with Progress(told, live=False, quiet=False) as progress:
+        tracking.follow("mlflow", study, Shown(lambda _: {}), progress)
+    assert "experiment energy in http://127.0.0.1:1/mlflow" in told.getvalue()
+    assert "secret" not in told.getvalue()
 
 
 def test_trackers_that_are_not_installed_are_told_with_their_extras(
