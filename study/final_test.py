@@ -53,7 +53,8 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
             torn = f"dropped a torn last line ({ledger.torn_bytes} bytes)"
             sys.stderr.write(visible(f"{run.ledger}: {torn}\n"))
         refuse_unfrozen(run, frozen, ledger.events(SELECTED))
-        if changed := changed_files(run, reached(ledger.records), but=run.test_results):
+        anew = run.test_results if again is None else run.final_test
+        if changed := changed_files(run, reached(ledger.records), but=anew):
             raise BadInput(changed)
         opening = next(iter(ledger.events(TEST_OPENED)[-1:]), None)
         cut_off = opening is not None and opening["selection"] == frozen["sha256"]

@@ -26,7 +26,7 @@ def refuse_changed(study: Records, *, but: Path | None = None) -> None:
 
     Args:
         study: its records.
-        but: a file that is not asked about, since it is about to be made anew.
+        but: a file, or a folder of them, that is not asked about: it is about to be made anew.
 
     Raises:
         BadInput: naming each file that is not what the ledger holds the hash of, or that it

@@ -63,7 +63,7 @@ def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
     """
     frozen = read_frozen(study.folder.path)
     path = results_path(study.folder)
-    refuse_changed(study, but=path)
+    refuse_changed(study, but=path if again is None else study.folder.final_test)
     refuse_early(study, str(frozen.get("now") or ""))
     edited = any(Path(one.place) == path for one in _changed(study))
     if edited and again is None:

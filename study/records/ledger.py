@@ -10,6 +10,7 @@ the tables, study.db and TensorBoard are projections of it.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import json
@@ -32,6 +33,11 @@ _LINE, _BEFORE = "line", "before"
 _LINKS = f',"{_LINE}":'.encode()
 _CRC = ',"crc32":"'
 _DAMAGED = "the line does not match its checksum, so the ledger was damaged or edited"
+_REWRITTEN = {
+    "the line ends as on Windows": lambda line: line.endswith(b"\r"),
+    "the file begins with a byte order mark": lambda line: line.startswith(codecs.BOM_UTF8),
+}
+"""What editors, and git with core.autocrlf, do to a file of lines."""
 _CRC_LENGTH = len(_CRC) + 8 + len('"}')
 
 
@@ -186,7 +192,8 @@ def _read(path: Path) -> tuple[Lines, int, _Chain]:
         if not _is_whole(line):
             if number == len(lines) - 1 and not lines[-1]:
                 break
-            raise BadInput(_damage(path, number, _DAMAGED))
+            seen = [f"; {what}" for what, is_so in _REWRITTEN.items() if is_so(line)]
+            raise BadInput(_damage(path, number, "".join([_DAMAGED, *seen])))
         if broken := chain.add(line + b"\n", _links(line)):
             raise BadInput(_damage(path, number, broken))
         records.add(line if line.startswith(_OF_EPOCH) else _record(line))

@@ -8,6 +8,7 @@ search is over.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,18 +197,27 @@ def changed_files(run: RunFolder, found: Reached, *, but: Path | None = None) ->
     Args:
         run: its folder.
         found: what is sealed.
-        but: a file that is not asked about, since it is about to be made anew.
+        but: a file, or a folder of them, that is not asked about: it is about to be made anew.
     """
     told = []
     for name, sealed in found.sealed.items():
         path = run.path / name
-        if path == but or file_hash(path) == sealed:
+        if but in (path, *path.parents) or file_hash(path) == sealed:
             continue
         rule = _CHANGED if path.exists() else "is missing"
+        if _has_other_line_ends(path, sealed):
+            rule += ": its lines end as on Windows by now"
         way_out = _WAY_OUT if path in _tables(run) else "Restore it from a copy."
         way_out = _TEST_AGAIN if path == run.test_results else way_out
         told.append(Fault(str(path), "", rule, way_out))
     return told
+
+
+def _has_other_line_ends(path: Path, sealed: str) -> bool:
+    """Whether an editor, or git with core.autocrlf, has made of a file what it is."""
+    if not path.is_file():
+        return False
+    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest() == sealed
 
 
 def is_table(run: RunFolder, fault: Fault) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,6 +254,16 @@ def test_opening_again_needs_a_reason_that_both_ledgers_keep(
     assert [line["reason"] for line in _lines(machine_ledger())] == ["", "a bug in the scores"]
     access = json.loads((run.final_test / "access.json").read_text())
     assert [line["reason"] for line in access["earlier_on_this_machine"]] == [""]
+
+
+def test_opening_again_does_without_what_the_first_one_left(
+    make_run: MakeRun, opened: list[Any]
+) -> None:
+    run = make_run("energy")
+    final_test(run.path, None, "")
+    shutil.rmtree(run.final_test)
+    final_test(run.path, "a full disk", "")
+    assert (run.final_test / "winner.npz").exists()
 
 
 def test_earlier_opening_by_another_study_is_told(make_run: MakeRun) -> None:

@@ -261,3 +261,19 @@ def test_numbers_and_hashes_of_lines_are_no_part_of_a_record(tmp_path: Path) -> 
         written = ledger.append("result", number=0)
     assert read_ledger(path)[0] == [written] == RecordedLedger(path).records
     assert set(json.loads(path.read_bytes())) - set(written) == {"line", "before", "crc32"}
+
+
+@pytest.mark.parametrize(
+    ("rewritten", "told"),
+    [
+        (lambda content: content.replace(b"\n", b"\r\n"), "the line ends as on Windows"),
+        (lambda content: b"\xef\xbb\xbf" + content, "the file begins with a byte order mark"),
+    ],
+)
+def test_ledger_that_an_editor_rewrote_is_refused_with_what_it_did(
+    tmp_path: Path, rewritten: Callable[[bytes], bytes], told: str
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(rewritten(encode({"event": "a"}) + encode({"event": "b"})))
+    with pytest.raises(BadInput, match=rf"ledger\.jsonl:1: .*edited; {told}"):
+        read_ledger(path)

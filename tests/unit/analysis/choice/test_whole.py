@@ -44,6 +44,17 @@ def test_file_edited_after_the_search_is_refused_by_name(
     assert not run.selection.exists()
 
 
+def test_file_whose_line_ends_were_changed_is_refused_as_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, FINISHED)
+    end(run)
+    run.spec.write_bytes(run.spec.read_bytes().replace(b"\n", b"\r\n"))
+    assert main(["select", str(tmp_path)]) == 2
+    told = f"{run.spec}: is not what the ledger holds the hash of: its lines end as on Windows"
+    assert told in capsys.readouterr().err
+
+
 def test_search_that_is_not_over_freezes_nothing_but_with_a_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

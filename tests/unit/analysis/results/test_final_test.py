@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,18 @@ def test_scores_of_the_final_test_that_were_edited_are_refused(
     (study.folder.final_test / "winner.npz").write_bytes(b"another's")
     with pytest.raises(BadInput, match=r"winner\.npz: is not what the ledger holds the hash of"):
         final_test.run_final_test(analysis.load(study.folder.path))
+
+
+def test_scores_of_the_final_test_that_were_lost_are_made_anew_for_a_reason(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stub(monkeypatch)
+    table = final_test.run_final_test(study)
+    shutil.rmtree(study.folder.final_test)
+    with pytest.raises(BadInput, match=r"winner\.npz: is missing"):
+        final_test.run_final_test(analysis.load(study.folder.path))
+    again = final_test.run_final_test(analysis.load(study.folder.path), again="a full disk")
+    pd.testing.assert_frame_equal(again, table)
 
 
 def test_final_test_that_was_cut_short_opens_nothing_again(
