@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +33,7 @@ _LINE, _BEFORE = "line", "before"
 _LINKS = f',"{_LINE}":'.encode()
 _CRC = ',"crc32":"'
 _DAMAGED = "the line does not match its checksum, so the ledger was damaged or edited"
-_REWRITTEN = {
+_REWRITTEN: dict[str, Callable[[bytes], bool]] = {
     "the line ends as on Windows": lambda line: line.endswith(b"\r"),
     "the file begins with a byte order mark": lambda line: line.startswith(codecs.BOM_UTF8),
 }
