@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import platform
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,15 +17,17 @@ from torch import nn
 
 from study.bases.needed import base_spec, bases_of
 from study.bases.training import BaseSpec
+from study.bases.training_code import code_version
 from study.counted import counted
 from study.data.images import ImageSet
 from study.data.roles import StudyData
-from study.device import in_precision, precision_on
+from study.device import arithmetic_of, in_precision, precision_on
 from study.errors import TrialFailed
 from study.recipes.base import TrainingRecipe
 from study.recipes.params import TrainParams
 from study.recipes.registry import make_recipe
-from study.records.cache import cache_folder
+from study.records.cache import SPEEDS, cache_folder
+from study.records.cached import read_bytes, write_bytes
 from study.records.disk import bytes_text, parse_bytes
 from study.records.files import BASE, WEIGHTS
 from study.scoring.path import PathPlan
@@ -69,7 +76,8 @@ def forecast(
 
     It counts every trial with all its epochs, at the costliest corner of the space; ASHA will
     stop most trials early. The probe runs alone, on this machine, with the threads of one trial:
-    trials side by side share memory bandwidth, and a cluster's machines are others.
+    trials side by side share memory bandwidth, and a cluster's machines are others. What it found
+    is kept in the cache, by all that it is of.
 
     Args:
         spec: what is asked for.
@@ -81,13 +89,43 @@ def forecast(
     resources = plan_resources(this_machine(), machine_of(spec, None))
     own_threads = torch.get_num_threads()  # a base trains with these
     torch.set_num_threads(resources.threads)
-    with progress.stage("Forecast: a short probe of the speed"):
-        speed = _probe(spec, train, model, data, torch.device(resources.device), probe_s)
+    device = torch.device(resources.device)
+    entry = _kept_at(spec, train, model, data, device, probe_s)
+    speed = _kept(entry)
+    if speed is None:
+        with progress.stage("Forecast: a short probe of the speed"):
+            speed = _probe(spec, train, model, data, device, probe_s)
+        with suppress(OSError):
+            write_bytes(entry, json.dumps(asdict(speed)).encode())
     torch.set_num_threads(own_threads)
     lines = [spec.dump().rstrip(), "", "# Forecast"]
     lines += [f"#   {note}" for note in data.notes]
     lines += [f"#   {name:<18}{text}" for name, text in _rows(spec, data, train, resources, speed)]
     return "\n".join(lines)
+
+
+def _kept_at(
+    spec: StudySpec,
+    train: dict[str, Any],
+    model: dict[str, Any],
+    data: StudyData,
+    device: torch.device,
+    probe_s: float,
+) -> Path:
+    """Where the cache has what a probe found: by all that it is of, the code and the machine."""
+    sets = [data.train.images.fingerprint, data.val_id.images.fingerprint]
+    parts = [spec.recipe, train, model, sets, probe_s, platform.node(), arithmetic_of(device)]
+    parts.append(code_version(str(model["backbone"])))
+    told = json.dumps(parts, sort_keys=True, default=str)
+    return cache_folder() / SPEEDS / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
+
+
+def _kept(entry: Path) -> Speed | None:
+    """What a probe found before; None where nothing is kept, or nothing that can be read."""
+    with suppress(ValueError, TypeError):
+        content = read_bytes(entry)
+        return None if content is None else Speed(**json.loads(content))
+    return None
 
 
 def _rows(

@@ -11,8 +11,11 @@ like a digit (O I S Z B D G Q ...) or like one of another role (L and J, U and V
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -101,11 +104,21 @@ def block_counts(bitmaps: Bitmap) -> npt.NDArray[np.uint8]:
     return counts
 
 
-def _digits(which: str, name: str) -> ImageSet:
-    from sklearn.datasets import load_digits  # over a second to import
+def _scikit_learn_digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Counts (N, 8, 8) and classes (N,) of its `load_digits`, from its file.
 
-    digits = load_digits()
-    counts = digits.images.astype(np.uint8)
+    The package takes over a second to import.
+    """
+    spec = find_spec("sklearn")
+    assert spec is not None, "it is one of the project's requirements"
+    path = Path(str(spec.origin)).parent / "datasets" / "data" / "digits.csv.gz"
+    with gzip.open(path, "rt") as file:
+        table = np.loadtxt(file, delimiter=",").astype(np.uint8)
+    return table[:, :-1].reshape(-1, _EDGE // _BLOCK, _EDGE // _BLOCK), table[:, -1]
+
+
+def _digits(which: str, name: str) -> ImageSet:
+    counts, classes = _scikit_learn_digits()
     # an image that occurs twice stays with its first row, so that no copy crosses a split
     _, first = np.unique(counts.reshape(len(counts), -1), axis=0, return_index=True)
     rows = numpy_generator(_SEED, "demo", "digits").permutation(np.sort(first))
@@ -113,7 +126,7 @@ def _digits(which: str, name: str) -> ImageSet:
     return ImageSet.make(
         name,
         enlarge(counts[rows]),
-        labels=digits.target[rows].astype(np.int64),
+        labels=classes[rows].astype(np.int64),
         ids=[f"digit/{row:04d}.png" for row in rows],
         classes=[f"digit {number}" for number in range(10)],
         provenance=f"embedded demo, {which}: scikit-learn's handwritten digits",

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from study.data.images import ImageSet
 from study.data.roles import KeptPart, OODValidation, ValidationID
@@ -99,6 +97,9 @@ def source_numbers(sets: Sequence[ImageSet]) -> list[Rows]:
     A group that some row names (its group is not its own id) is one source in all sets; that two
     images have the same name says nothing. Equal pixels are one source too.
     """
+    from scipy.sparse import coo_array  # of use to few studies
+    from scipy.sparse.csgraph import connected_components
+
     named: set[bytes] = set()
     for images in sets:
         named.update(images.groups[images.groups != images.ids].tolist())

@@ -13,7 +13,6 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy.ndimage import gaussian_filter, zoom
 
 from study.data.images import ImageSet, Pixels
 from study.errors import BadInput, Fault
@@ -99,6 +98,8 @@ def _blob(generator: Generator, shape: tuple[int, ...]) -> Floats:
 
     Larger images have the blobs of 32 pixels enlarged: more blur would leave nothing above 0.75.
     """
+    from scipy.ndimage import gaussian_filter, zoom  # of use to few studies
+
     size, drawn = shape[1], min(shape[1], _PUBLISHED_SIZE)
     sparse = (generator.random((shape[0], drawn, drawn, shape[3])) < 0.7).astype(np.float64)
     blurred: Floats = gaussian_filter(sparse, sigma=(0, 1.5, 1.5, 0))

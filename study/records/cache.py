@@ -25,11 +25,13 @@ from study.locks import take_lock
 from study.records.disk import folder_bytes, parse_bytes, take_away
 from study.records.home import own_folder
 
+SPEEDS = "speeds"
 KINDS = {
     "bases": "trained classifiers that studies start from",
     "decoded": "images of Parquet files and folders as arrays",
     "features": "of frozen backbones, for linear fine-tuning",
     "leaks": "what leak checks found, and pairs as pictures",
+    SPEEDS: "how fast trials were in the probes of forecasts",
     "weights_that_do_not_fit": "lists of tensors that messages name",
 }
 """Folder in the cache -> what it holds."""

@@ -9,8 +9,6 @@ import logging
 import os
 import re
 
-from sqlalchemy import URL
-
 from study.extras import needed
 from study.records.files import RunFolder
 from study.tune.trackers import TrackedStudy, TrackedTrial
@@ -30,6 +28,8 @@ _PAGE = 1000
 
 def address(run: RunFolder) -> str:
     """Where the runs go."""
+    from sqlalchemy import URL  # of use to few studies
+
     local = URL.create("sqlite", database=str(run.path.resolve() / "mlflow.db"))
     return _server() or local.render_as_string()
 

@@ -14,7 +14,6 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import URL
 
 from study.records.disk import take_away
 from study.records.files import trial_id
@@ -156,6 +155,8 @@ class StudyDatabase:
         self._study = self._new_study(self._name, self._directions)
 
     def _new_study(self, name: str, directions: Sequence[Direction]) -> optuna.Study:
+        from sqlalchemy import URL  # of use to who writes a database
+
         # Quoted: in a URL's own text a "?" in a folder's name would end the path.
         url = URL.create("sqlite", database=str(self._path)).render_as_string()
         storage = optuna.storages.RDBStorage(url)

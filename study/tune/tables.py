@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from study.records.columns import SEARCHED, in_reading_order
 from study.records.files import CONFIRM, KEPT, RunFolder, trial_id, write_bytes
 from study.scoring.objective import OBJECTIVE
 from study.tune.record import Flat, TrialRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def trials_table(
@@ -41,6 +43,8 @@ def trials_table(
         ``confirm/...``. In the order of `study.records.columns`; ``attrs["searched"]`` names the
         columns of the searched parameters.
     """
+    import pandas as pd  # of use to who writes tables
+
     rows = []
     for record in trials:
         epoch = record.checkpoint_epoch(rule)
@@ -79,6 +83,8 @@ def trials_table(
 
 def epochs_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
     """One row a trial and epoch: trial_id, epoch and every metric of its best state."""
+    import pandas as pd
+
     rows = [
         {"trial_id": trial_id(record.number), "epoch": epoch, **metrics}
         for record in trials
@@ -89,6 +95,8 @@ def epochs_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
 
 def states_table(trials: Sequence[TrialRecord]) -> pd.DataFrame:
     """One row a state of each trial's path: trial_id, epoch, val/alpha and summary metrics."""
+    import pandas as pd
+
     rows = [
         {"trial_id": trial_id(record.number), "epoch": epoch, **state}
         for record in trials

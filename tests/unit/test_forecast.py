@@ -44,6 +44,17 @@ def test_forecast_is_the_spec_and_then_counts_as_comments() -> None:
     assert told["search"].startswith("about ")
 
 
+def test_second_forecast_takes_its_speed_from_the_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = load_space("cifar10", [*SMALL, "tune.num_trials=5"])
+    first, _ = _forecast(spec)
+    monkeypatch.setattr("study.forecast.make_recipe", None)  # a probe would call it
+    assert _forecast(spec)[0] == first
+    with pytest.raises(TypeError):
+        _forecast(load_space("cifar10", [*SMALL, "model.dropout=0.1"]))
+
+
 def test_forecast_counts_outliers_by_their_share_of_a_batch() -> None:
     spec = load_space("energy", [*SMALL, "train.outlier_batch_size=16"])
     _, told = _forecast(spec)

@@ -14,6 +14,16 @@ def sets():
     return {name: demo.demo_set(name) for name in demo.demo_names()}
 
 
+def test_digits_are_those_of_scikit_learn(sets):
+    from sklearn.datasets import load_digits
+
+    known, images = load_digits(), sets["digits_test"]
+    rows = [int(name.decode().removeprefix("digit/").removesuffix(".png")) for name in images.ids]
+    expected = demo.enlarge(known.images[rows].astype(np.uint8))
+    np.testing.assert_array_equal(images.pixels, expected)
+    np.testing.assert_array_equal(images.labels, known.target[rows])
+
+
 def test_sets_have_their_sizes_and_only_id_has_labels(sets):
     sizes = {name: len(images) for name, images in sets.items()}
     assert sizes == {
