@@ -112,11 +112,18 @@ def main() -> int:
     told = [with_circumstances(row, rehearse=options.rehearse) for row in rows]
     out = options.out or (None if options.rehearse else ROOT / "benchmarks/measured/gpu.json")
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        save(told, out)
     print(table(rows))
     print("\n".join(notes))
     return int(any(row["name"].startswith("gpu/check/") and not row["measured"] for row in rows))
+
+
+def save(rows: Sequence[Row], path: Path) -> None:
+    """Leave the rows; those that another run has left under other names stay."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    told = {row["name"]: row for row in (*before, *rows)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(list(told.values()), indent=2) + "\n", encoding="utf-8")
 
 
 def run_parts(

@@ -51,6 +51,17 @@ def test_part_that_fails_tells_its_last_line(
     )
 
 
+def test_rows_of_a_part_that_is_run_alone_join_those_of_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "measured" / "gpu.json"
+    gpu.save([gpu.row_of("a", [1.0]), gpu.row_of("b", [2.0])], path)
+    gpu.save([gpu.row_of("b", [3.0, 5.0])], path)
+    rows = json.loads(path.read_text())
+    assert [(row["name"], row["measured"], row["spread"]) for row in rows] == [
+        ("a", 1.0, None),
+        ("b", 4.0, [3.0, 5.0]),
+    ]
+
+
 def test_limits_of_the_parts_hold_in_eight_minutes_but_for_the_last() -> None:
     *measured, last = gpu.LIMITS_S.values()
     assert last == gpu.LIMITS_S["study"]
