@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 Precision = Literal["fp32", "bf16"]
 
+OWN_TO_DEVICE: Final = ("fused", "capturable")
+"""What an optimizer's groups say of the device, as `step_settings` has it."""
+
 _SCORED: Final = 512
 _SCORED_PIXELS: Final = 2**22  # 4,096 images of 32 pixels
 _WARM_UP: Final = 3  # steps before a capture: kernels are loaded, cuDNN's are chosen

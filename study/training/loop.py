@@ -20,7 +20,14 @@ from torch import nn
 
 from study.data.batches import Batch, EpochDraws
 from study.data.roles import StudyData
-from study.device import in_precision, precision_on, rate_tensor, set_kernels, step_settings
+from study.device import (
+    OWN_TO_DEVICE,
+    in_precision,
+    precision_on,
+    rate_tensor,
+    set_kernels,
+    step_settings,
+)
 from study.errors import TrialFailed
 from study.recipes.base import Fitted, Moment, Recipe, TrainingLoss, TrainingRecipe
 from study.recipes.classifier import ClassifierRecipe
@@ -191,7 +198,7 @@ def train(
     if start is not None:
         model.load_state_dict(start.model)
         loss.load_state_dict(start.loss)
-        optimizer.load_state_dict(start.optimizer)
+        _load(optimizer, start.optimizer)
     if captured:  # what a graph reads at each step is a tensor
         for group in optimizer.param_groups:
             group["lr"] = rate_tensor(float(group["lr"]), device)
@@ -306,6 +313,16 @@ def _optimizer(
         weight_decay=params.weight_decay,
         **step_settings(params.optimizer, device, captured=captured),
     )
+
+
+def _load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take an optimizer's state, but not how its steps were taken where it was saved."""
+    own = {key: optimizer.defaults[key] for key in OWN_TO_DEVICE if key in optimizer.defaults}
+    groups = [
+        {**group, **own, "lr": float(group["lr"])}  # of a graph it was a tensor
+        for group in state["param_groups"]
+    ]
+    optimizer.load_state_dict({**state, "param_groups": groups})
 
 
 def schedule_clocks(

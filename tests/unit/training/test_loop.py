@@ -292,6 +292,19 @@ def test_run_with_static_tensors_is_resumed_bit_for_bit(data: StudyData) -> None
     assert _numbers(whole[2]) == _numbers(resumed[1])
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_run_that_began_on_a_gpu_goes_on_here(data: StudyData, optimizer: str) -> None:
+    changes = {"optimizer": optimizer, "nesterov": optimizer == "sgd"}
+    recipe = make_recipe("classifier", train_section(**changes))
+    whole = [copy.deepcopy(one) for one in _run(data, recipe)]
+    start = copy.deepcopy(whole[0].state)
+    for group in start.optimizer["param_groups"]:  # as a GPU saves them
+        group |= {"fused": True, "lr": torch.tensor(group["lr"], dtype=torch.float64)}
+        group |= {"capturable": True} if optimizer == "adam" else {}
+    (resumed,) = _run(data, recipe, start=start)
+    assert _numbers(whole[1]) == _numbers(resumed)
+
+
 def test_graph_that_is_asked_for_of_a_loss_that_does_not_allow_it_is_refused(
     data: StudyData,
 ) -> None:
