@@ -208,6 +208,18 @@ def test_every_page_is_in_the_sites_contents() -> None:
     assert not [page for page in pages if page not in contents]
 
 
+def test_reference_has_every_method_of_a_study_and_of_its_figures() -> None:
+    lent = re.findall(
+        r'(\w+) = Lent\("([\w.]+):(\w+)"\)', (ROOT / "analysis/study.py").read_text()
+    )
+    pages = ("index.md", "figures.md")
+    told = "".join((ROOT / "docs" / "reference" / page).read_text("utf-8") for page in pages)
+    for name, module, function in lent:
+        place = rf"study\.(?:plots\.)?{name}\n\n::: analysis\.{module}\.{function}\n"
+        assert re.search(place, told), name
+    assert len(lent) > 30
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     find_spec("mkdocs") is None or find_spec("mkdocstrings") is None,
