@@ -51,7 +51,7 @@ def test_test_of_the_table_is_there(name: str) -> None:
 def test_every_simulation_that_numbers_are_shown_by_is_there() -> None:
     script = (ROOT / "benchmarks" / "coverage.py").read_text(encoding="utf-8")
     parts = set(re.findall(r"benchmarks/coverage\.py (\w+)", NUMBERS))
-    assert parts == {"chosen", "confirmed", "areas", "stop"}
+    assert parts == {"chosen", "confirmed", "areas", "seeds", "stop"}
     for part in parts:
         assert f"def {part}(" in script
 
