@@ -303,6 +303,12 @@ def test_run_that_began_on_a_gpu_goes_on_here(data: StudyData, optimizer: str) -
         group |= {"capturable": True} if optimizer == "adam" else {}
     (resumed,) = _run(data, recipe, start=start)
     assert _numbers(whole[1]) == _numbers(resumed)
+    for group, here in zip(
+        resumed.state.optimizer["param_groups"],
+        whole[1].state.optimizer["param_groups"],
+        strict=True,
+    ):
+        assert group == here  # steps taken as this device takes them
 
 
 def test_graph_that_is_asked_for_of_a_loss_that_does_not_allow_it_is_refused(
