@@ -41,6 +41,7 @@ from study.options import (
     ReplayOptions,
     ResumeOptions,
     RunOptions,
+    of_session,
 )
 from study.records.disk import DiskFull, is_disk_full
 from study.records.files import RunFolder
@@ -459,8 +460,8 @@ class _WayBack:
         run = RunFolder(folder)
         self.files = [str(run.ledger), str(run.hold_outs)]  # whose growth says that it has begun
         self._before = self._size()
-        resume = run_command("--resume", folder, *_again(options))
-        self.on = f"To go on: {resume}"
+        same = [] if isinstance(options, ReplayOptions) else of_session(options)
+        self.on = f"To go on: {run_command('--resume', folder, *same)}"
         again = "A replay changes nothing" if self._replays else "Nothing was recorded yet"
         self.again = f"{again}; give the same command again: {options.command}"
         if isinstance(options, ResumeOptions) and not options.more_trials:
@@ -477,14 +478,6 @@ class _WayBack:
     def __call__(self) -> str:
         """One line."""
         return self.on if self.begun else self.again
-
-
-def _again(options: RunOptions | ResumeOptions | ReplayOptions) -> list[str]:
-    """Options that hold for a session alone."""
-    if isinstance(options, ReplayOptions):
-        return []
-    cluster = ["--address", options.address] if options.address else []
-    return cluster + (["--log", ",".join(options.trackers)] if options.trackers else [])
 
 
 def _say(*lines: object) -> None:

@@ -107,3 +107,9 @@ class ReplayOptions:
     trial: int
     quiet: bool = False
     command: str = ""
+
+
+def of_session(options: RunOptions | ResumeOptions) -> list[str]:
+    """The options that hold for one session alone, to be given again to the next."""
+    cluster = ["--address", options.address] if options.address else []
+    return cluster + (["--log", ",".join(options.trackers)] if options.trackers else [])

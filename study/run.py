@@ -17,7 +17,7 @@ from study.data.plan import make_plan, size_of_id
 from study.errors import BadInput, Fault, Interrupted, StudyFailed, TrialFailed
 from study.forecast import forecast
 from study.invoked import run_command
-from study.options import Override, ResumeOptions, RunOptions
+from study.options import Override, ResumeOptions, RunOptions, of_session
 from study.plugins import changed_since
 from study.records.cache import limit
 from study.records.disk import DiskFull
@@ -80,7 +80,7 @@ def run_study(
             raise
         note_files(ledger, run)
         session = search(run, setup, ledger, progress, machine, choose, options.trackers)
-        return _conclude(run, session, ledger, progress, conclude)
+        return _conclude(run, session, ledger, progress, conclude, of_session(options))
 
 
 def _looked_at(
@@ -228,7 +228,7 @@ def resume_study(
         setup = _prepared(run, replace(study, spec=spec), progress)
         note_files(ledger, run)
         session = search(run, setup, ledger, progress, machine, choose, options.trackers)
-        return _conclude(run, session, ledger, progress, conclude)
+        return _conclude(run, session, ledger, progress, conclude, of_session(options))
 
 
 def spec_of(options: RunOptions, more: Sequence[Override] = ()) -> tuple[StudySpec, str]:
@@ -295,10 +295,17 @@ def _prepared(run: RunFolder, study: CheckedStudy, progress: Progress) -> Setup:
 
 
 def _conclude(
-    run: RunFolder, session: Session, ledger: Ledger, progress: Progress, conclude: Conclude
+    run: RunFolder,
+    session: Session,
+    ledger: Ledger,
+    progress: Progress,
+    conclude: Conclude,
+    same: Sequence[str],
 ) -> str:
-    """Select, report, and say what came out; or why nothing did."""
-    go_on = run_command("--resume", run.path)
+    """Select, report, and say what came out; or why nothing did.
+
+    ``same``: options that the next session is to be given again.
+    """
     unfinished = len(session.decisions.unfinished)
     paused = f"{counted(unfinished, 'trial')} paused"
     if session.disk_full:
@@ -310,6 +317,7 @@ def _conclude(
     if session.stopping == INTERRUPT:
         raise Interrupted(f"{paused}.")
     if session.stopping:
+        go_on = run_command("--resume", run.path, *same)
         progress.warning(f"the time budget is spent; {paused}; go on: {go_on}")
     with progress.stage("Selection and report"):
         try:

@@ -121,6 +121,25 @@ def test_error_of_a_search_is_told_where_it_left_nothing_to_conclude_from(
         run_study(options, progress, no_table)
 
 
+def test_spent_time_budget_tells_the_command_that_goes_on_as_this_one_ran(
+    options: RunOptions, failing: Fail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(Interrupted())
+    decisions = SimpleNamespace(unfinished=[1])
+    session = SimpleNamespace(
+        disk_full="", stopping="time budget", error=None, decisions=decisions
+    )
+    monkeypatch.setattr(module, "check_trackers", lambda _: None)
+    monkeypatch.setattr(module, "prepare", lambda *_, **__: SimpleNamespace(base=None))
+    monkeypatch.setattr(module.run_folder, "add_start", lambda *_: None)
+    monkeypatch.setattr(module, "search", lambda *_: session)
+    told = io.StringIO()
+    with Progress(told, live=False, quiet=True) as progress:
+        run_study(replace(options, trackers=("mlflow",)), progress, lambda *_: "chosen")
+    assert "1 trial paused; go on: python run_study.py --resume" in told.getvalue()
+    assert told.getvalue().rstrip().endswith(" --log mlflow")
+
+
 def test_options_become_settings_of_the_study_under_their_own_names(
     options: RunOptions, progress: Progress, failing: Fail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
