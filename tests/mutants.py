@@ -60,6 +60,7 @@ MORE_TESTS = {
         "unit/analysis/choice/test_alternatives.py",
         "unit/analysis/choice/test_corrected.py",
     ),
+    "analysis/choice/confirmation": ("unit/analysis/choice/test_confirmed_mean.py",),
     "analysis/choice/frozen": ("unit/analysis/choice/test_selection.py",),
     "analysis/statistics/compare": ("unit/analysis/choice/test_confirmation.py",),
 }

@@ -51,6 +51,21 @@ def test_mean_of_a_metric_to_maximise_is_lowered() -> None:
     assert interval.low < mean < interval.high
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_interval_of_a_corrected_mean_is_students_and_begins_at_three_quarters_of_the_optimism(
+    sign: float,
+) -> None:
+    one, other = np.array([0.48, 0.50, 0.52]), np.array([0.485, 0.505, 0.525])
+    values = [one, other] if sign > 0 else [1 - one, 1 - other]
+    mean, (low, high) = corrected_mean(values, 0, sign=sign)
+    optimism = abs(mean - 0.5)
+    reach = 2.776 * 0.02 / np.sqrt(3)  # t at 0.975 of 4 degrees of freedom, one sd for both
+    near, far = (low, high) if sign > 0 else (1 - high, 1 - low)
+    assert 0.001 < optimism < reach
+    assert near == pytest.approx(0.5 + 0.75 * optimism - reach, abs=1e-4)
+    assert far == pytest.approx(0.5 + optimism + reach, abs=1e-4)
+
+
 def test_winner_of_a_confirmation_is_told_to_be_the_best_of_several(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     one, two = candidates_to_confirm(run, 2)

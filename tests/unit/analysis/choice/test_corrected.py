@@ -142,6 +142,15 @@ def test_correction_of_means_over_seeds_covers_the_configuration() -> None:
     assert covered >= 9
 
 
+def test_luck_of_a_configurations_seeds_is_judged_on_seeds_that_were_left_out() -> None:
+    """The images decide nothing: all that the best of four owes to luck are its seeds."""
+    cells = make_cells(
+        np.random.default_rng([11, 0]), EQUAL[:4], correlated=1.0, epochs=1, seeds=3, seed_sd=0.6,
+        num_id=1000, num_ood=1000,
+    )  # fmt: skip
+    assert correct(cells, num_resamples=60).optimism > 0.05
+
+
 def test_mean_interval_is_wider_where_seeds_differ() -> None:
     widths = []
     for sd in (0.0, 0.4):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.choice.pareto import dominators, efficient, front_of, hypervolume, pareto
+from analysis.choice.pareto import dominators, efficient, front_of, hypervolume, pareto, states_of
 from analysis.study import Study
 from study.errors import BadInput
 from tests.fake_run import Fake, make_run
@@ -31,6 +31,13 @@ def test_pareto_holds_finished_trials_by_rising_accuracy(study: Study) -> None:
     assert set(front["trial_id"]) <= finished
     assert front["val/id_accuracy"].is_monotonic_increasing
     assert front["val/fpr95"].is_monotonic_increasing
+
+
+def test_states_are_all_that_the_paths_of_finished_trials_have(tmp_path: Path) -> None:
+    make_run(tmp_path, Fake(statuses=("finished", "pruned"), num_id=30, alphas=(0.25, 0.5)))
+    found = states_of(analysis.load(tmp_path), ("val/fpr95", "val/id_accuracy"))
+    assert set(found["trial_id"]) == {"00000"}
+    assert found["alpha"].tolist() == [0.0, 0.25, 0.5, 1.0] * 4
 
 
 def test_hypervolume_of_hand_computed_fronts() -> None:
