@@ -83,10 +83,9 @@ digits written by hand, of 8x8 pixels                  807,300      0  [0, 4.6e-
 ==================================================  ==========  =====  ==================
 
 300,000 outliers beside CIFAR-10 took 60 seconds of CPU time (``--outliers 300000``; two cores that
-had much else to do, which such a number pays for too). Sets that are compared by cells are looked
-into in part: of the proposals among all pairs (objects_val and the test set, each against CIFAR-10's
-training images) cells find 86 to 88 %, of those whose cosine is .8 or more 98.7 and 99.6 %, of .9 or
-more 99.5 and 100 % (``--parts cells``).
+had much else to do, which such a number pays for too). Of the proposals among all pairs cells find
+86 to 88 % (objects_val and the test set, each against CIFAR-10's training images), of those whose
+cosine is .8 or more 98.7 and 99.6 %, of .9 or more 99.5 and 100 % (``--parts cells``).
 """
 
 from __future__ import annotations

@@ -29,10 +29,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from study.data.images import Pixels
 from study.data.leaks.alignment import (
@@ -125,9 +127,20 @@ def describe(pixels: Pixels, rule: Likeness) -> Descriptors:
         told = (share >= rule.structure) & (one_way(of_chunk[0]) <= most)
         return _unit(_coefficients(of_chunk)), told
 
-    with ThreadPoolExecutor(_THREADS) as pool:  # numpy lets go of the interpreter's lock
+    with _threads() as pool:
         vectors, usable = zip(*pool.map(described, _chunks(pixels)), strict=True)
     return Descriptors(np.concatenate(vectors), np.concatenate(usable))
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads that compute side by side: numpy lets go of the interpreter's lock.
+
+    Threads that numpy and faiss start below them would wait for one another, ten times as long.
+    """
+    alone = partial(threadpool_limits, 1)
+    with alone(), ThreadPoolExecutor(_THREADS, initializer=alone) as pool:
+        yield pool
 
 
 def find_near_duplicates(
@@ -154,7 +167,7 @@ def find_near_duplicates(
         close = (part.keep(_within_tangents(bases, right, part, rule)) for part in proposed)
         return [part.keep(confirm(first, second, part, rule)) for part in close]
 
-    with ThreadPoolExecutor(_THREADS) as pool:  # a turn each
+    with _threads() as pool:  # a turn each
         turns = pool.map(confirmed, propose(left, right, rule.proposal))
         found = [Pairs(none, none, none), *(part for parts in turns for part in parts)]
     joined = (np.concatenate([getattr(one, name) for one in found]) for name in _COLUMNS)
