@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from study.records.ledger import read_ledger
+from study.tune.record import NODE_LOST
 from tests.integration.runs import SMALL, num_events
 
 pytestmark = pytest.mark.ray
@@ -67,8 +69,8 @@ def _head(home: Path, *more: str) -> Iterator[str]:
 
 
 @contextmanager
-def _machine(home: Path, *arguments: str) -> Iterator[None]:
-    """A Ray node of two CPUs that runs, in a process that ends with it."""
+def _machine(home: Path, *arguments: str) -> Iterator[psutil.Process]:
+    """A Ray node of two CPUs that runs, in a process that ends with it; gives that."""
     command = [str(RAY), "start", "--node-ip-address", "127.0.0.1", "--num-cpus", "2", "--block"]
     log = home / f"{len(list(home.glob('*.log')))}.log"
     with log.open("w") as file:
@@ -80,7 +82,7 @@ def _machine(home: Path, *arguments: str) -> Iterator[None]:
         )
         try:
             _wait_for("Ray runtime started", log, process)
-            yield
+            yield psutil.Process(process.pid)
         finally:
             started = psutil.Process(process.pid).children(recursive=True)
             process.terminate()
@@ -179,6 +181,7 @@ with ray_running(address) as nodes, Ledger(folder / "ledger.jsonl") as ledger:
     session = Session(Decisions(toy_plan(scheduler="none"), ledger), assign, limits, [])
     session.max_concurrent = resources.max_concurrent
     marks, scratch = {"marks": str(folder), "patience_s": patience_s}, folder / "scratch"
+    marks["together"] = int(sys.argv[4]) if sys.argv[4:] else 4
     run_session(session, placed, marks, resources, scratch, at_a_time)
     assert session.error is None and session.exhausted, session.error
     print(len(nodes), resources.max_concurrent)
@@ -227,6 +230,35 @@ def test_machine_that_joins_during_a_search_is_used(
     trials = [json.loads((tmp_path / f"{number}.json").read_text()) for number in range(6)]
     assert len({node for node, _, _ in trials}) == 2
     assert all(live >= 4 for _, _, live in trials)  # they wait for one another
+
+
+@pytest.mark.slow  # Ray takes its time to believe it
+def test_trials_of_a_machine_that_dies_go_on_elsewhere_and_none_failed(
+    cluster: tuple[str, Path], tmp_path: Path
+) -> None:
+    address, home = cluster
+    with _machine(home, "--address", address, *GPU) as machine:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SHARED_GPUS, address, str(tmp_path), "20", "5"],
+            env=_environment(home, RAY_AUTH_MODE="token", PYTHONPATH=str(ROOT)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while process.poll() is None and len(list(tmp_path.glob("*.live"))) < 4:
+            time.sleep(0.05)
+        processes = [machine, *machine.children(recursive=True)]
+        for how in (psutil.Process.suspend, psutil.Process.kill):  # at once: none tells of another
+            for one in processes:
+                how(one)
+        _, told = process.communicate(timeout=240)
+    assert process.returncode == 0, told
+    ledger = read_ledger(tmp_path / "ledger.jsonl")[0]
+    lost = [line["cause"] for line in ledger if line["event"] == "lost"]
+    assert lost == [NODE_LOST, NODE_LOST]  # the two that ran there
+    ended = [line for line in ledger if line.get("decision") == "finished"]
+    assert sorted(line["number"] for line in ended) == list(range(6))
+    assert not [line for line in ledger if line["event"] == "failed"]
 
 
 @pytest.mark.slow

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.integration.runs import Shell
+from tests.integration.faults import remains
+from tests.integration.runs import Shell, num_events
 
+KILL = signal.SIGKILL
 BREEDS = ("beagle", "boxer", "collie", "pug", "vizsla")
 FIRST = "{near_val: [beagle], near_test: [pug]}"
 SECOND = "{near_val: [boxer], near_test: [vizsla]}"
@@ -48,13 +51,18 @@ def breeds(shell: Shell) -> Shell:
     return shell
 
 
+def _of_two_hold_outs(out: str) -> list[str]:
+    """The arguments of a study of two arms and two seeds under each of two hold-outs."""
+    factors = f"ablate.factors={{reversal: [none], data.hold_out: [{SECOND}]}}"
+    arguments = ["--space", "nordf_seed", "--data-root", "breeds", "--max-concurrent", "1"]
+    sections = (*SMALL, f"data.hold_out={FIRST}", factors)
+    return [*arguments, "--out", out, "--set", *sections]
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_nordf_on_breeds_under_two_hold_outs_ends_with_effects_and_tests(breeds: Shell) -> None:
-    factors = f"ablate.factors={{reversal: [none], data.hold_out: [{SECOND}]}}"
-    options = (*SMALL, f"data.hold_out={FIRST}", factors)
-    arguments = ["--space", "nordf_seed", "--data-root", "breeds", "--max-concurrent", "1"]
-    code, out = breeds.study(*arguments, "--out", "run", "--set", *options)
+    code, out = breeds.study(*_of_two_hold_outs("run"))
     assert code == 0, breeds.told()
     assert "All hold-outs  run/report.html" in out
     code, out = breeds.run("-m", "analysis", "ablation", "run", "--json")
@@ -67,3 +75,21 @@ def test_nordf_on_breeds_under_two_hold_outs_ends_with_effects_and_tests(breeds:
     assert tested == {"hold_out_1": sets, "hold_out_2": sets}
     code, _ = breeds.study("--resume", "run")
     assert code == 0, breeds.told()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("struck", ["hold_out_1", "hold_out_2"])
+def test_study_killed_in_one_of_two_hold_outs_resumes_to_the_same_bits(
+    breeds: Shell, struck: str
+) -> None:
+    code, _ = breeds.study(*_of_two_hold_outs("whole"))
+    assert code == 0, breeds.told()
+    cut = breeds.folder / "cut"
+    arguments = _of_two_hold_outs("cut")
+    code, _ = breeds.stopped(arguments, lambda: num_events(cut / struck, "result") > 0, KILL)
+    assert code == -KILL
+    code, _ = breeds.study("--resume", "cut", "--max-concurrent", "1")
+    assert code == 0, breeds.told()
+    for name in ("hold_out_1", "hold_out_2"):
+        assert remains(cut / name) == remains(breeds.folder / "whole" / name)

@@ -91,8 +91,8 @@ def _kill(assignment: dict[str, Any]) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def placed(config: dict[str, Any], marks: str, patience_s: int = 30) -> None:
-    """Write down where the trial is, and wait until four are at it or patience is over."""
+def placed(config: dict[str, Any], marks: str, patience_s: int = 30, together: int = 4) -> None:
+    """Write down where the trial is, and wait until so many were at it or patience is over."""
     import ray
 
     number, folder = config["assignment"]["number"], Path(marks)
@@ -100,7 +100,7 @@ def placed(config: dict[str, Any], marks: str, patience_s: int = 30) -> None:
     (folder / f"{number}.live").touch()
     for _ in range(10 * patience_s):
         live = len(list(folder.glob("*.live")))
-        if live >= 4:
+        if live >= together:
             break
         time.sleep(0.1)
     (folder / f"{number}.json").write_text(json.dumps([*where, live]))
