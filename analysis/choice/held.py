@@ -71,11 +71,9 @@ def with_held(study: Records, candidates: pd.DataFrame) -> pd.DataFrame:
     """
     names = [name for names in candidates["seed_trials"] for name in names]
     found = held_trials(study, names).set_index("trial_id")[["holds", "shortfall"]]
-    means = [found.reindex(list(own)).mean() for own in candidates["seed_trials"]]
-    return candidates.assign(
-        floor_holds=[float(one["holds"]) for one in means],
-        floor_shortfall=[float(one["shortfall"]) for one in means],
-    )
+    each = candidates["seed_trials"].explode().map(str)
+    means = found.reindex(each).set_axis(each.index).groupby(level=0, sort=False).mean()
+    return candidates.assign(floor_holds=means["holds"], floor_shortfall=means["shortfall"])
 
 
 def held_text(floor_holds: float, floor_shortfall: float) -> str:

@@ -308,8 +308,16 @@ def _by_configuration(
 ) -> pd.DataFrame:
     """One row for all trials that differ in their seed alone."""
     planned = len(study.section("ablate").get("seeds") or ())
+    number = numbered(configurations(study, finished))
+    if planned < 2 and len(set(number)) == len(finished):  # thousands, each its own
+        epoch, alpha = finished["checkpoint_epoch"].astype("int64"), alphas_of(finished)
+        table = finished[["trial_id"]].assign(epoch=epoch, alpha=alpha, **finished[columns])
+        alone = pd.Series([(str(name),) for name in table["trial_id"]], table.index)
+        arm = finished["arm"] if planned and "arm" in finished.columns else None
+        table = table.assign(num_seeds=1, seed_trials=alone, arm=arm)
+        return table.reset_index(drop=True)
     rows: list[dict[str, Any]] = []
-    for _, group in finished.groupby(numbered(configurations(study, finished)), sort=True):
+    for _, group in finished.groupby(number, sort=True):
         if 2 * len(group) <= planned:
             continue  # the mean of few seeds is lucky more easily than that of many
         one = _median_seed(study, group, sign)

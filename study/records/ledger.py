@@ -16,8 +16,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, overload
@@ -30,7 +29,8 @@ Record = dict[str, Any]
 RESULT = "result"  # the event of an epoch
 _OF_EPOCH = f'{{"event":"{RESULT}",'.encode()
 _LINE, _BEFORE = "line", "before"
-_LINKS = f',"{_LINE}":'.encode()
+_LINKS, _HASH = f',"{_LINE}":'.encode(), f',"{_BEFORE}":"'.encode()
+_HASH_LENGTH = hashlib.sha256().digest_size * 2 + 1  # with the quote behind it
 _CRC = ',"crc32":"'
 _DAMAGED = "the line does not match its checksum, so the ledger was damaged or edited"
 _REWRITTEN: dict[str, Callable[[bytes], bool]] = {
@@ -69,10 +69,12 @@ class Lines(Sequence[Record]):
     def __init__(self, records: Iterable[Record] = ()) -> None:
         """Begin with some records."""
         self._kept: list[Record | bytes] = list(records)
+        self._heads: list[Record] = []
 
     def add(self, one: Record | bytes) -> None:
         """Take in a record, or the line of an epoch without its newline."""
         self._kept.append(one)
+        self._heads = []
 
     def of(self, *events: str) -> list[Record]:
         """The records of the named events."""
@@ -80,9 +82,11 @@ class Lines(Sequence[Record]):
             return [record for record in self if record["event"] in events]
         return [one for one in self._kept if isinstance(one, dict) and one["event"] in events]
 
-    def heads(self) -> Iterator[Record]:
+    def heads(self) -> Sequence[Record]:
         """All records, those of epochs without their metrics and states where that saves time."""
-        return (_head(one) if isinstance(one, bytes) else one for one in self._kept)
+        if not self._heads:
+            self._heads = [_head(one) if isinstance(one, bytes) else one for one in self._kept]
+        return self._heads
 
     def __len__(self) -> int:
         """Number of records."""
@@ -158,11 +162,11 @@ class _Chain:
 
 def _links(line: bytes) -> dict[str, Any]:
     """The links of a whole line without its newline; None each where it has none."""
-    found: dict[str, Any] = {}
-    if (start := line.rfind(_LINKS)) >= 0:
-        with suppress(ValueError):  # a line of an older ledger, with such words in a text
-            found = json.loads(b"{" + line[start + 1 : -_CRC_LENGTH] + b"}")
-    return {key: found.get(key) for key in (_LINE, _BEFORE)}
+    start = line.rfind(_LINKS)
+    number, _, before = line[start + len(_LINKS) : -_CRC_LENGTH].partition(_HASH)
+    if start < 0 or not number.isdigit() or len(before) != _HASH_LENGTH:  # of an older ledger
+        return {_LINE: None, _BEFORE: None}
+    return {_LINE: int(number), _BEFORE: before[:-1].decode()}
 
 
 def read_ledger(path: Path) -> tuple[Lines, int]:

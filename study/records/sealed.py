@@ -64,6 +64,9 @@ def _tables(run: RunFolder) -> tuple[Path, ...]:
     return run.trials, run.epochs, run.states
 
 
+_TABLES = frozenset(map(str, _tables(RunFolder(Path()))))
+
+
 def _hashes(run: RunFolder, paths: Sequence[Path]) -> dict[str, str | None]:
     there = (path for path in paths if path.exists())
     return {str(path.relative_to(run.path)): file_hash(path) for path in there}
@@ -158,6 +161,8 @@ def reached(records: Sequence[Record]) -> Reached:
 
 def _still_sealed(sealed: dict[str, str], event: str) -> dict[str, str]:
     """Without the files that a session writes anew after such an event."""
+    if event in _MOVES and _TABLES.isdisjoint(sealed):  # nearly all of the events
+        return sealed
     run = RunFolder(Path())
     written: tuple[Path, ...] = ()
     if event in _MOVES or event in _RESUMES:  # tables go with the search
