@@ -70,15 +70,17 @@ def save_rows(benchmark: str, rows: Sequence[Mapping[str, Any]]) -> None:
             target's.
     """
     path = Path(__file__).parent / "measured" / f"{benchmark}.json"
+    # Folders of one's own machine are nobody's business.
+    told = ["FOLDER" if Path(one).is_absolute() else one for one in sys.argv[1:]]
     how = {
-        "command": shlex.join(["python", f"benchmarks/{benchmark}.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", f"benchmarks/{benchmark}.py", *told]),
         "hardware": f"{len(os.sched_getaffinity(0))} cores of {_processor()}",
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
     before = json.loads(path.read_text()) if path.exists() else []
-    told = {row["name"]: row for row in (*before, *({**row, **how} for row in rows))}
+    every = {row["name"]: row for row in (*before, *({**row, **how} for row in rows))}
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(list(told.values()), indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(list(every.values()), indent=2) + "\n", encoding="utf-8")
 
 
 def _processor() -> str:
