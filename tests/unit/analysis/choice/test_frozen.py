@@ -8,7 +8,13 @@ import pytest
 
 import analysis
 from analysis.__main__ import main
-from analysis.choice.frozen import correct_choice, corrected_how, corrected_text, wins_text
+from analysis.choice.frozen import (
+    correct_choice,
+    corrected_how,
+    corrected_text,
+    notes_of,
+    wins_text,
+)
 from study.errors import BadInput
 from study.records.files import TEST_OPENED, TRIAL_JSON, WEIGHTS, RunFolder, write_json
 from study.records.frozen import SELECTED, file_hash, read_frozen, seal
@@ -129,6 +135,15 @@ def _of_two_then_three(tmp_path: Path) -> tuple[Path, dict[str, object]]:
     before = freeze(analysis.load(tmp_path))
     whole.to_parquet(run.trials, index=False)
     return tmp_path, before
+
+
+def test_choice_that_was_frozen_before_there_were_paths_is_this_choice(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(statuses=("finished",) * 2, num_id=60))
+    study = analysis.load(tmp_path)
+    freeze(study)
+    older = {k: v for k, v in read_frozen(tmp_path).items() if "alpha" not in k}
+    write_json(run.selection, seal(older | {"now": "to be quick"}))
+    assert "Frozen early on purpose: to be quick." in notes_of(study, study.select())
 
 
 def test_same_winner_among_more_candidates_is_frozen_anew(tmp_path: Path) -> None:
