@@ -21,8 +21,8 @@ _COLOURS = re.compile(r"\x1b\[\d*m")
 _KILLED_FOR_MEMORY = re.compile(r"OutOfMemoryError|running low on memory")  # Ray's monitor
 # Ray's words for the deaths of its nodes and of its own processes, and for those it cannot reach.
 _NODE_DIED = re.compile(
-    r"its node has died|node has crashed|node was terminated|owner has died|NodeDiedError"
-    r"|ActorUnavailableError|ActorUnschedulableError"
+    r"its node has died|node has crashed|node was terminated|owner has died"
+    r"|is temporarily unavailable|is not schedulable"
 )
 _FINISHED: dict[str, Any] = Searcher.FINISHED  # type: ignore[assignment]
 

@@ -38,6 +38,11 @@ def session(tmp_path: Path) -> Iterator[Session]:
         ("The actor is dead because its worker process has died.", "its process ended"),
         ("The actor died because its node has died. Node Id: 7fac", NODE_LOST),
         ("The actor is dead because its owner has died. Owner's node has crashed.", NODE_LOST),
+        (
+            "The actor 34 is unavailable: The actor is temporarily unavailable: RpcError: RPC "
+            "error: Socket closed rpc_code: 14.",
+            NODE_LOST,
+        ),
     ],
 )
 def test_death_of_a_worker_is_told_from_that_of_its_machine(
