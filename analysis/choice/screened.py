@@ -133,11 +133,13 @@ def on_record(study: Records, trial_ids: Sequence[str]) -> pd.DataFrame | None:
     if study.has_path:
         paths = study.states[study.states["trial_id"].isin(trial_ids)]
         table = pd.concat([paths, table[~table["trial_id"].isin(paths["trial_id"])]])
-    table = table.reindex(columns=names)
-    numbers = table[[study.metric, ID_ACCURACY]].to_numpy(dtype=np.float64)
-    if set(table["trial_id"]) != set(trial_ids) or not np.isfinite(numbers).all():
+    table = table.reindex(columns=list(dict.fromkeys(names)))
+    cost, accuracy = (
+        table[name].to_numpy(dtype=np.float64) for name in (study.metric, ID_ACCURACY)
+    )
+    whole = np.isfinite(cost).all() and np.isfinite(accuracy).all()
+    if set(table["trial_id"]) != set(trial_ids) or not whole:
         return None
-    cost, accuracy = numbers.T
     cost = cost if direction_of(study.metric) == "min" else 1 - cost
     alpha, error = alphas_of(table), _errors(study, table)
     table = table.assign(alpha=alpha, cost=cost, accuracy=accuracy, error=error)

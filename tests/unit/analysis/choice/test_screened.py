@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,13 @@ def test_states_on_record_are_those_of_the_scores(study: Study) -> None:
     np.testing.assert_array_equal(table["alpha"], cells.alpha)
     told = table["error"].notna() & (cells.errors > 0.002)  # smaller ones are bounded alone
     np.testing.assert_allclose(table["error"][told], cells.errors[told])
+
+
+def test_states_on_record_of_a_study_by_accuracy_cost_what_they_lack(study: Study) -> None:
+    by_accuracy = replace(study, spec={**study.spec, "select": {"metric": "val/id_accuracy"}})
+    table = on_record(by_accuracy, select(study, 1).compared)
+    assert table is not None
+    np.testing.assert_allclose(table["cost"], 1 - table["accuracy"])
 
 
 def test_few_states_are_all_read(study: Study) -> None:
