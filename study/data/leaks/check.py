@@ -82,8 +82,8 @@ textures (seven of Describable Textures)               176,400      7  [1.6e-5, 
 digits written by hand, of 8x8 pixels                  807,300      0  [0, 4.6e-6]
 ==================================================  ==========  =====  ==================
 
-300,000 outliers beside CIFAR-10 took 43 seconds (51 of CPU time), a million 135 (121), on two cores
-that had other things to do (``--outliers N``). Of the proposals among all pairs cells find
+300,000 outliers beside CIFAR-10 took 43 seconds (51 of CPU time), a million 135 (121), on two
+cores that had other things to do (``--outliers N``). Of the proposals among all pairs cells find
 86 to 88 % (objects_val and the test set, each against CIFAR-10's training images), of those whose
 cosine is .8 or more 98.7 and 99.6 %, of .9 or more 99.5 and 100 % (``--parts cells``).
 """
