@@ -55,4 +55,5 @@ def test_pair_that_stops_the_study_is_told_with_its_picture() -> None:
     with pytest.raises(BadInput, match=r"side by side in (\S+\.png)\)") as caught:
         check_leaks(members)
     path = str(caught.value).partition("side by side in ")[2].partition(")")[0]
-    assert Image.open(path).size == (280, 144)
+    with Image.open(path) as picture:
+        assert picture.size == (280, 144)
