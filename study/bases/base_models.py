@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
+from study.bases.logits import logits_of
 from study.bases.training import BaseSpec, FoundBase
-from study.data.batches import evaluation_batches
 from study.data.images import ImageSet
 from study.data.roles import StudyData
 from study.losses.energy import free_energy
@@ -150,7 +149,7 @@ def measured(
     evaluation = evaluate(scored_by, model, data, device)
     outliers = None
     if data.outliers is not None:
-        outliers = _logits(model, _sample(data.outliers.images), device)
+        outliers = logits_of(model, _sample(data.outliers.images), device)
     return BaseModel(
         key=found.key,
         path=found.path,
@@ -159,7 +158,7 @@ def measured(
         trained_now=found.trained_now,
         metrics=evaluation.metrics(scored_by.own_score),
         scores=evaluation.as_epoch(1),
-        id_logits=_logits(model, data.val_id.images, device),
+        id_logits=logits_of(model, data.val_id.images, device),
         outlier_logits=outliers,
         fitted=evaluation.fitted,
         origin=found.origin,
@@ -171,10 +170,3 @@ def _sample(images: ImageSet) -> ImageSet:
         return images
     chosen = numpy_generator(0, "measured outliers").permutation(len(images))
     return images.take(np.sort(chosen[:_MEASURED_OUTLIERS]))
-
-
-@torch.inference_mode()
-def _logits(model: nn.Module, images: ImageSet, device: torch.device) -> torch.Tensor:
-    model.eval()
-    batches = evaluation_batches(images, 512, device, channels_last=True)
-    return torch.cat([model(batch).cpu() for batch in batches])

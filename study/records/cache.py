@@ -30,6 +30,7 @@ KINDS = {
     "bases": "trained classifiers that studies start from",
     "decoded": "images of Parquet files and folders as arrays",
     "features": "of frozen backbones, for linear fine-tuning",
+    "logits": "of bases on the images that margins are measured by",
     "leaks": "what leak checks found, and pairs as pictures",
     SPEEDS: "how fast trials were in the probes of forecasts",
     "weights_that_do_not_fit": "lists of tensors that messages name",

@@ -33,7 +33,7 @@ def too_fine(spec: StudySpec, data: StudyData, floor: Floor) -> str:
     rule, num = spec.select.floor, len(np.unique(data.val_id.images.groups))
     if rule is None or rule.kind != "below_base" or not rule.value:
         return ""
-    way_out = "Take more images (data.val_fraction), a wider floor, or floor.confidence."
+    way_out = "Take more images (data.val_fraction) or a wider floor."
     if rule.value < 1 / num:
         return (
             f"the floor, {rule.value:g} below the base, is less than one of the {num:,} "
@@ -41,9 +41,10 @@ def too_fine(spec: StudySpec, data: StudyData, floor: Floor) -> str:
         )
     accuracy = max(0.0, floor.accuracy)  # a weak base less a wide margin is below 0
     error = math.sqrt(accuracy * (1 - accuracy) / num)
-    if rule.value < error:
+    if rule.confidence is None and rule.value < error:
         return (
             f"the floor, {rule.value:g} below the base, is finer than {num:,} validation images "
-            f"can tell (standard error {error:.4f}): luck decides. {way_out}"
+            f"can tell (standard error {error:.4f}): luck decides. {way_out} Or ask that it holds "
+            "(confidence: 0.8)."
         )
     return ""

@@ -31,6 +31,12 @@ def test_floor_less_than_a_standard_error_is_told() -> None:
     )
 
 
+def test_floor_that_is_asked_to_hold_leaves_nothing_to_luck() -> None:
+    assert told(0.01, 400, confidence=0.8) == ""
+    one_image = told(0.01, 60, confidence=0.8)
+    assert one_image.endswith("Take more images (data.val_fraction) or a wider floor.")
+
+
 @pytest.mark.parametrize(("below", "num"), [(0.05, 400), (0.0, 60)])
 def test_floor_that_can_be_measured_or_asks_for_no_loss_is_not(below: float, num: int) -> None:
     assert told(below, num) == ""
