@@ -103,15 +103,39 @@ def _zoomed(a: Floats, b: Floats, number: int) -> tuple[Floats, Floats]:
 
 def _correlations(inner: Floats, full: Floats) -> Floats:
     """Correlation of ``inner`` (N, 28, 28) with each of the 25 windows of ``full`` (N, 32, 32)."""
-    flat = inner.reshape(len(inner), _INNER * _INNER)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    windows = _windows(full).reshape(len(full), _NUM_SHIFTS, flat.shape[1])
-    products = np.matmul(windows, flat[:, :, None])[:, :, 0]
+    centred = inner - inner.mean(axis=(1, 2), keepdims=True)
     # var = E[x^2] - E[x]^2 loses little here: values are below 256 and sums run over 784
-    variance = np.einsum("nkp,nkp->nk", windows, windows) / flat.shape[1]
-    variance -= windows.mean(axis=2) ** 2
-    norms = np.sqrt(np.maximum(variance, 0) * (flat**2).sum(axis=1)[:, None] * flat.shape[1])
-    return np.asarray(products / (norms + 1e-6), dtype=np.float32)
+    variance = _window_means(full * full) - _window_means(full) ** 2
+    power = (centred**2).sum(axis=(1, 2))[:, None]
+    norms = np.sqrt(np.maximum(variance, 0) * power * _INNER**2)
+    return np.asarray(_products(centred, full) / (norms + 1e-6), dtype=np.float32)
+
+
+def _products(inner: Floats, full: Floats) -> Floats:
+    """Inner product of ``inner`` (N, 28, 28) with each of the 25 windows of ``full``, (N, 25).
+
+    Of a shift down one product of matrices has the products of every column with every other;
+    those of a shift to the side are its diagonal at that offset. No window is copied.
+    """
+    columns, sides = inner.transpose(0, 2, 1), range(_SHIFTS)
+    downs = [columns @ full[:, down : down + _INNER] for down in sides]
+    every = [one.trace(side, 1, 2) for one in downs for side in sides]
+    return np.stack(every, axis=1)
+
+
+def _window_means(full: Floats) -> Floats:
+    """Mean over each of the 25 windows, (N, 25)."""
+    matrix = _window_matrix()
+    means: Floats = (matrix @ full @ matrix.T).reshape(len(full), _NUM_SHIFTS)
+    return means
+
+
+@cache
+def _window_matrix() -> Floats:
+    """The mean over 28 neighbours from each of 5 starts, as a matrix (5, 32)."""
+    starts, places = np.arange(_SHIFTS)[:, None], np.arange(SIDE)
+    inside = (places >= starts) & (places < starts + _INNER)
+    return np.asarray(inside / _INNER, dtype=np.float32)
 
 
 def _windows(full: Floats) -> Floats:
