@@ -126,8 +126,8 @@ def _products(inner: Floats, full: Floats) -> Floats:
 def _window_means(full: Floats) -> Floats:
     """Mean over each of the 25 windows, (N, 25)."""
     matrix = _window_matrix()
-    means: Floats = (matrix @ full @ matrix.T).reshape(len(full), _NUM_SHIFTS)
-    return means
+    means = (matrix @ full @ matrix.T).reshape(len(full), _NUM_SHIFTS)
+    return np.asarray(means, dtype=np.float32)
 
 
 @cache
