@@ -1,7 +1,12 @@
-"""The project's commands with Ray's part played by a loop, each in a forked child."""
+"""The project's commands with Ray's part played by a loop, each in a forked child.
+
+Children are forked by a process that has the project's imports and nothing else: a test's own
+process may hold Ray or have computed, and threads do not survive a fork.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -9,6 +14,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,6 +28,10 @@ from study.tune.setup import Setup
 Main = Callable[[Sequence[str]], int]
 Meddle = Callable[[Session, int, str], str]
 _PATIENCE_S = 300
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(
+    [__name__, "study.cli", "study.final_test", "analysis.__main__", "analysis.report.page"]
+)
 
 
 def in_a_loop(
@@ -49,7 +59,7 @@ def in_a_loop(
 def forked(
     main: Main, arguments: Sequence[str], where: Path, environment: Mapping[str, str]
 ) -> tuple[int, str, str]:
-    """Run a command in a child that has the imports of this process already.
+    """Run a command in a child that has the imports already.
 
     Args:
         main: of ``study.cli``, ``analysis.__main__`` or another command.
@@ -62,12 +72,17 @@ def forked(
     """
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        pid = os.fork()
-        if pid == 0:
-            os._exit(_child(main, arguments, where, environment, (out, err)))
-        _, status = os.waitpid(pid, 0)
+        places = os.environ | environment
+        child = _SERVER.Process(target=_ends, args=(main, arguments, where, places, (out, err)))
+        child.start()
+        child.join()
         texts = (path.read_text(errors="replace") for path in (out, err))
-        return os.waitstatus_to_exitcode(status), *texts  # type: ignore[return-value]
+        return child.exitcode, *texts  # type: ignore[return-value]
+
+
+def _ends(*given: Any) -> None:
+    """The child's whole life."""
+    os._exit(_child(*given))
 
 
 def _child(
@@ -81,7 +96,9 @@ def _child(
     for number, path in enumerate(streams, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
+    os.environ.clear()
     os.environ |= environment
+    os.fsync = lambda descriptor: None  # as in the tests' own processes: no machine is killed
     os.chdir(where)
     torch.set_num_threads(1)
     searching.run_on_ray = in_a_loop
