@@ -1,12 +1,13 @@
 """The demonstration over ten seeds: each searched, chosen and tested once, as a user would.
 
-    python benchmarks/demo.py --runs runs/demo --out docs/demo.csv
+    python benchmarks/demo.py
 
 runs ``run_study.py --space energy --data demo --seed N`` for every seed that has no folder in
 --runs yet, and its final test, and writes a row a seed: how many trials finished, FPR95 on
 validation, and on the test sets (mean over them, own score: energy) beside the base with MSP and
 with energy, and the difference to the better of these two, 95 % interval over images by source,
-paired. A second call runs nothing again. Fractions, ID positive, lower is better.
+paired. Rows are kept in `measured/demo.csv`, and a seed that has one is not run again: test sets
+are opened once. Fractions, ID positive, lower is better.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from study.records.frozen import read_frozen
 from study.records.scores import SetScores, ValidationScores
 
 ROOT = Path(__file__).resolve().parent.parent
+MEASURED = ROOT / "benchmarks" / "measured" / "demo.csv"
 SCORES = ("msp", "energy")
 OWN = "energy"
 
@@ -84,23 +86,26 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=Path, default=Path("runs/demo"))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
-    parser.add_argument("--out", type=Path, help="CSV file to write")
     given = parser.parse_args()
-    rows = []
+    known = pd.read_csv(MEASURED).to_dict("records") if MEASURED.exists() else []
+    rows: dict[int, Mapping[Any, Any]] = {int(one["seed"]): one for one in known}
     for seed in given.seeds:
         folder = given.runs / str(seed)
+        if seed in rows:
+            continue
         if not folder.exists():
             run(folder, seed)
-        rows.append(row(folder, seed))
-    table = pd.DataFrame(rows)
-    if given.out:
-        table.round(6).to_csv(given.out, index=False)
+        rows[seed] = row(folder, seed)
+        table = pd.DataFrame([rows[one] for one in sorted(rows)])
+        table.round(6).to_csv(MEASURED, index=False)
+    table = pd.DataFrame([rows[one] for one in sorted(rows)])
     head = ["seed", "finished", "validation", "base MSP", "base energy", "chosen", "difference"]
-    print_table([head, *([_cell(name, one) for name in head] for one in rows)])
+    every = table.to_dict("records")
+    print_table([head, *([_cell(name, one) for name in head] for one in every)])
     print(f"{(table['difference_high'] < 0).sum()} of {len(table)} intervals lie below zero")
 
 
-def _cell(name: str, one: Mapping[str, Any]) -> str:
+def _cell(name: str, one: Mapping[Any, Any]) -> str:
     def percent(key: str) -> str:
         return f"{100 * one[key]:.1f}"
 
@@ -108,8 +113,8 @@ def _cell(name: str, one: Mapping[str, Any]) -> str:
         return f"{percent(key)} [{percent(f'{key}_low')}, {percent(f'{key}_high')}]"
 
     return {
-        "seed": str(one["seed"]),
-        "finished": f"{one['finished']} of {one['trials']}",
+        "seed": f"{one['seed']:.0f}",
+        "finished": f"{one['finished']:.0f} of {one['trials']:.0f}",
         "validation": f"{percent('val_fpr95_base')} -> {percent('val_fpr95')}",
         "base MSP": percent("base_msp"),
         "base energy": percent("base_energy"),
