@@ -78,6 +78,7 @@ def test_study_killed_then_interrupted_then_extended_comes_to_the_same_end(
     assert "--resume cut" in told
     assert "Traceback" not in told
     assert num_events(run, "resumed") == 1
+    assert num_events(run, "started") == 1
     table = pd.read_parquet(run / "trials.parquet")
     states = {"paused": TrialState.WAITING, "pruned": TrialState.PRUNED}
     states["finished"] = TrialState.COMPLETE
@@ -89,6 +90,8 @@ def test_study_killed_then_interrupted_then_extended_comes_to_the_same_end(
     assert code == 0, shell.told()
     assert "Selected trial" in out
     _same_end(run, finished)
+    assert num_events(run, "started") == 1
+    assert read_ledger(run / "ledger.jsonl")[0][-2]["event"] != "started"
     (extended,) = [r for r in read_ledger(run / "ledger.jsonl")[0] if r["event"] == "extended"]
     assert extended["num_trials"] == 4
 
