@@ -134,6 +134,7 @@ class Decisions:
             event["number"],
             event["seed"],
             event["params"],
+            num_epochs=self.plan.num_epochs(event["params"]),
             confirms=event.get("confirms"),
             tunes=bool(event.get("tunes")),
             begun=event.get("time", ""),
@@ -267,7 +268,7 @@ class Decisions:
         return trial
 
     def _decide(self, record: TrialRecord, epoch: int, metrics: dict[str, float]) -> str:
-        ends = epoch >= self.plan.num_epochs(record.params)
+        ends = epoch >= record.num_epochs
         # Optuna neither takes a report nor prunes where objectives are several.
         trial = None if self.plan.objectives else self._asked.get(record.number)
         if trial is not None and record.number not in self._rows:

@@ -49,8 +49,7 @@ class ProgressObserver(Observer):
 
     def epoch(self, record: TrialRecord) -> None:
         """Show its newest epoch."""
-        total = self._setup.num_epochs(record.params)
-        done = len(record.epochs)
+        done, total = len(record.epochs), record.num_epochs
         metrics = record.epochs[-1]
         if not record.competes:  # it does not compete for the best so far
             metrics = {IMAGES_PER_S: metrics[IMAGES_PER_S]} if IMAGES_PER_S in metrics else {}
@@ -127,23 +126,21 @@ class RecordsObserver(Observer):
         self._database = StudyDatabase(
             run.study_db, name, directions, about=about(setup, decisions), told=self._told
         )
-        self._update_database()
         self._due = 0.0
         self._write(live=True)
 
     @override
     def epoch(self, record: TrialRecord) -> None:
-        """Write the tables if that was some time ago."""
+        """Write the tables, and ended trials into study.db, if that was some time ago."""
         if time.monotonic() > self._due:
             self._write(live=True)
 
     def trial_ended(self, record: TrialRecord) -> None:
-        """Free its resumable states, add it to study.db, write the tables if it is time."""
+        """Free its resumable states; write the tables and study.db if it is time."""
         self._free(record)
         beyond = self._budget.enforce(self._decisions.trials)
         if beyond and self._warn is not None:
             self._warn(beyond)
-        self._update_database()
         self.epoch(record)
 
     def _free(self, record: TrialRecord) -> None:
@@ -185,6 +182,7 @@ class RecordsObserver(Observer):
 
     def _write(self, *, live: bool) -> None:
         begun = time.monotonic()
+        self._update_database()
         if self._decisions.trials:
             rule = self._setup.spec.select.checkpoint
             metric = self._setup.spec.select.metric

@@ -43,6 +43,7 @@ class TrialRecord:
         number: from 0, in the order of asking.
         seed: names its random streams.
         params: searched parameters, dotted name -> value; of an ablation, arm and seed.
+        num_epochs: so many it trains, unless it is stopped or fails before.
         epochs: metrics of every recorded epoch, of its best state.
         states: of every recorded epoch what its states are compared by, the lowest alpha first;
             empty where the trial has no path.
@@ -64,6 +65,7 @@ class TrialRecord:
     number: int
     seed: int
     params: Point
+    num_epochs: int = field(default=0, kw_only=True)
     epochs: list[dict[str, float]] = field(default_factory=list)
     states: list[list[dict[str, float]]] = field(default_factory=list)
     scores: list[str] = field(default_factory=list)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import distribution_to_json
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
@@ -24,6 +26,7 @@ from study.tune.sampler import Direction
 
 CONFIRMATION = "(confirmation)"  # after the study's name: the name of the other one
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+_FINITE = "FINITE"  # of Optuna's kinds of numbers
 _CONSTRAINTS = "constraints"  # Optuna's own key of a trial's system attributes
 # The page of a trial sorts by name and shows six without scrolling: those in capitals.
 _TOLD = {
@@ -116,15 +119,13 @@ class StudyDatabase:
         """Write the trials that have ended since, as far as all before them have."""
         ready = _ready(trials[len(self._written) :])
         self._written += ready
-        for trial in ready:
-            self._submit(self._add, trial, trial.state, self._of(trial))
+        self._submit(self._add, [_Row(one, one.state, self._of(one)) for one in ready])
 
     def update_confirming(self, trials: Sequence[FrozenTrial]) -> None:
         """The same with trials that confirm."""
         ready = _ready(trials[self._confirmed :])
         self._confirmed += len(ready)
-        for trial in ready:
-            self._submit(self._add_confirming, trial, trial.state, self._of(trial))
+        self._submit(self._add_confirming, [_Row(one, one.state, self._of(one)) for one in ready])
 
     def close(self, trials: Sequence[FrozenTrial], confirming: Sequence[FrozenTrial] = ()) -> None:
         """Write the rest, paused trials as WAITING, and wait for the file to be whole.
@@ -136,11 +137,13 @@ class StudyDatabase:
         if stands != [(one.state, one.intermediate_values) for one in self._written]:
             self._written, self._confirmed = [], 0
             self._submit(self._create)
-        for trial in trials[len(self._written) :]:
-            state = trial.state if trial.state in _ENDED else TrialState.WAITING
-            self._submit(self._add, trial, state, self._of(trial))
-        for trial in confirming[self._confirmed :]:
-            self._submit(self._add_confirming, trial, trial.state, self._of(trial))
+        rest = [
+            _Row(one, one.state if one.state in _ENDED else TrialState.WAITING, self._of(one))
+            for one in trials[len(self._written) :]
+        ]
+        self._submit(self._add, rest)
+        others = [_Row(one, one.state, self._of(one)) for one in confirming[self._confirmed :]]
+        self._submit(self._add_confirming, others)
         self._writer.shutdown(wait=True)
         for done in self._pending:
             done.result()
@@ -159,8 +162,10 @@ class StudyDatabase:
 
         # Quoted: in a URL's own text a "?" in a folder's name would end the path.
         url = URL.create("sqlite", database=str(self._path)).render_as_string()
-        storage = optuna.storages.RDBStorage(url)
-        study = optuna.create_study(storage=storage, study_name=name, directions=list(directions))
+        self._storage = optuna.storages.RDBStorage(url)
+        study = optuna.create_study(
+            storage=self._storage, study_name=name, directions=list(directions)
+        )
         if len(self._about.objectives) == len(directions):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
@@ -173,37 +178,101 @@ class StudyDatabase:
         """Of a trial as it stands now, whenever it is written."""
         return self._told(trial.user_attrs.get("trial_id", trial_id(trial.number)))
 
-    def _add_confirming(self, trial: FrozenTrial, state: TrialState, told: Told) -> None:
-        if self._confirmation is None:
+    def _add_confirming(self, rows: Sequence[_Row]) -> None:
+        if rows and self._confirmation is None:
             self._confirmation = self._new_study(f"{self._name} {CONFIRMATION}", ["minimize"])
-        self._add_to(self._confirmation, trial, state, told)
+        self._add_to(self._confirmation, rows)
 
-    def _add(self, trial: FrozenTrial, state: TrialState, told: Told) -> None:
-        assert self._study is not None
-        self._add_to(self._study, trial, state, told)
+    def _add(self, rows: Sequence[_Row]) -> None:
+        self._add_to(self._study, rows)
 
-    def _add_to(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, told: Told
-    ) -> None:
-        has_value = state in (TrialState.COMPLETE, TrialState.PRUNED)
-        values = trial.values
-        if state == TrialState.PRUNED and values is None and trial.intermediate_values:
-            values = [trial.intermediate_values[max(trial.intermediate_values)]]
-        names = {"trial_id": f"{trial.number:05d}"} | trial.user_attrs
-        row = optuna.trial.create_trial(
-            state=state,
-            params=trial.params,
-            distributions=trial.distributions,
-            values=values if has_value else None,  # a stopped arm's trial has none
-            intermediate_values=trial.intermediate_values,
-            user_attrs=names | dict(told.attributes),
-            system_attrs={} if told.shortfall is None else {_CONSTRAINTS: [told.shortfall]},
-        )
-        if told.begun and state != TrialState.WAITING:
-            row.datetime_start = _local(told.begun)
-        if told.ended and state in _ENDED:
-            row.datetime_complete = _local(told.ended)
-        study.add_trial(row)
+    def _add_to(self, study: optuna.Study | None, rows: Sequence[_Row]) -> None:
+        """Insert into the tables of Optuna's storage, in one transaction.
+
+        A trial at a time through its API took 20 ms and 80 kB, and a millisecond for each epoch.
+        """
+        if not rows:
+            return
+        assert study is not None
+        from optuna.storages._rdb import models
+        from sqlalchemy import func, insert, select
+        from sqlalchemy.orm import Session
+
+        name, model = study.study_name, models.TrialModel
+        with Session(self._storage.engine) as session, session.begin():
+            of_study = models.StudyModel.study_name == name
+            study_id = session.scalars(select(models.StudyModel.study_id).where(of_study)).one()
+            held = select(func.count()).where(model.study_id == study_id)
+            first = session.scalars(held).one()
+            trials = [
+                model(study_id=study_id, number=number, state=row.state, **row.times)
+                for number, row in enumerate(rows, start=first)
+            ]
+            session.add_all(trials)
+            session.flush()
+            parts: dict[Any, list[dict[str, Any]]] = {
+                models.TrialValueModel: [], models.TrialParamModel: [],
+                models.TrialIntermediateValueModel: [], models.TrialUserAttributeModel: [],
+                models.TrialSystemAttributeModel: [],
+            }  # fmt: skip
+            for trial, row in zip(trials, rows, strict=True):
+                for table, told in zip(parts, row.parts(), strict=True):
+                    parts[table] += [{"trial_id": trial.trial_id} | one for one in told]
+            for table, told in parts.items():
+                if told:
+                    session.execute(insert(table), told)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A trial as it is written; all its numbers are finite, since the ledger holds no others."""
+
+    trial: FrozenTrial
+    state: TrialState
+    told: Told
+
+    @property
+    def times(self) -> dict[str, datetime]:
+        times = {}
+        if self.told.begun and self.state != TrialState.WAITING:
+            times["datetime_start"] = _local(self.told.begun)
+        if self.told.ended and self.state in _ENDED:
+            times["datetime_complete"] = _local(self.told.ended)
+        return times
+
+    @property
+    def values(self) -> Sequence[float]:
+        """None of a failed trial, nor of one that was never run since its arm was stopped."""
+        reported = self.trial.intermediate_values
+        if self.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+            return []
+        if self.state == TrialState.PRUNED and self.trial.values is None and reported:
+            return [reported[max(reported)]]
+        return self.trial.values or []
+
+    def parts(self) -> Iterator[list[dict[str, Any]]]:
+        """Columns of values, parameters, epochs, attributes for users and Optuna's own."""
+        trial, told = self.trial, self.told
+        yield [
+            {"objective": number, "value": value, "value_type": _FINITE}
+            for number, value in enumerate(self.values)
+        ]
+        yield [
+            {
+                "param_name": name,
+                "param_value": trial.distributions[name].to_internal_repr(value),
+                "distribution_json": distribution_to_json(trial.distributions[name]),
+            }
+            for name, value in trial.params.items()
+        ]
+        yield [
+            {"step": step, "intermediate_value": value, "intermediate_value_type": _FINITE}
+            for step, value in trial.intermediate_values.items()
+        ]
+        names = {"trial_id": trial_id(trial.number)} | trial.user_attrs
+        own = {} if told.shortfall is None else {_CONSTRAINTS: [told.shortfall]}
+        for attributes in (names | dict(told.attributes), own):
+            yield [{"key": k, "value_json": json.dumps(v)} for k, v in attributes.items()]
 
 
 def _local(moment: str) -> datetime:

@@ -24,7 +24,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from study.records.files import BASE, VAL_ID, trial_id
 from study.records.scores import TORN, SetScores, epoch_file, read_epoch, read_scores
@@ -53,7 +53,7 @@ class TensorBoardLog(Observer):
         """Where the files go, a folder for each trial, and what they show."""
         self._folder = folder
         self._shown = shown
-        self._writers: dict[int, tuple[EventFileWriter, TrialRecord]] = {}
+        self._writers: dict[int, tuple[_EventFile, TrialRecord]] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._write_base()
 
@@ -90,13 +90,13 @@ class TensorBoardLog(Observer):
             self._written(record, "paused").close()
             del self._writers[record.number]
 
-    def _written(self, record: TrialRecord, status: str) -> EventFileWriter:
+    def _written(self, record: TrialRecord, status: str) -> _EventFile:
         """A new file of a trial, in place of an old one, as the record has it."""
         if record.number in self._writers:
             self._writers[record.number][0].close()
         path = self._folder / trial_id(record.number)
         shutil.rmtree(path, ignore_errors=True)
-        writer = EventFileWriter(str(path))
+        writer = _EventFile(path)
         values = {_readable(n): _plain(value) for n, value in self._shown.params(record).items()}
         told = hparams_pb(values | {STATUS: status}, self._name(trial_id(record.number)))
         _write(writer, told, 0, _moment(record.begun))
@@ -113,7 +113,7 @@ class TensorBoardLog(Observer):
         """The columns of the page of hyperparameters, and the base as a run."""
         path = self._folder / BASE
         shutil.rmtree(path, ignore_errors=True)
-        writer = EventFileWriter(str(path))
+        writer = _EventFile(path)
         columns = [HParam(_readable(name)) for name in [*self._shown.searched, STATUS]]
         kinds = [
             Metric(AT_CHECKPOINT(name), display_name=metric_of(name).short_label)
@@ -130,7 +130,7 @@ class TensorBoardLog(Observer):
                 _write(writer, summary, 0)
         writer.close()
 
-    def _write_epoch(self, writer: EventFileWriter, record: TrialRecord, epoch: int) -> None:
+    def _write_epoch(self, writer: _EventFile, record: TrialRecord, epoch: int) -> None:
         metrics, name = record.epochs[epoch - 1], trial_id(record.number)
         moment = _moment(record.told[epoch - 1] if epoch <= len(record.told) else "")
         _write(writer, _scalars(self._shown.of_epoch(record.epochs, epoch)), epoch, moment)
@@ -250,8 +250,30 @@ def _moment(told: str) -> float:
     return datetime.fromisoformat(told).timestamp() if told else time.time()
 
 
-def _write(
-    writer: EventFileWriter, summary: Summary, step: int, moment: float | None = None
-) -> None:
+class _EventFile:
+    """An event file that is written at once.
+
+    TensorBoard's own writer hands each event to a thread and waits for it, which took most of the
+    driver's time of an epoch.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        now = time.time()
+        self._file = (folder / f"events.out.tfevents.{int(now):010d}.study").open("wb")
+        self._records = RecordWriter(self._file)
+        self.add(Event(wall_time=now, file_version="brain.Event:2"))
+
+    def add(self, event: Event) -> None:
+        self._records.write(event.SerializeToString())
+
+    def flush(self) -> None:
+        self._records.flush()
+
+    def close(self) -> None:
+        self._records.close()
+
+
+def _write(writer: _EventFile, summary: Summary, step: int, moment: float | None = None) -> None:
     now = time.time() if moment is None else moment
-    writer.add_event(Event(summary=summary, step=step, wall_time=now))
+    writer.add(Event(summary=summary, step=step, wall_time=now))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -91,3 +93,27 @@ def test_folder_in_the_databases_place_is_taken_away(tmp_path: Path) -> None:
     (tmp_path / "study.db" / "below").mkdir(parents=True)
     StudyDatabase(tmp_path / "study.db", "toy").close([])
     assert _rows(tmp_path / "study.db") == []
+
+
+def _tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """What lies in the tables of trials, without the numbers of rows."""
+    with closing(sqlite3.connect(path)) as connection:
+        every = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        names = [name for (name,) in every if name.startswith("trial")]
+        return {
+            name: sorted(row[1:] for row in connection.execute(f"SELECT * FROM {name}"))
+            for name in names
+        }
+
+
+def test_rows_are_those_that_optunas_own_storage_writes(tmp_path: Path) -> None:
+    decisions = run_toy_search(tmp_path / "ledger", 8)
+    told = Told(BEGUN, ENDED, {"Reason": 'all "epochs"', "epochs": 2}, 0.1)
+    database = StudyDatabase(tmp_path / "study.db", "toy", told=lambda _: told)
+    database.close(decisions.frozen)
+    plain = optuna.create_study(study_name="toy", storage=f"sqlite:///{tmp_path / 'plain.db'}")
+    for row in _rows(tmp_path / "study.db"):
+        plain.add_trial(row)
+    found = _tables(tmp_path / "study.db")
+    assert all(found[name] for name in ("trials", "trial_params", "trial_intermediate_values"))
+    assert found == _tables(tmp_path / "plain.db")
