@@ -31,7 +31,7 @@ from analysis.numbers import plain
 from analysis.report.terminal import table_text
 from analysis.tables import Records
 from study.counted import wrapped
-from study.errors import BadInput, Fault, exit_code
+from study.errors import NO_ROOM, BadInput, Fault, exit_code
 from study.invoked import analyse_command
 from study.plugins import with_plugins_of
 from study.records.hold_outs import hold_out_folders
@@ -47,9 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             result = _answered(options)
         except OSError as error:  # a report where nothing may be written, say
+            if error.errno in NO_ROOM:
+                raise
             way_out = "Check its permissions, or copy the run to where it can be written."
-            wrong = Fault(str(error.filename), "", str(error.strerror), way_out)
-            raise BadInput(wrong) from error
+            place = str(error.filename or options.directory)
+            raise BadInput(Fault(place, "", error.strerror or str(error), way_out)) from error
         with as_it_is_read():
             _print(result, as_json=options.json)
 

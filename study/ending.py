@@ -58,12 +58,27 @@ def listen(way_back: Callable[[], str] | None = None) -> None:
     A signal that this process was started to ignore (`nohup`, a shell's `&`) stays ignored.
     """
     global _stderr
+    _open_closed()
     _stderr = os.dup(2)  # what leads 2 elsewhere leaves this where it is
     if way_back is not None:
         tell(way_back)
     for kind in SIGNALS:
         if signal.getsignal(kind) is not signal.SIG_IGN:
             signal.signal(kind, _told)
+
+
+def _open_closed() -> None:
+    """Lead standard streams that were closed from outside (``2>&-``) to nowhere.
+
+    Else the next files that are opened get their numbers: what some library writes to standard
+    error would go into the ledger.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            mode = "w" if number else "r"
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
 
 
 def hear_again() -> None:

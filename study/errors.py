@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from study.terminal import visible
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit codes of every command."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What a system says of a full disk."""
 
 
 class _Nothing(Enum):
@@ -107,6 +110,10 @@ def exit_code(run: Callable[[], object], *, bad: str = "{}", failed: str = "{}")
         code, text = FAILED, failed.format(error)
     except (Interrupted, KeyboardInterrupt) as error:
         code, text = INTERRUPTED, str(error) or "Interrupted."
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        code, text = FAILED, failed.format(f"the disk is full ({error})")
     else:
         return DONE
     sys.stderr.write(f"{visible(text)}\n")

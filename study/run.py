@@ -203,6 +203,7 @@ def resume_study(
     with Ledger(run.ledger) as ledger:
         if ledger.torn_bytes:
             progress.warning(f"{run.ledger}: dropped a torn last line ({ledger.torn_bytes} bytes)")
+        run_folder.refuse_unknown_rules(run, ledger)
         run_folder.refuse_edited(run, ledger, progress)
         spec = run_folder.as_extended(run, load_resolved(run.spec), ledger)
         run_folder.refuse_more_trials(spec, options.more_trials)

@@ -45,6 +45,7 @@ from study.space.points import grid
 from study.space.study_spec import StudySpec
 from study.terminal import pasted
 from study.training.chosen import ChosenWeights, save_chosen
+from study.tune.decisions import RULES
 from study.tune.setup import CheckedStudy, Recorded, Setup
 from study.watch.progress import Progress
 
@@ -327,6 +328,24 @@ def refuse_former_losses(run: RunFolder, spec: StudySpec, ledger: Ledger) -> Non
             "they are, and trials of both would be compared"
         )
         raise BadInput(Fault(str(run.path), "loss", rule, "Start it anew with another --out."))
+
+
+def refuse_unknown_rules(run: RunFolder, ledger: Ledger) -> None:
+    """Refuse to go on with a study of a later version, whose decisions follow other rules.
+
+    What rules a study lacks says that it is older, and it goes on without them.
+
+    Raises:
+        BadInput: naming the rules.
+    """
+    told = {
+        key: rule for one in ledger.events("started") for key, rule in one.get("rules", {}).items()
+    }
+    unknown = [f"{key}: {rule}" for key, rule in told.items() if RULES.get(key) != rule]
+    if unknown:
+        rule = f"the study goes by rules that this version does not know ({', '.join(unknown)})"
+        way_out = "Go on with the version that began it; manifest.json has its commit."
+        raise BadInput(Fault(str(run.ledger), "rules", rule, way_out))
 
 
 def recorded_start(run: RunFolder) -> Recorded | None:

@@ -63,7 +63,7 @@ def score_folder(out: Path, folder: Path, kind: str, batch_size: int) -> None:
         also = "which the model's training refused; scored all the same"
         sys.stderr.write(f"note: {count:,} {what}, {also}\n")
     if found.left_out:
-        sys.stderr.write(f"note: left out: {told_left_out(found.left_out)}\n")
+        sys.stderr.write(visible(f"note: left out: {told_left_out(found.left_out)}\n"))
     if told.unreadable:
         rule = f"{len(told.unreadable):,} of {len(found.files):,} pictures could not be read"
         raise StudyFailed(rule)

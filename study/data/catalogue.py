@@ -11,7 +11,7 @@ Sources are of no size yet: `study.data.plan` gives all of them the study's.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -174,7 +174,8 @@ def _splits_in(place: Path) -> dict[str, list[Path]]:
 
 
 def _by_name_only(path: Path) -> bool:
-    return path.is_file() and file_formats()[str(format_of(path))].by_name_only
+    form = format_of(path) if path.is_file() else None
+    return form is not None and file_formats()[form].by_name_only
 
 
 def resolve(item: str, role: str, root: Path, listing: RootListing) -> Source | Fault:
@@ -271,6 +272,24 @@ def unused(root: Path, used: Iterable[str]) -> list[str]:
         and (path.is_dir() or (format_of(path) is not None and not _by_name_only(path)))
         and not any(path.resolve() in (place, *place.parents) for place in taken)
     ]
+
+
+def beside_splits(own: Mapping[str, Source]) -> list[str]:
+    """Folders and sets beside the splits of an ID set that are none; splits of no known format."""
+    declared = file_formats()
+    if any(declared[one.reader].by_name_only or not _is_split(one) for one in own.values()):
+        return []  # lists lie among their pictures, public sets where they please
+    taken = {Path(one.location) for one in own.values()}
+    return [
+        printable(path.name)
+        for path in _sets_in(Path(own["train"].location).parent)
+        if path not in taken and not _by_name_only(path)
+        if path.is_dir() or format_of(path) is not None or path.stem.lower() in _SPLITS
+    ]
+
+
+def _is_split(source: Source) -> bool:
+    return set_name(Path(source.location)).lower() in _SPLITS
 
 
 def loose_pictures(root: Path) -> list[str]:

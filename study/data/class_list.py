@@ -32,7 +32,7 @@ def class_list(path: Path, labels: npt.NDArray[np.int64]) -> list[str]:
         twice = next(name for name in names if names.count(name) > 1)
         rule = f"names class '{twice}' twice"
         raise BadInput(Fault(str(beside), "", rule, "Give each class a name of its own."))
-    if int(labels.max()) >= len(names) or int(labels.min()) < -1:
+    if labels.size and (int(labels.max()) >= len(names) or int(labels.min()) < -1):
         rule = f"names {len(names)} classes for labels {labels.min()} .. {labels.max()}"
         raise BadInput(Fault(str(beside), "", rule, "Name each class on a line, label 0 first."))
     return names

@@ -7,6 +7,8 @@ whatever numbers the set gives them; where it names none, a label's number is it
 from __future__ import annotations
 
 import difflib
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -67,14 +69,12 @@ def with_classes(images: ImageSet) -> tuple[ImageSet, list[str]]:
 
 
 def _alike(name: str, classes: Sequence[str]) -> list[str]:
-    """What to say of classes whose names differ in case alone, which may be meant as one."""
-    folded = [one.casefold() for one in classes]
-    twins = [one for one in classes if folded.count(one.casefold()) > 1]
-    return (
-        [f"'{name}' has classes whose names differ in case alone: {_list(twins)}."]
-        if twins
-        else []
-    )
+    """What to say of classes whose names look alike, which may be meant as one."""
+    folded = ["".join(unicodedata.normalize("NFKC", one).casefold().split()) for one in classes]
+    counts = Counter(folded)
+    twins = [one for one, plain in zip(classes, folded, strict=True) if counts[plain] > 1]
+    told = f"'{name}' has classes whose names differ in case or spaces alone: {_list(twins)}."
+    return [told] if twins else []
 
 
 def like(images: ImageSet, classes: Sequence[str], train: str) -> tuple[ImageSet, list[str]]:

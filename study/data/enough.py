@@ -6,6 +6,7 @@ Asked once all of them are read and leaking images are dropped: before anything 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from hashlib import blake2b
 
 import numpy as np
 
@@ -49,7 +50,8 @@ def check_enough(id_sets: Mapping[str, ImageSet], ood_sets: Mapping[str, ImageSe
 
 def told_of_few(id_sets: Mapping[str, ImageSet], ood_sets: Mapping[str, ImageSet]) -> list[str]:
     """Sentences about sets that are small, but not too small; arguments as ``check_enough``'s."""
-    return [*_few_recalled(id_sets), *_few_sources({**id_sets, **ood_sets})]
+    sets = {**id_sets, **ood_sets}
+    return [*_few_recalled(id_sets), *_few_sources(sets), *_repeating(sets)]
 
 
 def _few_recalled(id_sets: Mapping[str, ImageSet]) -> Iterator[str]:
@@ -71,5 +73,20 @@ def _few_sources(sets: Mapping[str, ImageSet]) -> Iterator[str]:
             )
 
 
+def _repeating(sets: Mapping[str, ImageSet]) -> Iterator[str]:
+    for role, images in sets.items():
+        num_sources = len(np.unique(images.groups))
+        pictures = {blake2b(one.tobytes(), digest_size=16).digest() for one in images.pixels}
+        if len(pictures) < num_sources:
+            yield (
+                f"{role} has {counted(len(pictures), 'different picture')} in {num_sources:,} "
+                "sources: each copy counts, and intervals take it for a source of its own"
+            )
+
+
 def _sources(images: ImageSet) -> int:
+    """Number of sources; copies of one picture are one."""
+    pixels = images.pixels
+    if all(np.array_equal(pixels[0], other) for other in pixels[1:]):
+        return 1
     return len(np.unique(images.groups))

@@ -92,12 +92,12 @@ class ImageSet:
         labels = np.full(num_images, NO_LABEL) if labels is None else np.asarray(labels)
         names = byte_names([f"{row:06d}" for row in range(num_images)] if ids is None else ids)
         group_names = names if groups is None else byte_names(groups)
-        _check_columns(name, num_images, labels, names, group_names, classes)
+        # one way to write an accent: systems differ in how they store names of folders
+        written = tuple(unicodedata.normalize("NFC", one) for one in classes)
+        _check_columns(name, num_images, labels, names, group_names, written)
         pixels = np.ascontiguousarray(pixels)
         labels = np.ascontiguousarray(labels, dtype=np.int64)
         mark = fingerprint_of(pixels, labels)
-        # one way to write an accent: systems differ in how they store names of folders
-        written = tuple(unicodedata.normalize("NFC", one) for one in classes)
         told = (written, provenance or name, mark, codec, tuple(left_out))
         return cls(name, pixels, labels, names, group_names, *told)
 
@@ -250,8 +250,12 @@ def _check_columns(
     if not np.issubdtype(labels.dtype, np.integer):
         faults.append(Fault(name, "labels", f"must be integers, got {labels.dtype}"))
     elif labels.min() < NO_LABEL or (classes and labels.max() >= len(classes)):
-        rule = f"must lie in -1 .. {len(classes) - 1}, got {labels.min()} .. {labels.max()}"
+        most = f"-1 .. {len(classes) - 1}" if classes else "-1 (no label), 0, 1 ..."
+        rule = f"must lie in {most}, got {labels.min()} .. {labels.max()}"
         faults.append(Fault(name, "labels", rule, "Mend the labels or the class names."))
+    if twice := [one for one, number in Counter(classes).items() if number > 1]:
+        rule = f"there are two classes '{twice[0]}' (accents can be written in two ways)"
+        faults.append(Fault(name, "classes", rule, "Make one of them, or rename one."))
     if len(np.unique(ids)) != num_images:
         faults.append(Fault(name, "ids", "must be unique", "Name each image once."))
     if faults:

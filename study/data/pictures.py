@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,7 +95,12 @@ def read_pictures(
 def common_size_of(files: Sequence[Path]) -> int | None:
     """The edge that pictures have, told by some of them; None where they differ."""
     some = files[:: max(1, len(files) // _NUM_LOOKED_AT)]
-    return common_size(path.read_bytes() for path in some if path.is_file())
+    return common_size(path.read_bytes() for path in some if is_there(path))
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file; where no file can have the name, there is none."""
+    return os.path.isfile(path)  # noqa: PTH113 - pathlib raises where a name is too long
 
 
 def _contents(files: Sequence[Path], place: str, ids: Sequence[str]) -> list[bytes]:

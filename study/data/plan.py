@@ -6,7 +6,7 @@ way to read them. :mod:`study.data.test_access` is the only opener.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from study.data import demo
 from study.data.catalogue import (
     ROLES,
     RootListing,
+    beside_splits,
     list_root,
     loose_pictures,
     resolve,
@@ -55,6 +56,10 @@ _SYNTHETIC_NOTE = (
 _HELD_OUT_NOTE = (
     "Held-out classes of the ID set are near-OOD: near_val has the training images of its "
     "classes, near_test the test images of its own; their other images are in no role."
+)
+_FRACTION_NOTE = (
+    "data.val_fraction is not used: the ID set has validation images of its own, and all of its "
+    "training images are trained on."
 )
 _OWN_WORDS = (VAL_ID, TEST_ID, "mean")  # what tables call the ID images, and all sets together
 _NO_TEST_NOTE = "There is no OOD test set, so there will be no final test."
@@ -149,7 +154,8 @@ class DataPlan:
                 },
             )
         every = [*own.read, *outliers, *ood_val]
-        notes += [*own.notes, *told, *left_out_notes(every), *_codec_notes(every)]
+        notes += [*own.notes, *told, *left_out_notes(every), *alike_notes(every)]
+        notes += _codec_notes(every)
         return StudyData(
             train,
             val_id,
@@ -169,6 +175,8 @@ class DataPlan:
             share = section.val_fraction or (demo.VAL_FRACTION if self.demo else VAL_FRACTION)
             train, val_id = split_validation(images, share, section.split_seed)
             return _ReadID(train, val_id, classes, [images], notes)
+        if section.val_fraction is not None:
+            notes.append(_FRACTION_NOTE)
         validation, told = like(read_source(self.val_id), classes, images.name)
         train, val_id = given_validation(images, validation)
         return _ReadID(train, val_id, classes, [images, validation], [*notes, *told])
@@ -302,7 +310,9 @@ def make_plan(section: DataSection, data: str = "auto", data_root: Path | None =
     if faults:
         raise BadInput(faults)
     used = [one.location for group in (own.values(), *roles.values()) for one in group]
-    notes += [] if is_demo else _root_notes(listing, loose_pictures(root), unused(root, used))
+    if not is_demo:
+        notes += _root_notes(listing, loose_pictures(root), unused(root, used))
+        notes += _id_notes(beside_splits(own))
     notes += [] if roles["ood_test"] else [_NO_TEST_NOTE]
 
     def sized(source: Source) -> Source:
@@ -461,12 +471,29 @@ def _root_notes(listing: RootListing, loose: list[str], other: list[str]) -> lis
     return notes + ([told] if other else [])
 
 
+def _id_notes(beside: Sequence[str]) -> list[str]:
+    told = f"The ID folder also holds what is no split and is not used: {', '.join(beside)}."
+    return [f"{told} Splits are train, val and test."] if beside else []
+
+
 def left_out_notes(sets: Sequence[ImageSet]) -> list[str]:
     """What readers left out beside the images, a line a set."""
     return [
         f"'{images.name}': left out: {told_left_out(images.left_out)}."
         for images in sets
         if images.left_out
+    ]
+
+
+def alike_notes(sets: Iterable[ImageSet]) -> list[str]:
+    """A warning for sets that are one under several names."""
+    names: dict[str, list[str]] = {}
+    for images in sets:
+        names.setdefault(images.fingerprint, []).append(f"'{images.name}'")
+    return [
+        f"{' and '.join(alike)} hold the same images, which count twice in what is over all sets."
+        for alike in names.values()
+        if len(alike) > 1
     ]
 
 

@@ -21,9 +21,9 @@ def _set_names(raw: Any) -> str | list[str]:
     if raw == AUTO:
         return AUTO
     if not isinstance(raw, list):
-        raise broken_rule(
-            "must be `auto` or a list of names and paths", f"Write [{raw}] for one set."
-        )
+        one = raw if isinstance(raw, str) else "NAME"
+        rule = "must be `auto` or a list of names and paths"
+        raise broken_rule(rule, f"Write [{one}] for one set.")
     for name in raw:
         if not isinstance(name, str) or not name:
             raise broken_rule("a set is named by text", f"Quote {name!r}, or take it out.")

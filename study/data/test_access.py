@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from study.data.classes import like
 from study.data.file_formats import read_source
 from study.data.images import ImageSet
-from study.data.plan import DataPlan, SealedSource, checked_ood_source, left_out_notes
+from study.data.plan import (
+    DataPlan,
+    SealedSource,
+    alike_notes,
+    checked_ood_source,
+    left_out_notes,
+)
 from study.data.sources import Source
 from study.errors import BadInput, Fault
 from study.records.files import TEST_ID
@@ -71,7 +77,7 @@ def open_test(plan: DataPlan) -> TestData:
         notes += [note] if note else []
     if faults or id_images is None:
         raise BadInput(faults)
-    notes += left_out_notes([id_images, *ood.values()])
+    notes += left_out_notes([id_images, *ood.values()]) + alike_notes(ood.values())
     return TestData(id_images, ood, tuple(notes))
 
 

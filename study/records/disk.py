@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from study.errors import StudyFailed
+from study.errors import NO_ROOM, StudyFailed
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 # Of libraries that keep the system's text and lose its number (Arrow, Ray), and of SQLite.
 _TOLD = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 _UNITS: dict[str, int] = {"": 1, "B": 1} | {
@@ -29,7 +27,7 @@ def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or one that it was raised from, says that the disk is full."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in _FULL:
+        if isinstance(seen, OSError) and seen.errno in NO_ROOM:
             return True
         if any(text in str(seen) for text in _TOLD):
             return True

@@ -68,6 +68,26 @@ def test_signal_that_was_ignored_from_outside_stays_ignored() -> None:
     assert process.returncode == 130
 
 
+OPENS = """
+import os, sys
+from study import ending
+ending.listen()
+with open(sys.argv[1], "w") as ledger:
+    print(sys.stdin.read(0), flush=True)
+    sys.stderr.write("told")
+    ledger.write(str([os.fstat(number) is not None for number in range(3)]))
+    sys.exit(ledger.fileno() < 3)
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_from_outside_lead_nowhere(tmp_path: Path, closed: str) -> None:
+    shell = ["sh", "-c", f'exec "$0" -c "$1" "$2" {closed}', sys.executable, OPENS]
+    done = subprocess.run([*shell, str(tmp_path / "ledger")], check=False, timeout=30)
+    assert done.returncode == 0
+    assert (tmp_path / "ledger").read_text() == "[True, True, True]"
+
+
 @pytest.mark.parametrize(("more", "told"), [((), "as before\n"), (("grow",), "grown\n")])
 def test_watched_process_that_is_killed_is_survived_by_its_line(
     tmp_path: Path, more: tuple[str, ...], told: str

@@ -1,10 +1,12 @@
 """study.errors: a fault says place, key, value, rule and way out."""
 
+import errno
+import os
 import pickle
 
 import pytest
 
-from study.errors import BadInput, Fault, Interrupted, StudyFailed, exit_code
+from study.errors import FAILED, BadInput, Fault, Interrupted, StudyFailed, exit_code
 
 
 def test_fault_with_everything_reads_as_one_sentence_and_a_way_out() -> None:
@@ -60,3 +62,15 @@ def test_exit_code_of_an_error_is_told_on_stderr(
 def test_exit_code_of_what_ends_well_is_zero(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(lambda: "anything") == 0
     assert capsys.readouterr() == ("", "")
+
+
+def test_full_disk_ends_a_command_with_1_and_a_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fill() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "winner.npz")
+
+    assert exit_code(fill, failed="The final test failed: {}.") == FAILED
+    told = capsys.readouterr().err
+    assert told.startswith("The final test failed: the disk is full (")
+    assert told.endswith("'winner.npz').\n")

@@ -32,12 +32,14 @@ from study.run_folder import (
     refuse_former_losses,
     refuse_missing,
     refuse_more_trials,
+    refuse_unknown_rules,
     tell_of_tests,
     with_more_trials,
 )
 from study.space.loading import load_resolved, load_space
 from study.space.reading.yamlfile import dump
 from study.space.study_spec import StudySpec
+from study.tune.decisions import RULES
 from study.tune.setup import CheckedStudy
 from study.watch.progress import Progress
 from tests.toys import toy_data, toy_images
@@ -354,3 +356,24 @@ def test_losses_whose_scales_have_changed_are_not_mixed_in_one_study(
             return
         with pytest.raises(BadInput, match="balanced_energy at scales that were not the authors'"):
             refuse_former_losses(run, spec, ledger)
+
+
+@pytest.mark.parametrize(
+    "rules", [{"asha": "promotes twice"}, {**RULES, "floor": "is judged by a prophet"}]
+)
+def test_study_of_a_later_version_is_refused_by_the_rules_that_are_not_known(
+    run: RunFolder, rules: dict[str, str]
+) -> None:
+    with Ledger(run.ledger) as ledger:
+        ledger.append("started", command="", rules=rules)
+        with pytest.raises(BadInput, match="rules that this version does not know"):
+            refuse_unknown_rules(run, ledger)
+
+
+@pytest.mark.parametrize("rules", [{}, {"asha": "promotes"}, RULES])
+def test_study_of_an_earlier_version_goes_on_by_its_rules(
+    run: RunFolder, rules: dict[str, str]
+) -> None:
+    with Ledger(run.ledger) as ledger:
+        ledger.append("started", command="", rules=rules)
+        refuse_unknown_rules(run, ledger)

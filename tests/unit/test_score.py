@@ -134,6 +134,7 @@ def test_unreadable_pictures_are_told_and_the_others_scored(
     half = np.dstack([_noise((20, 20)), np.full((20, 20), 99, np.uint8)])
     Image.fromarray(half).save(pictures / "glass.png")
     (pictures / "notes.txt").write_text("no picture")
+    (pictures / "notes.\x1b[2J").write_text("clears a screen")
     code, rows, told = _scored(capsys, model, pictures)
     assert code == 1
     assert [row["path"] for row in rows] == ["good.png"]
@@ -141,6 +142,7 @@ def test_unreadable_pictures_are_told_and_the_others_scored(
     for name in ("torn.png: ", "empty.jpg: has no image bytes", "glass.png: is transparent"):
         assert name in told
     assert "1 no picture (.txt)" in told
+    assert "\x1b" not in told
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")

@@ -2,22 +2,23 @@
 
 The pictures' folder is found from the list: of the list's own folder and those above it, each with
 its ``images_classic`` and then ``images_largescale`` first, the first that has the list's first
-picture. Labels count classes where all are 0 or more; ``STEM_classes.txt`` or ``classes.txt``
-beside the list names them, or each has a folder of its own, which does; else (OpenOOD marks OOD
-images with -1) the folder of a picture is its class, so that classes of the ID set are found by
-their names.
+picture. Labels count classes, and -1 is none; ``STEM_classes.txt`` or ``classes.txt`` beside the
+list names them, or each has a folder of its own, which does. Where all images have one label
+(OpenOOD marks OOD images with -1) the folder of a picture is its class, so that classes of the ID
+set are found by their names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from posixpath import normpath
 
 import numpy as np
 
 from study.data.class_list import class_list
 from study.data.images import NO_LABEL, ImageSet, printable
-from study.data.pictures import common_size_of, read_pictures
+from study.data.pictures import common_size_of, is_there, read_pictures
 from study.data.sources import Source
 from study.errors import BadInput, Fault
 
@@ -37,7 +38,7 @@ def read(source: Source) -> ImageSet:
     ids, numbers = list(rows), list(rows.values())
     folder = _folder_of(path, ids)
     files = [folder / row for row in ids]
-    missing = [file for file in files if not file.is_file()]
+    missing = [file for file in files if not is_there(file)]
     if missing:
         told = [Fault(str(path), "", f"there is no {file}") for file in missing[:_MOST_TOLD]]
         more = len(missing) - len(told)
@@ -73,7 +74,7 @@ def _rows(path: Path) -> tuple[dict[str, int], int]:
         if not line.strip():
             continue
         picture, label = ["", *line.strip().rsplit(None, 1)][-2:]
-        picture = picture.replace("\\", "/").removeprefix("./")
+        picture = picture and normpath(picture.replace("\\", "/"))  # one name for one file
         if not picture or not label.removeprefix("-").isdecimal() or picture.startswith("/"):
             rule = "a line of an image list is a path below the pictures' folder and a label"
             way_out = "Write cifar10/train/cat/0001.png 3, or -1 for no label."
@@ -102,7 +103,7 @@ def _folder_of(path: Path, ids: Sequence[str]) -> Path:
     # some of the list's: that its first picture is missing is to be told as that
     for row in ids[:_MOST_TOLD]:
         for folder in tried:
-            if (folder / row).is_file():
+            if is_there(folder / row):
                 return folder
     places = ", ".join(str(folder) for folder in tried[:6])
     rule = f"its first picture, {first}, is in none of the folders {places} ..."
@@ -113,14 +114,14 @@ def _classes(
     path: Path, ids: Sequence[str], numbers: Sequence[int]
 ) -> tuple[list[int], list[str]]:
     """Labels and the names of the classes that they count; no names where nothing names them."""
-    if min(numbers) >= 0 and (named := class_list(path, np.array(numbers))):
+    if max(numbers) >= 0 and (named := class_list(path, np.array(numbers))):
         return list(numbers), named
     folders = [printable(_class_folder(row)) for row in ids]
-    pairs = set(zip(numbers, folders, strict=True))
-    known = sorted(set(numbers))
-    if known == list(range(len(known))) and len(pairs) == len(known) == len(set(folders)):
-        return list(numbers), [folder for _, folder in sorted(pairs)]
-    if known[0] >= 0 and len(known) > 1:
+    pairs = sorted({pair for pair in zip(numbers, folders, strict=True) if pair[0] >= 0})
+    named = [folder for _, folder in pairs]
+    if pairs and [number for number, _ in pairs] == list(range(len(set(named)))):
+        return list(numbers), named
+    if pairs and len(set(numbers)) > 1:
         return list(numbers), []
     names = sorted(set(folders))
     if len(names) < 2:

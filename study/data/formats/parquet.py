@@ -158,12 +158,11 @@ def _part(path: Path) -> _Part:
     labelled = _label_column(path, table)
     labels, classes = _labels(path, table, labelled)
     by_text = labelled is not None and not _is_number(table[labelled].type)
-    paths = _texts(path, images.field("path")) if _has_paths(images.type) else []
+    paths = _texts(path, "path", images.field("path")) if _has_paths(images.type) else []
     paths = paths or [""] * table.num_rows
     groups: list[str | None] = [picture_cut(one) for one in paths]
     if "group" in table.schema.names:
-        given = table["group"].combine_chunks()
-        texts = _texts(path, given if _is_text(given.type) else given.cast(pa.string()))
+        texts = _texts(path, "group", table["group"].combine_chunks())
         groups = [text or None for text in texts]
     digest = hashlib.sha256(content).hexdigest()
     return _Part(path, digest, encoded, paths, groups, labels, classes, by_text)
@@ -188,11 +187,16 @@ def _open(path: Path) -> tuple[bytes, pa.Table]:
     if not content:
         raise BadInput(Fault(str(path), "", "is an empty file", "Fetch it again."))
     try:
-        return content, pq.read_table(pa.BufferReader(content))
+        table = pq.ParquetFile(pa.BufferReader(content)).read()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         rule = f"is not a whole Parquet file ({reason})"
         raise BadInput(Fault(str(path), "", rule, _FETCH)) from None
+    twice = [name for name, number in Counter(table.schema.names).items() if number > 1]
+    if twice:
+        rule = f"has two columns {twice[0]}"
+        raise BadInput(Fault(str(path), "", rule, "Leave the one that is meant."))
+    return content, table
 
 
 def _image_column(table: pa.Table) -> str | None:
@@ -207,7 +211,7 @@ def _image_column(table: pa.Table) -> str | None:
 def _is_image(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0 and _is_image(kind.field("bytes").type)
-    return kind in (pa.binary(), pa.large_binary())
+    return kind in (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
 def _has_paths(kind: pa.DataType) -> bool:
@@ -215,15 +219,23 @@ def _has_paths(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return kind in (pa.string(), pa.large_string(), pa.string_view())
 
 
-def _texts(path: Path, column: pa.Array) -> list[str]:
-    """A column's texts, "" for null.
+def _texts(path: Path, name: str, column: pa.Array) -> list[str]:
+    """A column's texts, "" for null; numbers as they are written.
 
     Raises:
-        BadInput: naming the first row that is not UTF-8.
+        BadInput: for a column of anything else, and naming the first row that is not UTF-8.
     """
+    if pa.types.is_floating(column.type):
+        column = _with_gaps(column)
+    if not _is_text(column.type):
+        try:
+            column = column.cast(pa.string())
+        except pa.ArrowException as error:
+            rule = f"column {name} must hold texts, holds {column.type} ({error})"
+            raise BadInput(Fault(str(path), "", rule, "Write texts, or take it out.")) from None
     texts = []
     for row, value in enumerate(column):
         try:
@@ -232,6 +244,11 @@ def _texts(path: Path, column: pa.Array) -> list[str]:
             rule = f"holds a text that is not UTF-8 ({error.reason})"
             raise BadInput(Fault(str(path), f"row {row}", rule, "Write it as UTF-8.")) from None
     return texts
+
+
+def _with_gaps(numbers: pa.Array) -> pa.Array:
+    """Whole numbers with gaps come from pandas as floats, and the gaps as NaN: null here."""
+    return pa.array(numbers.to_numpy(zero_copy_only=False), from_pandas=True)
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -258,12 +275,12 @@ def _labels(
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if _is_text(values.type):
-        texts = _texts(path, values)
+        texts = _texts(path, column, values)
         told = tuple(sorted(set(texts) - {""}))
         number = {name: index for index, name in enumerate(told)} | {"": NO_LABEL}
         return np.array([number[text] for text in texts], dtype=np.int64), told
-    if pa.types.is_floating(values.type):  # whole numbers with gaps, as pandas writes them
-        values = pa.array(values.to_numpy(zero_copy_only=False), from_pandas=True)
+    if pa.types.is_floating(values.type):
+        values = _with_gaps(values)
     elif not _is_number(values.type):
         rule = f"column {column} must hold integers or class names, holds {values.type}"
         raise BadInput(Fault(str(path), "", rule, "Number the classes; -1 is no label."))
@@ -317,8 +334,8 @@ def _features(path: Path, table: pa.Table) -> dict[str, Any]:
 
 def _feature_names(feature: Any) -> list[str] | None:
     names = feature.get("names") if isinstance(feature, dict) else None
-    if isinstance(names, dict) and all(key.isdigit() for key in names):  # {"0": "cat", ...}
-        names = [names[key] for key in sorted(names, key=int)]
+    if isinstance(names, dict) and names.keys() == {*map(str, range(len(names)))}:
+        names = [names[str(label)] for label in range(len(names))]  # {"0": "cat", ...}
     return [str(name) for name in names] if isinstance(names, list) else None
 
 

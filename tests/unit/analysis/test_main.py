@@ -241,3 +241,26 @@ def test_run_that_cannot_be_written_to_is_told(
     assert main(["report", str(run)]) == 2
     told = capsys.readouterr().err
     assert "report.html: Permission denied. Check its permissions" in told
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "wanted"),
+    [
+        (OSError(28, "No space left on device", "report.html"), 1, "disk is full"),
+        (OSError("the font is broken"), 2, "the font is broken. Check its permissions"),
+    ],
+)
+def test_what_a_system_says_is_told_as_it_is(
+    run: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    code: int,
+    wanted: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("analysis.commands.report.write_made", fail)
+    assert main(["report", str(run)]) == code
+    assert wanted in capsys.readouterr().err

@@ -39,3 +39,15 @@ def test_small_sets_are_told_by_what_they_cannot_say() -> None:
 def test_sources_are_counted_not_images() -> None:
     assert len(np.unique(_ood(24, crops=12).groups)) == 2
     check_enough({}, {"OOD validation a": _ood(24, crops=12)})
+
+
+def test_copies_of_one_picture_are_one_source() -> None:
+    copies = ImageSet.make("ood", np.repeat(noise(1), 40, axis=0))
+    with pytest.raises(BadInput, match="40 images of 1 source"):
+        check_enough({}, {"OOD validation a": copies})
+
+
+def test_set_that_repeats_pictures_is_told_with_how_many_it_has() -> None:
+    copies = ImageSet.make("ood", np.concatenate([noise(12), noise(3)]))
+    (told,) = told_of_few({}, {"OOD validation a": copies})
+    assert told.startswith("OOD validation a has 12 different pictures in 15 sources")

@@ -70,7 +70,17 @@ def test_pickle_moves_arrays_out_of_band_and_reads_read_only_ones():
         (noise(2)[:0], {}, "holds no image"),
         (noise(2), {"labels": [0]}, r"labels: has shape \(1,\) for 2 images"),
         (noise(2), {"labels": [0, 2], "classes": ("a", "b")}, r"must lie in -1 \.\. 1"),
+        (
+            noise(2),
+            {"labels": [0, -2]},
+            r"must lie in -1 \(no label\), 0, 1 \.\.\., got -2 \.\. 0",
+        ),
         (noise(2), {"labels": [0.0, 1.0]}, "must be integers"),
+        (
+            noise(2),
+            {"classes": ("caf\u00e9", "cafe\u0301")},
+            "classes: there are two classes 'caf",
+        ),
         (noise(2), {"ids": ["a", "a"]}, "must be unique"),
     ],
 )

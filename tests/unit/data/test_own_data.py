@@ -15,8 +15,10 @@ from PIL import Image
 
 from study.data import id_choice
 from study.data.classes import with_classes
+from study.data.file_formats import read_source
 from study.data.images import ImageSet
 from study.data.plan import DataPlan
+from study.data.sources import Source
 from study.data.test_access import open_test
 from study.errors import BadInput
 from study.space.loading import load_resolved
@@ -156,6 +158,31 @@ def test_validation_set_of_its_own_is_used_whole(root: Path, name: str) -> None:
     reading = read_as_a_study(root)
     assert [len(images) for images in reading.id_sets] == [18, 9, 12]
     assert all(map(right_labels, reading.id_sets))
+
+
+def test_share_for_validation_is_told_where_the_set_has_its_own(root: Path) -> None:
+    for split, seed in (("train", 1), ("val", 2), ("test", 3)):
+        _folders(root / "id" / split, 4, seed)
+    assert "data.val_fraction is not used" in read_as_a_study(root, val_fraction=0.4).told
+
+
+def test_what_is_no_split_of_the_id_set_is_told(tmp_path: Path) -> None:
+    whole = save_rest(tmp_path / "root")
+    _folders(whole / "id" / "holdout", 2, 7)
+    (whole / "id" / "val.npz").write_bytes(b"PK")
+    (whole / "id" / "README.md").write_text("mine")
+    reading = read_as_a_study(whole)
+    assert "no split and is not used: holdout, val.npz." in reading.told
+
+
+def test_sets_that_are_one_under_two_names_are_told(tmp_path: Path) -> None:
+    whole = save_rest(tmp_path / "root")
+    for name in ("first", "second"):
+        save_pictures(whole / "ood_val" / name, 3, seed=9)
+        save_pictures(whole / "ood_test" / name[:1], 3, seed=8)
+    reading = read_as_a_study(whole)
+    assert "'first' and 'second' hold the same images" in reading.told
+    assert any("'f' and 's' hold the same images" in note for note in reading.test.notes)
 
 
 def test_forms_of_the_splits_may_differ(root: Path) -> None:
@@ -781,6 +808,8 @@ def test_path_in_parquet_that_is_not_utf8_is_told_with_its_row(whole: Path) -> N
         (b"s/00.png\t-1\n./s/01.png   -1\n", 2, ""),
         (b"s\\00.png -1\ns\\01.png -1\n", 2, ""),
         (b"s/00.png -1\ns/01.png -1\ns/00.png -1\n", 2, "1 listed twice"),
+        (b"s/00.png -1\ns/../s//00.png -1\ns/01.png -1\n", 2, "1 listed twice"),
+        (b"s/" + b"a" * 300 + b" -1\ns/00.png -1\n", 0, "there is no "),
         (b"s/00.png 0\ns/00.png 1\n", 0, r"line 2: s/00\.png has label 1 here and 0 on line 1"),
         (b"s/00.png\ns/01.png -1\n", 0, "line 1: 's/00.png': a line of an image list is"),
         (b"/s/00.png -1\n", 0, "line 1: '/s/00.png -1'"),
@@ -806,6 +835,16 @@ def test_image_list_is_read_or_told_with_its_line(
     assert told in reading.told
 
 
+def test_image_list_with_some_labels_takes_those_and_no_folder_for_them(tmp_path: Path) -> None:
+    for folder in ("first", "second"):
+        save_pictures(tmp_path / folder, 2)
+    rows = {"first/00": 0, "first/01": 1, "second/00": -1, "second/01": 1}
+    path = tmp_path / "mine.txt"
+    path.write_text("".join(f"{row}.png {label}\n" for row, label in rows.items()))
+    images = read_source(Source("mine", "imglist", str(path)))
+    assert (images.labels.tolist(), images.classes) == ([0, 1, -1, 1], ())
+
+
 @pytest.mark.parametrize(
     ("labels", "classes", "told"),
     [
@@ -823,6 +862,14 @@ def test_labels_beside_an_array_that_do_not_fit_are_told(
     (whole / "x_classes.txt").write_text(classes)
     with pytest.raises(BadInput, match=told):
         read_as_a_study(whole, outliers=[str(whole / "x.npy")])
+
+
+def test_empty_array_with_names_of_classes_is_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((0, 32, 32, 3), np.uint8))
+    np.save(tmp_path / "x_labels.npy", np.zeros(0, int))
+    (tmp_path / "x_classes.txt").write_text("a\nb\n")
+    with pytest.raises(BadInput, match="holds no image"):
+        read_source(Source("x", "npy", str(tmp_path / "x.npy")))
 
 
 def test_labels_beside_an_array_are_no_set_of_their_own(whole: Path) -> None:
@@ -946,8 +993,10 @@ def test_held_out_classes_survive_the_spec_and_the_manifest(four: Path) -> None:
     assert open_test(plan).fingerprints() == reading.test.fingerprints()
 
 
-def test_classes_that_differ_in_case_alone_are_told() -> None:
+@pytest.mark.parametrize("twin", ["Apple", "apple ", "ap ple\n"])
+def test_classes_that_differ_in_case_or_spaces_alone_are_told(twin: str) -> None:
     pixels = np.zeros((3, 8, 8, 3), dtype=np.uint8)
-    images = ImageSet.make("mine", pixels, labels=[0, 1, 2], classes=("apple", "Apple", "pear"))
+    images = ImageSet.make("mine", pixels, labels=[0, 1, 2], classes=("apple", twin, "pear"))
     _, (told,) = with_classes(images)
-    assert told == "'mine' has classes whose names differ in case alone: 'apple', 'Apple'."
+    wanted = f"'mine' has classes whose names differ in case or spaces alone: 'apple', '{twin}'."
+    assert told == wanted

@@ -349,6 +349,10 @@ def test_aligned_columns_are_as_wide_as_their_widest_cell() -> None:
     assert aligned([("a", "bc", ""), ("def", "g", "h")]) == ["a    bc", "def  g   h"]
 
 
+def test_aligned_columns_count_letters_that_are_two_columns_wide() -> None:
+    assert aligned([("犬🐕", "x"), ("abc", "y")]) == ["犬🐕  x", "abc   y"]
+
+
 IN_TERMINAL = """
 import sys, time
 from study.watch.progress import Progress

@@ -159,6 +159,70 @@ def test_two_columns_of_images_are_refused(tmp_path):
         _read(tmp_path / "a.parquet")
 
 
+def _with_column(file, column, values, **image):
+    images = [{"bytes": encode(one), "path": "a.png"} | image for one in noise(len(values))]
+    table = pa.table({"image": images}).append_column(column, values)
+    pq.write_table(table, file)
+    return file
+
+
+def test_two_columns_of_one_name_are_refused_by_it(tmp_path):
+    path = _labelled(tmp_path / "a.parquet", pa.array([0, 1]))
+    pq.write_table(pq.read_table(path).append_column("label", pa.array([1, 0])), path)
+    with pytest.raises(BadInput, match="has two columns label"):
+        _read(path)
+
+
+@pytest.mark.parametrize("values", [[["a"], ["b"]], [{"a": 1}, None], [b"\xff", b"b"]])
+def test_groups_that_are_no_texts_are_told(tmp_path, values):
+    path = _with_column(tmp_path / "a.parquet", "group", pa.array(values))
+    with pytest.raises(BadInput, match="column group must hold texts, holds"):
+        _read(path)
+
+
+def test_gaps_among_groups_that_pandas_wrote_as_numbers_are_no_group(tmp_path):
+    values = pa.array([1.0, float("nan"), float("nan"), 1.0])
+    path = _with_column(tmp_path / "a.parquet", "group", values)
+    first, second, third, fourth = _read(path).groups.tolist()
+    assert (first, fourth) == (b"1", b"1")
+    assert len({first, second, third}) == 3
+
+
+@pytest.mark.parametrize("told", [b"a/1.png", 7])
+def test_paths_may_be_of_any_type_that_has_a_text(tmp_path, told):
+    path = _with_column(tmp_path / "a.parquet", "label", pa.array([0, 1]), path=told)
+    assert _read(path).ids.tolist()[1].endswith(b"a/1.png" if told != 7 else b":7")
+
+
+def test_paths_that_are_no_texts_are_told(tmp_path):
+    path = _with_column(tmp_path / "a.parquet", "label", pa.array([0, 1]), path=["a"])
+    with pytest.raises(BadInput, match="column path must hold texts, holds list"):
+        _read(path)
+
+
+def test_views_of_texts_and_images_are_read_as_these(tmp_path):
+    images = pa.array([encode(one) for one in noise(2)]).cast(pa.binary_view())
+    labels = pa.array(["dog", "cat"]).cast(pa.string_view())
+    pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "a.parquet")
+    read_again = _read(tmp_path / "a.parquet")
+    assert (read_again.labels.tolist(), read_again.classes) == ([1, 0], ("cat", "dog"))
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        ('{"0": "cat", "1": "dog"}', ("cat", "dog")),
+        ('{"1": "cat", "2": "dog"}', ()),  # which label would be whose?
+        ('{"0": "cat", "²": "dog"}', ()),
+    ],
+)
+def test_names_by_number_are_taken_where_they_count_from_0(tmp_path, names, classes):
+    path = write_set(tmp_path / "a.parquet", 2, 0)
+    text = f'{{"info": {{"features": {{"label": {{"names": {names}}}}}}}}}'
+    pq.write_table(pq.read_table(path).replace_schema_metadata({"huggingface": text}), path)
+    assert _read(path).classes == classes
+
+
 def test_second_read_takes_the_cache_and_a_torn_entry_is_made_anew(tmp_path, monkeypatch):
     path = write_set(tmp_path / "a.parquet", 4, 0)
     first = _read(path)
