@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from study import run_folder
 from study.bases.saved_models import read_trial_json
+from study.counted import counted
 from study.errors import BadInput, Fault
 from study.options import ReplayOptions
 from study.records.failures import BUG, DIVERGED
@@ -168,7 +169,7 @@ def _compare_epochs(
 ) -> Iterator[int]:
     """Train the recorded epochs again and note what differs; yields each epoch's number."""
     metrics = {name for epoch in record.epochs for name in epoch} - set(_WALL_CLOCK)
-    epochs = f"{len(record.epochs)} epoch{'s' if len(record.epochs) != 1 else ''}"
+    epochs = counted(len(record.epochs), "epoch")
     agreement.compared = f"{epochs}, {len(metrics)} metrics each"
     messages = run_trial(setup.assign(record), setting)
     try:

@@ -109,7 +109,6 @@ class Bringer:
                 self.data.image_size,
                 dropout=self.spec.model.dropout,
                 file=file,
-                seed=0,
                 network=network,
                 key=self.spec.model.weights_key,
             )

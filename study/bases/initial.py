@@ -54,11 +54,12 @@ def bring_initial(
     *,
     dropout: float,
     file: Path | None,
-    seed: int,
     network: Network = DEFAULT_NETWORK,
     key: str | None = None,
 ) -> list[Initial]:
     """Pretrained weights of each backbone, from a file or from its library.
+
+    Tensors that keep a fresh initialisation are those of seed 0: all trials share them.
 
     Args:
         backbones: names.
@@ -66,7 +67,6 @@ def bring_initial(
         dropout: where the backbone has it.
         file: in any layout of `study.models.checkpoints`; its head is left out. None lets the
             library download its own.
-        seed: of the tensors that keep a fresh initialisation; all trials share them.
         network: stem, and the normalisation that the weights were trained with; a file of the
             project's brings its own.
         key: which network of the file; None finds it.
@@ -78,7 +78,7 @@ def bring_initial(
     found = []
     for name in backbones:
         model = build_classifier(
-            name, 2, dropout=dropout, image_size=image_size, seed=seed, network=network
+            name, 2, dropout=dropout, image_size=image_size, seed=0, network=network
         )
         told = load_pretrained(name, model, file, key)
         state = model.state_dict()

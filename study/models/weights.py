@@ -22,6 +22,7 @@ _NOTES: Final = "ood_study"
 MemoryFormat = Literal["contiguous", "channels_last"]
 StateDict = dict[str, Tensor]
 
+_BACKBONE: Final = ("backbone.", "mean", "std")  # beginnings of names: all but the head
 _TORCH_FORMATS: Final = {
     "contiguous": torch.contiguous_format,
     "channels_last": torch.channels_last,
@@ -122,27 +123,21 @@ def load_into(
     _copy(model, weights, model.state_dict(), source)
 
 
-def load_part(
-    model: nn.Module,
-    weights: Mapping[str, Tensor],
-    prefixes: tuple[str, ...],
-    source: str | Path = "weights",
-) -> None:
-    """Copy ``weights`` into the part of ``model`` whose names begin so; the rest stays.
+def load_backbone(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy backbone and normalisation into ``model``; its other parts stay.
 
     Args:
         model: takes the weights.
-        weights: exactly the keys and shapes of that part.
-        prefixes: beginnings of its names.
-        source: where they come from, for the message.
+        weights: exactly the keys and shapes of these; a classifier's head (``fc.``) is left out.
 
     Raises:
         BadInput: naming every key that is missing, unexpected or of another shape. The model is
             then as it was.
     """
     state = model.state_dict()
-    part = {name: tensor for name, tensor in state.items() if name.startswith(prefixes)}
-    _copy(model, weights, part, source)
+    part = {name: one for name, one in state.items() if name.startswith(_BACKBONE)}
+    kept = {name: one for name, one in weights.items() if not name.startswith("fc.")}
+    _copy(model, kept, part, "weights")
 
 
 def _copy(

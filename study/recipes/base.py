@@ -16,7 +16,7 @@ from study.data.order import Sampling
 from study.data.roles import StudyData
 from study.models.names import DEFAULT_NETWORK, Network
 from study.models.registry import build_classifier
-from study.models.weights import load_into, load_part
+from study.models.weights import load_backbone, load_into
 from study.recipes.params import TrainParams, TrialParams
 from study.seeding import seed_of
 
@@ -137,7 +137,7 @@ class Recipe(Generic[P_co]):
         if any(name.startswith("fc.") for name in weights):
             load_into(model, weights)
         else:
-            load_part(model, weights, ("backbone.", "mean", "std"))
+            load_backbone(model, weights)
 
     @property
     def scores_with_base(self) -> bool:

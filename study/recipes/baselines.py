@@ -20,7 +20,7 @@ from study.detectors.catalog import CATALOG, check_parameters, check_sizes
 from study.detectors.model_parts import TrainFeatures
 from study.errors import TrialFailed
 from study.models.classifier import Classifier
-from study.models.weights import load_into, load_part
+from study.models.weights import load_backbone, load_into
 from study.recipes.base import Fitted, Recipe, Scores, same_tensors
 from study.recipes.baselines_params import OWN_SCORE, BaselineParams
 from study.recipes.frozen_features import Frozen
@@ -64,12 +64,8 @@ class BaselinesRecipe(Recipe[BaselineParams]):
 
     def load_start(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         """All of the classifier's weights; without a trained head, those of the backbone."""
-        params = self.params
-        if params.head == "trained":
-            load_into(model, weights)
-            return
-        kept = {name: values for name, values in weights.items() if not name.startswith("fc.")}
-        load_part(model, kept, ("backbone.", "mean", "std"))
+        load = load_into if self.params.head == "trained" else load_backbone
+        load(model, weights)
 
     def fit(self, model: nn.Module, data: StudyData, device: torch.device) -> Fitted:
         """What the detector has fitted on training ID, and without a head the class means.

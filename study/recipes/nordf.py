@@ -34,7 +34,7 @@ from study.models.names import DEFAULT_NETWORK, NORMALISATIONS, Network
 from study.models.nordf import NordF
 from study.models.registry import build_backbone, seeded
 from study.models.reversal_schedules import make_reversal_schedule
-from study.models.weights import load_part
+from study.models.weights import load_backbone
 from study.recipes.base import Fitted, Moment, Scores, TrainingLoss, TrainingRecipe
 from study.recipes.nordf_params import BASE, COMBINED, NordfParams
 from study.scoring.feature_scores import (
@@ -187,9 +187,7 @@ class NordfRecipe(TrainingRecipe[NordfParams]):
 
     def load_start(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         """The backbone's weights and the normalisation; a classifier's own head is left out."""
-        head = {name for name in weights if name.startswith("fc.")}
-        kept = {name: values for name, values in weights.items() if name not in head}
-        load_part(model, kept, ("backbone.", "mean", "std"))
+        load_backbone(model, weights)
 
     def loss(self) -> TrainingLoss:
         """The three losses."""

@@ -79,7 +79,7 @@ def entries(kind: str = "") -> list[Entry]:
     for name in [kind] if kind else KINDS:
         for path in _paths(cache_folder() / name):
             with suppress(OSError):  # it went meanwhile
-                found.append(Entry(name, path, _bytes(path), _used(path)))
+                found.append(Entry(name, path, folder_bytes(path), _used(path)))
     return sorted(found, key=lambda one: (one.used, str(one.path)))
 
 
@@ -91,10 +91,6 @@ def _paths(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         if path.is_file() and path.suffix not in (f".{LOCK}", TEMPORARY):
             yield path
-
-
-def _bytes(path: Path) -> int:
-    return folder_bytes(path) if path.is_dir() else path.stat().st_size
 
 
 def _used(path: Path) -> float:

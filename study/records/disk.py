@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from study.errors import NO_ROOM, StudyFailed
@@ -63,8 +63,8 @@ def bytes_text(size: int) -> str:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files under ``folder``; what vanishes meanwhile counts nothing."""
-    return sum(_size(path) for path in folder.rglob("*"))
+    """Bytes of all files under ``folder``, of a file its own; what vanishes counts nothing."""
+    return sum(map(_size, (folder, *folder.rglob("*"))))
 
 
 def _size(path: Path) -> int:
@@ -87,16 +87,10 @@ def sweep_temporaries(folder: Path) -> int:
 
     Only for a folder that nobody writes to now (its ledger is locked by the caller).
     """
-    found = list(_temporaries(folder))
+    # As the writers of records, weights and checkpoints name them.
+    patterns = (".*.tmp", "*/.*.tmp", "*/*/.*.tmp")
+    found = [path for pattern in patterns for path in folder.glob(pattern)]
     for path in found:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            take_away(path)
     return len(found)
-
-
-def _temporaries(folder: Path) -> Iterator[Path]:
-    """As the writers of records, weights and checkpoints name them."""
-    for pattern in (".*.tmp", "*/.*.tmp", "*/*/.*.tmp"):
-        yield from folder.glob(pattern)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from study.counted import counted
 from study.errors import TrialFailed
 from study.records.disk import is_disk_full
 
@@ -69,7 +70,7 @@ class Cause:
         count = len(self.trials)
         names = f"{', '.join(self.trials[:8])}{' ...' if count > 8 else ''}"
         reason = self.reason.strip().splitlines() or ["no reason is on record"]
-        told = [f"{count} trial{'s' if count > 1 else ''} ({names}): {reason[0]}"]
+        told = [f"{counted(count, 'trial')} ({names}): {reason[0]}"]
         trace = self.traceback.rstrip().splitlines()
         if traceback_lines is not None and len(trace) > traceback_lines:
             trace = ["...", *trace[-traceback_lines:]]
@@ -102,7 +103,6 @@ def failure_lines(
     causes = group_failures(failures)
     if not causes:
         return []
-    trials, kinds = len(failures), len(causes)
-    head = f"{trials} trial{'s' if trials > 1 else ''} failed"
-    head += f", of {kinds} causes:" if kinds > 1 else ":"
+    of_causes = f", of {len(causes)} causes" if len(causes) > 1 else ""
+    head = f"{counted(len(failures), 'trial')} failed{of_causes}:"
     return [head, *(line for cause in causes for line in cause.lines(traceback_lines))]

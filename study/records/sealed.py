@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from study.counted import counted
 from study.errors import Fault
 from study.records.files import CONFIRM, KEPT, TEST_OPENED, TEST_SCORED, RunFolder, trial_id
 from study.records.frozen import file_hash
@@ -106,11 +107,7 @@ class Reached:
         if self.unfinished:
             names = ", ".join(trial_id(number) for number in self.unfinished[:5])
             more = ", ..." if len(self.unfinished) > 5 else ""
-            have = (
-                "1 trial has"
-                if len(self.unfinished) == 1
-                else f"{len(self.unfinished)} trials have"
-            )
+            have = counted(len(self.unfinished), "trial has", "trials have")
             told.append(f"{have} not ended ({names}{more})")
         if self.planned is not None and self.planned > self.asked:
             told.append(f"{self.planned - self.asked} of {self.planned} were not begun")

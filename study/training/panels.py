@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from study.data.roles import StudyData
-from study.records.files import write_bytes
+from study.records.files import replacing
 
 _IMAGES = 4  # of each set; the same in every trial and epoch
 _SEED = 0
@@ -51,9 +50,8 @@ def keep_panel(
 
     sets = choose_images(data.val_id.images, data.ood_val.sets, _IMAGES, _SEED)
     picture = panel_image(model, list(sets.values()), device, pair=PairLogit.of_state(loss))
-    png = io.BytesIO()
-    Image.fromarray(picture).save(png, "PNG")
-    write_bytes(path, png.getvalue())
+    with replacing(path) as file:
+        Image.fromarray(picture).save(file, "PNG")
 
 
 def keep_reconstructions(
@@ -82,10 +80,6 @@ def keep_reconstructions(
     rows = [np.concatenate(list(row), axis=1) for row in (pixels / 255.0, made)]
     grid = (np.concatenate(rows) * 255).round().clip(0, 255).astype(np.uint8)
     enlarged = max(1, _LEAST_PIXELS // pixels.shape[1])
-    picture = Image.fromarray(grid)
-    picture = picture.resize(
-        (picture.width * enlarged, picture.height * enlarged), Image.Resampling.NEAREST
-    )
-    png = io.BytesIO()
-    picture.save(png, "PNG")
-    write_bytes(path, png.getvalue())
+    grid = grid.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
+    with replacing(path) as file:
+        Image.fromarray(grid).save(file, "PNG")

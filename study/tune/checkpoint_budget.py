@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from study.records.disk import bytes_text, folder_bytes
+from study.records.disk import bytes_text, folder_bytes, take_away
 from study.records.files import WEIGHTS, RunFolder, trial_id
 from study.scoring.objective import OBJECTIVE
 from study.tune.record import TrialRecord
@@ -54,14 +53,14 @@ class CheckpointBudget:
         for what, path in self._expendable(trials):
             if used - freed <= self._limit:
                 break
-            going[what][path] = size = folder_bytes(path) if path.is_dir() else path.stat().st_size
+            going[what][path] = size = folder_bytes(path)
             freed += size
         for what, sizes in going.items():
             if sizes:
                 names = [path.parent.name for path in sizes]
                 self._dropped(what, names, sum(sizes.values()))
             for path in sizes:
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                take_away(path)
                 self._sizes.pop(path.parent.name, None)
         if used - freed <= self._limit:
             return ""

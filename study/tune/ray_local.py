@@ -45,9 +45,7 @@ def kept_local() -> Iterator[Path]:
         told[_TOKEN] = _token()
     try:
         Path.home()
-    except (
-        RuntimeError
-    ):  # a user without a name, as in a container; Ray looks into it all the same
+    except RuntimeError:  # a user without a name, as in a container; Ray asks all the same
         told["HOME"] = str(sessions.parent)
     os.environ.update(told)  # for Ray's own processes
     before = ray_constants.ENABLE_RAY_CLUSTER, utils.set_sigterm_handler

@@ -1,7 +1,7 @@
 """Re-tuning: every arm of an ablation gets equal tuning trials before it is measured.
 
-The plan is ``study.space.retune.Retune``. The tuning trials of all arms come first, point by
-point. A measuring trial of an arm is asked for only once all tuning trials of that arm have
+The plan is ``study.space.ablation.retune.Retune``. The tuning trials of all arms come first, point
+by point. A measuring trial of an arm is asked for only once all tuning trials of that arm have
 ended, so the choice does not hang on how many trials run at once: the lowest val/objective of
 those that finished, the lower number of equals; the values of `train` where none finished. It is
 on the ledger before the first trial that goes by it; whoever resumes reads it there.

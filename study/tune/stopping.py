@@ -1,6 +1,6 @@
 """Looks at an ablation between its seeds: arms that are clearly worse are not trained further.
 
-The rule is ``study.space.ablation_stop.StopRule``. A look waits for every trial of the seeds
+The rule is ``study.space.ablation.stop.StopRule``. A look waits for every trial of the seeds
 before it, so that what it sees does not hang on how many trials run at once, and it is on the
 ledger before anyone acts on it: whoever resumes reads it there and never takes it again. Trials of
 a stopped arm are on the ledger too, with status "stopped" and without an epoch.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from study.records.columns import SEARCHED, in_reading_order
-from study.records.files import CONFIRM, KEPT, RunFolder, trial_id, write_bytes
+from study.records.files import CONFIRM, KEPT, RunFolder, replacing, trial_id
 from study.scoring.objective import OBJECTIVE
 from study.tune.record import Flat, TrialRecord
 
@@ -137,6 +136,5 @@ def write_tables(
     if any(record.states for record in trials):
         tables[run.states] = states_table(trials)
     for path, table in tables.items():
-        buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False)
-        write_bytes(path, buffer.getvalue())
+        with replacing(path) as file:
+            table.to_parquet(file, index=False)

@@ -27,7 +27,7 @@ def imagenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_imagenet_weights_come_without_head_and_tell_what_did_not_fit(
     imagenet_file: Path,
 ) -> None:
-    (one,) = bring_initial(["convnextv2_atto"], 32, dropout=0.0, file=imagenet_file, seed=0)
+    (one,) = bring_initial(["convnextv2_atto"], 32, dropout=0.0, file=imagenet_file)
     assert not any(name.startswith("fc.") for name in one.weights)
     assert {"mean", "std"} <= set(one.weights)
     assert one.loaded.fitted or one.loaded.tensors  # the stem is another one at 32 pixels
@@ -37,9 +37,7 @@ def test_imagenet_weights_come_without_head_and_tell_what_did_not_fit(
 def test_classifier_of_the_project_gives_its_backbone(tmp_path: Path) -> None:
     model = build_classifier("resnet20", 3, seed=4)
     save_weights(model, tmp_path / "mine.safetensors")
-    (one,) = bring_initial(
-        ["resnet20"], 32, dropout=0.0, file=tmp_path / "mine.safetensors", seed=0
-    )
+    (one,) = bring_initial(["resnet20"], 32, dropout=0.0, file=tmp_path / "mine.safetensors")
     state = model.state_dict()
     for name, values in one.weights.items():
         np.testing.assert_array_equal(values, state[name].numpy())
@@ -48,12 +46,12 @@ def test_classifier_of_the_project_gives_its_backbone(tmp_path: Path) -> None:
 
 def test_weights_of_another_backbone_are_refused_by_both_names(imagenet_file: Path) -> None:
     with pytest.raises(BadInput, match=r"fit convnextv2_femto: .*They are of convnextv2_atto"):
-        bring_initial(["convnextv2_femto"], 32, dropout=0.0, file=imagenet_file, seed=0)
+        bring_initial(["convnextv2_femto"], 32, dropout=0.0, file=imagenet_file)
 
 
 def test_run_keeps_the_weights_and_brings_them_back(tmp_path: Path, imagenet_file: Path) -> None:
     run = RunFolder(tmp_path)
-    brought = bring_initial(["convnextv2_atto"], 32, dropout=0.0, file=imagenet_file, seed=0)
+    brought = bring_initial(["convnextv2_atto"], 32, dropout=0.0, file=imagenet_file)
     told = json.loads(json.dumps(keep_initial(run, brought)))
     (again,) = kept_initial(run, told)
     assert again.loaded == brought[0].loaded
@@ -63,7 +61,7 @@ def test_run_keeps_the_weights_and_brings_them_back(tmp_path: Path, imagenet_fil
 
 def test_changed_weights_of_a_run_are_refused_by_name(tmp_path: Path, imagenet_file: Path) -> None:
     run = RunFolder(tmp_path)
-    brought = bring_initial(["convnextv2_atto"], 32, dropout=0.0, file=imagenet_file, seed=0)
+    brought = bring_initial(["convnextv2_atto"], 32, dropout=0.0, file=imagenet_file)
     told = keep_initial(run, brought)
     (path,) = (run.checkpoints / "initial").iterdir()
     path.write_bytes(path.read_bytes()[:-1] + b"x")

@@ -66,7 +66,7 @@ def test_base_that_starts_from_a_file_is_another_base_and_starts_there(
     data: StudyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_weights(build_classifier("resnet20", 5, seed=9), tmp_path / "w.safetensors")
-    (start,) = bring_initial(["resnet20"], 8, dropout=0.0, file=tmp_path / "w.safetensors", seed=0)
+    (start,) = bring_initial(["resnet20"], 8, dropout=0.0, file=tmp_path / "w.safetensors")
     spec = _spec(init=str(tmp_path / "w.safetensors"))
     begun = []
 

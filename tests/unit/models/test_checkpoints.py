@@ -191,7 +191,7 @@ def test_bring_initial_native_stem_takes_every_tensor_and_the_normalisation(
     path = tmp_path / "w.safetensors"
     save_file({n: t.clone() for n, t in native.items() if n not in SSL_HEADS}, path)
     network = Network("imagenet", "half")
-    (one,) = bring_initial(["resnet18"], 32, dropout=0.0, file=path, seed=0, network=network)
+    (one,) = bring_initial(["resnet18"], 32, dropout=0.0, file=path, network=network)
     assert one.loaded.tensors == one.loaded.fitted == one.loaded.unused == ()
     assert one.weights["backbone.conv1.weight"].shape == (64, 3, 7, 7)
     assert tuple(one.weights["mean"].ravel()) == (0.5, 0.5, 0.5)
@@ -200,9 +200,7 @@ def test_bring_initial_native_stem_takes_every_tensor_and_the_normalisation(
 def test_bring_initial_of_the_projects_own_file_leaves_its_head_out(tmp_path: Path) -> None:
     model = build_classifier("resnet20", 10, seed=3, network=Network(normalisation="cifar"))
     save_weights(model, tmp_path / "own.safetensors")
-    (one,) = bring_initial(
-        ["resnet20"], 32, dropout=0.0, file=tmp_path / "own.safetensors", seed=0
-    )
+    (one,) = bring_initial(["resnet20"], 32, dropout=0.0, file=tmp_path / "own.safetensors")
     assert set(one.loaded.unused) == set(SSL_HEADS)
     assert not any(name.startswith("fc.") for name in one.weights)
     mean = torch.tensor(NORMALISATIONS["cifar"][0])
