@@ -149,6 +149,6 @@ def answers(url: str, timeout_s: float = PROBE_TIMEOUT_S) -> bool:
 
 def cifar10_url() -> str:
     """Where torchvision takes CIFAR-10 from."""
-    from study.data.formats import cifar10  # seconds to import, and only asked with a GPU
+    from torchvision.datasets import CIFAR10  # seconds to import, and only asked with a GPU
 
-    return cifar10.url()
+    return str(CIFAR10.url)

@@ -118,38 +118,22 @@ class ImageSet:
         chosen = np.asarray(indices)
         if not chosen.size:
             chosen = chosen.astype(np.int64)
-        return ImageSet.make(
-            name or self.name,
-            self.pixels[chosen],
-            labels=self.labels[chosen],
-            ids=self.ids[chosen],
-            groups=self.groups[chosen],
-            classes=self.classes,
-            provenance=self.provenance,
-            codec=self.codec,
-            left_out=self.left_out,
-        )
+        columns = ("pixels", "labels", "ids", "groups")
+        cut = {column: getattr(self, column)[chosen] for column in columns}
+        return self._with(name=name or self.name, **cut)
 
     def with_pixels(self, pixels: Pixels) -> ImageSet:
         """The same images with other pixels, such as at another size."""
-        return self._remade(pixels, self.labels, self.classes)
+        return self._with(pixels=pixels)
 
     def numbered(self, labels: npt.ArrayLike, classes: Sequence[str]) -> ImageSet:
         """The same images with labels that count ``classes``."""
-        return self._remade(self.pixels, labels, classes)
+        return self._with(labels=labels, classes=classes)
 
-    def _remade(self, pixels: Pixels, labels: npt.ArrayLike, classes: Sequence[str]) -> ImageSet:
-        return ImageSet.make(
-            self.name,
-            pixels,
-            labels=labels,
-            ids=self.ids,
-            groups=self.groups,
-            classes=classes,
-            provenance=self.provenance,
-            codec=self.codec,
-            left_out=self.left_out,
-        )
+    def _with(self, **changed: Any) -> ImageSet:
+        """The same with some of `make`'s arguments changed, checked and fingerprinted anew."""
+        own = {name: value for name, value in vars(self).items() if name != "fingerprint"}
+        return ImageSet.make(**own | changed)
 
     def summary(self) -> dict[str, Any]:
         """Plain facts for a manifest: fingerprint, num_images, num_groups, provenance, codec.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from study.counted import counted
 from study.data.images import ImageSet
 from study.data.roles import KeptPart, OODValidation, ValidationID
 from study.errors import BadInput, Fault
@@ -155,7 +156,7 @@ def _decide(
 def _too_few(name: str, label: int, num: int, num_labels: int) -> Fault:
     what = f"class {label} of '{name}'" if num_labels > 1 else f"'{name}'"
     rule = (
-        f"{what} has {num} source image{'s' * (num != 1)} to cut in two; each part needs "
+        f"{what} has {counted(num, 'source image')} to cut in two; each part needs "
         f"{LEAST_SOURCES}, which no other set has on the other side"
     )
     way_out = "Give more images, name another set, or set data.confirm_fraction: 0."

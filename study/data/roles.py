@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -90,6 +90,23 @@ class StudyData:
     def image_size(self) -> int:
         """Side of the images, pixels."""
         return int(self.train.images.pixels.shape[1])
+
+    def mapped(self, change: Callable[[str, ImageSet], ImageSet]) -> StudyData:
+        """The same with each set as ``change`` makes it of its name in `sets` and its images."""
+        new = {role: change(role, images) for role, images in self.sets().items()}
+        ood_val = {name: new[f"ood_val/{name}"] for name in self.ood_val.sets}
+        kept = None
+        if self.kept is not None:
+            confirm_ood = {name: new[f"confirm_ood/{name}"] for name in self.kept.ood}
+            kept = KeptPart(new["confirm_id"], confirm_ood)
+        return replace(
+            self,
+            train=TrainID(new["train"]),
+            val_id=ValidationID(new["val_id"]),
+            outliers=self.outliers and Outliers(new["outliers"]),
+            ood_val=OODValidation(ood_val),
+            kept=kept,
+        )
 
     def sets(self) -> Mapping[str, ImageSet]:
         """Every set by its role's name: ``train``, ``val_id``, ``outliers``, ``ood_val/<set>``.

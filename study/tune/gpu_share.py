@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from study.data.images import ImageSet
-from study.data.roles import OODValidation, Outliers, StudyData, TrainID, ValidationID
+from study.data.roles import StudyData
 from study.errors import TrialFailed
 from study.recipes.registry import make_recipe
 from study.training.assignment import Assignment
@@ -101,7 +101,7 @@ def probe(
     for worker in workers:
         worker.start()
     # What a study's sets take beside the few images of the probe, once a process.
-    sets = sum(_bytes(setting.data)) - sum(_bytes(few.data))
+    sets = _bytes(setting.data) - _bytes(few.data)
     try:
         return [
             replace(one, memory_bytes=one.memory_bytes + one.trials * sets)
@@ -171,25 +171,16 @@ def _epochs(setting: TrialSetting, assignment: Assignment) -> Iterator[EpochResu
     return train(recipe, model, setting.data, seed=0, goal=setting.goal, device=device)
 
 
-def _bytes(data: StudyData) -> list[int]:
-    """Of the pixels of each set that a trial puts on its GPU."""
-    sets = [data.train.images, data.val_id.images, *data.ood_val.sets.values()]
-    sets += [data.outliers.images] if data.outliers else []
-    return [images.pixels.nbytes for images in sets]
+def _bytes(data: StudyData) -> int:
+    """Of the pixels of all sets that a trial puts on its GPU."""
+    return sum(images.pixels.nbytes for images in replace(data, kept=None).sets().values())
 
 
 def _few(data: StudyData) -> StudyData:
     """The same roles with a few images each."""
 
-    def of(images: ImageSet) -> ImageSet:
+    def few(_role: str, images: ImageSet) -> ImageSet:
         # Evenly: sets may lie sorted by class.
         return images.take(np.linspace(0, len(images) - 1, min(len(images), _IMAGES)).astype(int))
 
-    return replace(
-        data,
-        train=TrainID(of(data.train.images)),
-        val_id=ValidationID(of(data.val_id.images)),
-        outliers=data.outliers and Outliers(of(data.outliers.images)),
-        ood_val=OODValidation({name: of(one) for name, one in data.ood_val.sets.items()}),
-        kept=None,
-    )
+    return replace(data, kept=None).mapped(few)

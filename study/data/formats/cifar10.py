@@ -15,11 +15,6 @@ from study.errors import BadInput, Fault
 FORMAT: dict[str, object] = {}  # an ID set, found by `study.data.id_choice` alone
 
 
-def url() -> str:
-    """Where torchvision takes CIFAR-10 from."""
-    return str(CIFAR10.url)
-
-
 def read(source: Source) -> ImageSet:
     """Read a split from the folder that holds ``cifar-10-batches-py``; see `read_cifar`."""
     return read_cifar(source, CIFAR10)

@@ -192,19 +192,20 @@ def one_way(luma: Floats) -> Floats:
 
 def coarse(luma: Floats) -> npt.NDArray[np.bool_]:
     """Which images (N, 32, 32) were enlarged from much smaller ones, shape (N,)."""
-    energy = (_cosines() @ luma @ _cosines().T) ** 2
+    basis = cosines(SIDE).astype(np.float32)
+    energy = (basis @ luma @ basis.T) ** 2
     energy[:, 0, 0] = 0
     low = energy[:, :_COARSE, :_COARSE].sum(axis=(1, 2))
     return np.asarray(low >= (1 - _FINER) * energy.sum(axis=(1, 2)))
 
 
 @cache
-def _cosines() -> Floats:
-    """The orthonormal cosine transform of 32 values, (32, 32)."""
-    angles = np.pi * np.arange(SIDE)[:, None] * (np.arange(SIDE) + 0.5) / SIDE
-    basis = np.cos(angles) * np.sqrt(2 / SIDE)
+def cosines(num_terms: int) -> npt.NDArray[np.float64]:
+    """The first terms of the orthonormal cosine transform of 32 values, (terms, 32)."""
+    angles = np.pi * np.arange(num_terms)[:, None] * (np.arange(SIDE) + 0.5) / SIDE
+    basis: npt.NDArray[np.float64] = np.cos(angles) * np.sqrt(2 / SIDE)
     basis[0] /= np.sqrt(2)
-    return np.asarray(basis, dtype=np.float32)
+    return basis
 
 
 def _local(luma: Floats) -> tuple[Floats, Floats]:

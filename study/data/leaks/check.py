@@ -122,6 +122,7 @@ Keys = npt.NDArray[np.bytes_]
 
 _MAX_EXAMPLES = 3
 _CHUNK = 4096  # images whose colours are counted at once
+_RULE = Likeness()
 _NONE: Index = np.zeros(0, dtype=np.intp)
 
 
@@ -130,7 +131,6 @@ class _Side:
     """A member with what its comparisons need, each found where one asks for it."""
 
     member: Member
-    rule: Likeness
     derived: bool
 
     @cached_property
@@ -174,7 +174,7 @@ class _Side:
     @cached_property
     def descriptors(self) -> Descriptors:
         """For near-duplicates."""
-        return describe(self.member.images.pixels, self.rule)
+        return describe(self.member.images.pixels, _RULE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +191,6 @@ def check_leaks(
     *,
     leaks: Literal["stop", "drop"] = "stop",
     id_near_duplicates: Literal["keep", "drop"] = "keep",
-    rule: Likeness | None = None,
 ) -> tuple[LeakReport, dict[str, Mask]]:
     """Compare all sets of different roles.
 
@@ -199,7 +198,6 @@ def check_leaks(
         members: the sets with their roles.
         leaks: whether a collision that stops does, or drops the image from the weaker side.
         id_near_duplicates: whether near-duplicates among the ID roles are kept or dropped.
-        rule: thresholds of a near-duplicate.
 
     Returns:
         The report, and by key of the set the mask of images to drop, shape (N,).
@@ -208,15 +206,14 @@ def check_leaks(
         BadInput: naming every collision that stops the study.
     """
     started = time.perf_counter()
-    rule = rule or Likeness()
     ordered = sorted(members, key=lambda member: ROLE_ORDER.index(member.role))
-    sides = [_Side(member, rule, _is_derived(member, ordered)) for member in ordered]
+    sides = [_Side(member, _is_derived(member, ordered)) for member in ordered]
     collisions: list[Collision] = []
     dropped: dict[str, Mask] = {}
     for weaker, stronger in combinations(sides, 2):
         if weaker.member.role == stronger.member.role:
             continue
-        for kind, found in _compare(weaker, stronger, rule).items():
+        for kind, found in _compare(weaker, stronger).items():
             if not len(found.weaker):
                 continue
             action, remark = _consequence(weaker, stronger, kind, leaks, id_near_duplicates)
@@ -232,7 +229,7 @@ def check_leaks(
         tuple(collisions),
         {side.member.key: len(side.member.images) for side in sides},
         {key: int(mask.sum()) for key, mask in dropped.items()},
-        str(rule),
+        str(_RULE),
         time.perf_counter() - started,
     )
     return report, dropped
@@ -270,13 +267,13 @@ def _hashes(pixels: Pixels) -> Keys:
     return np.array(digests, dtype="S32")
 
 
-def _compare(weaker: _Side, stronger: _Side, rule: Likeness) -> dict[Kind, _Found]:
+def _compare(weaker: _Side, stronger: _Side) -> dict[Kind, _Found]:
     """What two sides share by kind; what their pixels say is kept in the cache."""
-    entry = kept_at(weaker.member.images, stronger.member.images, repr(rule))
+    entry = kept_at(weaker.member.images, stronger.member.images, repr(_RULE))
     found = {kind: _Found(*parts) for kind, parts in read_kept(entry, ("exact", "near")).items()}
     if not found:
         exact = _shared(weaker.hashes, stronger.hashes, weaker.known & stronger.known)
-        found = {"exact": exact, "near": _near(weaker, stronger, rule)}
+        found = {"exact": exact, "near": _near(weaker, stronger)}
         keep(
             entry, {kind: (one.weaker, one.stronger, one.examples) for kind, one in found.items()}
         )
@@ -303,12 +300,12 @@ def _shared(weaker: Keys, stronger: Keys, common: frozenset[bytes] | None = None
     return _Found(np.flatnonzero(in_weaker), np.flatnonzero(in_stronger), examples)
 
 
-def _near(weaker: _Side, stronger: _Side, rule: Likeness) -> _Found:
+def _near(weaker: _Side, stronger: _Side) -> _Found:
     """Near-duplicates that are no exact copies; exact ones, turned, whatever their structure."""
     pairs = find_near_duplicates(
         weaker.member.images.pixels,
         stronger.member.images.pixels,
-        rule,
+        _RULE,
         (weaker.descriptors, stronger.descriptors),
     )
     first, second = weaker.hashes[pairs.first], stronger.hashes[pairs.second]

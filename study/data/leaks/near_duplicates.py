@@ -43,6 +43,7 @@ from study.data.leaks.alignment import (
     ZOOMED,
     Floats,
     coarse,
+    cosines,
     measure,
     one_way,
     planes,
@@ -251,18 +252,12 @@ def _coefficients(
 @cache
 def _bases(num_terms: int) -> tuple[Floats, Floats, Floats]:
     """Orthonormal cosines (terms, SIDE); the same after d/dx; the same after x d/dx."""
-    cosines = np.cos(np.pi * np.arange(num_terms)[:, None] * (np.arange(SIDE) + 0.5) / SIDE)
-    cosines *= np.sqrt(2 / SIDE)
-    cosines[0] /= np.sqrt(2)
-    slope = np.gradient(np.eye(SIDE), axis=0)
+    basis, slope = cosines(num_terms), np.gradient(np.eye(SIDE), axis=0)
     position = np.arange(SIDE) - (SIDE - 1) / 2
-    derivative = cosines @ slope
-    scaled = (cosines * position) @ slope
-    return (
-        cosines.astype(np.float32),
-        derivative.astype(np.float32),
-        scaled.astype(np.float32),
+    plain, derivative, scaled = (
+        one.astype(np.float32) for one in (basis, basis @ slope, (basis * position) @ slope)
     )
+    return plain, derivative, scaled
 
 
 @cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from study.data.enough import check_enough
 from study.data.images import ImageSet
 from study.data.leaks.check import check_leaks
 from study.data.leaks.proposals import Mask
-from study.data.leaks.report import LeakReport, Member
-from study.data.roles import KeptPart, OODValidation, Outliers, StudyData, TrainID, ValidationID
+from study.data.leaks.report import LeakReport, Member, Role
+from study.data.roles import StudyData
 from study.data.test_access import open_test
 from study.errors import BadInput, Fault
 
@@ -48,13 +48,9 @@ def run_leak_check(
     """
     started = time.perf_counter()
     test = open_test(plan)
-    members = [Member("train", data.train.images), Member("val_id", data.val_id.images)]
-    if data.outliers is not None:
-        members.append(Member("outliers", data.outliers.images))
-    members += [Member("ood_val", images) for images in data.ood_val.sets.values()]
-    if data.kept is not None:
-        members.append(Member("confirm_id", data.kept.id))
-        members += [Member("confirm_ood", images) for images in data.kept.ood.values()]
+    members = [
+        Member(cast(Role, key.partition("/")[0]), images) for key, images in data.sets().items()
+    ]
     members.append(Member("id_test", test.id))
     members += [Member("ood_test", images) for images in test.ood.values()]
     report, dropped = check_leaks(
@@ -81,21 +77,8 @@ def _without(data: StudyData, dropped: dict[str, Mask]) -> StudyData:
         return images.take(np.flatnonzero(~dropped[key])) if key in dropped else images
 
     lost = ", ".join(f"{int(mask.sum()):,} from {key}" for key, mask in dropped.items())
-    return replace(
-        data,
-        train=TrainID(rest("train", data.train.images)),
-        val_id=ValidationID(rest("val_id", data.val_id.images)),
-        outliers=data.outliers and Outliers(rest("outliers", data.outliers.images)),
-        ood_val=OODValidation(
-            {name: rest(f"ood_val/{name}", images) for name, images in data.ood_val.sets.items()}
-        ),
-        kept=data.kept
-        and KeptPart(
-            rest("confirm_id", data.kept.id),
-            {name: rest(f"confirm_ood/{name}", one) for name, one in data.kept.ood.items()},
-        ),
-        notes=(*data.notes, f"the leak check dropped images: {lost}"),
-    )
+    notes = (*data.notes, f"the leak check dropped images: {lost}")
+    return replace(data.mapped(rest), notes=notes)
 
 
 def _faults(data: StudyData, key: str, mask: Mask) -> list[Fault]:
