@@ -190,10 +190,7 @@ def _block(cells: Cells, weights: Mapping[str, Weights]) -> Values:
 
 def all_images(cells: Cells) -> dict[str, Weights]:
     """Every image once."""
-    return {
-        name: Weights.of(np.ones((1, len(group)), dtype=np.int64))
-        for name, group in cells.groups.items()
-    }
+    return {name: Weights.once(len(group)) for name, group in cells.groups.items()}
 
 
 def even(cost: Floats) -> Floats:

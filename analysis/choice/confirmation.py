@@ -142,8 +142,13 @@ def _judged(study: Records, event: Record) -> ConfirmedChoice:
 
 def confirmed_metric(study: Records) -> str:
     """What candidates are ranked by: the study's metric, of the kept part where there is one."""
-    kept = study.metric.replace("val/", f"{KEPT}/", 1)
+    kept = kept_name(study.metric)
     return kept if kept_images(study) and kept in study.confirming.columns else study.metric
+
+
+def kept_name(metric: str) -> str:
+    """The column of a metric of the images kept apart: ``confirm/fpr95`` of ``val/fpr95``."""
+    return metric.replace("val/", f"{KEPT}/", 1)
 
 
 def kept_images(study: Records) -> dict[str, int]:
@@ -409,20 +414,18 @@ def confirmed_table(study: Records) -> pd.DataFrame:
     found = confirmation(study)
     columns = ["trial_id", "discovery", "mean", "low", "high", "id_accuracy", "values"]
     columns += ["num_finished", "num_seeds", "passes", "why", "winner"]
-    rows: list[tuple[Any, ...]] = []
-    if found is not None:
-        for one in found.candidates:
-            ends = tuple(one.interval or (float("nan"), float("nan")))
-            values = [float(value) for value in one.runs[one.metric]]
-            finished = int((one.runs["status"] == "finished").sum())
-            told: tuple[Any, ...] = (
-                one.trial_id,
-                one.discovery,
-                one.mean,
-                *ends,
-                one.id_accuracy,
-                values,
-            )
-            told += (finished, found.num_seeds, one.passes, one.why, one is found.winner)
-            rows.append(told)
+    rows: list[dict[str, Any]] = []
+    if found is None:
+        return pd.DataFrame(columns=columns)
+    for one in found.candidates:
+        low, high = one.interval or (float("nan"), float("nan"))
+        told = {
+            "low": low,
+            "high": high,
+            "values": [float(value) for value in one.runs[one.metric]],
+            "num_finished": int((one.runs["status"] == "finished").sum()),
+            "num_seeds": found.num_seeds,
+            "winner": one is found.winner,
+        }
+        rows.append(vars(one) | told)
     return pd.DataFrame(rows, columns=columns)

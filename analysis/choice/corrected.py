@@ -89,6 +89,7 @@ from analysis.choice.cells import (
 from analysis.choice.replayed import Search
 from analysis.statistics.bootstrap import NUM_RESAMPLES, Resampler
 from analysis.statistics.paired import student
+from study.counted import counted
 from study.records.files import VAL_ID
 from study.scoring.intervals import Interval
 from study.scoring.metrics import METRICS
@@ -153,8 +154,8 @@ class Correction:
         """How it was obtained, as a sentence for a paper."""
         also = "; the seeds were drawn anew too" if self.num_seeds > 1 else ""
         told = (
-            f"The selection ({_counted(self.num_candidates, 'candidate')}, "
-            f"{_counted(self.num_cells, 'state' if self.of_paths else 'epoch')}) was "
+            f"The selection ({counted(self.num_candidates, 'candidate')}, "
+            f"{counted(self.num_cells, 'state' if self.of_paths else 'epoch')}) was "
             f"repeated on {self.num_resamples:,} bootstrap resamples of the validation images, by "
             f"source group, ID and OOD apart{also}; what each resample's winner loses on images "
             "left out of it, over the square root of 2, is the optimism that was taken off."
@@ -187,15 +188,10 @@ class _Resampled:
     judged: NDArray[np.bool_]
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def correct(
     cells: Cells,
     *,
     search: Search | None = None,
-    level: float = LEVEL,
     num_resamples: int | None = None,
     seed: int = 0,
 ) -> Correction:
@@ -205,7 +201,6 @@ def correct(
         cells: the candidates with their scores.
         search: all trials of the search that they come from, where its rungs are to be played
             again in each resample.
-        level: of the interval.
         num_resamples: of the selection; see ``enough_resamples`` for the default.
         seed: of the draws.
 
@@ -227,14 +222,14 @@ def correct(
         again = _resample(search.cells, num_resamples, seed, search)
         optimism = _optimism(search.cells, again)
         spread, freedom = _spread_of_won(again), np.inf
-    reach = student(1 - 0.3 * (1 - level), freedom) * spread
+    reach = student(1 - 0.3 * (1 - LEVEL), freedom) * spread
     value = float(chosen.cost[winner, 0])
     steps = (_SHARE_BELOW * optimism - reach, optimism, optimism + reach)
     low, middle, high = _moved(cells, value, steps)
     return Correction(
         as_metric(cells, value),
         middle,
-        Interval(min(low, high), max(low, high), level),
+        Interval(min(low, high), max(low, high), LEVEL),
         tuple(cells.trial_ids[trial] for trial in cells.trials_of(winner)),
         cells.num_configs,
         len(cells.trial),
@@ -271,17 +266,14 @@ def pick_on_all(cells: Cells) -> Picks:
     return pick(cells, weighed(cells, iter([whole])), tie_cost=ties)
 
 
-def mean_interval(
-    cells: Cells, *, level: float = 0.95, num_resamples: int = NUM_RESAMPLES, seed: int = 0
-) -> Interval:
-    """Interval of one configuration's mean over its seeds, its epochs as they are.
+def mean_interval(cells: Cells, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
+    """95 % interval of one configuration's mean over its seeds, its epochs as they are.
 
     Images are drawn by source group and seeds as ``correct`` draws them; Student's t on the even
     scale, by Satterthwaite's degrees of freedom.
 
     Args:
         cells: one cell a trial, all trials of one configuration.
-        level: of the interval.
         num_resamples: of images and seeds.
         seed: of the draws.
     """
@@ -293,9 +285,9 @@ def mean_interval(
     picks = pick(cells, inside, seed_weights=seeds)
     again = _Resampled(inside, inside, seeds, picks, np.ones(num_resamples, dtype=np.bool_))
     spread, freedom = _spread(cells, again, chosen, 0)
-    reach = student((1 + level) / 2, freedom) * spread
+    reach = student(0.975, freedom) * spread
     low, high = sorted(_moved(cells, float(chosen.cost[0, 0]), (-reach, reach)))
-    return Interval(low, high, level)
+    return Interval(low, high)
 
 
 def resamples(

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.choice.confirmation import kept_images
+from analysis.choice.confirmation import kept_images, kept_name
 from analysis.choice.selection import Selection, metric_interval
 from analysis.numbers import listed, metric_label, percent
 from analysis.tables import Records
 from study.errors import BadInput
-from study.records.files import KEPT
 from study.scoring.intervals import Interval
 from study.scoring.objective import ID_ACCURACY
 
@@ -56,11 +55,6 @@ class KeptApart:
     def plain(self) -> dict[str, Any]:
         """As ``--json`` prints it."""
         return {**vars(self), "interval": list(self.interval) if self.interval else None}
-
-
-def kept_name(metric: str) -> str:
-    """The column of a metric of the images kept apart: ``confirm/fpr95`` of ``val/fpr95``."""
-    return metric.replace("val/", f"{KEPT}/", 1)
 
 
 def kept_apart(study: Records, selection: Selection) -> KeptApart | None:

@@ -34,7 +34,7 @@ from analysis.choice.cells import (
 from analysis.choice.screened import STATE, on_record, screened
 from analysis.tables import Records, alphas_of
 from study.searchers.catalog import searchers
-from study.searchers.rungs import Rungs
+from study.searchers.rungs import Rungs, rung_epochs
 
 Flags = NDArray[np.bool_]
 _COMPARED = ("finished", "pruned", "paused", "running")
@@ -67,11 +67,7 @@ class Search:
     @cached_property
     def rungs(self) -> tuple[int, ...]:
         """Epochs at which trials are compared."""
-        epochs, at = [], self.grace
-        while at < self.lengths.max():
-            epochs.append(at)
-            at *= self.reduction
-        return tuple(epochs)
+        return tuple(rung_epochs(self.grace, self.reduction, int(self.lengths.max()) - 1))
 
     @property
     def how(self) -> str:
@@ -107,17 +103,16 @@ class Search:
             then = self._carried(values, epoch)
             came.append(np.take_along_axis(then.objective, self._best(then, epoch), axis=0))
         last = self.at_end(values)
-        stands = np.stack([(last.shortfall[own] <= 0).any(axis=0) for own in self._own])
-        return last, self._reach(came, stands) >= self.lengths[:, None]
+        return last, self._reach(came, last) >= self.lengths[:, None]
 
     def reach(self, values: Values) -> Rows:
         """The epoch that each trial comes to where all of them have every epoch, (T, B)."""
         came = [np.take_along_axis(values.objective, self._best(values, e), 0) for e in self.rungs]
-        stands = np.stack([(values.shortfall[own] <= 0).any(axis=0) for own in self._own])
-        return self._reach(came, stands)
+        return self._reach(came, values)
 
-    def _reach(self, came: Sequence[Floats], stands: Flags) -> Rows:
-        """Each search played by itself, from R of (T, B) and (T, B): (T, B)."""
+    def _reach(self, came: Sequence[Floats], at_end: Values) -> Rows:
+        """Each search played by itself, from R objectives (T, B) at rungs, (T, B)."""
+        stands = np.stack([(at_end.shortfall[own] <= 0).any(axis=0) for own in self._own])
         each = [
             _played(self, [one[:, b].tolist() for one in came], stands[:, b].tolist())
             for b in range(stands.shape[1])
@@ -287,10 +282,8 @@ def _played_states(study: Records, names: list[str], unfinished: list[str]) -> p
         return table
     last = table.groupby("trial_id")["epoch"].transform("max")
     ends = last[table["trial_id"].isin(unfinished)].unique()
-    rungs, grace = [], int(study.section("tune")["grace_epochs"])
-    while grace < table["epoch"].max():
-        rungs.append(grace)
-        grace *= int(study.section("tune")["reduction_factor"])
+    tune, newest = study.section("tune"), int(table["epoch"].max())
+    rungs = rung_epochs(int(tune["grace_epochs"]), int(tune["reduction_factor"]), newest - 1)
     compared = table["epoch"].isin([*ends, *rungs]) | (table["epoch"] == last)
     both = [table[compared], table.merge(near, on=STATE)]
     return pd.concat(both).drop_duplicates(ignore_index=True)

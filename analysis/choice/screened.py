@@ -10,6 +10,7 @@ files of scores are neither read nor checked. A study with few states leaves out
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -174,22 +175,15 @@ def cells_on_record(study: Records, trial_ids: Sequence[str], like: Cells) -> tu
     assert table is not None, "nothing is screened that is not on record"
     rows = study.trials.set_index("trial_id", drop=False).loc[list(table["trial_id"].unique())]
     errors = known_errors(table, float(np.median(like.errors)))[:, None]
-    cells = Cells(
-        tuple(rows["trial_id"]),
-        numbered(configurations(study, rows)),
-        numbered(list(table["trial_id"])),
-        table["epoch"].to_numpy(dtype=np.intp),
-        table["alpha"].to_numpy(dtype=np.float64),
-        {},
-        np.empty((len(table), 0), dtype=np.bool_),
-        like.groups,
-        like.floor,
-        like.base_correct,
-        like.below_base,
-        like.metric,
-        like.checkpoint,
-        like.confidence,
-        like.penalty,
+    cells = replace(
+        like,
+        trial_ids=tuple(rows["trial_id"]),
+        config=numbered(configurations(study, rows)),
+        trial=numbered(list(table["trial_id"])),
+        epoch=table["epoch"].to_numpy(dtype=np.intp),
+        alpha=table["alpha"].to_numpy(dtype=np.float64),
+        scores={},
+        correct=np.empty((len(table), 0), dtype=np.bool_),
     )
     cost, accuracy = (
         table[name].to_numpy(dtype=np.float64)[:, None] for name in ("cost", "accuracy")

@@ -449,17 +449,7 @@ def metric_interval(
 
 def summary_row(selection: Selection) -> dict[str, Any]:
     """The choice as plain values, as ``--json`` prints it."""
-    names = (
-        "trial_id",
-        "epoch",
-        "alpha",
-        "rule",
-        "metric",
-        "value",
-        "interval",
-        "score",
-        "threshold",
-    )
-    row = {name: getattr(selection, name) for name in names}
+    names = ("trial_id", "epoch", "alpha", "rule", "metric", "value", "interval", "score")
+    row = {name: getattr(selection, name) for name in (*names, "threshold")}
     row["interval"] = list(selection.interval) if selection.interval else None
     return row | {"seed_trials": list(selection.seed_trials)}

@@ -12,7 +12,6 @@ from analysis.numbers import metric_label, score_label, with_interval
 from analysis.report.page import write_report
 from analysis.results.final_test import (
     main_scores,
-    results_path,
     run_final_test,
     selective_rows,
 )
@@ -34,7 +33,7 @@ def run(study: Records, options: Namespace) -> Result:
         selective_rows(table)
     )
     lines = ["FPR95: ID positive, lower is better. All scores and metrics: "]
-    lines[0] += f"{results_path(study.folder)}; report: {study.folder.report}"
+    lines[0] += f"{study.folder.test_results}; report: {study.folder.report}"
     lines += marks(study)
     return Result(table, tables, lines)
 

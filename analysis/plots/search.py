@@ -257,15 +257,15 @@ def importance_bars(study: Records, table: pd.DataFrame | None = None) -> Figure
     return figure
 
 
-def numeric_pairs(study: Records, table: pd.DataFrame, most: int = 2) -> list[tuple[str, str]]:
-    """Pairs of the most important parameters that have numbers, for contours."""
+def numeric_pairs(study: Records, table: pd.DataFrame) -> list[tuple[str, str]]:
+    """The two pairs of the most important parameters that have numbers, for contours."""
     names = [
         name
         for name in dict.fromkeys(table["parameter"])
         if not is_category(study.trials[name].dropna())
         and np.ptp(as_codes(study.trials[name])) > 0
     ]
-    return list(pairwise(names[: most + 1]))
+    return list(pairwise(names[:3]))
 
 
 def times(study: Records) -> Figure:

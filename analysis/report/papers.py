@@ -76,15 +76,15 @@ def results_table(study: Records, validation: pd.DataFrame | None = None) -> str
     return _environment("lrlrr", head, body[:-1], caption, study.name)
 
 
-def candidates_table(study: Records, candidates: pd.DataFrame, most: int = 10) -> str:
+def candidates_table(study: Records, candidates: pd.DataFrame) -> str:
     """The best candidates: state, metric, ID accuracy, how surely each holds the floor.
 
     Args:
         study: its records.
-        candidates: from `analysis.choice.held.with_held`; those above the floor are shown.
-        most: rows.
+        candidates: from `analysis.choice.held.with_held`; the first ten above the
+            floor are shown.
     """
-    rows = candidates[candidates["passes_floor"]].head(most)
+    rows = candidates[candidates["passes_floor"]].head(10)
     if rows.empty or rows["floor_holds"].isna().all():
         return ""
     body = [

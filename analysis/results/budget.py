@@ -27,8 +27,8 @@ from analysis.choice.cells import (
     taken,
     weighed,
 )
+from analysis.choice.confirmation import kept_name
 from analysis.choice.corrected import as_metric, resamples
-from analysis.choice.kept import kept_name
 from analysis.choice.screened import screened
 from analysis.choice.selection import NoSelection, rank_candidates
 from analysis.numbers import metric_label, percent, points

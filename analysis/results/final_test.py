@@ -37,11 +37,6 @@ from study.records.sealed import changed_files, note_test
 from study.terminal import visible
 
 
-def results_path(folder: RunFolder) -> Path:
-    """Where the table of the final test is."""
-    return folder.test_results
-
-
 def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
     """Open the test sets once, on the frozen choice, and tell what it is worth.
 
@@ -62,10 +57,10 @@ def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
         Interrupted: if it was interrupted.
     """
     frozen = read_frozen(study.folder.path)
-    path = results_path(study.folder)
+    path = study.folder.test_results
     refuse_changed(study, but=path if again is None else study.folder.final_test)
     refuse_early(study, str(frozen.get("now") or ""))
-    edited = any(Path(one.place) == path for one in _changed(study))
+    edited = any(Path(one.place) == path for one in changed_files(study.folder, study.reached))
     if edited and again is None:
         told = f"{path}: is not what was written; it is made anew from the scores\n"
         sys.stderr.write(visible(told))
@@ -83,10 +78,6 @@ def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
     with Ledger(study.folder.ledger) as ledger:
         note_test(ledger, study.folder)
     return _summary(table)
-
-
-def _changed(study: Records) -> list[Fault]:
-    return changed_files(study.folder, study.reached)
 
 
 def _table(study: Records, tested: list[str]) -> pd.DataFrame:
@@ -180,7 +171,7 @@ def load_results(folder: RunFolder) -> pd.DataFrame | None:
 
 def _read(folder: RunFolder) -> pd.DataFrame | None:
     """The table as it was written; of an older run with what its scores tell by now."""
-    path = results_path(folder)
+    path = folder.test_results
     if not path.exists():
         return None
     return _whole(folder, path.stat().st_mtime_ns).copy()
@@ -190,7 +181,7 @@ def _read(folder: RunFolder) -> pd.DataFrame | None:
 def _whole(folder: RunFolder, when: int) -> pd.DataFrame:
     """The table at one state of its file."""
     del when
-    table = pd.read_parquet(results_path(folder))
+    table = pd.read_parquet(folder.test_results)
     if "oscr" in table.columns or not (folder.final_test / f"{WINNER}.npz").exists():
         return table
     keys = ["model", "dataset", "score", "trial_id"]

@@ -109,7 +109,7 @@ def compare(
             for dataset, one in by_set.items():
                 row: dict[str, Any] = {"model": model, "dataset": dataset, "score": score}
                 row |= _sizes(models, resampler, id_name, dataset)
-                sources = _num_sources(models, resampler, id_name, dataset)
+                sources = resampler.num_sources(id_name, _ood(models, id_name, dataset))
                 of_seeds = {} if pooled is None else pooled[dataset]
                 for metric, value in one.items():
                     low, high = interval_of(
@@ -160,12 +160,10 @@ def _selective(
     }
 
 
-def _num_sources(
-    models: Mapping[str, Sets], resampler: Resampler, id_name: str, dataset: str
-) -> int:
+def _ood(models: Mapping[str, Sets], id_name: str, dataset: str) -> list[str]:
+    """The OOD sets behind a row: one, or all for the mean over them."""
     sets = next(iter(models.values()))
-    ood = [name for name in sets if name != id_name] if dataset == MEAN else [dataset]
-    return resampler.num_sources(id_name, ood)
+    return [name for name in sets if name != id_name] if dataset == MEAN else [dataset]
 
 
 def set_label(dataset: str) -> str:
@@ -266,7 +264,7 @@ def _sizes(
     models: Mapping[str, Sets], resampler: Resampler, id_name: str, dataset: str
 ) -> dict[str, int]:
     sets = next(iter(models.values()))
-    names = [name for name in sets if name != id_name] if dataset == MEAN else [dataset]
+    names = _ood(models, id_name, dataset)
     return {
         "n_id": len(sets[id_name].label),
         "n_ood": sum(len(sets[name].label) for name in names),

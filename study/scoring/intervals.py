@@ -47,12 +47,11 @@ def image_interval(
     values: NDArray[np.float64],
     num_sources: int,
     scale: Scale = "share",
-    level: float = 0.95,
     *,
     num_seeds: int = 0,
     of_seeds: float = 0.0,
 ) -> Interval:
-    """Interval of a metric from its resamples over the sources of images, and over seeds.
+    """95 % interval of a metric from its resamples over the sources of images, and over seeds.
 
     Percentiles of a bootstrap are too narrow where sources are few, by sqrt(n / (n - 1)) and by
     what parts Student's distribution from the normal one, and an area's errors are skewed. So it
@@ -66,7 +65,6 @@ def image_interval(
         values: of the resamples, (B,).
         num_sources: what was drawn, of the smaller of the two classes; 2 at least count.
         scale: what kind of number it is.
-        level: nominal coverage.
         num_seeds: over how many models ``values`` are means, each with seeds drawn anew.
         of_seeds: share of the variance of ``values`` that the draws of the seeds made.
     """
@@ -74,16 +72,16 @@ def image_interval(
     images = (1 - of_seeds) * num / (num - 1)
     unsure = images**2 / (num - 1) + (of_seeds**2 / (num_seeds - 1) if num_seeds > 1 else 0.0)
     freedom = (images + of_seeds) ** 2 / unsure
-    reach = float(stdtrit(freedom, (1 + level) / 2)) * (images + of_seeds) ** 0.5
+    reach = float(stdtrit(freedom, 0.975)) * (images + of_seeds) ** 0.5
     if scale == "difference":
         half = reach * float(values.std())
-        return Interval(max(-1.0, point - half), min(1.0, point + half), level)
+        return Interval(max(-1.0, point - half), min(1.0, point + half))
     if scale == "area":
         middle, drawn = (logit(np.clip(one, _EDGE, 1 - _EDGE)) for one in (point, values))
         ends = expit([middle - reach * drawn.std(), middle + reach * drawn.std()])
         low, high = (float(end) for end in ends)
-        return Interval(min(low, point), max(high, point), level)
+        return Interval(min(low, point), max(high, point))
     middle, drawn = (np.arcsin(np.sqrt(np.clip(one, 0, 1))) for one in (point, values))
     ends = np.clip([middle - reach * drawn.std(), middle + reach * drawn.std()], 0, np.pi / 2)
     low, high = (float(np.sin(end) ** 2) for end in ends)
-    return Interval(low, high, level)
+    return Interval(low, high)

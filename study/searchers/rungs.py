@@ -34,6 +34,15 @@ class Place:
     of: int
 
 
+def rung_epochs(grace: int, reduction: int, most: int) -> list[int]:
+    """Epochs of the rungs, from the grace on, as far as they lie at ``most`` or before."""
+    epochs, at = [], grace
+    while at <= most:
+        epochs.append(at)
+        at *= reduction
+    return epochs
+
+
 @dataclass(eq=False)
 class Rungs:
     """The rungs of one search and who has come to them.

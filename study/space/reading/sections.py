@@ -25,6 +25,7 @@ from study.records.disk import parse_bytes
 from study.scoring.objective import PENALTY
 from study.scoring.path import ALPHAS
 from study.searchers.catalog import Searcher, searchers
+from study.searchers.rungs import rung_epochs
 from study.section import Section, broken_rule
 
 FloorKind = Literal["below_base", "at_least"]
@@ -312,10 +313,7 @@ class _TuneSection(Section):
         """Epochs up to ``most`` at which the trial scheduler compares trials; none without any."""
         if self.scheduler not in ("asha", "hyperband"):
             return []
-        if most < self.grace_epochs:
-            return []
-        count = 1 + int(math.log(most / self.grace_epochs, self.reduction_factor) + 1e-9)
-        return [self.grace_epochs * self.reduction_factor**rung for rung in range(count)]
+        return rung_epochs(self.grace_epochs, self.reduction_factor, most)
 
     def searcher_remark(self) -> str:
         """What to tell of the searcher with this scheduler and so many trials; empty for nothing.

@@ -19,7 +19,6 @@ from analysis.report.papers import (
     openood_table,
     results_table,
 )
-from analysis.results.final_test import results_path
 from analysis.study import Study
 from study.data import openood
 from study.errors import BadInput
@@ -123,7 +122,7 @@ def test_export_writes_a_file_for_each_model_and_score(tmp_path: Path) -> None:
     told = [(m, s) for m in ("winner", "base", "winner - base") for s in ("msp", "energy")]
     results = pd.concat([_rows(sets, *pair) for pair in told])
     run.final_test.mkdir(exist_ok=True)
-    results.to_parquet(results_path(run), index=False)
+    results.to_parquet(run.test_results, index=False)
     written = export_openood(Study.read(tmp_path))
     names = {path.name for path in written}
     assert names == {f"{m}_{s}.csv" for m in ("winner", "base") for s in ("msp", "energy")}
