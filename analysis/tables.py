@@ -1,9 +1,9 @@
-"""The records of one run as typed tables: what was asked, what ran, what each trial gave."""
+"""The records of one run: what was asked, what ran, what each trial gave."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,23 +11,27 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
+from analysis.table_files import (
+    check_folder,
+    no_rows,
+    read_epochs,
+    read_mapping,
+    read_table,
+    without_broken,
+)
 from study.errors import BadInput, Fault
 from study.records.columns import SEARCHED, in_reading_order
 from study.records.files import KEPT, STATUSES, VAL_ID, RunFolder
 from study.records.ledger import Lines, Record, read_ledger
 from study.records.scores import ValidationScores, has_scores, read_scores
 from study.records.sealed import Reached, changed_files, reached, score_seals
-from study.records.shapes import OF_MANIFEST, OF_SPEC, misshapen
+from study.records.shapes import OF_MANIFEST, OF_SPEC
 from study.records.words import todays_words
-from study.scoring.measuring import OOD_METRICS
 from study.scoring.metrics import METRICS, metric_of
 from study.scoring.objective import ALPHA, ID_ACCURACY, SHORTFALL
 
-SUMMARY = ("id_accuracy", *OOD_METRICS)
 BASE = "base"
 ANY_METRIC = "Name one of these, or val/<set>/<score>/<metric>."
 Direction = Literal["min", "max"]
@@ -104,17 +108,17 @@ class Records:
             BadInput: if the folder or its trial table is missing or cannot be read.
         """
         folder = RunFolder(path)
-        _check_folder(folder)
+        check_folder(folder)
         faults: list[str] = []
         trials = read_table(folder.trials)
-        epochs = _read_epochs(folder.epochs, faults) if len(trials) else _nothing()
-        states = _read_epochs(folder.states, faults) if folder.states.exists() else _nothing()
-        trials = _without_broken(trials, folder.trials, faults)
+        epochs = read_epochs(folder.epochs, faults) if len(trials) else no_rows()
+        states = read_epochs(folder.states, faults) if folder.states.exists() else no_rows()
+        trials = without_broken(trials, folder.trials, faults)
         trials, confirming = _apart(trials)
         tunes = trials["tunes"].fillna(False).astype(bool) if "tunes" in trials.columns else None
         tuning = trials.iloc[:0] if tunes is None else trials[tunes]
         trials = trials[~trials["trial_id"].isin(tuning["trial_id"])]
-        spec = todays_words(_read_mapping(folder.spec, "YAML", yaml.safe_load, OF_SPEC))
+        spec = todays_words(read_mapping(folder.spec, "YAML", yaml.safe_load, OF_SPEC))
         trials, confirming, tuning = (_ordered(one, spec) for one in (trials, confirming, tuning))
         others = [*confirming["trial_id"], *tuning["trial_id"]]
         epochs, states = (one[~one["trial_id"].isin(others)] for one in (epochs, states))
@@ -129,7 +133,7 @@ class Records:
             trials.sort_values("trial_id", ignore_index=True),
             epochs.sort_values(["trial_id", "epoch"], ignore_index=True),
             spec=spec,
-            manifest=_read_mapping(folder.manifest, "JSON", json.loads, OF_MANIFEST),
+            manifest=read_mapping(folder.manifest, "JSON", json.loads, OF_MANIFEST),
             ledger=events,
             reached=found,
             faults=tuple(faults),
@@ -431,110 +435,3 @@ def _apart(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     unseen = [name for name in trials.columns if name.startswith(f"{KEPT}/")]
     unseen = [name for name in unseen if searched[name].isna().all()]
     return searched.drop(columns=unseen), trials[confirms]
-
-
-def _check_folder(folder: RunFolder) -> None:
-    place = str(folder.path)
-    if not folder.path.is_dir():
-        rule = "no such directory"
-        raise BadInput(Fault(place, "", rule, "Give the folder of a run, such as runs/energy."))
-    if not folder.trials.exists():
-        rule = "there is no trials.parquet in it, so it holds no study, or one that never started"
-        way = "Give the folder that --out named, or resume the study with run_study.py --resume."
-        raise BadInput(Fault(place, "", rule, way))
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read trials.parquet or epochs.parquet with pandas' own types.
-
-    Returns:
-        Columns as in the contract: trial_id (str), seed, epochs (Int64), status (category of
-        ``STATUSES``), time_s (float64, seconds), ``val/...`` (float64, fractions) and
-        ``param/...`` (as stored).
-
-    Raises:
-        BadInput: naming the file, if it is not whole or lacks its key columns.
-    """
-    try:
-        frame: pd.DataFrame = pq.read_table(path, memory_map=False).to_pandas()
-    except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
-        rule = f"not a readable Parquet file ({str(error).splitlines()[0]})"
-        raise BadInput(Fault(str(path), "", rule, "Restore it, or resume the study.")) from error
-    if frame.empty:
-        return _nothing()  # a study that was stopped before its first trial
-    if "trial_id" not in frame.columns:
-        raise BadInput(Fault(str(path), "trial_id", "the column is missing; not a study's table"))
-    frame["trial_id"] = frame["trial_id"].astype("str")
-    for column in ("seed", "epochs", "epoch", "checkpoint_epoch"):
-        if column in frame.columns:
-            frame[column] = frame[column].astype("Int64")
-    numbers = ("val/", f"{KEPT}/")
-    for column in (c for c in frame.columns if c.startswith(numbers) or c == "time_s"):
-        frame[column] = pd.to_numeric(frame[column], errors="coerce").astype("float64")
-    if "status" in frame.columns:
-        frame["status"] = pd.Categorical(frame["status"], categories=STATUSES)
-    return frame
-
-
-def _nothing() -> pd.DataFrame:
-    columns = {"trial_id": "str", "epoch": "Int64", "seed": "Int64", "epochs": "Int64"}
-    frame = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
-    return frame.assign(status=pd.Categorical([], categories=STATUSES))
-
-
-def _read_epochs(path: Path, faults: list[str]) -> pd.DataFrame:
-    """The table of epochs, empty where it is broken: curves are missing then, not the study."""
-    if not path.exists():
-        faults.append(f"{path.name} is missing: no learning curves, no importance.")
-        return _nothing()
-    try:
-        epochs = read_table(path)
-    except BadInput as error:
-        faults.append(f"{error} Read without it: no learning curves, no importance.")
-        return _nothing()
-    wrong = _not_finite(epochs)
-    for index, metrics in wrong.items():
-        place = f"trial {epochs['trial_id'][index]}, epoch {epochs['epoch'][index]}"
-        faults.append(f"{path.name}: {place} has no {', '.join(metrics)}; left out.")
-    return epochs.drop(index=list(wrong))
-
-
-def _not_finite(rows: pd.DataFrame) -> dict[Any, list[str]]:
-    """Index of a row -> its summary metrics that are not numbers; whole rows are not named."""
-    present = [f"val/{name}" for name in SUMMARY if f"val/{name}" in rows.columns]
-    if not present:
-        return {}
-    broken = ~np.isfinite(rows[present].to_numpy(dtype=np.float64))
-    return {
-        rows.index[i]: [name for name, bad in zip(present, broken[i], strict=True) if bad]
-        for i in map(int, np.flatnonzero(broken.any(axis=1)))
-    }
-
-
-def _without_broken(trials: pd.DataFrame, path: Path, faults: list[str]) -> pd.DataFrame:
-    """Leave out, by name, finished trials whose metrics are not numbers, and double rows."""
-    double = trials["trial_id"].duplicated()
-    for trial_id in trials.loc[double, "trial_id"]:
-        faults.append(f"{path.name}: trial {trial_id} is there twice; the first row counts.")
-    trials = trials[~double]
-    broken = _not_finite(trials[trials["status"] == "finished"])
-    for index, wrong in broken.items():
-        told = f"trial {trials['trial_id'][index]} is finished but has no {', '.join(wrong)}"
-        faults.append(f"{path.name}: {told}; left out.")
-    return trials.drop(index=list(broken))
-
-
-def _read_mapping(
-    path: Path, kind: str, parse: Callable[[str], Any], shapes: Mapping[str, type]
-) -> Mapping[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        content = parse(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
-        rule = f"not readable as {kind} ({error})"
-        raise BadInput(Fault(str(path), "", rule, "Restore it from a copy.")) from error
-    if faults := misshapen(path, content, shapes):
-        raise BadInput(faults)
-    found: Mapping[str, Any] = content
-    return found

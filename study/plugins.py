@@ -48,7 +48,7 @@ KINDS: Final = {
 
 _STEM: Final = re.compile(r"[a-z][a-z0-9_]*")
 _HOME: Final = Path(__file__).resolve().parents[1]
-_READERS: Final = ("study.declared", "study.scoring.metrics")  # read them once, when imported
+_READERS: Final = ("study.literals", "study.scoring.metrics")  # read them once, when imported
 _COPY: Final = "Restore it from a copy."
 
 

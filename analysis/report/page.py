@@ -31,7 +31,8 @@ from analysis.report.methods import methods_text, objective_text
 from analysis.results.final_test import load_results
 from analysis.results.importance import importance_notes
 from analysis.statistics.compare import form_for, set_label
-from analysis.tables import SUMMARY, Records
+from analysis.table_files import SUMMARY
+from analysis.tables import Records
 from study.records.files import write_bytes
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -55,17 +56,14 @@ class Report:
     content: Mapping[str, Any]
 
 
-def write_report(
-    study: Records, now: datetime | None = None, *, advice: Advice | None = None
-) -> Path:
+def write_report(study: Records, *, advice: Advice | None = None) -> Path:
     """Write report.html into the run's folder and return its path.
 
     Args:
         study: its records; a study without trials, or without a selection, is told as such.
-        now: the moment that the report names; the present where None.
         advice: for the next study, where it is in hand.
     """
-    return write_made(study, make_report(study, now, advice=advice))
+    return write_made(study, make_report(study, advice=advice))
 
 
 def write_made(study: Records, report: Report) -> Path:

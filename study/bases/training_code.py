@@ -28,6 +28,7 @@ NO_WEIGHT = (
     "study.section",
     "study.detectors",
     "study.errors",
+    "study.literals",
     "study.locks",
     "study.recipes.trial_detectors",
     "study.plugins",  # a backbone's own is read in its place

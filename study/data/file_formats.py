@@ -24,8 +24,8 @@ from study.data.decode import fit_pixels, rule_of
 from study.data.images import ImageSet, printable
 from study.data.sources import Source
 from study.data.walk import entries, is_litter
-from study.declared import Declaration, read_literals
 from study.errors import BadInput, Fault
+from study.literals import Declaration, read_literals
 
 _SHARD = re.compile(r"(.+?)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]{6,})?")
 

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from study.declared import Declaration, Parameter, misnamed, read_literals
+from study.declared import Parameter, misnamed
 from study.detectors import methods
 from study.errors import Fault
+from study.literals import Declaration, read_literals
 
 Need = Literal["logits", "features", "maps", "input_gradient"]
 Size = Literal["num_features", "num_train", "num_classes"]

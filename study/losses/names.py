@@ -7,7 +7,8 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from study.declared import Declaration, Parameter, read_literals, unlike_parameters
+from study.declared import Parameter, unlike_parameters
+from study.literals import Declaration, read_literals
 from study.losses import reconstructions
 
 

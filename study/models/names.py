@@ -19,7 +19,7 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field, PositiveInt
 
-from study.declared import Declaration, read_literals
+from study.literals import Declaration, read_literals
 
 Stem = Literal["small", "imagenet"]
 Normalisation = Literal["imagenet", "cifar", "cifar_per_image", "half", "none"]

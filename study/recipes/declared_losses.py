@@ -12,7 +12,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from study.declared import Declaration, Parameter, read_literals, unlike_parameters
+from study.declared import Parameter, unlike_parameters
+from study.literals import Declaration, read_literals
 from study.recipes import outlier_losses
 
 SHIPPED = (

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from study.declared import NAME, Declaration, Parameter, read_literals
+from study.declared import Parameter
 from study.errors import Fault
+from study.literals import NAME, Declaration, read_literals
 from study.searchers import methods
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ Documented = Function | ast.ClassDef
 # The rooms from the top floor down, a sentence each: a file imports from its own room and from
 # those below it. CONTRIBUTING shows this list; `docs/architecture.md` draws it.
 ROOMS = {
-    "study.cli": "The command line: parse, call, print, exit code.",
+    "study.cli": "The command line: call, print, exit code.",
     "analysis": "A run read from its records alone: commands, Study for notebooks, conclusion.",
     "analysis.report": "The page, views of a terminal, texts and tables for papers.",
     "analysis.plots": "Figures.",
@@ -37,7 +37,8 @@ ROOMS = {
     "analysis.statistics": "Bootstraps, paired differences, a surrogate of the search.",
     "analysis.bases": "What a run's bases were and saw.",
     "analysis.numbers": "How numbers and names are written for readers.",
-    "analysis.tables": "The tables of a run, read and checked.",
+    "analysis.tables": "The records of a run, and what is asked of them.",
+    "analysis.table_files": "The files of a run, read and checked.",
     "study.run": "The whole flow of a study: begun, resumed, extended.",
     "study.replay": "One trial again from its record.",
     "study.saliency": "The command line of saliency maps: parse, call, print, exit code.",
@@ -74,6 +75,7 @@ ROOMS = {
     "study.scoring": "OOD scores, metrics, the objective: pure.",
     "study.device": "What is CUDA's own in training: precision, kernels, copies, graphs.",
     "study.section": "What every section of a space is.",
+    "study.arguments": "A command line read: its options, or every fault of them.",
     "study.options": "What the command line asks of a study.",
     "study.stdout": "Results on stdout, whoever reads it.",
     "study.counted": "Numbers with their nouns, lines that break between words.",
@@ -82,7 +84,8 @@ ROOMS = {
     "study.locks": "One process at a time, on every system.",
     "study.ending": "How a command ends before its time: signals, and what it runs on gone.",
     "study.seeding": "Named streams of random numbers.",
-    "study.declared": "The one way to declare a parameter, and the reader of declarations.",
+    "study.declared": "The one way to declare a parameter.",
+    "study.literals": "Declarations in files that bring torch, read without running the file.",
     "study.plugins": "A user's own file as one of the project's.",
     "study.errors": "Bad input and failures, told with place, rule and way out.",
     "study.terminal": "Text as a terminal may be given it, commands as a shell takes them.",
@@ -98,13 +101,13 @@ ALLOWED = {
         "study.stdout", "study.invoked", "study.plugins", "study.counted", "study.ending",
         "study.terminal", "study.errors",
     ),
-    "study/losses/*": ("study.errors", "study.declared", "study.losses*"),
-    "study/models/*": ("study.errors", "study.declared", "study.models*"),
+    "study/losses/*": ("study.errors", "study.declared", "study.literals", "study.losses*"),
+    "study/models/*": ("study.errors", "study.literals", "study.models*"),
     "study/scoring/*": ("study.errors", "study.plugins", "study.scoring*"),
     "study/training/schedules.py": ("study.errors",),
     "study/detectors/*": (
-        "study.errors", "study.declared", "study.detectors*", "study.data.batches",
-        "study.data.roles",
+        "study.errors", "study.declared", "study.literals", "study.detectors*",
+        "study.data.batches", "study.data.roles",
     ),
 }  # fmt: skip
 # Who may import a thing; nobody else.

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from study import replay, run
-from study.cli import main, parse
+from study.arguments import parse
+from study.cli import main
 from study.errors import BadInput
 from study.options import ReplayOptions
 from study.records.disk import DiskFull

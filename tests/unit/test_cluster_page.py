@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from study.cli import parse
+from study.arguments import parse
 from study.options import ResumeOptions, RunOptions
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import pytest
 
 from ood_study.cli import COMMANDS
-from study import cli
+from study.arguments import parse
 from study.errors import BadInput
 from study.options import RunOptions
 from study.space.loading import load_space
@@ -123,7 +123,7 @@ def test_command_is_one_that_the_program_takes(
         return
     if arguments in (["--help"], ["--version"]):
         return
-    options = cli.parse(_filled(arguments, tmp_path))
+    options = parse(_filled(arguments, tmp_path))
     if isinstance(options, RunOptions) and place.split(":")[0] not in FORMER:
         shipped = options.space in space_pages.names()
         load_space(options.space if shipped else "energy", options.overrides, options.smoke)
@@ -156,12 +156,12 @@ def test_commands_of_every_page_are_looked_at() -> None:
 
 def test_unknown_option_and_unknown_key_of_a_command_are_noticed() -> None:
     words = ["python", "run_study.py", "--space", "energy", "--set", "train.epoch=3"]
-    options = cli.parse(_module(words)[1])
+    options = parse(_module(words)[1])
     assert isinstance(options, RunOptions)
     with pytest.raises(BadInput, match=r"train\.epoch"):
         load_space("energy", options.overrides)
     with pytest.raises(BadInput, match="--dry-rnu"):
-        cli.parse(["--space", "energy", "--dry-rnu"])
+        parse(["--space", "energy", "--dry-rnu"])
 
 
 def _anchors(path: Path) -> set[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from study.declared import Declaration
 from study.detectors.catalog import CATALOG
 from study.extras import is_there, way_to
+from study.literals import Declaration
 from study.models.names import DECLARED
 from study.searchers.catalog import searchers
 from study.space.checks.case import Case, Check
