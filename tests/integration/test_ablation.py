@@ -1,8 +1,7 @@
-"""Two arms at two seeds, really trained under Ray; and the same as a command, killed, resumed."""
+"""Two arms at two seeds, really trained; and the same under Ray, as a command, killed, resumed."""
 
 from __future__ import annotations
 
-import io
 import json
 import signal
 from pathlib import Path
@@ -14,15 +13,11 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 import analysis
 from study.records.files import RunFolder, write_bytes, write_json
-from study.records.ledger import Ledger
 from study.space.loading import load_space
-from study.tune.resources import machine_of
-from study.tune.searching import search
-from study.watch.progress import Progress
+from tests.integration.faults import search_here
 from tests.integration.runs import Shell, decisions, num_events
 from tests.toys import toy_setup
 
-pytestmark = pytest.mark.ray
 SPACE = """
 recipe: classifier
 train: {epochs: 2, epoch_images: 48, batch_size: 16, augment: none}
@@ -45,10 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     run = RunFolder(folder / "run")
     write_bytes(run.spec, spec.dump().encode())
     write_json(run.manifest, {"own_score": spec.own_score})
-    setup = toy_setup(spec)
-    progress = Progress(io.StringIO(), live=False, quiet=True)
-    with Ledger(run.ledger) as ledger:
-        session = search(run, setup, ledger, progress, machine_of(spec, None))
+    session = search_here(run.path, toy_setup(spec))
     assert session.error is None
     assert session.exhausted
     return run
@@ -92,6 +84,7 @@ def test_analysis_tells_the_effect_with_its_pairs(run: RunFolder) -> None:
     assert table[["n", "num_failed", "num_missing"]].to_numpy().tolist() == [[2, 0, 0]] * 2
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_command_killed_and_resumed_is_the_same_and_cannot_be_extended(shell: Shell) -> None:
     (shell.folder / "arms.yaml").write_text(SPACE)
