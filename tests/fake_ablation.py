@@ -16,7 +16,14 @@ from tests.fake_run import Fake, make_run
 SETS = {"blobs": (12, 1)}
 FACTORS: dict[str, Any] = {"energy_weight": [0.0, 0.3], "plain": {"sgd": {"nesterov": False}}}
 ARMS = ("baseline", "energy_weight=0", "energy_weight=0.3", "plain=sgd")
+SHIFT = {"energy_weight=0": 0.1, "energy_weight=0.3": -0.1, "plain=sgd": 0.0}
+SEEDS = {0: 0.30, 1: 0.41, 2: 0.52}
 Value = Callable[[str, int], float | None]
+
+
+def shifted(arm: str, seed: int) -> float:
+    """Each seed's value and each arm's shift, which grows with the seed."""
+    return SEEDS[seed] + SHIFT.get(arm, 0.0) + 0.01 * seed * (arm != "baseline")
 
 
 def make_ablation(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import analysis
 from analysis.__main__ import main
 from analysis.commands import COMMANDS
 from analysis.joined import JoinedPlots
@@ -37,13 +36,6 @@ def _loaded(code: str) -> set[str]:
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     return set(done.stderr.split())
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    folder = tmp_path_factory.mktemp("seeing")
-    make_run(folder, Fake(num_id=60))
-    return analysis.load(folder)
 
 
 def test_trials_prints_a_table(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,19 +9,11 @@ import pytest
 
 import analysis
 from analysis.__main__ import main
-from analysis.study import Study
 from analysis.tables import Records, direction_of, under_floor
 from study.errors import BadInput
 from study.records.ledger import Ledger
 from study.records.sealed import note_end
 from tests.fake_run import Fake, make_run
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    folder = tmp_path_factory.mktemp("seeing")
-    make_run(folder, Fake(num_id=60))
-    return analysis.load(folder)
 
 
 def test_load_of_a_run_gives_typed_tables(tmp_path: Path) -> None:

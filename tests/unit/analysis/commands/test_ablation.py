@@ -8,27 +8,11 @@ import pytest
 from analysis.__main__ import main
 from tests.fake_ablation import make_ablation
 
-SHIFT = {"energy_weight=0": 0.1, "energy_weight=0.3": -0.1, "plain=sgd": 0.0}
-
-
-SEEDS = {0: 0.30, 1: 0.41, 2: 0.52}
-
-
-def _value(arm: str, seed: int) -> float:
-    return SEEDS[seed] + SHIFT.get(arm, 0.0) + 0.01 * seed * (arm != "baseline")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("ablation")
-    make_ablation(path, _value, failed=[("plain=sgd", 2)])
-    return path
-
 
 def test_ablation_prints_tables_with_floor_and_failures(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    ablation: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["ablation", str(folder)]) == 0
+    assert main(["ablation", str(ablation)]) == 0
     out = capsys.readouterr().out
     assert "FPR95, ID positive (%), against the baseline; baseline 41.0" in out
     assert "lower is better" in out
@@ -42,9 +26,9 @@ def test_ablation_prints_tables_with_floor_and_failures(
 
 
 def test_ablation_as_json_is_the_whole_table(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    ablation: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["ablation", str(folder), "--json", "--metric", "val/auroc"]) == 0
+    assert main(["ablation", str(ablation), "--json", "--metric", "val/auroc"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["metric"] for row in rows] == ["val/auroc"] * 3
     assert rows[2]["num_failed"] == 1
@@ -52,9 +36,9 @@ def test_ablation_as_json_is_the_whole_table(
 
 
 def test_ablation_of_a_wrong_metric_exits_2(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    ablation: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["ablation", str(folder), "--metric", "val/nothing"]) == 2
+    assert main(["ablation", str(ablation), "--metric", "val/nothing"]) == 2
     assert "was not recorded" in capsys.readouterr().err
 
 

@@ -3,47 +3,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pytest
-from matplotlib.figure import Figure
 
 import analysis
 from analysis.plots.ablation import forest
 from analysis.report.page import make_report
 from study.errors import BadInput
-from tests.fake_ablation import make_ablation
+from tests.drawn import texts_of, words_of
+from tests.fake_ablation import make_ablation, shifted
 
 pytestmark = pytest.mark.usefixtures("unrendered")
-
-SHIFT = {"energy_weight=0": 0.1, "energy_weight=0.3": -0.1, "plain=sgd": 0.0}
-
-
-SEEDS = {0: 0.30, 1: 0.41, 2: 0.52}
-
-
-def _value(arm: str, seed: int) -> float:
-    return SEEDS[seed] + SHIFT.get(arm, 0.0) + 0.01 * seed * (arm != "baseline")
-
-
-def _texts(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(mpl.text.Text)]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("ablation")
-    make_ablation(path, _value, failed=[("plain=sgd", 2)])
-    return path
-
 
 PATH = ("baseline", "energy_weight=0.3", "energy_weight=0.3 + plain=sgd")
 
 
 STEPS: dict[str, Any] = {"energy_weight": [0.3], "plain": {"sgd": {"nesterov": False}}}
-
-
-def _words(figure: Figure) -> str:
-    return " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
 
 
 def _path(folder: Path, **more: Any) -> Any:
@@ -53,16 +27,16 @@ def _path(folder: Path, **more: Any) -> Any:
     return make_ablation(folder, value, arms=PATH, design="path", factors=STEPS, **more)
 
 
-def test_forest_shows_every_arm_with_n_failures_and_units(folder: Path) -> None:
-    study = analysis.load(folder)
-    texts = _texts(study.plots.effects())
+def test_forest_shows_every_arm_with_n_failures_and_units(ablation: Path) -> None:
+    study = analysis.load(ablation)
+    texts = texts_of(study.plots.effects())
     assert {"energy_weight=0", "energy_weight=0.3", "plain=sgd"} <= set(texts)
     assert "n = 2, 1 failed" in texts
     assert any("difference from baseline, points" in text and "better" in text for text in texts)
 
 
-def test_forest_colours_whole_intervals_by_their_side(folder: Path) -> None:
-    study = analysis.load(folder)
+def test_forest_colours_whole_intervals_by_their_side(ablation: Path) -> None:
+    study = analysis.load(ablation)
     table = study.effects("val/fpr95")
     lines = [
         line for line in forest(study, table=table).axes[0].lines if len(line.get_xdata()) == 2
@@ -72,20 +46,20 @@ def test_forest_colours_whole_intervals_by_their_side(folder: Path) -> None:
 
 def test_forest_without_pairs_is_refused(tmp_path: Path) -> None:
     failed = [("baseline", seed) for seed in range(3)]
-    study = make_ablation(tmp_path, _value, failed=failed)
+    study = make_ablation(tmp_path, shifted, failed=failed)
     with pytest.raises(BadInput, match="nothing to draw"):
         forest(study, "val/fpr95")
 
 
 def test_path_names_what_each_step_adds_and_its_difference(tmp_path: Path) -> None:
-    words = _words(_path(tmp_path).plots.path())
+    words = words_of(_path(tmp_path).plots.path())
     for word in ("baseline", "+ energy_weight=0.3", "+ plain=sgd", "−9.0 [", "n = 3"):
         assert word in words
 
 
 def test_path_with_failures_counts_them_and_is_in_the_report(tmp_path: Path) -> None:
     study = _path(tmp_path, failed=[(PATH[2], 1)])
-    assert "n = 2, 1 failed" in _words(study.plots.path())
+    assert "n = 2, 1 failed" in words_of(study.plots.path())
     assert "The path: each arm keeps" in make_report(study).html
 
 

@@ -1,35 +1,21 @@
 from __future__ import annotations
 
-import matplotlib as mpl
 import pytest
-from matplotlib.figure import Figure
 
-import analysis
 from analysis.plots import search as plots_search
 from analysis.plots.search import rungs_of
 from analysis.results.importance import FANOVA, importance
 from analysis.study import Study
 from study.errors import BadInput
-from tests.fake_run import Fake, make_run
+from tests.drawn import words_of
 from tests.fake_search import fake_search
 
 DRAWS = {"x": lambda rng: float(rng.uniform()), "y": lambda rng: float(rng.uniform(1, 9))}
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    folder = tmp_path_factory.mktemp("seeing")
-    make_run(folder, Fake(num_id=60))
-    return analysis.load(folder)
-
-
-def _texts(figure: Figure) -> str:
-    return " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
-
-
 def test_rungs_count_the_trials_that_still_run(study: Study) -> None:
     assert rungs_of(study) == (1, 3)
-    text = _texts(study.plots.rungs())
+    text = words_of(study.plots.rungs())
     assert "10" in text.split()  # all ten reached the first epoch
     assert "Trials" in text
 
@@ -38,7 +24,7 @@ def test_contour_needs_two_parameters_with_numbers() -> None:
     draws = {**DRAWS, "word": lambda rng: str(rng.choice(["a", "b"]))}
     study = fake_search(lambda p: float(p["x"]), draws, 20)
     figure = study.plots.contour("param/train.x", "param/train.y")
-    assert "Rank (0 = best)" in _texts(figure)
+    assert "Rank (0 = best)" in words_of(figure)
     with pytest.raises(BadInput, match="two searched parameters with numbers"):
         study.plots.contour("param/train.x", "param/train.word")
 

@@ -2,16 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-import analysis
 from analysis.study import Study
-from tests.fake_run import Fake, make_run
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    folder = tmp_path_factory.mktemp("seeing")
-    make_run(folder, Fake(num_id=60))
-    return analysis.load(folder)
 
 
 @pytest.mark.parametrize("draw", ["trade", "rungs", "times", "calibration"])

@@ -7,13 +7,13 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 import analysis
 from analysis.plots import trials as plots
 from analysis.plots.scores import histogram
 from analysis.study import Study
 from study.errors import BadInput
+from tests.drawn import words_of
 from tests.fake_run import Fake, make_run
 
 
@@ -24,12 +24,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return analysis.load(folder)
 
 
-def _texts(figure: Figure) -> str:
-    return " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
-
-
 def test_trade_shows_floor_base_and_choice_with_units(study: Study) -> None:
-    text = _texts(study.plots.trade())
+    text = words_of(study.plots.trade())
     for word in ("floor", "base", "chosen", "FPR95, ID positive (%)", "ID accuracy (%)"):
         assert word in text
 
@@ -39,7 +35,7 @@ def test_slices_cover_every_searched_parameter(study: Study) -> None:
     assert tuple(figures) == study.searched
     assert figures["param/train.lr"].axes[0].get_xscale() == "log"
     assert figures["param/train.m_in.sd"].axes[0].get_xscale() == "linear"
-    assert "m_in (sd)" in _texts(figures["param/train.m_in.sd"])
+    assert "m_in (sd)" in words_of(figures["param/train.m_in.sd"])
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["as told", "of an older run"])
@@ -52,7 +48,7 @@ def test_slice_caps_what_lies_under_the_floor(tmp_path: Path, told: bool) -> Non
     frame = frame if told else frame.drop(columns="val/floor_shortfall")
     frame.to_parquet(path, index=False)
     figure = plots.slice_of(analysis.load(tmp_path), "param/train.lr")
-    assert "× under the floor, ▲ beyond: 1.02" in _texts(figure)
+    assert "× under the floor, ▲ beyond: 1.02" in words_of(figure)
     assert figure.axes[0].get_ylim()[1] < 1.0
 
 
@@ -75,7 +71,7 @@ def test_parallel_draws_no_objective_that_no_trial_has(tmp_path: Path) -> None:
     frame.to_parquet(path, index=False)
     study = analysis.load(tmp_path)
     axes = study.plots.parallel().axes[0]
-    assert "1.04 to 1.86" in _texts(axes.figure)
+    assert "1.04 to 1.86" in words_of(axes.figure)
     lines = [line for line in axes.lines if len(line.get_xdata()) == 6]
     dashed = [line for line in lines if line.get_linestyle() == "--"]
     assert [line.get_ydata()[-1] for line in dashed] == [1.0, 1.0]
@@ -104,7 +100,7 @@ def test_learning_of_a_trial_without_epochs_is_refused(study: Study) -> None:
 
 def test_histogram_states_the_share_of_ood_below_the_threshold() -> None:
     figure = histogram(np.arange(100.0), np.arange(45.0, 145.0), "blobs", "energy")
-    text = _texts(figure)
+    text = words_of(figure)
     assert "50.0 % of OOD" in text  # 45..94 lie at or below the threshold 94
     assert "ID, n = 100" in text
 

@@ -40,13 +40,6 @@ def html(frozen: Study) -> str:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    folder = tmp_path_factory.mktemp("seeing")
-    make_run(folder, Fake(num_id=60))
-    return analysis.load(folder)
-
-
-@pytest.fixture(scope="module")
 def report(study: Study) -> Report:
     return make_report(study, NOW)
 

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import csv
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import analysis
-from analysis.report.page import Report, make_report
+from analysis.choice.selection import select
 from analysis.report.papers import (
     FAR,
     NEAR,
@@ -19,44 +18,13 @@ from analysis.report.papers import (
     openood_table,
     results_table,
 )
+from analysis.report.sections import comparison
 from analysis.study import Study
 from study.data import openood
 from study.errors import BadInput
-from tests.fake_ablation import make_ablation
-from tests.fake_run import Fake, make_run
+from tests.fake_run import make_run
 
 pytestmark = pytest.mark.usefixtures("unrendered")
-
-NOW = datetime(2025, 1, 2, 3, 4, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    folder = tmp_path_factory.mktemp("seeing")
-    make_run(folder, Fake(num_id=60))
-    return analysis.load(folder)
-
-
-@pytest.fixture(scope="module")
-def report(study: Study) -> Report:
-    return make_report(study, NOW)
-
-
-SHIFT = {"energy_weight=0": 0.1, "energy_weight=0.3": -0.1, "plain=sgd": 0.0}
-
-
-SEEDS = {0: 0.30, 1: 0.41, 2: 0.52}
-
-
-def _value(arm: str, seed: int) -> float:
-    return SEEDS[seed] + SHIFT.get(arm, 0.0) + 0.01 * seed * (arm != "baseline")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("ablation")
-    make_ablation(path, _value, failed=[("plain=sgd", 2)])
-    return path
 
 
 def _rows(sets: dict[str, float], model: str = "winner", score: str = "energy") -> pd.DataFrame:
@@ -77,8 +45,8 @@ def _rows(sets: dict[str, float], model: str = "winner", score: str = "energy") 
     )
 
 
-def test_latex_table_escapes_and_has_n_and_intervals(study: Study, report: Report) -> None:
-    table = results_table(study, report.content["validation"])
+def test_latex_table_escapes_and_has_n_and_intervals(study: Study) -> None:
+    table = results_table(study, comparison(study, select(study)))
     assert r"objects\_val & 240 (30) & base & $" in table
     assert len(re.findall(r"\[[+-]?[\d.]+, [+-]?[\d.]+\]", table)) == 18
     assert "Validation (selection was made on these sets)" in table
@@ -86,8 +54,8 @@ def test_latex_table_escapes_and_has_n_and_intervals(study: Study, report: Repor
     assert escape("a_b & 5 %") == r"a\_b \& 5 \%"
 
 
-def test_latex_table_tells_what_each_effect_is_against(folder: Path) -> None:
-    study = analysis.load(folder)
+def test_latex_table_tells_what_each_effect_is_against(ablation: Path) -> None:
+    study = analysis.load(ablation)
     table = study.effects("val/fpr95")
     steps = table.assign(kind="step")
     text = effects_table(study, pd.concat([table, steps], ignore_index=True))

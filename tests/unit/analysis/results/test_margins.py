@@ -2,17 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-import analysis
 from analysis.results.margins import reached_energies
 from analysis.study import Study
-from tests.fake_run import Fake, make_run
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    folder = tmp_path_factory.mktemp("seeing")
-    make_run(folder, Fake(num_id=60))
-    return analysis.load(folder)
 
 
 def test_reached_energies_are_means_over_the_validation_images(study: Study) -> None:
