@@ -48,7 +48,7 @@ PARTS: Mapping[str, Sequence[Target]] = {
     "The driver": (
         Target(
             "driver/random none/growth",
-            "CPU of a trial's end, last hundred of 10,000 against the first; random search",
+            "CPU of a trial, last hundreds of 10,000 against the first; random search",
             "<= 1.5",
         ),
         Target("driver/random asha/growth", "the same under ASHA", "<= 1.5"),

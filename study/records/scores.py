@@ -229,18 +229,6 @@ def read_scores(
     return scores
 
 
-def read_epoch(run: RunFolder, trial: str, epoch: int) -> ValidationScores:
-    """The states of one epoch of a trial.
-
-    Raises:
-        FileNotFoundError: where there are none.
-        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: where a file is damaged
-            (`TORN`).
-    """
-    arrays = _unpacked(run.epoch_scores(trial) / epoch_file(epoch))
-    return ValidationScores.of(arrays | _unpacked(run.score_images()))
-
-
 def _epoch_of(path: Path) -> int:
     return int(path.stem.removeprefix("epoch_"))
 

@@ -35,17 +35,21 @@ class CheckpointBudget:
         self._limit = limit
         self._rule = checkpoint_rule
         self._dropped = dropped
-        self._sizes: dict[str, int] = {}  # of the folders of ended trials, bytes
+        self._sizes: dict[str, int] = {}  # of folders, bytes, as they were last measured
+        self._used = 0  # their sum
+        self._open: set[str] = set()  # folders that may have changed since
+        self._bare: set[str] = set()  # folders with nothing left that could go
+        self._known = 0  # trials that were looked at
 
     def enforce(self, trials: Sequence[TrialRecord]) -> str:
         """Drop as much of the losers as it takes; what to warn of where that is not enough.
 
-        The folders of trials that have ended are measured once: with thousands of them looking
-        at every file again at every trial's end would take longer than the trials.
+        The folder of a trial that has ended is measured once, and again where it `goes_on`: with
+        thousands of them a look at each at every trial's end would take longer than the trials.
         """
         if self._limit is None:
             return ""
-        used = self._used(trials)
+        used = self._measured(trials)
         if used <= self._limit:
             return ""
         going: dict[str, dict[Path, int]] = {STATES: {}, CHOSEN: {}}
@@ -61,7 +65,7 @@ class CheckpointBudget:
                 self._dropped(what, names, sum(sizes.values()))
             for path in sizes:
                 take_away(path)
-                self._sizes.pop(path.parent.name, None)
+                self._open.add(path.parent.name)
         if used - freed <= self._limit:
             return ""
         return (
@@ -69,27 +73,46 @@ class CheckpointBudget:
             f"({bytes_text(self._limit)}); the best, the base and what resumes are all kept"
         )
 
-    def _used(self, trials: Sequence[TrialRecord]) -> int:
+    def goes_on(self, record: TrialRecord) -> None:
+        """A trial that had ended trains on, and writes again."""
+        self._open.add(trial_id(record.number))
+
+    def _measured(self, trials: Sequence[TrialRecord]) -> int:
         """Bytes of all checkpoints."""
-        ended = {trial_id(one.number) for one in trials if one.status != "running"}
-        sizes = {
-            folder.name: self._sizes.get(folder.name) or folder_bytes(folder)
-            for folder in self._run.checkpoints.glob("*")
-        }
-        self._sizes = {name: size for name, size in sizes.items() if name in ended}
-        return sum(sizes.values())
+        if not self._known:
+            self._open = {folder.name for folder in self._run.checkpoints.glob("*")}
+        self._open |= {trial_id(record.number) for record in trials[self._known :]}
+        self._known = len(trials)
+        for name in self._open:
+            size = folder_bytes(self._run.checkpoints / name)
+            self._used += size - self._sizes.get(name, 0)
+            self._sizes[name] = size
+        self._bare -= self._open
+        self._open = {name for name in self._open if not _has_ended(trials, name)}
+        return self._used
 
     def _expendable(self, trials: Sequence[TrialRecord]) -> Iterator[tuple[str, Path]]:
         """What may go, worst first; a state never after the weights that it would go on with."""
-        order = losers(trials, self._rule)
+        order = losers([r for r in trials if trial_id(r.number) not in self._bare], self._rule)
         for status in _LOSE_FIRST:
             folders = [
                 self._run.trial_checkpoints(trial_id(one.number))
                 for one in order
                 if one.status == status
             ]
-            for what, name in ((STATES, "epoch_*"), (CHOSEN, WEIGHTS)):
-                yield from ((what, path) for folder in folders for path in folder.glob(name))
+            found = {
+                folder: {STATES: [*folder.glob("epoch_*")], CHOSEN: [*folder.glob(WEIGHTS)]}
+                for folder in folders
+            }
+            self._bare |= {one.name for one, kinds in found.items() if not any(kinds.values())}
+            for what in (STATES, CHOSEN):
+                yield from ((what, path) for kinds in found.values() for path in kinds[what])
+
+
+def _has_ended(trials: Sequence[TrialRecord], name: str) -> bool:
+    """Whether a folder is of a trial that has ended."""
+    number = int(name) if name.isdecimal() else len(trials)
+    return number < len(trials) and trials[number].status != "running"
 
 
 def losers(trials: Sequence[TrialRecord], rule: str) -> list[TrialRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ from study.searchers.rungs import Place
 from study.training.checkpoint import drop_checkpoints
 from study.tune.checkpoint_budget import CheckpointBudget
 from study.tune.decisions import Decisions
-from study.tune.record import NODE_LOST, TrialRecord
+from study.tune.record import NODE_LOST, Flat, TrialRecord
 from study.tune.session import Observer
 from study.tune.setup import Setup
 from study.tune.study_db import About, StudyDatabase, Told, confirming, told_of
@@ -109,6 +110,7 @@ class RecordsObserver(Observer):
         self._setup = setup
         self._decisions = decisions
         self._warn = warn
+        self._params: dict[int, Flat] = {}  # of each trial, for the tables
         sweep_temporaries(run.path)
         for record in decisions.trials:  # a kill may have come between its end and this
             if record.status != "running":
@@ -134,6 +136,11 @@ class RecordsObserver(Observer):
         """Write the tables, and ended trials into study.db, if that was some time ago."""
         if time.monotonic() > self._due:
             self._write(live=True)
+
+    @override
+    def trial_promoted(self, record: TrialRecord, place: Place) -> None:
+        """What it keeps is measured anew from now on."""
+        self._budget.goes_on(record)
 
     def trial_ended(self, record: TrialRecord) -> None:
         """Free its resumable states; write the tables and study.db if it is time."""
@@ -172,6 +179,13 @@ class RecordsObserver(Observer):
         finally:
             self._database.close(self._decisions.frozen, confirming(self._decisions))
 
+    def _params_of(self, record: TrialRecord) -> Flat:
+        """All parameters of a trial, made out once: for thousands that takes long."""
+        if record.number not in self._params:
+            every = self._setup.params(record)
+            self._params[record.number] = {sys.intern(name): one for name, one in every.items()}
+        return self._params[record.number]
+
     def _told(self, trial: str) -> Told:
         rule = self._setup.spec.select.checkpoint
         return told_of(self._decisions.trials[int(trial)], rule)
@@ -186,8 +200,8 @@ class RecordsObserver(Observer):
         if self._decisions.trials:
             rule = self._setup.spec.select.checkpoint
             metric = self._setup.spec.select.metric
-            params, trials = self._setup.params, self._decisions.trials
-            write_tables(self._run, trials, params, rule, live=live, metric=metric)
+            trials = self._decisions.trials
+            write_tables(self._run, trials, self._params_of, rule, live=live, metric=metric)
         ended = time.monotonic()
         self._due = ended + max(_TABLES_EVERY_S, (ended - begun) / _TABLES_SHARE)
 

@@ -27,7 +27,7 @@ from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_confi
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from study.records.files import BASE, VAL_ID, trial_id
-from study.records.scores import TORN, SetScores, epoch_file, read_epoch, read_scores
+from study.records.scores import TORN, SetScores, read_scores
 from study.scoring.metrics import metric_of
 from study.scoring.objective import ALPHA
 from study.tune.energy_picture import draw_energies
@@ -92,15 +92,18 @@ class TensorBoardLog(Observer):
 
     def _written(self, record: TrialRecord, status: str) -> _EventFile:
         """A new file of a trial, in place of an old one, as the record has it."""
+        epochs = b""
         if record.number in self._writers:
-            self._writers[record.number][0].close()
+            before, _ = self._writers[record.number]
+            epochs = before.closed_epochs()
         path = self._folder / trial_id(record.number)
         shutil.rmtree(path, ignore_errors=True)
         writer = _EventFile(path)
         values = {_readable(n): _plain(value) for n, value in self._shown.params(record).items()}
         told = hparams_pb(values | {STATUS: status}, self._name(trial_id(record.number)))
         _write(writer, told, 0, _moment(record.begun))
-        for epoch in range(1, len(record.epochs) + 1):
+        writer.begin_epochs(epochs)
+        for epoch in () if epochs else range(1, len(record.epochs) + 1):
             self._write_epoch(writer, record, epoch)
         writer.flush()
         return writer
@@ -150,21 +153,16 @@ class TensorBoardLog(Observer):
     def _histograms(self, run: str, epoch: int, alpha: float) -> Iterator[Summary]:
         """The own score of each validation set's images."""
         score = self._shown.own_score
-        for title, values in _by_set(self._sets(run, epoch, alpha), score):
+        for title, values in _by_set(self._sets(run, epoch, alpha, score), score):
             yield Summary(value=[_histogram(f"{score} score/{title}", values)])
 
-    def _sets(self, run: str, epoch: int, alpha: float) -> Mapping[str, SetScores]:
-        """Scores of a state by set; none where they are not at hand."""
+    def _sets(self, run: str, epoch: int, alpha: float, score: str) -> Mapping[str, SetScores]:
+        """One of the scores of a state by set; none where they are not at hand."""
         folder = self._shown.run
         if folder is None:
             return {}
         try:
-            if run == BASE:
-                scores = read_scores(folder, run)
-            elif (folder.epoch_scores(run) / epoch_file(epoch)).exists():
-                scores = read_epoch(folder, run, epoch)
-            else:
-                return {}
+            scores = read_scores(folder, run, epochs=[epoch], score=score)
             return scores.cut(np.array([scores.at(epoch, alpha)])).sets
         except TORN:
             return {}  # a picture is not worth a study
@@ -176,7 +174,11 @@ class TensorBoardLog(Observer):
             f"epoch {epoch}": (trial_id(record.number), epoch, metrics.get(ALPHA, 1.0))
             for epoch, metrics in enumerate(record.epochs, start=1)
         }
-        sets = {title: self._sets(*state) for title, state in states.items()} if margins else {}
+        sets = (
+            {title: self._sets(*state, score) for title, state in states.items()}
+            if margins
+            else {}
+        )
         parted = {
             title: (one[VAL_ID].scores[score][0], _outside(one, score))
             for title, one in sets.items()
@@ -260,12 +262,26 @@ class _EventFile:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         now = time.time()
-        self._file = (folder / f"events.out.tfevents.{int(now):010d}.study").open("wb")
+        self._path = folder / f"events.out.tfevents.{int(now):010d}.study"
+        self._file = self._path.open("wb")
         self._records = RecordWriter(self._file)
         self.add(Event(wall_time=now, file_version="brain.Event:2"))
 
     def add(self, event: Event) -> None:
         self._records.write(event.SerializeToString())
+
+    def begin_epochs(self, epochs: bytes) -> None:
+        """From here on come epochs, those of an older file first."""
+        self._head = self._file.tell()
+        self._file.write(epochs)
+
+    def closed_epochs(self) -> bytes:
+        """The events of the epochs, once all are written: their scores need not be read again."""
+        self.close()
+        try:
+            return self._path.read_bytes()[self._head :]
+        except FileNotFoundError:  # somebody has cleared the folder
+            return b""
 
     def flush(self) -> None:
         self._records.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,35 @@ def test_enforce_measures_a_trial_anew_once_it_has_ended(run: RunFolder) -> None
     records[4].status = "finished"
     budget.enforce(records)
     assert told
+
+
+def test_enforce_measures_a_trial_anew_that_goes_on(run: RunFolder) -> None:
+    records = _records()
+    told: list[str] = []
+    budget = CheckpointBudget(run, 10 * SIZE, "best", lambda _, trials, __: told.extend(trials))
+    assert budget.enforce(records) == ""
+    (run.trial_checkpoints("00002") / "more").write_bytes(b"x" * 2 * SIZE)
+    budget.enforce(records)
+    assert told == []
+    budget.goes_on(records[2])
+    budget.enforce(records)
+    assert told
+
+
+def test_enforce_looks_no_more_at_trials_that_have_nothing_left(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[int] = []
+
+    def judging(trials: Sequence[TrialRecord], rule: str) -> list[TrialRecord]:
+        found = losers(trials, rule)
+        judged.extend(record.number for record in found)
+        return found
+
+    monkeypatch.setattr("study.tune.checkpoint_budget.losers", judging)
+    budget = CheckpointBudget(run, SIZE, "best", lambda *_: None)
+    for _ in range(2):
+        budget.enforce(_records())
+    judged.clear()
+    budget.enforce(_records())
+    assert judged == []
