@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import wrap
 
 
@@ -14,6 +15,12 @@ def counted(number: int, noun: str, plural: str = "") -> str:
         plural: of several, where an "s" does not make it.
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first names, and how many more there are: ``a, b and 3 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def wrapped(text: str, width: int, indent: str = "  ") -> list[str]:

@@ -94,6 +94,22 @@ class Interrupted(Exception):
     """The user stopped the study; it can be resumed. Exit code 130."""
 
 
+def first_faults(
+    faults: Sequence[Fault], most: int, others: str, way_out: str = ""
+) -> list[Fault]:
+    """The first faults of one place, and one that says how many more there are.
+
+    Args:
+        faults: all of them, at least one.
+        most: so many are told.
+        others: what is said of the rest, with ``{}`` for their number.
+        way_out: likewise.
+    """
+    rest = len(faults) - most
+    more = [Fault(faults[0].place, "", others.format(rest), way_out)] if rest > 0 else []
+    return [*faults[:most], *more]
+
+
 def exit_code(run: Callable[[], object], *, bad: str = "{}", failed: str = "{}") -> int:
     """Run a command, and say on stderr why it did not end well.
 

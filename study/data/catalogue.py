@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from study.counted import some
 from study.data import demo
 from study.data.decode import picture_suffixes
 from study.data.file_formats import (
@@ -245,8 +246,7 @@ def lies_there(root: Path) -> list[str]:
     told = []
     for path in entries(root):
         below = [each.name for each in entries(path)] if path.is_dir() else []
-        more = f" and {len(below) - 4} more" if len(below) > 4 else ""
-        held = f" ({', '.join(below[:4])}{more})" if below else ""
+        held = f" ({some(below, 4)})" if below else ""
         told.append(printable(f"{path.name}/{held}" if path.is_dir() else path.name))
     return told
 

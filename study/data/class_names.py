@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from study.counted import some
 from study.data.images import ImageSet
 from study.data.nouns import above, forms, nouns
 from study.errors import BadInput, Fault
@@ -203,9 +204,7 @@ def _unjudged(images: ImageSet, id_classes: Sequence[str]) -> str | None:
     unknown = [i for i in _judged(id_classes, images.classes).unknown if i in there]
     if not unknown:
         return None
-    names = ", ".join(images.classes[index] for index in unknown[:_MOST_TOLD])
-    more = f" and {len(unknown) - _MOST_TOLD} more" if len(unknown) > _MOST_TOLD else ""
     return (
         f"Not judged whether '{images.name}' holds ID classes under names that say nothing, or "
-        f"two things: {names}{more}."
+        f"two things: {some([images.classes[index] for index in unknown], _MOST_TOLD)}."
     )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from study.counted import counted
+from study.counted import counted, some
 from study.data.images import ImageSet
 from study.errors import BadInput, Fault
 
@@ -137,5 +137,4 @@ def _classes(names: Sequence[str]) -> str:
 
 
 def _list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
-    return ", ".join(f"'{name}'" for name in names[:_MOST_TOLD]) + more
+    return some([f"'{name}'" for name in names], _MOST_TOLD)

@@ -29,7 +29,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from study.data.images import Pixels
 from study.data.sources import Source
-from study.errors import BadInput, Fault
+from study.errors import BadInput, Fault, first_faults
 from study.records.cache import cache_folder
 from study.records.cached import load_array, save_array
 
@@ -271,12 +271,6 @@ def _by_shorter_side(image: Image.Image, size: int) -> Image.Image:
 def _faults(
     broken: list[tuple[int, _Unusable]], place: str, key: Callable[[int], str]
 ) -> list[Fault]:
-    faults = [
-        Fault(place, key(row), error.rule, error.way_out)
-        for row, error in broken[:MAX_FAULTS_TOLD]
-    ]
-    more = len(broken) - len(faults)
-    if more:
-        rule = f"{more} further images cannot be used either"
-        faults.append(Fault(place, "", rule, "Mend or remove them."))
-    return faults
+    faults = [Fault(place, key(row), error.rule, error.way_out) for row, error in broken]
+    others = "{} further images cannot be used either"
+    return first_faults(faults, MAX_FAULTS_TOLD, others, "Mend or remove them.")

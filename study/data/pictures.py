@@ -13,7 +13,7 @@ from study.data.decode import MAX_FAULTS_TOLD, codec_of, common_size, decode_cac
 from study.data.images import NO_LABEL, ImageSet, printable
 from study.data.sources import Source
 from study.data.walk import find_pictures
-from study.errors import BadInput, Fault
+from study.errors import BadInput, Fault, first_faults
 
 SOURCES_MARKER = "SUBFOLDERS_ARE_SOURCES"
 _NUM_LOOKED_AT = 64  # pictures of a set, for the size that they have
@@ -120,7 +120,6 @@ def _contents(files: Sequence[Path], place: str, ids: Sequence[str]) -> list[byt
         if isinstance(content, str)
     ]
     if faults:
-        more = len(faults) - MAX_FAULTS_TOLD
-        rest = [Fault(place, "", f"{more} further pictures cannot be read either")]
-        raise BadInput([*faults[:MAX_FAULTS_TOLD], *(rest if more > 0 else [])])
+        others = "{} further pictures cannot be read either"
+        raise BadInput(first_faults(faults, MAX_FAULTS_TOLD, others))
     return [content for content in contents if isinstance(content, bytes)]

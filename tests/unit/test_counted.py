@@ -1,6 +1,6 @@
 import pytest
 
-from study.counted import counted, wrapped
+from study.counted import counted, some, wrapped
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,8 @@ def test_wrapped_keeps_a_number_with_its_unit() -> None:
 def test_wrapped_keeps_columns_and_an_empty_line() -> None:
     assert wrapped("a    b", 10) == ["a    b"]
     assert wrapped("", 10) == [""]
+
+
+def test_some_tells_the_first_and_how_many_more() -> None:
+    assert some(["a", "b", "c"], 3) == "a, b, c"
+    assert some(["a", "b", "c", "d"], 2) == "a, b and 2 more"

@@ -6,7 +6,15 @@ import pickle
 
 import pytest
 
-from study.errors import FAILED, BadInput, Fault, Interrupted, StudyFailed, exit_code
+from study.errors import (
+    FAILED,
+    BadInput,
+    Fault,
+    Interrupted,
+    StudyFailed,
+    exit_code,
+    first_faults,
+)
 
 
 def test_fault_with_everything_reads_as_one_sentence_and_a_way_out() -> None:
@@ -74,3 +82,19 @@ def test_full_disk_ends_a_command_with_1_and_a_sentence(
     told = capsys.readouterr().err
     assert told.startswith("The final test failed: the disk is full (")
     assert told.endswith("'winner.npz').\n")
+
+
+LINES = [Fault("list.txt", f"line {number}", "is wrong") for number in range(1, 4)]
+
+
+def test_first_faults_of_more_than_are_told_say_how_many_are_left() -> None:
+    told = first_faults(LINES, 2, "{} further lines are wrong too", "Mend them.")
+    assert [str(fault) for fault in told] == [
+        "list.txt: line 1: is wrong.",
+        "list.txt: line 2: is wrong.",
+        "list.txt: 1 further lines are wrong too. Mend them.",
+    ]
+
+
+def test_first_faults_of_few_are_all_of_them() -> None:
+    assert first_faults(LINES, 3, "{} further lines are wrong too") == LINES

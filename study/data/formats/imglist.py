@@ -20,7 +20,7 @@ from study.data.class_list import class_list
 from study.data.images import NO_LABEL, ImageSet, printable
 from study.data.pictures import common_size_of, is_there, read_pictures
 from study.data.sources import Source
-from study.errors import BadInput, Fault
+from study.errors import BadInput, Fault, first_faults
 
 FORMAT = {"suffixes": [".txt"], "by_name_only": True}  # a text in a folder may be anything
 IMAGE_FOLDERS = ("images_classic", "images_largescale", ".")
@@ -40,10 +40,9 @@ def read(source: Source) -> ImageSet:
     files = [folder / row for row in ids]
     missing = [file for file in files if not is_there(file)]
     if missing:
-        told = [Fault(str(path), "", f"there is no {file}") for file in missing[:_MOST_TOLD]]
-        more = len(missing) - len(told)
-        rule = f"{more} further pictures of the list are missing too"
-        raise BadInput([*told, *([Fault(str(path), "", rule)] if more else [])])
+        faults = [Fault(str(path), "", f"there is no {file}") for file in missing]
+        others = "{} further pictures of the list are missing too"
+        raise BadInput(first_faults(faults, _MOST_TOLD, others))
     labels, classes = _classes(path, ids, numbers)
     left_out = [("listed twice", twice)] if twice else []
     return read_pictures(
@@ -90,9 +89,7 @@ def _rows(path: Path) -> tuple[dict[str, int], int]:
     if not found and not faults:
         faults.append(Fault(str(path), "", "lists no picture", "Name a list that has some."))
     if faults:
-        more = len(faults) - _MOST_TOLD
-        rest = [Fault(str(path), "", f"{more} further lines are wrong too")] if more > 0 else []
-        raise BadInput([*faults[:_MOST_TOLD], *rest])
+        raise BadInput(first_faults(faults, _MOST_TOLD, "{} further lines are wrong too"))
     return found, twice
 
 
