@@ -30,7 +30,7 @@ from study.records.cache import SPEEDS, cache_folder
 from study.records.cached import read_bytes, write_bytes
 from study.records.disk import bytes_text, parse_bytes
 from study.records.files import BASE, WEIGHTS
-from study.scoring.path import PathPlan
+from study.scoring.path import path_text
 from study.space.ablation.section import Ablation
 from study.space.checks.tune import NAMES
 from study.space.points import conditions, flat, grid, substitute
@@ -143,8 +143,9 @@ def _rows(
     num_trials, epochs = spec.tune.num_trials, train["epochs"]
     at_a_time = min(resources.max_concurrent, num_trials)
     path = path_plan(spec, data)
-    passes = epochs + sum(len(_of_path(path, epoch, epochs)) for epoch in range(1, epochs + 1))
-    passes += path is not None  # the base, once
+    passes = epochs
+    if path is not None:  # the base once
+        passes += 1 + sum(path.most_passes(epoch, epochs) for epoch in range(1, epochs + 1))
     scored = passes * validated + epochs * apart
     trial_s = epochs * (epoch_images / speed.training + speed.fit_s) + scored / speed.validation
     who = [NAMES[spec.tune.scheduler]] if spec.tune.scheduler in NAMES else []
@@ -165,8 +166,8 @@ def _rows(
     if path is not None:
         share = (passes - epochs) * validated / speed.validation / trial_s
         when = "at every epoch" if path.epochs is None else "at rungs and at the last epoch"
-        told = ", ".join(f"{alpha:g}" for alpha in path.alphas)
-        yield "path to the base", f"alphas {told} scored {when}, {share:.0%} of a trial's time"
+        where = path_text(path.alphas, path.halvings)
+        yield "path to the base", f"{where} scored {when}, {share:.0%} of a trial's time at most"
     else:
         yield "path to the base", "none: the trained weights alone are scored"
     yield "images an epoch", f"{epoch_images:,} ({id_images:,} ID, the rest outliers)"
@@ -188,10 +189,6 @@ def _rows(
     budget = spec.tune.checkpoint_budget
     within = "no limit" if budget is None else bytes_text(parse_bytes(budget))
     yield "disk", f"about {disk_mib:,.0f} MiB, checkpoints within {within}"
-
-
-def _of_path(path: PathPlan | None, epoch: int, last: int) -> tuple[float, ...]:
-    return path.scored_at(epoch, last) if path else ()
 
 
 def _outliers_an_image(train: dict[str, Any]) -> float:

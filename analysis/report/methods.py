@@ -27,7 +27,8 @@ from analysis.statistics.compare import MEAN
 from analysis.tables import Records, direction_of
 from study.counted import counted
 from study.errors import BadInput
-from study.scoring.objective import ALPHA, ID_ACCURACY
+from study.scoring.objective import ID_ACCURACY
+from study.scoring.path import path_text
 from study.searchers.catalog import Searcher, searchers
 
 LEAST_JUDGED = 4  # finished trials before their median stops anyone
@@ -215,10 +216,12 @@ def _selection(study: Records) -> str:
     last = study.checkpoint_rule == "last"
     epoch = "its last epoch" if last else "its best epoch by the same rule"
     if study.has_path:
-        alphas = listed([f"{one:g}" for one in sorted(study.states[ALPHA].unique())])
+        select = study.section("select")
+        scored = path_text(select.get("path") or (), int(select.get("path_halvings", 0)))
         epoch += (
             f" and, by the same rule, at its best place there on the line of weights from the "
-            f"base to the trained ones (alpha {alphas}; Wortsman et al., 2022)"
+            f"base (alpha 0) to the trained ones (alpha 1), scored at both ends, at {scored} "
+            f"(Wortsman et al., 2022)"
         )
     return (
         f"We selected the {what}{over}{floor}, each{each} at {epoch}, "

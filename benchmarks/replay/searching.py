@@ -13,8 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from replay.cube import Floats
+from replay.table import ALPHAS
 from replay.truth import Seen, States, Truth
-from replay.ways import BELOW_BASE, Way
+from replay.ways import BELOW_BASE, Judged, Way
 from study.records.ledger import Ledger, Lines, Record
 from study.scoring.objective import ID_ACCURACY, OBJECTIVE, SHORTFALL
 from study.seeding import numpy_generator
@@ -69,44 +74,58 @@ Begin = Callable[[Truth, Way, int, int, int], Search]
 """A search from truth, way, seed, number of trials, trials at a time."""
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """One trial's states, (E, A); of each epoch the best state's column, and what is told."""
+
+    seen: States
+    true: States
+    judged: Judged
+    best: NDArray[np.intp]
+    told: Floats
+
+
 class Measured:
     """The trials of one search, as they are and as half of validation shows them."""
 
     def __init__(self, truth: Truth, way: Way, seed: int) -> None:
         """None so far."""
         self._way, self._seen, self._base = way, Seen(truth, seed), truth.table.base
-        self._trials: dict[int, tuple[States, States]] = {}
+        self._trials: dict[int, _Trial] = {}
 
     def epoch(self, record: TrialRecord, epoch: int) -> Told:
-        """What the trial's worker tells of an epoch: the metrics of its best state."""
-        seen, _ = self._trial(record)
-        one = seen.part(slice(epoch - 1, epoch))
-        judged = self._way.judged(one, self._seen.base_accuracy)
-        best = judged.best()
+        """What the trial's worker tells of an epoch: the metrics of one state of its path."""
+        trial, row = self._trial(record), epoch - 1
+        state = (row, int(trial.best[row]))
         return {
-            OBJECTIVE: float(judged.objective.flat[best]),
-            METRIC: float(one.fpr95.flat[best]),
-            ID_ACCURACY: float(one.accuracy.flat[best]),
-            SHORTFALL: float(judged.shortfall.flat[best]),
+            OBJECTIVE: float(trial.told[row]),
+            METRIC: float(trial.seen.fpr95[state]),
+            ID_ACCURACY: float(trial.seen.accuracy[state]),
+            SHORTFALL: float(trial.judged.shortfall[state]),
         }
 
-    def _trial(self, record: TrialRecord) -> tuple[States, States]:
+    def _trial(self, record: TrialRecord) -> _Trial:
         if record.number not in self._trials:
             every, columns = slice(None), self._way.columns
-            seen, true = self._seen.at(record.params, record.number)
-            self._trials[record.number] = seen.part(every, columns), true.part(every, columns)
+            seen, true = (
+                one.part(every, columns) for one in self._seen.at(record.params, record.number)
+            )
+            judged = self._way.judged(seen, self._seen.base_accuracy)
+            self._trials[record.number] = _Trial(
+                seen, true, judged, judged.best_of_rows(), self._way.told(judged)
+            )
         return self._trials[record.number]
 
     def found(self, finished: Sequence[TrialRecord], epochs: int) -> Found:
         """The choice among finished trials, the same for every way: the best state that passes."""
         best, chosen = float("inf"), (self._base["fpr95"], self._base["accuracy"], 0.0)
         for record in finished:
-            seen, true = self._trial(record)
-            judged = self._way.judged(seen, self._seen.base_accuracy)
+            trial = self._trial(record)
+            judged, true = trial.judged, trial.true
             place = judged.best()
             if judged.passes.flat[place] and judged.objective.flat[place] < best:
                 best = float(judged.objective.flat[place])
-                alpha = self._way.alphas[place % len(self._way.alphas)]
+                alpha = float(ALPHAS[self._way.columns[place % judged.margin.shape[1]]])
                 chosen = float(true.fpr95.flat[place]), float(true.accuracy.flat[place]), alpha
         above = chosen[1] >= self._base["accuracy"] - BELOW_BASE
         return Found(*chosen, above, best < float("inf"), epochs, len(finished))

@@ -23,7 +23,7 @@ from study.space.points import suggested
 from study.space.study_spec import StudySpec
 
 METRICS = ("accuracy", "fpr95")
-ALPHAS = np.linspace(0.0, 1.0, 11)
+ALPHAS = np.linspace(0.0, 1.0, 21)
 
 
 @dataclass(frozen=True)

@@ -22,17 +22,24 @@ class Judged:
     """States as a study judges them; arrays of one shape.
 
     Attributes:
-        shortfall: how far a state lies under the floor; 0 where it may be selected.
-        objective: what searcher and scheduler minimise.
+        margin: how far a state lies above the floor, of accuracy; negative under it.
+        metric: as it is.
+        objective: the metric with what lying under the floor costs.
     """
 
-    shortfall: Floats
+    margin: Floats
+    metric: Floats
     objective: Floats
+
+    @property
+    def shortfall(self) -> Floats:
+        """How far a state lies under the floor; 0 where it may be selected."""
+        return np.maximum(-self.margin, 0.0)
 
     @property
     def passes(self) -> NDArray[np.bool_]:
         """Whether a state may be selected."""
-        passes: NDArray[np.bool_] = self.shortfall == 0
+        passes: NDArray[np.bool_] = self.margin >= 0
         return passes
 
     def best(self) -> int:
@@ -42,6 +49,11 @@ class Judged:
         """
         backwards = np.lexsort((self.objective.ravel()[::-1], ~self.passes.ravel()[::-1]))
         return int(self.objective.size - 1 - backwards[0])
+
+    def best_of_rows(self) -> NDArray[np.intp]:
+        """The column of the best of each row, likewise."""
+        rows = zip(self.margin, self.metric, self.objective, strict=True)
+        return np.array([Judged(*row).best() for row in rows])
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,10 @@ class Way:
         confidence: a state passes where its floor holds with this probability; None where its
             accuracy as seen is above the floor.
         alphas: places of the path that are scored; 1 alone is no path.
+        halvings: so often the gap where the path leaves the floor is halved and scored.
+        tells: the objective that searcher and scheduler hear of an epoch. "best": of the state
+            that would be selected. "lowest": the lowest of any state, its penalty included.
+            "floor": what the path gives where it leaves the floor, linearly between its states.
         stopped_as: how the searcher is told of a trial that a rung stopped.
         fitted_to: so many ended trials TPE goes by at most; 0 for all.
     """
@@ -71,6 +87,8 @@ class Way:
     penalty: float | None = None
     confidence: float | None = None
     alphas: tuple[float, ...] = (1.0,)
+    halvings: int = 0
+    tells: Literal["best", "lowest", "floor"] = "best"
     stopped_as: Literal["complete", "pruned"] = "complete"
     fitted_to: int = 0
 
@@ -91,7 +109,7 @@ class Way:
                 told["alphas"] = PATH
             elif name == "alphas":
                 told[name] = tuple(float(one) for one in value.split(","))
-            elif name == "stopped_as":
+            elif name in ("stopped_as", "tells"):
                 told[name] = value
             elif equals and name in cls.__dataclass_fields__:
                 told[name] = float(value) if name in ("penalty", "confidence") else int(value)
@@ -103,18 +121,64 @@ class Way:
 
     @property
     def columns(self) -> list[int]:
-        """The columns of ``ALPHAS`` that are scored."""
-        return [int(np.abs(ALPHAS - alpha).argmin()) for alpha in self.alphas]
+        """The columns of ``ALPHAS`` that may be scored."""
+        return list(range(len(ALPHAS))) if self.halvings else _columns(self.alphas)
+
+    def told(self, judged: Judged) -> Floats:
+        """What searcher and scheduler hear of each epoch, (E,), of states (E, A)."""
+        rows = np.arange(len(judged.objective))
+        if self.tells == "lowest":
+            return np.asarray(judged.objective.min(axis=1))
+        best = judged.best_of_rows()
+        told: Floats = judged.objective[rows, best]
+        if self.tells == "floor":
+            told = np.minimum(told, _at_the_floor(judged, best))
+        return told
 
     def judged(self, states: States, base_accuracy: float) -> Judged:
         """States as seen, by the study's rules; ``base_accuracy`` as seen too."""
-        missing = base_accuracy - BELOW_BASE - states.accuracy
+        margin = states.accuracy - (base_accuracy - BELOW_BASE)
         if self.confidence is not None:
-            missing = missing + norm.ppf(self.confidence) * states.error
-        shortfall = np.maximum(missing, 0.0)
+            margin = margin - norm.ppf(self.confidence) * states.error
+        shortfall = np.maximum(-margin, 0.0)
         if self.penalty is None:
-            return Judged(shortfall, np.where(shortfall > 0, 1 + shortfall, states.fpr95))
-        return Judged(shortfall, states.fpr95 + self.penalty * 100 * shortfall)
+            objective = np.where(shortfall > 0, 1 + shortfall, states.fpr95)
+        else:
+            objective = states.fpr95 + self.penalty * 100 * shortfall
+        if self.halvings:
+            scored = [self._scored(row >= 0) for row in margin.reshape(-1, margin.shape[-1])]
+            left_out = ~np.reshape(scored, margin.shape)
+            margin, objective = (
+                np.where(left_out, worst, one)
+                for one, worst in ((margin, -np.inf), (objective, np.inf))
+            )
+        return Judged(margin, states.fpr95, objective)
+
+    def _scored(self, passes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Of one epoch, (A,): the coarse places, and those between where the floor is crossed."""
+        scored, last = np.zeros(len(passes), dtype=bool), len(passes) - 1
+        scored[_columns(self.alphas)] = True
+        for _ in range(self.halvings):
+            within = int(np.flatnonzero(scored & passes).max(initial=0))
+            beyond = within + 1 + int(scored[within + 1 :].argmax()) if within < last else last
+            scored[(within + beyond) // 2] = True
+        return scored
+
+
+def _columns(alphas: tuple[float, ...]) -> list[int]:
+    return [int(np.abs(ALPHAS - alpha).argmin()) for alpha in alphas]
+
+
+def _at_the_floor(judged: Judged, best: NDArray[np.intp]) -> Floats:
+    """The metric between each row's best state and the next, where the path leaves the floor."""
+    rows, columns = np.arange(len(best)), np.arange(judged.objective.shape[1])
+    later = np.isfinite(judged.objective) & (columns > best[:, None])
+    after = np.where(later.any(axis=1), later.argmax(axis=1), best)
+    here, there = judged.margin[rows, best], judged.margin[rows, after]
+    leaves = (here >= 0) & (there < 0)
+    share = np.where(leaves, here / np.where(leaves, here - there, 1.0), 0.0)
+    metric = judged.metric
+    return np.asarray((1 - share) * metric[rows, best] + share * metric[rows, after])
 
 
 def could_hold(true: States, base_accuracy: float, confidence: float | None) -> NDArray[np.bool_]:

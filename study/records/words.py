@@ -14,7 +14,7 @@ _RENAMED = (  # where a value stands, its first word, today's
     (("model", "init"), "cifar10", "base"),
 )
 _ONCE: Mapping[str, Mapping[str, Any]] = {  # what specs did not say while there was nothing else
-    "select": {"path": False, "penalty": None},
+    "select": {"path": False, "penalty": None, "path_halvings": 0},
     "tune": {"finish": 0, "first": []},
 }
 

@@ -43,7 +43,7 @@ from study.scoring.objective import (
     objective,
     standing,
 )
-from study.scoring.path import PathPlan
+from study.scoring.path import PathPlan, where_it_leaves
 from study.seeding import seed_of
 from study.training.ahead import Ahead
 from study.training.evaluation import Evaluation, evaluate
@@ -216,6 +216,9 @@ def train(
         validated = feed.evaluate()
         return State(alpha, goal.judged(validated, recipe.own_score), validated, weights)
 
+    def at(alpha: float) -> State:
+        return scored(alpha, between(base, state.model, alpha))
+
     for epoch in range(start.epoch + 1 if start else 1, recipe.params.epochs + 1):
         begun = time.perf_counter()
         torch.manual_seed(seed_of(seed, "dropout", epoch))  # dropout has no generator argument
@@ -224,15 +227,22 @@ def train(
         alphas = path.scored_at(epoch, recipe.params.epochs) if path else ()
         if alphas:  # copied: others take its place in the model
             state = replace(state, model=between({}, state.model, 1.0))
-        states = []
         try:
             if alphas and of_base is None:
                 of_base = scored(0.0, base)
-            states += [of_base] if alphas and of_base else []
-            states += [scored(alpha, between(base, state.model, alpha)) for alpha in alphas]
-            states.append(scored(1.0, state.model))  # last: training goes on with these weights
+            states = [of_base] if alphas and of_base else []
+            states += [at(alpha) for alpha in alphas]
+            states.append(scored(1.0, state.model))
+            for _ in range(path.halvings if path and alphas else 0):
+                passes = ((one.alpha, not standing(one.metrics)[0]) for one in states)
+                if (alpha := where_it_leaves(passes)) is None:
+                    break
+                states.append(at(alpha))
         except TrialFailed as error:
             raise TrialFailed(f"epoch {epoch}: {error}") from error
+        if alphas:  # training goes on with these weights
+            model.load_state_dict(state.model)
+        states.sort(key=lambda one: one.alpha)
         yield _result(metrics, tuple(states), state, begun, of_path=path is not None)
 
 

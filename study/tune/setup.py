@@ -241,15 +241,17 @@ class Setup(CheckedStudy):
 
 def path_plan(spec: StudySpec, data: StudyData) -> PathPlan | None:
     """Which points of a trial's path are scored, and when; None where trials have no path."""
-    if not spec.select.path:
+    select = spec.select
+    if not select.path:
         return None
     if spec.values_of("fine_tune") == ["linear"]:  # on features that are there already
-        return PathPlan(spec.select.path)
+        return PathPlan(select.path, select.path_halvings)
     most = max(spec.values_of("epochs"))
     sizes = [one or len(data.train.images) for one in spec.values_of("epoch_images")]
     outliers = min(spec.values_of("outlier_batch_size"), default=0)
     return PathPlan.within_cost(
-        spec.select.path,
+        select.path,
+        select.path_halvings,
         trained=min(sizes) * (1 + outliers / max(spec.values_of("batch_size"))),
         validated=len(data.val_id.images) + sum(map(len, data.ood_val.sets.values())),
         rungs=frozenset(spec.tune.rungs(most)),

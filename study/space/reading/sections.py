@@ -23,7 +23,7 @@ from study.models.names import Normalisation, Stem
 from study.recipes.params import TrainParams
 from study.records.disk import parse_bytes
 from study.scoring.objective import PENALTY
-from study.scoring.path import ALPHAS
+from study.scoring.path import ALPHAS, HALVINGS
 from study.searchers.catalog import Searcher, searchers
 from study.searchers.rungs import rung_epochs
 from study.section import Section, broken_rule
@@ -31,7 +31,7 @@ from study.section import Section, broken_rule
 FloorKind = Literal["below_base", "at_least"]
 _FLOOR_FORM = "{id_accuracy: {below_base: 0.01}} or {id_accuracy: {at_least: 0.9}}"
 _SURE_FORM = "{id_accuracy: {below_base: 0.01, confidence: 0.9}}"
-_PATH_FORM = "true, false or alphas between 0 and 1, such as [0.2, 0.4, 0.6, 0.8]"
+_PATH_FORM = "true, false or alphas between 0 and 1, such as [0.25, 0.5, 0.75]"
 OWN_FLOOR = "Write {id_accuracy: {at_least: 0.9}}; at_least: 0 lets everything through."
 _CONFIRM_FORM = "{top: 3, seeds: 3}"
 _MOST_CONFIRMED = 1000
@@ -367,6 +367,8 @@ class SelectSection(Section):
         path: score points between the base's weights and the trained ones too, each a candidate
             (`study.scoring.path`): true or false, or alphas. By default a search whose trials
             start from the study's base has it, an ablation has not.
+        path_halvings: so often the gap of the path where it leaves the floor is halved, and a
+            point scored there.
         checkpoint: the epoch of the best objective, or the last one.
         confirm: train the best candidates anew, such as {top: 3, seeds: 3}; the winner is then
             the best mean over the fresh seeds. Null: the search's own numbers decide.
@@ -382,6 +384,7 @@ class SelectSection(Section):
         PlainValidator(_parse_path),
         PlainSerializer(lambda alphas: list(alphas) or False),
     ] = ()
+    path_halvings: int = Field(HALVINGS, ge=0, le=10)
     checkpoint: Literal["best", "last"] = "best"
     confirm: Annotated[Confirm | None, PlainValidator(_parse_confirm), PlainSerializer(_plain)] = (
         None

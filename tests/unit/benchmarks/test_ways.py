@@ -13,6 +13,10 @@ def _states(accuracy: list[float], fpr95: list[float], error: float = 0.01) -> S
     return States(told, np.array([fpr95]), np.full_like(told, error))
 
 
+def _judged(margin: list[float], metric: list[float]) -> Judged:
+    return Judged(np.array([margin]), np.array([metric]), np.array([metric]))
+
+
 def test_read_way_takes_every_setting() -> None:
     way = Way.read("gp asha grace=2 reduction=4 penalty=0.2 confidence=0.9 path")
 
@@ -46,15 +50,30 @@ def test_judged_with_a_confidence_asks_for_more_than_the_floor() -> None:
 
 
 def test_best_of_what_passes_comes_before_a_lower_objective() -> None:
-    judged = Judged(np.array([[0.0, 0.01, 0.0]]), np.array([[0.5, 0.1, 0.4]]))
+    judged = _judged(margin=[0.0, -0.01, 0.0], metric=[0.5, 0.1, 0.4])
 
     assert judged.best() == 2
 
 
 def test_best_of_equals_is_the_largest_alpha() -> None:
-    judged = Judged(np.array([[0.0, 0.0, 0.01]]), np.array([[0.5, 0.5, 0.1]]))
+    judged = _judged(margin=[0.0, 0.0, -0.01], metric=[0.5, 0.5, 0.1])
 
     assert judged.best() == 1
+
+
+@pytest.mark.parametrize(
+    ("tells", "told"), [("best", 0.5), ("lowest", 0.2), ("floor", 0.4)], ids=str
+)
+def test_told_of_a_path_that_leaves_the_floor_is_as_the_way_says(tells, told) -> None:
+    judged = _judged(margin=[0.01, -0.02, -0.03], metric=[0.5, 0.2, 0.3])
+
+    assert Way(tells=tells).told(judged) == pytest.approx([told])
+
+
+def test_told_at_the_floor_of_a_path_that_never_leaves_it_is_the_best() -> None:
+    judged = _judged(margin=[0.01, 0.02, 0.01], metric=[0.5, 0.2, 0.3])
+
+    assert Way(tells="floor").told(judged) == pytest.approx([0.2])
 
 
 @pytest.mark.parametrize("penalty", [None, 0.2])

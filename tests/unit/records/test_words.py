@@ -35,14 +35,15 @@ def test_words_of_what_is_no_space_stay(told: dict[str, Any]) -> None:
 def test_what_a_run_s_spec_left_unsaid_is_said_and_is_unsaid_in_its_first_words() -> None:
     first = {"select": {"metric": "val/fpr95"}, "tune": {"seed": 0}}
     today = with_first_defaults(first)
-    assert today["select"] == {"metric": "val/fpr95", "path": False, "penalty": None}
+    meant = {"path": False, "path_halvings": 0, "penalty": None}
+    assert today["select"] == {"metric": "val/fpr95", **meant}
     assert today["tune"] == {"seed": 0, "finish": 0, "first": []}
     assert first_words(today) == first
 
 
 def test_what_a_spec_says_today_stays_in_its_first_words() -> None:
     told = {
-        "select": {"path": [0.5], "penalty": 0.2},
+        "select": {"path": [0.5], "path_halvings": 3, "penalty": 0.2},
         "tune": {"finish": 2, "first": [{"lr": 0.1}]},
     }
     assert with_first_defaults(told) == told
@@ -59,7 +60,7 @@ def test_settings_of_detectors_that_a_run_left_unsaid_are_those_that_it_had() ->
 
 def test_settings_of_detectors_in_a_run_of_today_stay_unsaid() -> None:
     told = {
-        "select": {"path": [0.5], "penalty": 0.2},
+        "select": {"path": [0.5], "path_halvings": 3, "penalty": 0.2},
         "train": {"detectors": ["ash"], "ash_pruned": None},
     }
     assert with_first_defaults(told) == told

@@ -252,7 +252,9 @@ def _base() -> Starting:
 def test_trial_with_a_path_keeps_every_state_and_the_weights_of_the_best(tmp_path: Path) -> None:
     right = np.arange(len(toy_data().val_id.images)) % 2 == 0
     goal = Goal("val/fpr95", Floor(0.3, base_right=right))
-    setting = _setting(tmp_path, starting=_base(), goal=goal, path=PathPlan((0.25, 0.5)))
+    setting = _setting(
+        tmp_path, starting=_base(), goal=goal, path=PathPlan((0.25, 0.5), halvings=0)
+    )
     told = _messages(replace(_assignment(lr=0.05), path=True), setting)
     run = RunFolder(tmp_path)
     scores = read_scores(run, "00004")
@@ -274,7 +276,7 @@ def test_trial_with_a_path_keeps_every_state_and_the_weights_of_the_best(tmp_pat
 
 def test_ends_of_a_path_are_the_base_and_the_trained_weights(tmp_path: Path) -> None:
     _messages(_assignment(), _setting(tmp_path / "plain", starting=_base()))
-    setting = _setting(tmp_path / "path", starting=_base(), path=PathPlan((0.5,)))
+    setting = _setting(tmp_path / "path", starting=_base(), path=PathPlan((0.5,), halvings=0))
     _messages(replace(_assignment(), path=True), setting)
     plain, path = (read_scores(RunFolder(tmp_path / name), "00004") for name in ("plain", "path"))
     recipe = make_recipe("energy", train_section("energy"))
@@ -288,13 +290,33 @@ def test_ends_of_a_path_are_the_base_and_the_trained_weights(tmp_path: Path) -> 
 
 def test_path_leaves_training_as_it_was(tmp_path: Path) -> None:
     plain = _messages(_assignment(), _setting(tmp_path / "plain", starting=_base()))
-    setting = _setting(tmp_path / "path", starting=_base(), path=PathPlan((0.5,)))
+    setting = _setting(tmp_path / "path", starting=_base(), path=PathPlan((0.5,), halvings=0))
     told = _messages(replace(_assignment(), path=True), setting)
     trained = [message["states"][-1] for message in told]
     for one, other in zip(plain, trained, strict=True):
         assert {n: one["metrics"][n] for n in other if n != "val/alpha"} == {
             n: value for n, value in other.items() if n != "val/alpha"
         }
+
+
+def test_path_is_halved_where_it_leaves_the_floor_and_training_goes_on(tmp_path: Path) -> None:
+    goal = Goal("val/fpr95", Floor(0.6))  # the second and third epoch end under it
+    assignment = _assignment(lr=0.05, epochs=4)
+    plain = _messages(assignment, _setting(tmp_path / "plain", starting=_base(), goal=goal))
+    path = PathPlan((0.25, 0.5), halvings=2)
+    setting = _setting(tmp_path / "path", starting=_base(), goal=goal, path=path)
+    told = _messages(replace(assignment, path=True), setting)
+    scores = read_scores(RunFolder(tmp_path / "path"), "00004")
+    by_epoch = [scores.alphas[scores.epochs == epoch].tolist() for epoch in (1, 2, 3, 4)]
+    assert by_epoch[0] == by_epoch[1] == by_epoch[3] == [0, 0.25, 0.5, 1]
+    assert by_epoch[2] == [0, 0.25, 0.5, *_halved(told[2]["states"]), 1]
+    for one, other in zip(plain, told, strict=True):
+        assert one["metrics"]["val/fpr95"] == other["states"][-1]["val/fpr95"]
+
+
+def _halved(states: list[dict[str, float]]) -> list[float]:
+    middle = next(one for one in states if one["val/alpha"] == 0.75)
+    return [0.625, 0.75] if middle["val/floor_shortfall"] else [0.75, 0.875]
 
 
 def test_resumed_trial_with_changed_scores_stops_by_their_name(tmp_path: Path) -> None:
