@@ -155,6 +155,8 @@ def main() -> None:
     print(f"{len(truth.table.points)} trials recorded; base {truth.table.base}")
     for name, one in truth.left_out().items():
         print(f"{name}: error on left-out trials {one.error:.4f}, spread {one.spread:.4f}")
+    wrong, diverged = truth.divergence_left_out()
+    print(f"{diverged} diverged; of all, left out, {wrong} were told wrongly to diverge or not")
     known = pd.read_parquet(given.out) if given.out and given.out.exists() else pd.DataFrame()
     begun = time.perf_counter()
     results, num_played = known, 0

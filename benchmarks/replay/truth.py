@@ -2,16 +2,20 @@
 
 The truth is a Gaussian process over the space for each metric, fitted to what both halves of
 validation gave at every epoch and alpha of the recorded trials (one kernel for all of these, on
-the scale of log-odds). A search sees half of validation: the truth plus how far one resample of
-the sources lies from that half. The resample is the same for all points of a search, so that
-differences between them are paired as they are in a study. A point has the deviation of one of
-the three recorded trials nearest to it, drawn by trial.
+the scale of log-odds). Trials that diverged, ending below `DIVERGED` of the base's accuracy, would
+bend it everywhere: it is fitted to the others. Where a Gaussian process classifier says that a
+point diverges, it gives what the nearest that did gave.
+
+A search sees half of validation: the truth plus how far one resample of the sources lies from that
+half. The resample is the same for all points of a search, so that differences between them are
+paired as they are in a study. A point has the deviation of one of the three recorded trials
+nearest to it, drawn by trial.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 
 from replay.cube import Floats, Point, in_unit_cube
 from replay.table import METRICS, Table
@@ -28,6 +32,7 @@ from study.seeding import numpy_generator
 
 NEAREST = 3
 FOLDS = 8
+DIVERGED = 0.5
 _LEAST, _MOST = 1e-3, 1 - 1e-3  # log-odds need numbers inside
 
 
@@ -52,7 +57,9 @@ class States:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """How well the surrogate foretells trials that it was not fitted to, last epoch, alpha 1.
+    """How well the surrogate foretells trials that it was not fitted to and that did not diverge.
+
+    At the last epoch, on average over the path.
 
     Attributes:
         error: root mean squared, a fraction.
@@ -70,15 +77,26 @@ class Truth:
         """Fit it."""
         self.table = table
         self._cube = in_unit_cube(table.points, table.distributions)
-        self._fitted = {name: _fitted(self._cube, table.truth[name]) for name in METRICS}
+        last = table.truth["accuracy"][:, -1]
+        self._diverged: NDArray[np.bool_] = last.min(axis=1) < DIVERGED * table.base["accuracy"]
+        whole = ~self._diverged
+        self._fitted = {
+            name: _fitted(self._cube[whole], table.truth[name][whole]) for name in METRICS
+        }
+        self._diverges = _classifier(self._cube, self._diverged)
 
     def at(self, points: Sequence[Point]) -> States:
         """P points as they are, (P, E, A); alpha 0 is the base's own."""
         cube = in_unit_cube(points, self.table.distributions)
-        return States(
-            **{name: self._predicted(name, cube) for name in METRICS},
-            error=self._errors[self._nearest(cube)[:, 0]],
-        )
+        whole, diverged = np.flatnonzero(~self._diverged), np.flatnonzero(self._diverged)
+        like = whole[self._order(cube, whole)[:, 0]]
+        told = {name: self._predicted(name, cube) for name in METRICS}
+        if self._diverges is not None:
+            off = self._diverges.predict(cube)
+            like[off] = diverged[self._order(cube[off], diverged)[:, 0]]
+            for name in METRICS:
+                told[name][off] = self.table.truth[name][like[off]]
+        return States(**told, error=self._errors[like])
 
     def _predicted(self, name: str, cube: Floats) -> Floats:
         tuned = expit(self._fitted[name].predict(cube))
@@ -88,14 +106,16 @@ class Truth:
 
     def like(self, point: Point) -> NDArray[np.intp]:
         """The recorded trials that are most like a point."""
-        (trials,) = self._nearest(in_unit_cube([point], self.table.distributions))
-        return np.asarray(trials)
+        cube = in_unit_cube([point], self.table.distributions)
+        off = self._diverges is not None and self._diverges.predict(cube)[0]
+        among = np.flatnonzero(self._diverged == off)
+        return among[self._order(cube, among)[0, :NEAREST]]
 
-    def _nearest(self, cube: Floats) -> NDArray[np.intp]:
-        """(P, NEAREST), by the lengths over which accuracy changes."""
+    def _order(self, cube: Floats, among: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Some recorded trials, the nearest first, by the lengths over which accuracy changes."""
         lengths: Floats = self._fitted["accuracy"].kernel_.k1.k2.length_scale
-        apart: Floats = (cube[:, None, :] - self._cube) / lengths
-        return np.argsort(np.square(apart).sum(axis=2), axis=1)[:, :NEAREST]
+        apart: Floats = (cube[:, None, :] - self._cube[among]) / lengths
+        return np.argsort(np.square(apart).sum(axis=2), axis=1)
 
     @cached_property
     def _errors(self) -> Floats:
@@ -114,18 +134,41 @@ class Truth:
 
     def left_out(self) -> dict[str, LeftOut]:
         """Of each metric, by cross-validation over trials."""
-        return {name: self._left_out(self.table.truth[name]) for name in METRICS}
+        return {name: self._left_out(self.table.truth[name][~self._diverged]) for name in METRICS}
 
     def _left_out(self, truth: Floats) -> LeftOut:
-        fold = numpy_generator(0, "folds").permutation(len(truth)) % FOLDS
-        guessed = np.empty(len(truth))
-        for one in range(FOLDS):
-            rest = fold != one
-            fitted = _fitted(self._cube[rest], truth[rest])
-            guessed[~rest] = expit(fitted.predict(self._cube[~rest]))[:, -1]
-        last = truth[:, -1, -1]
+        cube, last = self._cube[~self._diverged], truth[:, -1, 1:]
+        guessed = np.empty_like(last)
+        for rest in _folds(len(truth)):
+            fitted = _fitted(cube[rest], truth[rest])
+            guessed[~rest] = expit(fitted.predict(cube[~rest]))[:, -last.shape[1] :]
         error = float(np.sqrt(np.mean(np.square(guessed - last))))
-        return LeftOut(error, float(last.std(ddof=1)))
+        return LeftOut(error, float(np.sqrt(last.var(axis=0, ddof=1).mean())))
+
+    def divergence_left_out(self) -> tuple[int, int]:
+        """How many left-out trials are wrongly told to diverge or not, and how many diverged."""
+        wrong = 0
+        for rest in _folds(len(self._cube)):
+            told = _classifier(self._cube[rest], self._diverged[rest])
+            guess = False if told is None else told.predict(self._cube[~rest])
+            wrong += int(np.sum(guess != self._diverged[~rest]))
+        return wrong, int(self._diverged.sum())
+
+
+def _folds(number: int) -> Iterator[NDArray[np.bool_]]:
+    """What is fitted to, `FOLDS` times."""
+    fold = numpy_generator(0, "folds").permutation(number) % FOLDS
+    yield from (fold != one for one in range(FOLDS))
+
+
+def _classifier(cube: Floats, diverged: NDArray[np.bool_]) -> GaussianProcessClassifier | None:
+    """Whether points diverge; None where none of these did."""
+    if not diverged.any():
+        return None
+    kernel = ConstantKernel(1.0) * RBF(np.ones(cube.shape[1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return GaussianProcessClassifier(kernel).fit(cube, diverged)
 
 
 def _fitted(cube: Floats, truth: Floats) -> GaussianProcessRegressor:

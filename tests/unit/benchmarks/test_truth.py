@@ -34,3 +34,23 @@ def test_seen_differs_from_the_truth_by_the_resample_of_the_seed(truth: Truth) -
     assert seen.base_accuracy == pytest.approx(truth.table.base["accuracy"] + 0.003)
     gained = of_point.accuracy[-1, -1] - true.accuracy[-1, -1]
     assert gained == pytest.approx(0.003) or gained == pytest.approx(0.006)
+
+
+def test_point_that_diverges_gives_what_the_nearest_that_did_gave() -> None:
+    rows = fake_rows()
+    high = rows["train.lr"] > rows["train.lr"].quantile(0.75)
+    rows.loc[high & (rows["alpha"] == 1.0), ["accuracy", "accuracy_a"]] = 0.1
+    table = table_of(rows, fake_space())
+    fast, slow = (
+        {**table.points[0], "train.lr": table.distributions["train.lr"].low * 166 ** share}
+        for share in (1.0, 0.0)
+    )  # fmt: skip
+
+    truth = Truth(table)
+    states = truth.at([fast, slow])
+
+    assert states.accuracy[0, -1, -1] == pytest.approx(0.1, abs=0.01)
+    assert states.accuracy[1, -1, -1] > 0.6
+    assert truth.divergence_left_out()[1] == sum(
+        point["train.lr"] > rows["train.lr"].quantile(0.75) for point in table.points
+    )
