@@ -19,6 +19,7 @@ from study.errors import BadInput, Fault
 from study.records.files import VAL_ID
 from study.records.scores import SetScores
 from study.scoring.objective import ID_ACCURACY
+from study.terminal import visible
 
 
 class JoinedPlots(Pictures):
@@ -194,9 +195,9 @@ def join(studies: Sequence[Study]) -> Joined:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    plain = [path.resolve().name for path in paths]
+    plain = [visible(path.resolve().name) for path in paths]
     names = [
-        f"{path.resolve().parent.name}/{name}" if plain.count(name) > 1 else name
+        f"{visible(path.resolve().parent.name)}/{name}" if plain.count(name) > 1 else name
         for path, name in zip(paths, plain, strict=True)
     ]
     return [f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]

@@ -48,7 +48,8 @@ def read_table(path: Path) -> pd.DataFrame:
         BadInput: naming the file, if it is not whole or lacks its key columns.
     """
     try:
-        frame: pd.DataFrame = pq.read_table(path, memory_map=False).to_pandas()
+        # by its content: Arrow takes no path that is not UTF-8
+        frame: pd.DataFrame = pq.read_table(pa.BufferReader(path.read_bytes())).to_pandas()
     except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
         rule = f"not a readable Parquet file ({str(error).splitlines()[0]})"
         raise BadInput(Fault(str(path), "", rule, "Restore it, or resume the study.")) from error

@@ -31,6 +31,7 @@ from study.records.shapes import OF_MANIFEST, OF_SPEC
 from study.records.words import todays_words
 from study.scoring.metrics import METRICS, metric_of
 from study.scoring.objective import ALPHA, ID_ACCURACY, SHORTFALL
+from study.terminal import visible
 
 BASE = "base"
 ANY_METRIC = "Name one of these, or val/<set>/<score>/<metric>."
@@ -161,7 +162,7 @@ class Records:
     @property
     def name(self) -> str:
         """The name of the run's folder."""
-        return self.folder.path.resolve().name
+        return visible(self.folder.path.resolve().name)
 
     @property
     def metric(self) -> str:

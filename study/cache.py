@@ -27,6 +27,7 @@ from study.records.cache import (
     cache_folder,
     entries,
     limit,
+    refuse_shared,
     remove,
     sweep,
     trim,
@@ -104,13 +105,15 @@ def _run(options: argparse.Namespace) -> list[str]:
     if folder.exists() and not folder.is_dir():
         way_out = "Set OOD_STUDY_CACHE to a folder."
         raise BadInput(Fault(str(folder), "", "is a file, not a folder", way_out))
+    asked = options.clear or options.older_than is not None or options.at_most is not None
+    if asked:
+        refuse_shared()
     swept = sweep()
     lines = [f"{swept} half-written files of ended processes taken away"] if swept else []
     if options.clear or options.older_than is not None:
         lines += _cleared(options.clear or ["all"], options.older_than)
     if options.at_most is not None:
         lines += _told("taken away", trim(options.at_most))
-    asked = options.clear or options.older_than is not None or options.at_most is not None
     return [*lines, *([] if asked else _listed(folder)), _total(folder, most)]
 
 

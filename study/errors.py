@@ -127,9 +127,12 @@ def exit_code(run: Callable[[], object], *, bad: str = "{}", failed: str = "{}")
     except (Interrupted, KeyboardInterrupt) as error:
         code, text = INTERRUPTED, str(error) or "Interrupted."
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno == errno.ENAMETOOLONG:
+            code, text = BAD_INPUT, bad.format(f"{error.filename}: the name is too long")
+        elif error.errno in NO_ROOM:
+            code, text = FAILED, failed.format(f"the disk is full ({error})")
+        else:
             raise
-        code, text = FAILED, failed.format(f"the disk is full ({error})")
     else:
         return DONE
     sys.stderr.write(f"{visible(text)}\n")

@@ -44,6 +44,9 @@ def console(**settings: Any) -> Console:
     from rich.segment import Segment
 
     class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # Rich would end the process with 1
+
         def render(self, *what: Any, **how: Any) -> Iterable[Segment]:
             for one in super().render(*what, **how):
                 yield one if one.control else Segment(visible(one.text), one.style)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from study.errors import BadInput, Fault
 from study.records.files import TEST_OPENED, RunFolder
 from study.records.frozen import read_frozen
 from study.scoring.objective import ID_ACCURACY
+from study.terminal import pasted, visible
 
 # What readers raise of files that somebody else wrote, or changed; the list goes on.
 _ODD = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError)
@@ -65,12 +65,12 @@ def _runs(folder: Path, deep: int = _DEEP) -> Iterator[Path]:
 
 
 def _row(top: Path, path: Path) -> dict[str, Any]:
-    row = dict.fromkeys(_COLUMNS) | {"run": str(path.relative_to(top)), "fault": ""}
+    row = dict.fromkeys(_COLUMNS) | {"run": visible(str(path.relative_to(top))), "fault": ""}
     if path == top:
-        row["run"] = path.resolve().name
+        row["run"] = visible(path.resolve().name)
     folder = RunFolder(path)
     if folder.ledger.is_file() and not folder.trials.exists():
-        way = shlex.join(["python", "run_study.py", "--resume", str(path)])
+        way = pasted(["python", "run_study.py", "--resume", str(path)])
         return row | {"state": "cut off", "fault": f"stopped before its first table; {way}"}
     try:
         return row | _facts(Records.read(path))

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def _read(folder: RunFolder) -> pd.DataFrame | None:
 def _whole(folder: RunFolder, when: int) -> pd.DataFrame:
     """The table at one state of its file."""
     del when
-    table = pd.read_parquet(folder.test_results)
+    table = pd.read_parquet(BytesIO(folder.test_results.read_bytes()))
     if "oscr" in table.columns or not (folder.final_test / f"{WINNER}.npz").exists():
         return table
     keys = ["model", "dataset", "score", "trial_id"]

@@ -134,15 +134,34 @@ def remove(entry: Entry) -> bool:
     return True
 
 
+def refuse_shared() -> None:
+    """Take nothing away in a folder that holds other things too.
+
+    One of their folders may be called as one of ours.
+
+    Raises:
+        BadInput: naming some of them.
+    """
+    folder = cache_folder()
+    names = sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
+    others = [name for name in names if name not in (*KINDS, "lost+found") and name[0] != "."]
+    if others:
+        told = ", ".join(others[:3]) + (" ..." if len(others) > 3 else "")
+        rule = f"holds other things too ({told}), so nothing is taken away in it"
+        way_out = "Set OOD_STUDY_CACHE to a folder of its own."
+        raise BadInput(Fault(str(folder), "", rule, way_out))
+
+
 def limit() -> int | None:
     """Bytes that the cache may hold; None where nobody said so.
 
     Raises:
-        BadInput: where `LIMIT` is no size.
+        BadInput: where `LIMIT` is no size, and as `refuse_shared`.
     """
     told = os.environ.get(LIMIT, "").strip()
     if not told:
         return None
+    refuse_shared()
     try:
         return parse_bytes(told)
     except ValueError as error:
@@ -172,7 +191,7 @@ def trim(most: int, *, but: Path | None = None) -> list[Entry]:
 
 def tidy(written: Path) -> None:
     """After a write: keep the cache within its limit, and sweep what the killed left."""
-    with suppress(OSError):
+    with suppress(OSError, BadInput):  # a limit that is none was told at the start
         sweep()
         if (most := limit()) is not None:
             trim(most, but=written)
@@ -181,9 +200,14 @@ def tidy(written: Path) -> None:
 def sweep() -> int:
     """Remove half-written files that no process writes any more; gives their number.
 
-    Whoever writes one holds a lock on it; of a base's, on its folder.
+    Whoever writes one holds a lock on it; of a base's, on its folder. Nothing is removed where
+    other things lie beside.
     """
     swept = 0
+    try:
+        refuse_shared()
+    except BadInput:
+        return swept
     for kind in KINDS:
         for path in [*(cache_folder() / kind).rglob(f"*{TEMPORARY}")]:
             with suppress(OSError):

@@ -89,6 +89,19 @@ def test_file_in_place_of_the_folder_and_a_bad_limit_are_sentences(
     assert f"{LIMIT}: 'much' is not a size" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["--clear", "all"], ["--at-most", "1"]])
+def test_nothing_is_taken_away_where_other_things_lie_beside(
+    arguments: list[str], folder: Path, capsys: Capture
+) -> None:
+    (folder / "my thesis").mkdir()
+    assert main(arguments) == 2
+    assert (
+        "holds other things too (my thesis), so nothing is taken away" in capsys.readouterr().err
+    )
+    assert there(folder) == ["one.npy", "two"]
+    assert main([]) == 0
+
+
 def test_empty_cache_is_told_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

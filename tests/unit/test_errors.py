@@ -3,10 +3,12 @@
 import errno
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 
 from study.errors import (
+    BAD_INPUT,
     FAILED,
     BadInput,
     Fault,
@@ -98,3 +100,13 @@ def test_first_faults_of_more_than_are_told_say_how_many_are_left() -> None:
 
 def test_first_faults_of_few_are_all_of_them() -> None:
     assert first_faults(LINES, 3, "{} further lines are wrong too") == LINES
+
+
+def test_name_that_is_too_long_ends_a_command_with_2_and_a_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def look() -> None:
+        Path("a" * 300).stat()
+
+    assert exit_code(look) == BAD_INPUT
+    assert capsys.readouterr().err.endswith("aaa: the name is too long\n")

@@ -51,6 +51,15 @@ def test_console_shows_brackets_and_names_of_pictures_as_they_are() -> None:
         assert told in stream.getvalue()
 
 
+def test_console_whose_reader_has_left_does_not_end_the_process() -> None:
+    class Left(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        console(file=Left()).print("a")
+
+
 def test_console_writes_colours_of_its_own_and_no_escape_of_a_text() -> None:
     stream = io.StringIO()
     screen = console(file=stream, width=60, force_terminal=True, color_system="standard")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -221,6 +222,17 @@ def test_names_with_brackets_stand_whole_in_tables(
     make_run(tmp_path / "my study [a=1] 100%")
     assert main(["trials", str(tmp_path / "my study [a=1] 100%")]) == 0
     assert "my study [a=1] 100%" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize("command", ["trials", "list", "report"])
+def test_run_whose_name_is_no_utf8_is_told_with_its_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    make_run(tmp_path / "plain")
+    run = (tmp_path / "plain").rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert main([command, str(run)]) == 0
+    assert "caf\\xe9" in capsys.readouterr().out
 
 
 def test_run_that_cannot_be_written_to_is_told(

@@ -100,6 +100,18 @@ def test_limit_that_is_no_size_is_refused(told: str, monkeypatch: pytest.MonkeyP
         cache.limit()
 
 
+def test_write_takes_nothing_away_where_other_things_lie_beside(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder / "features" / "measured for weeks.npy", 100, 9)
+    put(folder / "paper.tex", 1, 9)
+    monkeypatch.setenv(cache.LIMIT, "10")
+    write_bytes(folder / "leaks" / "new", b"content")
+    assert names() == ["measured for weeks.npy", "new"]
+    with pytest.raises(BadInput, match=r"other things too \(paper\.tex\)"):
+        cache.limit()
+
+
 def test_sweep_takes_what_the_killed_left_and_nothing_that_is_being_written(folder: Path) -> None:
     left = put(folder / "decoded" / ".a.npy.1.tmp", 5, 1)
     young = put(folder / "decoded" / ".b.npy.1.tmp", 5, 0)
