@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from study.bases.evaluations import evaluation_of
 from study.bases.logits import logits_of
 from study.bases.training import BaseSpec, FoundBase
 from study.data.images import ImageSet
@@ -26,7 +27,6 @@ from study.records.frozen import file_hash
 from study.records.scores import ValidationScores
 from study.seeding import numpy_generator
 from study.training.chosen import load_chosen
-from study.training.evaluation import evaluate
 
 _MEASURED_OUTLIERS = 5_000
 
@@ -146,7 +146,7 @@ def measured(
     """
     model = found.model
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    evaluation = evaluate(scored_by, model, data, device)
+    evaluation = evaluation_of(scored_by, model, data, device)
     outliers = None
     if data.outliers is not None:
         outliers = logits_of(model, _sample(data.outliers.images), device)

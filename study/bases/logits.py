@@ -65,6 +65,12 @@ def _computed(model: nn.Module, images: ImageSet, device: torch.device) -> NDArr
 
 
 def _key(model: nn.Module, images: ImageSet, device: torch.device) -> str:
+    parts = [*network_parts(model, device), images.fingerprint]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def network_parts(model: nn.Module, device: torch.device) -> list[str]:
+    """What tells one network's outputs from another's: weights, code, and the device's bits."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -73,5 +79,4 @@ def _key(model: nn.Module, images: ImageSet, device: torch.device) -> str:
     for file in sorted(code):
         if not Path(file).is_relative_to(_TORCH):  # torch's own is told by its version
             digest.update(Path(file).read_bytes())
-    parts = [digest.hexdigest(), repr(model), images.fingerprint, arithmetic_of(device)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    return [digest.hexdigest(), repr(model), *arithmetic_of(device)]

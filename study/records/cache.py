@@ -30,6 +30,7 @@ KINDS = {
     "bases": "trained classifiers that studies start from",
     "decoded": "images of Parquet files and folders as arrays",
     "features": "of frozen backbones, for linear fine-tuning",
+    "evaluations": "scores of bases on validation images",
     "logits": "of bases on the images that margins are measured by",
     "leaks": "what leak checks found, and pairs as pictures",
     SPEEDS: "how fast trials were in the probes of forecasts",
