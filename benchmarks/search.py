@@ -46,13 +46,9 @@ BUDGETS = (8, 16, 32, 64)
 WAYS = (
     "random confidence=0.9",
     "tpe confidence=0.9",
-    "tpe asha confidence=0.9",
-    "tpe penalty=0.2 confidence=0.9",
     "random path confidence=0.9",
-    "tpe path confidence=0.9",
-    "tpe asha path confidence=0.9",
-    "tpe asha grace=2 path confidence=0.9",
-    "tpe asha reduction=2 path confidence=0.9",
+    "tpe penalty=0.2 path confidence=0.9",
+    "tpe asha grace=2 finish=4 penalty=0.2 path confidence=0.9",
     *RIVALS,
 )
 KEYS = ["way", "trials", "at_a_time", "seed"]

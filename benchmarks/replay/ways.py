@@ -12,9 +12,11 @@ from scipy.stats import norm
 from replay.cube import Floats
 from replay.table import ALPHAS
 from replay.truth import States
+from study.scoring.path import ALPHAS as SHIPPED
+from study.scoring.path import HALVINGS
 
 BELOW_BASE = 0.01  # the floor of the shipped spaces: a point under the base
-PATH = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+PATH = (0.0, *SHIPPED, 1.0)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ class Way:
     def read(cls, text: str) -> Way:
         """What words such as ``tpe asha grace=2 penalty=0.2 path confidence=0.9`` stand for.
 
-        The first is the searcher; the rest in any order: a scheduler, ``path``, settings.
+        The first is the searcher; the rest in any order: a scheduler, settings, and ``path`` for
+        the places that a study scores by default.
 
         Raises:
             ValueError: for a setting that there is not.
@@ -106,7 +109,7 @@ class Way:
         for word in words:
             name, equals, value = word.partition("=")
             if word == "path":
-                told["alphas"] = PATH
+                told = {"alphas": PATH, "halvings": HALVINGS} | told
             elif name == "alphas":
                 told[name] = tuple(float(one) for one in value.split(","))
             elif name in ("stopped_as", "tells"):

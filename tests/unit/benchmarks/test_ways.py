@@ -6,6 +6,7 @@ from replay.truth import States
 from replay.ways import PATH, Judged, Way, could_hold
 
 from study.scoring.objective import SHORTFALL, objective
+from study.scoring.path import HALVINGS
 
 
 def _states(accuracy: list[float], fpr95: list[float], error: float = 0.01) -> States:
@@ -20,7 +21,7 @@ def _judged(margin: list[float], metric: list[float]) -> Judged:
 def test_read_way_takes_every_setting() -> None:
     way = Way.read("gp asha grace=2 reduction=4 penalty=0.2 confidence=0.9 path")
 
-    assert way == Way("gp", "asha", 2, 4, 0, 0.2, 0.9, PATH)
+    assert way == Way("gp", "asha", 2, 4, 0, 0.2, 0.9, PATH, HALVINGS)
 
 
 def test_read_way_with_an_unknown_setting_is_refused() -> None:
