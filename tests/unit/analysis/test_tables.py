@@ -111,10 +111,10 @@ def test_thousand_trials_of_hundred_epochs_load_within_two_seconds(tmp_path: Pat
         epoch=np.tile(np.arange(1, 101), 1000),
     )
     epochs.to_parquet(tmp_path / "epochs.parquet", index=False)
-    start = time.perf_counter()
+    start = time.process_time()  # of all threads: the clock would tell of other programs too
     study = analysis.load(tmp_path)
     assert len(study.epochs) == 100_000
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 def test_torn_epochs_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
