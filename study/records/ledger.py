@@ -131,6 +131,16 @@ def _head(line: bytes) -> Record:
     return record
 
 
+def _event(line: bytes) -> Record | None:
+    """The record of a whole line; None where somebody's own tool wrote another thing there."""
+    try:
+        record = _record(line)
+    except ValueError:
+        return None
+    is_event = isinstance(record, dict) and isinstance(record.get("event"), str)
+    return record if is_event else None
+
+
 class _Chain:
     """The lines of a ledger one after another, each sealed by what comes before it."""
 
@@ -200,7 +210,10 @@ def _read(path: Path) -> tuple[Lines, int, _Chain]:
             raise BadInput(_damage(path, number, "".join([_DAMAGED, *seen])))
         if broken := chain.add(line + b"\n", _links(line)):
             raise BadInput(_damage(path, number, broken))
-        records.add(line if line.startswith(_OF_EPOCH) else _record(line))
+        record = line if line.startswith(_OF_EPOCH) else _event(line)
+        if record is None:
+            raise BadInput(_damage(path, number, "the line is no event of a study"))
+        records.add(record)
         good += len(line) + 1
     return records, good, chain
 

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from threading import Timer
@@ -98,6 +99,14 @@ def test_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(content)
     with pytest.raises(BadInput, match="damaged or edited"):
+        read_ledger(path)
+
+
+@pytest.mark.parametrize("body", ['{"a":1', '{"event":3', "[1", "{no json"])
+def test_line_with_a_checksum_that_is_no_event_is_refused(tmp_path: Path, body: str) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(f'{body},"crc32":"{zlib.crc32(body.encode()):08x}"}}\n\n'.encode())
+    with pytest.raises(BadInput, match=r"ledger\.jsonl:1: .*no event"):
         read_ledger(path)
 
 
