@@ -50,7 +50,7 @@ from study.records.scores import has_scores, read_scores
 from study.run_folder import recorded_plan
 from study.scoring.conformal import Conformal, conformal_threshold
 from study.scoring.scores import OF_LOGITS
-from study.terminal import Parser
+from study.terminal import Parser, visible
 from study.winner import CARD, CONFORMAL, MODEL_JSON, NETWORK, RECALL, SCHEMA, WINNER
 
 RANDOM, IMAGENET = "random", "imagenet"
@@ -123,7 +123,8 @@ def _write(
         "network": network,
     }
     told_of = f"## Initialisation\n\n{initialisation(run, trial)}"
-    write_bytes(out.path / CARD, f"{card.rstrip()}\n\n{told_of}\n\n{_use(facts)}".encode())
+    text = visible(f"{card.rstrip()}\n\n{told_of}\n\n{_use(facts)}")
+    write_bytes(out.path / CARD, text.encode())
     files = sorted(path for path in out.path.rglob("*") if path.is_file() and path.name != CARD)
     seals = {path.relative_to(out.path).as_posix(): file_hash(path) for path in files}
     write_json(out.path / MODEL_JSON, seal({**facts, "files": seals}))

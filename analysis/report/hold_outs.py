@@ -22,7 +22,6 @@ from analysis.tables import Records
 from study.errors import BadInput
 from study.records.files import RunFolder, write_bytes
 from study.scoring.objective import ID_ACCURACY
-from study.terminal import visible
 
 EACH = "What each hold-out gave, on validation"
 _AMONG = (
@@ -73,7 +72,7 @@ def write_overview(path: Path, studies: Sequence[Records]) -> Path:
         title: {"columns": list(one.columns), "rows": one.to_numpy().tolist()}
         for title, one in found.tables.items()
     }
-    shown = {"name": visible(path.resolve().name), "tables": tables, "notes": found.notes}
+    shown = {"name": path.resolve().name, "tables": tables, "notes": found.notes}
     shown["folders"] = [one.name for one in studies]
     write_bytes(place, page_of("hold_outs.html.j2", shown).encode())
     return place

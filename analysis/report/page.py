@@ -34,6 +34,7 @@ from analysis.statistics.compare import form_for, set_label
 from analysis.table_files import SUMMARY
 from analysis.tables import Records
 from study.records.files import write_bytes
+from study.terminal import visible
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -81,7 +82,7 @@ def make_report(
 
 
 def page_of(template: str, shown: Mapping[str, Any]) -> str:
-    """A page of the folder ``templates``."""
+    """A page of the folder ``templates``; names that runs and files have in it are `visible`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -90,7 +91,7 @@ def page_of(template: str, shown: Mapping[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= _FILTERS
-    return environment.get_template(template).render(shown)
+    return visible(environment.get_template(template).render(shown))
 
 
 def _percent(value: Any, model: str = "") -> str:

@@ -14,6 +14,7 @@ from study.records.files import KEPT, RunFolder, trial_id, write_bytes
 from study.scoring.metrics import metric_text
 from study.scoring.objective import ID_ACCURACY, OBJECTIVE
 from study.searchers.rungs import Place
+from study.terminal import visible
 from study.training.checkpoint import drop_checkpoints
 from study.tune.checkpoint_budget import CheckpointBudget
 from study.tune.decisions import Decisions
@@ -173,7 +174,7 @@ class RecordsObserver(Observer):
         try:
             sweep_temporaries(self._run.path)  # of workers that were killed
             if failures := self.failures:
-                text = "\n".join(failure_lines(failures)) + "\n"
+                text = visible("\n".join(failure_lines(failures)) + "\n")
                 write_bytes(self._run.failures, text.encode())
             self._write(live=False)
         finally:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.report.page import Report, make_report, write_report
+from analysis.report.page import Report, make_report, page_of, write_report
 from analysis.study import Study
 from study.records.frozen import read_frozen
 from tests.fake_run import Fake, freeze, make_run
@@ -71,6 +71,12 @@ def test_report_on_the_demo_says_so_loudly(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unrendered")
+def test_report_shows_a_name_that_no_file_can_be_written_with(tmp_path: Path) -> None:
+    shown = {"name": "caf\udce9 \x1b[31m", "tables": {}, "notes": [], "folders": []}
+    page = page_of("hold_outs.html.j2", shown)
+    assert r"caf\xe9 \x1b[31m" in page.encode().decode()
+
+
 def test_report_shows_each_traceback_once(tmp_path: Path) -> None:
     html = _render(tmp_path, Fake(statuses=("finished", "failed", "failed")))
     assert html.count("Traceback (most recent call last)") == 1
