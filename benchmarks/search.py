@@ -32,6 +32,7 @@ import numpy as np
 import pandas as pd
 from common import print_table
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 from replay.measures import best_there_is, interval
 from replay.rivals import RIVALS
 from replay.searching import ProjectSearch, replayed
@@ -111,7 +112,8 @@ def table(rows: pd.DataFrame, ways: list[str], best: dict[str, float]) -> list[l
 def picture(rows: pd.DataFrame, ways: list[str]) -> Figure:
     """True FPR95 of what each way chose, against the epochs that it trained, at every budget."""
     with drawing(3.6, PAGE_IN) as (figure, axes):
-        for way, colour in zip(ways, itertools.cycle(SERIES)):
+        looks = itertools.cycle(itertools.product(("-", "--"), SERIES))
+        for way, (line, colour) in zip(ways, looks, strict=False):
             one = rows[rows["way"] == way]
             budgets = [budget for _, budget in one.groupby("trials")]
             told = [interval(budget["fpr95"].to_numpy()) for budget in budgets]
@@ -122,10 +124,12 @@ def picture(rows: pd.DataFrame, ways: list[str]) -> Figure:
                 marker="o",
                 ms=3,
                 color=colour,
+                ls=line,
                 label=way,
                 lw=1.2,
             )
-        axes.set_xscale("log")
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.set_xlabel("epochs trained")
         axes.set_ylabel("FPR95 of the choice, true, %")
         percent_axis(axes.yaxis)
