@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 ALPHAS = (0.5,)
 HALVINGS = 3
+"""In 100 replayed searches of 24 trials the choice had 15.0 points less FPR95 than without a path,
+and 3.3 less than with four fixed places, .2 to .8, which cost as many passes (docs/search.md)."""
 MOST_OF_TRAINING = 0.1
 """What scoring the points may cost at every epoch, as a share of the training itself."""
 _FORWARD = 1 / 3

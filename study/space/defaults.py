@@ -55,7 +55,8 @@ def _grace(spec: StudySpec) -> int:
     """Half of a trial's epochs: early in a schedule the rate is high, and accuracy dips.
 
     Of the ten best of 164 recorded trials of nine epochs a first rung at epoch 1 let none through,
-    one at epoch 4 five or six.
+    one at epoch 4 five or six. With paths, in 100 replayed searches of 24 trials of four epochs, a
+    rung at epoch 1 cost 2.8 points of FPR95 and one at epoch 3 gained 0.3 (docs/search.md).
     """
     return max(1, min(int(value) for value in spec.own_values("epochs")) // 2)
 
