@@ -149,23 +149,25 @@ def test_enforce_ended_trials_are_measured_once_and_running_ones_each_time(
     assert set(measured) == {"00004", BASE}
 
 
-def test_enforce_measures_a_trial_anew_once_it_has_ended(run: RunFolder) -> None:
+def _grown(run: RunFolder, trial: str) -> tuple[CheckpointBudget, list[TrialRecord], list[str]]:
+    """A budget that had room at its first look; one trial has written too much since."""
     records = _records()
     told: list[str] = []
     budget = CheckpointBudget(run, 10 * SIZE, "best", lambda _, trials, __: told.extend(trials))
     assert budget.enforce(records) == ""
-    (run.trial_checkpoints("00004") / "more").write_bytes(b"x" * 9 * SIZE)
+    (run.trial_checkpoints(trial) / "more").write_bytes(b"x" * 9 * SIZE)
+    return budget, records, told
+
+
+def test_enforce_measures_a_trial_anew_once_it_has_ended(run: RunFolder) -> None:
+    budget, records, told = _grown(run, "00004")
     records[4].status = "finished"
     budget.enforce(records)
     assert told
 
 
 def test_enforce_measures_a_trial_anew_that_goes_on(run: RunFolder) -> None:
-    records = _records()
-    told: list[str] = []
-    budget = CheckpointBudget(run, 10 * SIZE, "best", lambda _, trials, __: told.extend(trials))
-    assert budget.enforce(records) == ""
-    (run.trial_checkpoints("00002") / "more").write_bytes(b"x" * 2 * SIZE)
+    budget, records, told = _grown(run, "00002")
     budget.enforce(records)
     assert told == []
     budget.goes_on(records[2])
