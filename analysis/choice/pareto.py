@@ -40,8 +40,8 @@ def pareto(study: Records, metrics: tuple[str, ...] | None = None) -> pd.DataFra
 
     Returns:
         trial_id, epoch, alpha (place on the path from the base, 1 as trained) and the metrics
-        (fractions), by rising ID accuracy. Equal points are all kept; of one trial's the last.
-        Empty if nothing finished.
+        (fractions), by rising ID accuracy. Equal points are all kept; of one trial's the last,
+        and the base, where all paths begin, once. Empty if nothing finished.
 
     Raises:
         BadInput: for a metric that is unknown or was not recorded.
@@ -51,7 +51,9 @@ def pareto(study: Records, metrics: tuple[str, ...] | None = None) -> pd.DataFra
     front = states[efficient(_costs(states, metrics))].drop_duplicates(
         ["trial_id", *metrics], keep="last"
     )
-    return front[[*_STATE, *metrics]].sort_values([metrics[-1], "trial_id"], ignore_index=True)
+    front = front[[*_STATE, *metrics]].sort_values([metrics[-1], "trial_id"])
+    again = (front["alpha"] == 0) & front.duplicated(["alpha", *metrics])
+    return front[~again].reset_index(drop=True)
 
 
 def states_of(study: Records, metrics: Sequence[str]) -> pd.DataFrame:

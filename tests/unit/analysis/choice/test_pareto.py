@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import analysis
@@ -38,6 +39,15 @@ def test_states_are_all_that_the_paths_of_finished_trials_have(tmp_path: Path) -
     found = states_of(analysis.load(tmp_path), ("val/fpr95", "val/id_accuracy"))
     assert set(found["trial_id"]) == {"00000"}
     assert found["alpha"].tolist() == [0.0, 0.25, 0.5, 1.0] * 4
+
+
+def test_base_where_all_paths_begin_is_on_the_front_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path, Fake(statuses=("finished",) * 3, num_id=30, alphas=(0.25,)))
+    states = pd.read_parquet(run.states)
+    states.loc[states["val/alpha"] == 0, ["val/id_accuracy", "val/fpr95"]] = 0.99, 0.6
+    states.to_parquet(run.states, index=False)
+    front = analysis.load(tmp_path).pareto()
+    assert front["alpha"].tolist().count(0.0) == 1
 
 
 def test_hypervolume_of_hand_computed_fronts() -> None:
