@@ -45,6 +45,6 @@ def too_fine(spec: StudySpec, data: StudyData, floor: Floor) -> str:
         return (
             f"the floor, {rule.value:g} below the base, is finer than {num:,} validation images "
             f"can tell (standard error {error:.4f}): luck decides. {way_out} Or ask that it holds "
-            "(confidence: 0.8)."
+            "(confidence: 0.9)."
         )
     return ""

@@ -1,22 +1,16 @@
-"""TPE, the tree-structured Parzen estimator.
-
-Its cost a trial grows with the trials that it is fitted to, so those are bounded. What it takes
-for the good ones are 25 at most anyway; they stay, and of the others the last. Up to the bound it
-asks as without one.
-"""
+"""TPE, the tree-structured Parzen estimator; the trials that it is fitted to are bounded."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from typing import Any, cast
+from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
-from optuna.samplers._tpe.sampler import default_gamma
-from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 from typing_extensions import override
 
+from study.searchers.bounded import bounded
 from study.searchers.catalog import Asked
 
 SEARCHER = {
@@ -48,12 +42,8 @@ class _Bounded(TPESampler):
         self._seen: Study | None = None
 
     def _part(self, study: Study) -> Study:
-        if self._seen is None:
-            self._seen = study
-            ended = study.get_trials(deepcopy=False, states=_ENDED)
-            if self._fitted_to is not None and len(ended) > self._fitted_to:
-                kept = _fitted(ended, self._fitted_to, study.directions)
-                self._seen = cast(Study, _Part(study, kept))
+        if self._seen is None:  # once for all parameters of the trial
+            self._seen = bounded(study, self._fitted_to, running=False)
         return self._seen
 
     @override
@@ -73,39 +63,3 @@ class _Bounded(TPESampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any
     ) -> Any:
         return super().sample_independent(self._part(study), trial, param_name, param_distribution)
-
-
-_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-def _fitted(
-    ended: Sequence[FrozenTrial], most: int, directions: Sequence[StudyDirection]
-) -> list[FrozenTrial]:
-    """The best of so many trials, as many as TPE takes for good, and the last of the others."""
-    best: set[int] = set()
-    if len(directions) == 1:
-        sign = 1.0 if directions[0] == StudyDirection.MINIMIZE else -1.0
-        whole = [(sign * one.value, one.number) for one in ended if one.value is not None]
-        best = {number for _, number in sorted(whole)[: default_gamma(most)]}
-    others = [one.number for one in ended if one.number not in best]
-    kept = best.union(others[len(others) - (most - len(best)) :])
-    return [one for one in ended if one.number in kept]
-
-
-class _Part:
-    """An Optuna study of which some ended trials are seen."""
-
-    def __init__(self, study: Study, ended: list[FrozenTrial]) -> None:
-        self._study, self._ended = study, ended
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
-
-    def _get_trials(
-        self,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-        use_cache: bool = False,
-    ) -> list[FrozenTrial]:
-        del deepcopy, use_cache
-        return [one for one in self._ended if states is None or one.state in states]
