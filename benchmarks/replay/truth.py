@@ -6,6 +6,9 @@ the scale of log-odds). Trials that diverged, ending below `DIVERGED` of the bas
 bend it everywhere: it is fitted to the others. Where a Gaussian process classifier says that a
 point diverges, it gives what the nearest that did gave.
 
+A searcher that is a Gaussian process itself has an easy time with that truth. `trees` is another
+one, of randomised trees, to hold such a searcher against.
+
 A search sees half of validation: the truth plus how far one resample of the sources lies from that
 half. The resample is the same for all points of a search, so that differences between them are
 paired as they are in a study. A point has the deviation of one of the three recorded trials
@@ -22,6 +25,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
@@ -33,6 +37,7 @@ from study.seeding import numpy_generator
 NEAREST = 3
 FOLDS = 8
 DIVERGED = 0.5
+_NUM_TREES = 100
 _LEAST, _MOST = 1e-3, 1 - 1e-3  # log-odds need numbers inside
 
 
@@ -73,16 +78,18 @@ class LeftOut:
 class Truth:
     """The surrogate of one table."""
 
-    def __init__(self, table: Table) -> None:
-        """Fit it."""
+    def __init__(self, table: Table, *, trees: bool = False) -> None:
+        """Fit it; ``trees`` in place of the Gaussian processes."""
         self.table = table
+        self._fit = _trees if trees else _process
         self._cube = in_unit_cube(table.points, table.distributions)
         last = table.truth["accuracy"][:, -1]
         self._diverged: NDArray[np.bool_] = last.min(axis=1) < DIVERGED * table.base["accuracy"]
         whole = ~self._diverged
-        self._fitted = {
-            name: _fitted(self._cube[whole], table.truth[name][whole]) for name in METRICS
-        }
+        cube, truth = self._cube[whole], {name: table.truth[name][whole] for name in METRICS}
+        self._fitted = {name: self._fit(cube, truth[name]) for name in METRICS}
+        accuracy = _process(cube, truth["accuracy"]) if trees else self._fitted["accuracy"]
+        self._lengths: Floats = accuracy.kernel_.k1.k2.length_scale
         self._diverges = _classifier(self._cube, self._diverged)
 
     def at(self, points: Sequence[Point]) -> States:
@@ -113,8 +120,7 @@ class Truth:
 
     def _order(self, cube: Floats, among: NDArray[np.intp]) -> NDArray[np.intp]:
         """Some recorded trials, the nearest first, by the lengths over which accuracy changes."""
-        lengths: Floats = self._fitted["accuracy"].kernel_.k1.k2.length_scale
-        apart: Floats = (cube[:, None, :] - self._cube[among]) / lengths
+        apart: Floats = (cube[:, None, :] - self._cube[among]) / self._lengths
         return np.argsort(np.square(apart).sum(axis=2), axis=1)
 
     @cached_property
@@ -140,7 +146,7 @@ class Truth:
         cube, last = self._cube[~self._diverged], truth[:, -1, 1:]
         guessed = np.empty_like(last)
         for rest in _folds(len(truth)):
-            fitted = _fitted(cube[rest], truth[rest])
+            fitted = self._fit(cube[rest], truth[rest])
             guessed[~rest] = expit(fitted.predict(cube[~rest]))[:, -last.shape[1] :]
         error = float(np.sqrt(np.mean(np.square(guessed - last))))
         return LeftOut(error, float(np.sqrt(last.var(axis=0, ddof=1).mean())))
@@ -171,14 +177,23 @@ def _classifier(cube: Floats, diverged: NDArray[np.bool_]) -> GaussianProcessCla
         return GaussianProcessClassifier(kernel).fit(cube, diverged)
 
 
-def _fitted(cube: Floats, truth: Floats) -> GaussianProcessRegressor:
+def _process(cube: Floats, truth: Floats) -> GaussianProcessRegressor:
     """(N, columns) and (N, E, A) to a process of E (A - 1) outputs."""
     smooth = Matern(np.full(cube.shape[1], 1.0), (0.1, 30), nu=2.5)
     kernel = ConstantKernel(1.0, (0.1, 100)) * smooth + WhiteKernel(0.05, (1e-4, 1.0))
-    told = logit(np.clip(truth[:, :, 1:], _LEAST, _MOST)).reshape(len(truth), -1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its bound: no effect
-        return GaussianProcessRegressor(kernel, normalize_y=True).fit(cube, told)
+        return GaussianProcessRegressor(kernel, normalize_y=True).fit(cube, _log_odds(truth))
+
+
+def _trees(cube: Floats, truth: Floats) -> ExtraTreesRegressor:
+    """Likewise; of each tree a leaf is one trial."""
+    return ExtraTreesRegressor(_NUM_TREES, random_state=0).fit(cube, _log_odds(truth))
+
+
+def _log_odds(truth: Floats) -> Floats:
+    told: Floats = logit(np.clip(truth[:, :, 1:], _LEAST, _MOST)).reshape(len(truth), -1)
+    return told
 
 
 class Seen:

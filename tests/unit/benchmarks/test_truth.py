@@ -54,3 +54,11 @@ def test_point_that_diverges_gives_what_the_nearest_that_did_gave() -> None:
     assert truth.divergence_left_out()[1] == sum(
         point["train.lr"] > rows["train.lr"].quantile(0.75) for point in table.points
     )
+
+
+def test_truth_of_trees_gives_recorded_points_as_they_were_recorded() -> None:
+    table = table_of(fake_rows(), fake_space())
+
+    states = Truth(table, trees=True).at(table.points)
+
+    assert np.abs(states.fpr95 - table.truth["fpr95"]).max() < 0.002
