@@ -51,6 +51,11 @@ class _Part:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
 
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        return self._get_trials(deepcopy, states)
+
     def _get_trials(
         self,
         deepcopy: bool = True,

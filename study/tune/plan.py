@@ -49,7 +49,7 @@ class SearchPlan:
         rejudged: metrics of an epoch of another study, under this study's floor.
         stopped_as: how the searcher is told of a trial that a rung stopped: "complete", with the
             objective that it has by then, or "pruned".
-        fitted_to: so many ended trials TPE is fitted to at most, where the ledger says so.
+        fitted_to: so many ended trials TPE and gp are fitted to at most, where the ledger says so.
     """
 
     seed: int

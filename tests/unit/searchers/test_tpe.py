@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution
 
-from study.records.ledger import Ledger, read_ledger
+from study.records.ledger import Ledger
 from study.searchers.catalog import Asked, build_sampler
 from study.tune.decisions import RULES
 from tests.toys import run_toy_search
@@ -20,21 +20,6 @@ BOUND = 12
 
 def _params(path: Path, num_trials: int = 24, **changes: Any) -> list[dict[str, Any]]:
     return [one.params for one in run_toy_search(path, num_trials, **LOOK, **changes).trials]
-
-
-def test_asks_up_to_the_bound_are_those_of_a_fit_to_all(tmp_path: Path) -> None:
-    bounded = _params(tmp_path / "bounded", fitted_to=BOUND)
-    whole = _params(tmp_path / "whole", fitted_to=None)
-    assert bounded[: BOUND + 1] == whole[: BOUND + 1]
-    assert bounded != whole
-
-
-def test_bounded_search_cut_off_and_resumed_writes_the_same_ledger(tmp_path: Path) -> None:
-    _params(tmp_path / "whole", fitted_to=BOUND)
-    _params(tmp_path / "cut", 17, fitted_to=BOUND)
-    _params(tmp_path / "cut", fitted_to=BOUND)
-    cut, whole = (read_ledger(tmp_path / name)[0] for name in ("cut", "whole"))
-    assert [one | {"time": ""} for one in cut] == [one | {"time": ""} for one in whole]
 
 
 def test_study_begun_without_the_rule_goes_on_with_a_fit_to_all(tmp_path: Path) -> None:
