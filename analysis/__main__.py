@@ -19,14 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.commands import (
-    COMMANDS,
-    OF_RUNS,
-    Result,
-    answer,
-    answer_all,
-    answer_of_runs,
-)
+from analysis.commands import COMMANDS, OF_RUNS, Result, answer, answer_all, answer_of_runs
 from analysis.numbers import plain
 from analysis.report.terminal import table_text
 from analysis.tables import Records

@@ -18,22 +18,9 @@ if __name__ == "__main__":
     ending.listen(lambda: f"Nothing was begun; to start again: {ending.again()}")
 
 from study.arguments import Options, parse
-from study.errors import (
-    BAD_INPUT,
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    BadInput,
-    Interrupted,
-    StudyFailed,
-)
+from study.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED, BadInput, Interrupted, StudyFailed
 from study.invoked import run_command
-from study.options import (
-    ReplayOptions,
-    ResumeOptions,
-    RunOptions,
-    of_session,
-)
+from study.options import ReplayOptions, ResumeOptions, RunOptions, of_session
 from study.records.disk import DiskFull, is_disk_full
 from study.records.files import RunFolder
 from study.records.ledger import Ledger

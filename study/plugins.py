@@ -182,10 +182,7 @@ class _Finder(MetaPathFinder):
     """Finds plugins under their names in the project's packages."""
 
     def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,
-        target: ModuleType | None = None,
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         del path, target
         file = file_of_module(fullname)

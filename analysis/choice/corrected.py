@@ -189,11 +189,7 @@ class _Resampled:
 
 
 def correct(
-    cells: Cells,
-    *,
-    search: Search | None = None,
-    num_resamples: int | None = None,
-    seed: int = 0,
+    cells: Cells, *, search: Search | None = None, num_resamples: int | None = None, seed: int = 0
 ) -> Correction:
     """Correct the value of the configuration that the rule chooses among ``cells``.
 

@@ -10,11 +10,7 @@ from analysis.bases import marks
 from analysis.commands import Result
 from analysis.numbers import metric_label, score_label, with_interval
 from analysis.report.page import write_report
-from analysis.results.final_test import (
-    main_scores,
-    run_final_test,
-    selective_rows,
-)
+from analysis.results.final_test import main_scores, run_final_test, selective_rows
 from analysis.statistics.compare import MODEL_LABELS, form_for, set_label
 from analysis.tables import Records
 

@@ -76,10 +76,7 @@ def header(study: Records) -> Row:
 
 
 def choice(
-    study: Records,
-    selection: Selection | None,
-    compared: pd.DataFrame | None,
-    held: pd.DataFrame,
+    study: Records, selection: Selection | None, compared: pd.DataFrame | None, held: pd.DataFrame
 ) -> Row:
     """The chosen trial, its numbers beside the base's, and its parameters.
 

@@ -7,13 +7,7 @@ from pathlib import Path
 
 import torch
 
-from study.bases.base_models import (
-    BaseModel,
-    RecordedBase,
-    copied_base,
-    loaded_base,
-    measured,
-)
+from study.bases.base_models import BaseModel, RecordedBase, copied_base, loaded_base, measured
 from study.bases.files import usable
 from study.bases.initial import Initial, bring_initial
 from study.bases.needed import Base

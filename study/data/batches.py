@@ -197,12 +197,7 @@ class EpochDraws:
 
 
 def draw_epoch(
-    train: ImageSet,
-    sampling: Sampling,
-    outliers: ImageSet | None = None,
-    *,
-    seed: int,
-    epoch: int,
+    train: ImageSet, sampling: Sampling, outliers: ImageSet | None = None, *, seed: int, epoch: int
 ) -> EpochDraws:
     """Draw an epoch; arguments and errors as of `training_batches`."""
     num_outliers = len(outliers) if outliers and sampling.outlier_batch_size else 0

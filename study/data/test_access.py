@@ -10,13 +10,7 @@ from dataclasses import dataclass
 from study.data.classes import like
 from study.data.file_formats import read_source
 from study.data.images import ImageSet
-from study.data.plan import (
-    DataPlan,
-    SealedSource,
-    alike_notes,
-    checked_ood_source,
-    left_out_notes,
-)
+from study.data.plan import DataPlan, SealedSource, alike_notes, checked_ood_source, left_out_notes
 from study.data.sources import Source
 from study.errors import BadInput, Fault
 from study.records.files import TEST_ID

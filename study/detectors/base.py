@@ -13,13 +13,7 @@ from torch import Tensor, nn
 
 from study.detectors import methods
 from study.detectors.catalog import CATALOG, Need, Params, check_parameters, check_sizes, needs_of
-from study.detectors.model_parts import (
-    Head,
-    TrainFeatures,
-    check_model,
-    features_of,
-    head_of,
-)
+from study.detectors.model_parts import Head, TrainFeatures, check_model, features_of, head_of
 from study.errors import BadInput
 
 Scores = npt.NDArray[np.float64]

@@ -41,12 +41,7 @@ def input_gradient_norms(energies: Tensor, images: Tensor) -> Tensor:
 
 
 def gradient_regularisation(
-    norms: Tensor,
-    energies: Tensor,
-    num_id: int,
-    *,
-    m_in: float | Tensor,
-    m_out: float | Tensor,
+    norms: Tensor, energies: Tensor, num_id: int, *, m_in: float | Tensor, m_out: float | Tensor
 ) -> tuple[Tensor, Tensor]:
     """Mean gradient length of each group, over the images that meet their margin.
 

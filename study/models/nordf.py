@@ -126,11 +126,7 @@ class NordF(nn.Module):
         return logits
 
     def branches(
-        self,
-        images: Tensor,
-        *,
-        reversal: float | Tensor | None = None,
-        reconstruct: bool = True,
+        self, images: Tensor, *, reversal: float | Tensor | None = None, reconstruct: bool = True
     ) -> NordFOutput:
         """All branches in one forward.
 

@@ -172,10 +172,7 @@ def _is_own(network: StoredNetwork) -> bool:
 
 
 def _same_features(
-    backbone: nn.Module,
-    declared: BackboneDeclaration,
-    network: StoredNetwork,
-    told: Reinitialised,
+    backbone: nn.Module, declared: BackboneDeclaration, network: StoredNetwork, told: Reinitialised
 ) -> bool:
     """Whether the file's head sees the features that it was trained on.
 

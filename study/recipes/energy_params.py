@@ -17,12 +17,7 @@ from study.errors import BadInput
 from study.losses.margins import Margin, MeasuredMargin
 from study.recipes.classifier_params import ClassifierParams
 from study.recipes.declared_losses import SHIPPED, declared_losses
-from study.recipes.detector_params import (
-    OF_DETECTORS,
-    DetectorName,
-    detector_rules,
-    refuse_taken,
-)
+from study.recipes.detector_params import OF_DETECTORS, DetectorName, detector_rules, refuse_taken
 from study.recipes.params import HeadNeed
 from study.section import Rule, effect_rule, effect_rules, unfit_parameters
 

@@ -64,10 +64,7 @@ class NordfParams(ReconstructionSettings):
     nesterov: bool = with_default(TrainParams, "nesterov", False)
     weight_decay: float = with_default(TrainParams, "weight_decay", 0.0)
     same_class_share: float = parameter(
-        0.5,
-        gt=0,
-        lt=1,
-        meaning="share of the pairs whose images are of one class, in expectation",
+        0.5, gt=0, lt=1, meaning="share of the pairs whose images are of one class, in expectation"
     )
     classification_weight: float = parameter(1.0, ge=0, meaning="weight of the cross-entropy")
     similarity_weight: float = parameter(
@@ -123,19 +120,14 @@ class NordfParams(ReconstructionSettings):
     )
     decoder_blocks: int = parameter(1, ge=0, meaning="residual blocks after each up-sampling")
     head_dropout: float = parameter(
-        0.5,
-        ge=0,
-        lt=1,
-        meaning="dropout between the linear layers of the classification branch",
+        0.5, ge=0, lt=1, meaning="dropout between the linear layers of the classification branch"
     )
     norm: Literal["batch", "group"] = parameter(
         "batch", meaning="batch or group norm in branches and decoder"
     )
     own_score: OwnScore = parameter("combined", meaning="the score that the study selects by")
     bank_images: int = parameter(
-        2000,
-        ge=10,
-        meaning="training images whose features the prototypes and kNN keep, at most",
+        2000, ge=10, meaning="training images whose features the prototypes and kNN keep, at most"
     )
     knn_neighbours: int = parameter(10, ge=1, meaning="k of the cosine kNN")
     panel_epochs: list[Annotated[int, Field(ge=1)]] = parameter(

@@ -162,9 +162,7 @@ class TrainParams(TrialParams):
         0.9, ge=0, lt=1, meaning="of SGD; the first beta of Adam and AdamW; dimensionless"
     )
     nesterov: bool = parameter(
-        True,
-        meaning="Nesterov's momentum in place of the plain one",
-        when={"optimizer": ["sgd"]},
+        True, meaning="Nesterov's momentum in place of the plain one", when={"optimizer": ["sgd"]}
     )
     weight_decay: float = parameter(
         5e-4, ge=0, meaning="L2 penalty, dimensionless; AdamW's is decoupled from the gradient"

@@ -14,8 +14,7 @@ from study.errors import Fault
 
 _RESTORE = "Restore it from a copy."
 OF_SPEC: Mapping[str, type] = dict.fromkeys(
-    ("data", "model", "base", "train", "search", "tune", "select", "ablate", "select.floor"),
-    dict,
+    ("data", "model", "base", "train", "search", "tune", "select", "ablate", "select.floor"), dict
 ) | {"select.metric": str, "select.checkpoint": str, "select.confirm": dict, "ablate.seeds": list}
 OF_MANIFEST: Mapping[str, type] = dict.fromkeys(
     (

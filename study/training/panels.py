@@ -26,11 +26,7 @@ class NamesPanels(Protocol):
 
 
 def keep_panel(
-    path: Path,
-    model: nn.Module,
-    data: StudyData,
-    loss: Mapping[str, Tensor],
-    device: torch.device,
+    path: Path, model: nn.Module, data: StudyData, loss: Mapping[str, Tensor], device: torch.device
 ) -> None:
     """Draw a few validation images with the model's maps of them, as a PNG.
 

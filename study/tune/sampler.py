@@ -158,11 +158,7 @@ class LedgerSampler(BaseSampler):
 
     @override
     def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Nothing: a result changes the history, never the sampler."""
 

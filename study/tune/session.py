@@ -134,9 +134,7 @@ class Session:
             record = self._next_record()
             if record is not None:
                 given = replace(
-                    self._assign(record),
-                    standings=record.standings,
-                    scores=tuple(record.scores),
+                    self._assign(record), standings=record.standings, scores=tuple(record.scores)
                 )
                 for observer in self._observers:
                     observer.trial_started(record)

@@ -21,13 +21,7 @@ from study.counted import counted, wrapped
 from study.records.failures import FailedTrial, failure_lines, same_cause
 from study.scoring.metrics import metric_of
 from study.terminal import console, visible
-from study.watch.progress_view import (
-    StageState,
-    duration,
-    render,
-    stage_line,
-    summary_line,
-)
+from study.watch.progress_view import StageState, duration, render, stage_line, summary_line
 from study.watch.scoreboard import Scoreboard
 
 _TRACEBACK_LINES = 15

@@ -19,7 +19,7 @@ SEARCHER = {
             "ge": 2,
             "le": 10_000,
             "meaning": "finished trials a generation; the first one is drawn at random",
-        },
+        }
     },
     "smoke": {"population": 2},  # three trials make more than one generation
 }
