@@ -60,13 +60,26 @@ class ResolvedFloor:
         value: fraction in [0, 1].
         reference: what it is relative to, in words ("base", "absolute").
         how: the sentence that says how it came about.
-        confidence: with what probability it must hold; None where the measured accuracy must.
+        confidence: with what probability each state must hold it; None where the measured
+            accuracy must.
+        of_choice: with what probability the choice is to, which is lower where it is among many.
     """
 
     value: float
     reference: str = ""
     how: str = ""
     confidence: float | None = None
+    of_choice: float | None = None
+
+    @property
+    def sure(self) -> str:
+        """With what probability it is held, for readers; empty without one."""
+        if self.confidence is None:
+            return ""
+        told = f"held with a probability of {self.confidence:.4g}"
+        if self.of_choice in (None, self.confidence):
+            return told
+        return f"{told} each, so that the choice among so many holds it with {self.of_choice:g}"
 
 
 @dataclass(frozen=True)
@@ -205,6 +218,7 @@ class Records:
             reference=str(told.get("reference") or ""),
             how=str(told.get("how") or ""),
             confidence=told.get("confidence"),
+            of_choice=told.get("confidence_of_choice"),
         )
 
     @property

@@ -220,7 +220,7 @@ def prepared(checked: CheckedStudy, kept: Path, progress: Progress) -> Setup:
     """The study ready for its trials, on the base that ``kept`` holds; written where it is not."""
     if kept.exists():
         base = RecordedBase(kept, str(file_hash(kept)), saw_validation=False)
-        recorded = Recorded(bases={BASE: base}, initial=())
+        recorded = Recorded(bases={BASE: base}, initial=(), confidence=None)
         return prepare(checked, progress=progress, device="cpu", recorded=recorded)
     setup = prepare(checked, progress=progress, device="cpu")
     shutil.copy(setup.models[BASE].path, kept)

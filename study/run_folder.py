@@ -214,7 +214,8 @@ def add_start(run: RunFolder, setup: Setup) -> None:
             "value": setup.floor.accuracy,
             "reference": reference,
             "how": how,
-            "confidence": floor.confidence,
+            "confidence": setup.floor.confidence,
+            "confidence_of_choice": floor.confidence,
         }
     write_json(run.manifest, manifest)
 
@@ -362,7 +363,8 @@ def recorded_start(run: RunFolder) -> Recorded | None:
         bases[BASE] = _recorded_base(run, BASE, "base")
         for name in read_manifest(run).get("other_bases", {}):
             bases[name] = _recorded_base(run, name, "other_bases", name)
-    return Recorded(bases, tuple(kept_initial(run, kept)))
+    floor = manifest_entry(run, "floor") or {}
+    return Recorded(bases, tuple(kept_initial(run, kept)), floor.get("confidence"))
 
 
 def _recorded_base(run: RunFolder, name: str, *entry: str) -> RecordedBase:

@@ -341,6 +341,7 @@ def make_manifest(
             "reference": "base",
             "how": f"{fake.below_base or 0:.4f} below the base's {accuracy:.4f}",
             "confidence": fake.confidence,
+            "confidence_of_choice": fake.confidence,
         },
     }
 

@@ -172,7 +172,7 @@ def _confirmed(study: Records, trial_id: str) -> Confirmed:
     elif study.floor and study.floor.confidence is not None:
         holds = float(finished[FLOOR_HOLDS].mean())
         if holds < study.floor.confidence:
-            sure = f"on average {holds:.2f} likely to hold it, not {study.floor.confidence:g}"
+            sure = f"on average {holds:.2f} likely to hold it, not {study.floor.confidence:.4g}"
             why = f"mean ID accuracy {accuracy:.4f}, floor {study.floor.value:.4f}: {sure}"
     elif study.floor and accuracy < study.floor.value:
         why = f"mean ID accuracy {accuracy:.4f} is below the floor, {study.floor.value:.4f}"

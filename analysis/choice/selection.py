@@ -229,7 +229,7 @@ def describe_rule(study: Records) -> str:
     floor, where = study.floor, ""
     if floor:
         name = f" ({floor.how})" if floor.how else ""
-        sure = f", held with a probability of {floor.confidence:g}" if floor.confidence else ""
+        sure = f", {floor.sure}" if floor.sure else ""
         where = f" with {ID_ACCURACY} >= {floor.value:.4f}{name}{sure}"
     last = study.checkpoint_rule == "last"
     epoch = "its last epoch" if last else "its best epoch"
@@ -367,7 +367,7 @@ def _shortfall(study: Records, candidates: pd.DataFrame) -> str:
     what = "arms" if study.section("ablate") else "finished trials"
     how, near = f" ({floor.how})" if floor.how else "", f"{points:.2f} points short"
     if floor.confidence is not None:
-        how += f" with a probability of {floor.confidence:g}"
+        how += f" with a probability of {floor.confidence:.4g}"
         near = f"{best[FLOOR_HOLDS]:.2f} likely to hold it"
     return (
         f"none of the {len(candidates)} {what} reaches the floor on "

@@ -208,8 +208,7 @@ def _selection(study: Records) -> str:
         least = f"{study.floor.value:.4f}{how}"
         floor = f" among those with a validation ID accuracy of at least {least}"
         if study.floor.confidence is not None:
-            sure = f"held with a probability of {study.floor.confidence:g}"
-            floor += f", {sure} (normal approximation, by source{_paired(study)})"
+            floor += f", {study.floor.sure} (normal approximation, by source{_paired(study)})"
     what = f"finished trial with the {extreme} validation {metric}"
     if study.section("ablate"):
         what, each = f"arm with the {extreme} mean validation {metric} over its seeds", " trial"

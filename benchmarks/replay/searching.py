@@ -135,6 +135,7 @@ def replayed(
     begin: Begin, truth: Truth, way: Way, seed: int, num_trials: int, at_a_time: int
 ) -> Found:
     """Replay one search from its first trial to its choice."""
+    way = way.among(num_trials)
     measured, search = Measured(truth, way, seed), begin(truth, way, seed, num_trials, at_a_time)
     lengths = numpy_generator(seed, "clock")
     due: list[tuple[float, int, TrialRecord]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.stats import norm
 from replay.cube import Floats
 from replay.table import ALPHAS
 from replay.truth import States
+from study.scoring.floor import asked_of_each
 from study.scoring.path import ALPHAS as SHIPPED
 from study.scoring.path import HALVINGS
 
@@ -70,8 +71,8 @@ class Way:
         finish: so many trials are to finish above the floor; 0 for no such rule.
         penalty: added to the metric for a point of accuracy under the floor; None for the step
             to 1 + shortfall.
-        confidence: a state passes where its floor holds with this probability; None where its
-            accuracy as seen is above the floor.
+        confidence: the choice is to hold the floor with this probability, for which each state is
+            asked for more in a search of many trials; None where its accuracy as seen is above it.
         alphas: places of the path that are scored; 1 alone is no path.
         halvings: so often the gap where the path leaves the floor is halved and scored.
         tells: the objective that searcher and scheduler hear of an epoch. "best": of the state
@@ -121,6 +122,12 @@ class Way:
             else:
                 raise ValueError(f"{text}: there is no setting {name}")
         return cls(**told)
+
+    def among(self, num_trials: int) -> Way:
+        """The way with the confidence that each state is asked in a search of so many trials."""
+        if self.confidence is None:
+            return self
+        return replace(self, confidence=asked_of_each(self.confidence, num_trials))
 
     @property
     def columns(self) -> list[int]:

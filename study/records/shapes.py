@@ -24,7 +24,13 @@ OF_MANIFEST: Mapping[str, type] = dict.fromkeys(
         "warm_start",
     ),
     dict,
-) | {"floor.value": float, "floor.confidence": float, "own_score": str, "resumed": list}
+) | {
+    "floor.value": float,
+    "floor.confidence": float,
+    "floor.confidence_of_choice": float,
+    "own_score": str,
+    "resumed": list,
+}
 _WORDS = {dict: "a section", str: "a text", float: "a number", list: "a list"}
 
 

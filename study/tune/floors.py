@@ -3,19 +3,61 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from study.bases.base_models import BaseModel
 from study.data.roles import StudyData
 from study.records.files import VAL_ID
-from study.scoring.floor import Floor
+from study.scoring.floor import Floor, asked_of_each
 from study.scoring.objective import ID_ACCURACY
 from study.space.study_spec import StudySpec
 
 
-def floor_of(spec: StudySpec, data: StudyData, base: BaseModel | None) -> Floor | None:
-    """The floor on this base, by whose predictions a floor below its accuracy goes."""
+def asked_by(spec: StudySpec) -> float | None:
+    """With what probability each state must hold the floor; None where its accuracy must."""
+    rule = spec.select.floor
+    if rule is None or rule.confidence is None:
+        return None
+    return asked_of_each(rule.confidence, _num_candidates(spec))
+
+
+def told_of_asked(spec: StudySpec, asked: float | None, now: float | None) -> Iterator[str]:
+    """What to say of a confidence that is another for each state than for the choice.
+
+    Args:
+        spec: of the study.
+        asked: of each state, since the study began.
+        now: what ``asked_by`` gives, another where trials were added since.
+    """
+    rule = spec.select.floor
+    if rule is None or asked is None or now is None:
+        return
+    if now > asked:
+        yield (
+            f"the floor is asked of each state with a probability of {asked:.4g}, as when the "
+            f"study began; of as many trials as now it would be {now:.4g}"
+        )
+    elif asked != rule.confidence:
+        yield (
+            f"the floor is asked of each state with a probability of {asked:.4g}, so that the "
+            f"choice among {_num_candidates(spec):,} holds it with {rule.confidence:g}"
+        )
+
+
+def _num_candidates(spec: StudySpec) -> int:
+    """How many configurations the choice is planned to be among."""
+    return spec.tune.num_trials if spec.ablate is None else len(spec.ablate.arms)
+
+
+def floor_of(
+    spec: StudySpec, data: StudyData, base: BaseModel | None, confidence: float | None
+) -> Floor | None:
+    """The floor on this base, by whose predictions a floor below its accuracy goes.
+
+    ``confidence`` is what each state is asked, see ``asked_by``.
+    """
     rule = spec.select.floor
     if rule is None:
         return None
@@ -25,7 +67,7 @@ def floor_of(spec: StudySpec, data: StudyData, base: BaseModel | None) -> Floor 
         one = base.scores.sets[VAL_ID]
         assert np.array_equal(one.image, data.val_id.images.ids), "measured on other images"
         right = one.prediction[-1] == one.label
-    return Floor(accuracy, rule.confidence, right)
+    return Floor(accuracy, confidence, right)
 
 
 def too_fine(spec: StudySpec, data: StudyData, floor: Floor) -> str:

@@ -52,7 +52,7 @@ from study.training.assignment import Assignment
 from study.training.loop import Goal
 from study.training.starting import BaseWeights, Starting
 from study.training.trial import TrialSetting
-from study.tune.floors import floor_of, too_fine
+from study.tune.floors import asked_by, floor_of, told_of_asked, too_fine
 from study.tune.record import Flat, TrialRecord
 from study.watch.progress import Progress
 
@@ -66,10 +66,12 @@ class Recorded:
     Attributes:
         bases: by name; none where trials start from nothing.
         initial: pretrained weights.
+        confidence: with which each state must hold the floor; None where its accuracy must.
     """
 
     bases: Mapping[str, RecordedBase]
     initial: tuple[Initial, ...]
+    confidence: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,7 +317,11 @@ def prepare(
     initial = recorded.initial if recorded else bringer.initial(base)
     for role, sources in declared(sources_declared(spec), study.plan, data)["overlaps"].items():
         progress.warning(f"{role}: the initialisation was trained on {', '.join(sources)}")
-    floor = floor_of(spec, data, base)
+    asked = asked_by(spec)
+    confidence = recorded.confidence if recorded else asked
+    floor = floor_of(spec, data, base, confidence)
+    for note in told_of_asked(spec, confidence, asked):
+        progress.note(note)
     if floor is not None and (told := too_fine(spec, data, floor)):
         progress.warning(told)
     setup = Setup(spec, study.plan, data, study.leaks, models, initial, floor, device)

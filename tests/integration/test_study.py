@@ -81,7 +81,13 @@ def test_manifest_tells_data_leaks_base_and_floor(run: RunFolder) -> None:
     assert manifest["base"]["trained_by_this_study"] is ("Base model: resnet20" in log)
     assert manifest["base"]["saw_validation"] is False
     assert math.isfinite(manifest["base"]["id_energy_mean"])
-    told = {"value": 0.0, "reference": "absolute", "how": "absolute", "confidence": None}
+    told = {
+        "value": 0.0,
+        "reference": "absolute",
+        "how": "absolute",
+        "confidence": None,
+        "confidence_of_choice": None,
+    }
     assert manifest["floor"] == told
 
 

@@ -53,7 +53,8 @@ class FloorRule:
     Attributes:
         kind: ``below_base``: so much below the base's; ``at_least``: absolute.
         value: a fraction.
-        confidence: with what probability it must hold; None where what was measured must.
+        confidence: with what probability the choice must hold it; None where what was measured
+            must.
     """
 
     kind: FloorKind
@@ -360,7 +361,8 @@ class SelectSection(Section):
     Attributes:
         metric: a validation metric; searcher and selection go by it.
         floor: a constraint on validation ID accuracy; null only where ID accuracy is the metric.
-            With ``confidence`` it must hold with that probability, not only on these images.
+            With ``confidence`` the choice must hold it with that probability, not only on these
+            images.
         penalty: what a percentage point under the floor costs in the objective that the search
             follows, in units of the metric; null: all under the floor is worse than all above it,
             and the metric does not count there. Nothing under the floor is ever selected.

@@ -93,3 +93,8 @@ def test_could_hold_at_even_odds_is_the_floor_itself() -> None:
 
     assert could_hold(states, 0.80, None).tolist() == [[True, False, True]]
     assert could_hold(states, 0.80, 0.9).tolist() == [[False, False, True]]
+
+
+def test_among_many_trials_each_state_is_asked_for_more() -> None:
+    assert Way(confidence=0.9).among(48).confidence == pytest.approx(0.95)
+    assert Way().among(48).confidence is None

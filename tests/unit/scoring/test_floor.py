@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from study.scoring.floor import Floor, standard_error
+from study.scoring.floor import Floor, asked_of_each, standard_error
 
 GROUPS = np.array([f"source{index}" for index in range(1000)], "S")
 
@@ -80,3 +80,12 @@ def test_standard_error_is_that_of_the_mean_where_each_is_its_own_source() -> No
 
 def test_one_source_has_no_spread_to_judge_by() -> None:
     assert standard_error(right(0.8).astype(float), np.repeat(GROUPS[:1], 1000)) == 0.0
+
+
+@pytest.mark.parametrize(("num", "asked"), [(1, 0.8), (12, 0.8), (48, 0.9), (1200, 0.98)])
+def test_asked_of_each_rises_with_the_candidates_from_twelve_on(num: int, asked: float) -> None:
+    assert asked_of_each(0.8, num) == pytest.approx(asked)
+
+
+def test_asked_of_each_never_reaches_certainty() -> None:
+    assert asked_of_each(0.999, 10**9) < 1

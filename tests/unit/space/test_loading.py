@@ -229,7 +229,7 @@ def test_words_of_earlier_versions_are_read_and_todays_are_written(tmp_path: Pat
 def test_floor_defaults_to_a_point_below_the_base_held_with_a_confidence(tmp_path: Path) -> None:
     file = write(tmp_path, "recipe: energy\nsearch: {lr: {uniform: [1, 2]}}\n")
     floor = load_space(file).select.floor
-    assert floor == FloorRule("below_base", 0.01, 0.9)
+    assert floor == FloorRule("below_base", 0.01, 0.8)
     assert floor.accuracy(0.9) == pytest.approx(0.89)
     with pytest.raises(ValueError, match="needs a base"):
         floor.accuracy(None)

@@ -7,8 +7,10 @@ import pytest
 from study.data.roles import ValidationID
 from study.scoring.floor import Floor
 from study.space.loading import load_space
-from study.tune.floors import too_fine
+from study.tune.floors import asked_by, told_of_asked, too_fine
 from tests.toys import toy_data, toy_images
+
+CONFIDENT = "select.floor={id_accuracy: {below_base: 0.01, confidence: 0.9}}"
 
 
 def told(below: float, num: int, confidence: float | None = None) -> str:
@@ -44,3 +46,42 @@ def test_floor_that_can_be_measured_or_asks_for_no_loss_is_not(below: float, num
 
 def test_floor_below_nothing_of_a_weak_base_is_not_too_fine() -> None:
     assert told(0.95, 400) == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        (["tune.num_trials=12"], 0.9),
+        (["tune.num_trials=48"], 0.95),
+        (["select.floor.id_accuracy.confidence=null"], None),
+    ],
+)
+def test_state_is_asked_for_more_where_the_choice_is_among_many(
+    given: list[str], asked: float | None
+) -> None:
+    spec = load_space("energy", [CONFIDENT, *given])
+    found = asked_by(spec)
+    assert found == (None if asked is None else pytest.approx(asked))
+
+
+def test_arms_count_and_not_their_seeds() -> None:
+    seeds = f"ablate.seeds={list(range(30))}"
+    spec = load_space("energy_ablation", [CONFIDENT, seeds, "ablate.factors={lr: [0.01, 0.1]}"])
+    assert asked_by(spec) == pytest.approx(0.9)
+
+
+def test_confidence_of_the_choice_is_told_beside_that_of_each_state() -> None:
+    spec = load_space("energy", [CONFIDENT, "tune.num_trials=48"])
+    (note,) = told_of_asked(spec, 0.95, 0.95)
+    assert "probability of 0.95, so that the choice among 48 holds it with 0.9" in note
+
+
+def test_study_that_was_extended_is_told_what_a_new_one_would_ask() -> None:
+    spec = load_space("energy", [CONFIDENT, "tune.num_trials=48"])
+    (note,) = told_of_asked(spec, 0.9, asked_by(spec))
+    assert "0.9, as when the study began; of as many trials as now it would be 0.95" in note
+
+
+def test_few_candidates_are_no_news() -> None:
+    spec = load_space("energy", [CONFIDENT, "tune.num_trials=12"])
+    assert list(told_of_asked(spec, 0.9, asked_by(spec))) == []
