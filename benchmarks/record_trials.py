@@ -9,6 +9,11 @@ the space's own: ``real.safetensors`` beside it, trained and written with the fi
 that are recorded months apart, by another torch, start from the same weights; the column ``base``
 must agree.
 
+    python benchmarks/record_trials.py demo --trials 6 --set base.seed=1 --name demo-1 --out paths
+
+records the same points from another base, or of another network, under a name of its own; what
+`paths.py` judges.
+
 A row is a state of one trial: an epoch (``alpha`` 1), or a point of the path from the base's
 weights to those of the first or last epoch, base + alpha (tuned - base), BatchNorm's running
 statistics likewise. The base itself is trial -1. Validation is cut into two halves by source
@@ -268,17 +273,22 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--part", type=int, default=0, help=f"{PART} trials each, from 0")
     parser.add_argument("--trials", type=int, default=PART, help="fewer, to try it out")
+    parser.add_argument("--set", nargs="+", default=[], help="changes of the space")
+    parser.add_argument("--name", help="of the files, in place of the table's")
+    parser.add_argument("--out", type=Path, default=TABLES, help="folder of the files")
     given = parser.parse_args()
     torch.set_num_threads(1)  # the same numbers wherever a part is recorded
     progress = Progress(sys.stderr, live=False, quiet=False)
-    spec = load_space(str(TABLES / f"{given.table}.yaml"), data_root=given.data_root)
+    space = str(TABLES / f"{given.table}.yaml")
+    spec = load_space(space, given.set, data_root=given.data_root)
+    name = given.name or given.table
     plan = make_plan(spec.data, "auto", given.data_root)
     checked = prepare_data(spec, plan, progress)
-    setup = prepared(checked, TABLES / f"{given.table}.safetensors", progress)
+    setup = prepared(checked, given.out / f"{name}.safetensors", progress)
     every = points(setup)
     ruler = Ruler(spec.own_score)
     base = of_weights(setup)
-    target = TABLES / f"{given.table}-{given.part:02}.parquet"
+    target = given.out / f"{name}-{given.part:02}.parquet"
     rows = recorded_rows(target, base) or [of_base(setup, ruler, every)]
     done = {row["trial"] for row in rows}
     first = given.part * PART
