@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from study.contents import kind_of
 from study.counted import some
 from study.data import demo
 from study.data.decode import picture_suffixes
@@ -97,9 +98,13 @@ def source_of_path(path: Path, role: str = "", name: str | None = None) -> Sourc
     """
     reader = format_of(path)
     if reader is None and path.is_file():
-        known = ", ".join(suffixes())
+        known, kind = ", ".join(suffixes()), kind_of(path)
         rule = f"is of no format that is known ({known}, or a folder)"
-        way_out = "Convert it, or add a file to study/data/formats that reads it."
+        rule += f"; it holds {kind}" if kind else ""
+        way_out = (
+            "Unpack it, convert it, or give it the suffix of what it is; or add a file to "
+            "study/data/formats that reads it."
+        )
         raise BadInput(Fault(str(path), "", rule, way_out))
     reader = reader or FOLDER
     declared = file_formats()[reader]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from study.data.texts import text_lines
 from study.errors import BadInput, Fault
 
 
@@ -22,11 +23,7 @@ def class_list(path: Path, labels: npt.NDArray[np.int64]) -> list[str]:
     beside = next((place for place in places if place.is_file()), None)
     if beside is None:
         return []
-    try:
-        lines = beside.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        rule = f"cannot be read as text ({error})"
-        raise BadInput(Fault(str(beside), "", rule, "Write it as UTF-8.")) from None
+    lines = text_lines(beside, "text", "Write it as UTF-8.")
     names = [line.strip() for line in lines if line.strip()]
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)

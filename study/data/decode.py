@@ -18,7 +18,8 @@ import hashlib
 import io
 import os
 import struct
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
+from study.contents import kind_of
 from study.data.images import Pixels
 from study.data.sources import Source
 from study.errors import BadInput, Fault, first_faults
@@ -72,6 +74,24 @@ class _Unusable(Exception):
         self.rule, self.way_out = rule, way_out
 
 
+def _too_large() -> _Unusable:
+    """Of what Pillow refuses as an attack on the memory: twice the pixels that it warns at."""
+    rule = f"has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, and is not opened"
+    return _Unusable(rule, "Make it smaller, cut it into several, or remove it.")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Pillow's warnings, which name no file.
+
+    They are about large pictures and odd notes in whole ones; what is wrong with a picture ends
+    in an error. One context for all threads that decode in it: the filters are the process's.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 @cache
 def picture_suffixes() -> frozenset[str]:
     """What files of pictures that can be read here end in, small letters."""
@@ -86,6 +106,7 @@ def _readable() -> tuple[str, ...]:
     return tuple(form for form in _FORMATS if form in Image.OPEN)
 
 
+@_quiet()
 def decode_images(
     encoded: Iterable[bytes | None], rule: DecodeRule, place: str, key: Callable[[int], str]
 ) -> Pixels:
@@ -125,6 +146,7 @@ def decode_images(
     return pixels
 
 
+@_quiet()
 def fit_pixels(pixels: Pixels, rule: DecodeRule, place: str) -> Pixels:
     """Images that are an array already, brought to size as encoded ones are.
 
@@ -140,11 +162,13 @@ def fit_pixels(pixels: Pixels, rule: DecodeRule, place: str) -> Pixels:
     try:
         for row, image in enumerate(pixels):
             fitted[row] = np.asarray(_resized(Image.fromarray(image), rule))
-    except _Unusable as error:
-        raise BadInput(Fault(place, "", f"each {error.rule}", error.way_out)) from None
+    except (_Unusable, Image.DecompressionBombError) as error:
+        told = error if isinstance(error, _Unusable) else _too_large()
+        raise BadInput(Fault(place, "", f"each {told.rule}", told.way_out)) from None
     return fitted
 
 
+@_quiet()
 def common_size(encoded: Iterable[bytes | None]) -> int | None:
     """The edge of pictures that are all squares of one size; None where they are not.
 
@@ -152,7 +176,7 @@ def common_size(encoded: Iterable[bytes | None]) -> int | None:
     """
     sizes: set[tuple[int, int]] = set()
     for data in encoded:
-        with contextlib.suppress(OSError, SyntaxError, ValueError):
+        with contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             sizes.add(Image.open(io.BytesIO(data or b""), formats=_readable()).size)
         if len(sizes) > 1:
             return None
@@ -205,8 +229,12 @@ def _decode(data: bytes | None, rule: DecodeRule) -> Pixels:
         # tobytes is twice as fast as np.asarray(image), which goes by the array interface
         return np.frombuffer(image.tobytes(), np.uint8).reshape(rule.size, rule.size, 3)
     except UnidentifiedImageError:
-        raise _Unusable("is not an image that can be read (corrupt, or another format)") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        kind = kind_of(data)
+        what = f"it is {kind}" if kind else "corrupt, or another format"
+        raise _Unusable(f"is not an image that can be read ({what})") from None
+    except Image.DecompressionBombError:
+        raise _too_large() from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         # PIL reports a broken file as any of these, with the cause in the text
         raise _Unusable(f"cannot be decoded: {error}") from None
 

@@ -205,6 +205,15 @@ def fingerprint_of(pixels: Pixels, labels: Labels) -> str:
     return digest.hexdigest()
 
 
+def picture_hashes(pixels: Pixels) -> Names:
+    """128-bit BLAKE2b of each image's pixels, hexadecimal, shape (N,)."""
+    digests = [
+        hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest().encode()
+        for image in pixels
+    ]
+    return np.array(digests, dtype="S32")
+
+
 def _check_pixels(name: str, pixels: npt.NDArray[Any]) -> None:
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3:
         rule = (

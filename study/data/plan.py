@@ -25,6 +25,7 @@ from study.data.catalogue import (
 )
 from study.data.class_names import checked_ood_set
 from study.data.classes import like, names_of, with_classes
+from study.data.contradictions import contradictions
 from study.data.file_formats import own_size, read_source, suffixes
 from study.data.id_choice import DATA_CHOICES, choose_id
 from study.data.images import ImageSet, concatenate
@@ -154,7 +155,8 @@ class DataPlan:
                 },
             )
         every = [*own.read, *outliers, *ood_val]
-        notes += [*own.notes, *told, *left_out_notes(every), *alike_notes(every)]
+        notes += [*own.notes, *contradictions(own.read), *told]
+        notes += [*left_out_notes(every), *alike_notes(every)]
         notes += _codec_notes(every)
         return StudyData(
             train,

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from study.contents import STAND_INS, kind_of
+from study.data.texts import text_lines
 from study.errors import BadInput, Fault
 
 
@@ -23,6 +25,7 @@ def check_files(files: Iterable[tuple[Path, str]]) -> None:
             rule = "is an empty file"
         elif _md5(path) != md5:
             rule = "is damaged or truncated: its checksum is not the published one"
+            rule = f"is {kind}" if (kind := kind_of(path)) in STAND_INS else rule
         else:
             continue
         faults.append(Fault(str(path), "", rule, "Fetch the data set again."))
@@ -41,11 +44,7 @@ def lines(path: Path) -> list[str]:
     Raises:
         BadInput: for a list that cannot be read or is empty.
     """
-    try:
-        found = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        rule = f"cannot be read as text: {error}"
-        raise BadInput(Fault(str(path), "", rule, "Fetch the data set again.")) from None
+    found = text_lines(path, "text", "Fetch the data set again.")
     if not any(found):
         raise BadInput(Fault(str(path), "", "is an empty list", "Fetch the data set again."))
     return [line.strip() for line in found]

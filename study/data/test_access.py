@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from study.data.classes import like
+from study.data.contradictions import contradictions
 from study.data.file_formats import read_source
 from study.data.images import ImageSet
 from study.data.plan import DataPlan, SealedSource, alike_notes, checked_ood_source, left_out_notes
@@ -71,6 +72,7 @@ def open_test(plan: DataPlan) -> TestData:
         notes += [note] if note else []
     if faults or id_images is None:
         raise BadInput(faults)
+    notes += contradictions([id_images])
     notes += left_out_notes([id_images, *ood.values()]) + alike_notes(ood.values())
     return TestData(id_images, ood, tuple(notes))
 

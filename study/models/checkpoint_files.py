@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import torch
 
+from study.contents import PICKLE, SAFETENSORS, ZIP, kind_of
 from study.errors import BadInput, Fault
 from study.models.weights import load_weights
 
@@ -26,6 +27,7 @@ _WAY_OUT: Final = (
     "Take the file again from where it came. If you trust it, keep its weights alone: "
     "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth')."
 )
+_TORCHS: Final = (ZIP, PICKLE)  # torch's own format, and that until 2020
 _PARTS: Final = ("_parameters", "_buffers", "_modules")  # of a pickled torch.nn.Module
 # Of Python's own: types of data, which options are made of. No function is among them.
 _DATA: Final = frozenset(
@@ -58,7 +60,7 @@ class _Bag:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A .safetensors or pickled file as it is; see the module's text.
+    """A safetensors or pickled file as it is, whatever its suffix; see the module's text.
 
     Args:
         path: holds dicts, lists or a pickled network, with tensors anywhere below.
@@ -70,12 +72,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         BadInput: naming the file, if it is missing, torn, would run code, or holds no weights.
     """
-    if path.suffix == ".safetensors":
+    kind = kind_of(path)
+    if kind == SAFETENSORS or (path.suffix == ".safetensors" and kind not in _TORCHS):
         return dict(load_weights(path)[0])
+    if kind and kind not in _TORCHS:
+        rule = f"cannot be read as weights (it is {kind})"
+        raise BadInput(Fault(str(path), "", rule, "Take the file again from where it came."))
     try:
         with torch.serialization.safe_globals(_stand_ins(path)), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols: what is wrong is an error
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as file:  # by its name torch would go by the suffix
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         rule = "cannot be read as weights: it is torn, or reading it could run code (refused)"
         named = re.search(r"GLOBAL (\S+)", str(error))

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from study.contents import SAFETENSORS, instead_of
 from study.errors import BadInput, Fault
 
 MEMORY_FORMAT: Final = "memory_format"
@@ -178,10 +179,11 @@ def _shape(tensor: Tensor) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> Fault:
-    first_line = str(error).partition("\n")[0]
+    other, first_line = instead_of(SAFETENSORS, path), str(error).partition("\n")[0]
+    reason = f"it is {other}" if other else f"{type(error).__name__}: {first_line}"
     return Fault(
         str(path),
         "",
-        f"cannot be read as weights ({type(error).__name__}: {first_line})",
+        f"cannot be read as weights ({reason})",
         "Take the file again from where it came.",
     )

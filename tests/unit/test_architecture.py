@@ -87,6 +87,7 @@ ROOMS = {
     "study.declared": "The one way to declare a parameter.",
     "study.literals": "Declarations in files that bring torch, read without running the file.",
     "study.plugins": "A user's own file as one of the project's.",
+    "study.contents": "What a file holds, told by how it begins.",
     "study.errors": "Bad input and failures, told with place, rule and way out.",
     "study.terminal": "Text as a terminal may be given it, commands as a shell takes them.",
 }
@@ -102,7 +103,9 @@ ALLOWED = {
         "study.terminal", "study.errors",
     ),
     "study/losses/*": ("study.errors", "study.declared", "study.literals", "study.losses*"),
-    "study/models/*": ("study.errors", "study.literals", "study.models*"),
+    "study/models/*": (
+        "study.errors", "study.contents", "study.literals", "study.models*",
+    ),
     "study/scoring/*": ("study.errors", "study.plugins", "study.scoring*"),
     "study/training/schedules.py": ("study.errors",),
     "study/detectors/*": (

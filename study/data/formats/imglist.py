@@ -20,6 +20,7 @@ from study.data.class_list import class_list
 from study.data.images import NO_LABEL, ImageSet, printable
 from study.data.pictures import common_size_of, is_there, read_pictures
 from study.data.sources import Source
+from study.data.texts import text_lines
 from study.errors import BadInput, Fault, first_faults
 
 FORMAT = {"suffixes": [".txt"], "by_name_only": True}  # a text in a folder may be anything
@@ -60,11 +61,7 @@ def image_size(source: Source) -> int | None:
 
 def _rows(path: Path) -> tuple[dict[str, int], int]:
     """Path -> label of a list's lines, and how many lines repeat one."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        rule = f"cannot be read as an image list ({error})"
-        raise BadInput(Fault(str(path), "", rule, "Write it as UTF-8 text.")) from error
+    lines = text_lines(path, "an image list", "Write it as UTF-8 text.")
     found: dict[str, int] = {}
     first: dict[str, int] = {}
     faults: list[Fault] = []

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from study.contents import ARRAY, instead_of
 from study.data.class_list import class_list
 from study.data.images import ImageSet
 from study.data.sources import Source
@@ -61,6 +62,9 @@ def _array(path: Path) -> npt.NDArray[np.generic]:
     try:
         if path.stat().st_size == 0:
             raise BadInput(Fault(str(path), "", "is an empty file", "Fetch it again."))
+        if other := instead_of(ARRAY, path):
+            way_out = "Save the array itself with numpy.save, or name another file."
+            raise BadInput(Fault(str(path), "", f"is {other}, and not {ARRAY}", way_out))
         # a plain array over the map: a memmap itself does not pickle out of band
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except OSError as error:
@@ -68,7 +72,7 @@ def _array(path: Path) -> npt.NDArray[np.generic]:
         raise BadInput(Fault(str(path), "", rule, "Check the path.")) from None
     except (ValueError, EOFError) as error:
         rule = f"is not a whole .npy array of numbers ({error})"
-        way_out = "It may be truncated: fetch it again."
+        way_out = "Save it as uint8; or fetch it again, where it was cut short."
         raise BadInput(Fault(str(path), "", rule, way_out)) from None
 
 

@@ -31,6 +31,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from study.contents import PARQUET, instead_of
 from study.data.decode import codec_of, common_size, decode_cached, rule_of
 from study.data.file_formats import parts_of
 from study.data.images import NO_LABEL, ImageSet
@@ -189,9 +190,10 @@ def _open(path: Path) -> tuple[bytes, pa.Table]:
     try:
         table = pq.ParquetFile(pa.BufferReader(content)).read()
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        rule = f"is not a whole Parquet file ({reason})"
-        raise BadInput(Fault(str(path), "", rule, _FETCH)) from None
+        reason, other = str(error).splitlines()[0], instead_of(PARQUET, content)
+        rule = f"is not a whole Parquet file ({f'it is {other}' if other else reason})"
+        way_out = "Name a file that is one." if other else _FETCH
+        raise BadInput(Fault(str(path), "", rule, way_out)) from None
     twice = [name for name, number in Counter(table.schema.names).items() if number > 1]
     if twice:
         rule = f"has two columns {twice[0]}"

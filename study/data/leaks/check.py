@@ -90,7 +90,6 @@ cosine is .8 or more 98.7 and 99.6 %, of .9 or more 99.5 and 100 % (``--parts ce
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -101,7 +100,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from study.data.images import Pixels
+from study.data.images import Pixels, picture_hashes
 from study.data.leaks.known import keep, kept_at, read_kept
 from study.data.leaks.near_duplicates import Likeness, describe, find_near_duplicates
 from study.data.leaks.pictures import save_pairs
@@ -136,7 +135,7 @@ class _Side:
     @cached_property
     def hashes(self) -> Keys:
         """Of the pixels."""
-        return _hashes(self.member.images.pixels)
+        return picture_hashes(self.member.images.pixels)
 
     @cached_property
     def known(self) -> frozenset[bytes]:
@@ -167,7 +166,7 @@ class _Side:
         told = np.array([not (image == image[0, 0]).all() for image in pixels], dtype=bool)
         for turn in TURNS[1:]:
             keys = np.zeros(len(self.member.images), dtype=self.hashes.dtype)
-            found = _hashes(turn.of(pixels[told]))
+            found = picture_hashes(turn.of(pixels[told]))
             keys[rows[told]] = np.where(found == self.hashes[rows[told]], b"", found)
             yield keys
 
@@ -256,15 +255,6 @@ def _joined(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Three sums as one number, (N,); what wraps around is only a rarer coincidence."""
     joined: npt.NDArray[np.int64] = sums @ np.array([1 << 42, 1 << 21, 1])
     return joined
-
-
-def _hashes(pixels: Pixels) -> Keys:
-    """128-bit BLAKE2b of each image's pixels, hexadecimal, shape (N,)."""
-    digests = [
-        hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest().encode()
-        for image in pixels
-    ]
-    return np.array(digests, dtype="S32")
 
 
 def _compare(weaker: _Side, stronger: _Side) -> dict[Kind, _Found]:

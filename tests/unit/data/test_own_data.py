@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 
 from study.data import id_choice
 from study.data.classes import with_classes
-from study.data.file_formats import read_source
+from study.data.file_formats import own_size, read_source
 from study.data.images import ImageSet
 from study.data.plan import DataPlan
 from study.data.sources import Source
@@ -676,6 +677,80 @@ def test_pictures_are_turned_as_the_camera_says(
     np.testing.assert_array_equal(pixels, np.asarray(picture(seed=1).rotate(turn)))
 
 
+@pytest.mark.parametrize("form", ["folder", "parquet", "list"])
+def test_very_large_picture_is_read_or_refused_by_name_and_no_warning_gets_out(
+    whole: Path, form: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    large = _set_of(whole, form, [picture(seed=row, size=(50, 50)) for row in (1, 2)])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    assert len(read_as_a_study(whole, outliers=[large]).outliers) == 2
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1200)
+    monkeypatch.setenv("OOD_STUDY_CACHE", str(whole / "cache"))
+    with pytest.raises(BadInput, match=r"(0\.png|row 0): has more than 2,400 pixels") as caught:
+        read_as_a_study(whole, outliers=[large])
+    assert len(caught.value.faults) == 2
+    assert not recwarn
+
+
+def test_very_large_arrays_are_read_or_refused_by_name_and_no_warning_gets_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 50, 60, 3), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    assert len(read_source(Source("x", "npy", str(tmp_path / "x.npy")))) == 1
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1200)
+    with pytest.raises(BadInput, match=r"x\.npy: each has more than 2,400 pixels"):
+        read_source(Source("x", "npy", str(tmp_path / "x.npy")))
+    assert not recwarn
+
+
+def test_size_of_an_id_set_of_very_large_pictures_is_looked_for_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    save_pictures(tmp_path / "apple", 2, size=(50, 50))
+    for most, size in ((2000, 50), (1200, None)):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+        assert own_size(Source("x", "folder", str(tmp_path))) == size
+    assert not recwarn
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"<!DOCTYPE html><title>404</title>", r"\(it is a page \(HTML\)"),
+        (b"version https://git-lfs.github.com/spec/v1\noid ab\n", r"\(it is a pointer of Git LFS"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), r"\(it is a picture in HEIC\)"),
+        (b"\xde\xad\xbe\xef", r"\(corrupt, or another format\)"),
+    ],
+)
+def test_picture_that_is_another_kind_of_file_is_told_as_that(
+    tmp_path: Path, content: bytes, told: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(BadInput, match=rf"a\.png: is not an image that can be read {told}"):
+        read_source(Source("x", "folder", str(tmp_path)))
+
+
+def test_file_of_another_format_than_its_suffix_says_is_told_with_what_it_holds(
+    whole: Path,
+) -> None:
+    save_table(whole / "mine.csv", class_table(2, {"drum": 0}))
+    with pytest.raises(BadInput, match=r"mine\.csv: is of no format.*; it holds a Parquet file\."):
+        read_as_a_study(whole, outliers=[str(whole / "mine.csv")])
+
+
+def test_picture_under_two_labels_is_told_within_training_and_in_the_test(root: Path) -> None:
+    for split in ("train", "test"):
+        save_classes(root / "id" / split, 6, seed=len(split))
+        there = root / "id" / split / "apple" / "00.png"
+        shutil.copy(there, root / "id" / split / "bridge" / "99.png")
+    reading = read_as_a_study(save_rest(root, id_set=False), leaks="drop")
+    for split in ("train", "test"):
+        told = f"'id_{split}' has 1 picture under several labels (2 images): "
+        assert f"{told}apple/00.png (apple) = bridge/99.png (bridge)" in reading.told
+    assert any("under several labels" in note for note in reading.study.data.notes)
+
+
 def test_several_frames_are_refused(whole: Path) -> None:
     folder = whole / "outliers" / "odd_train"
     folder.mkdir(parents=True)
@@ -815,7 +890,9 @@ def test_path_in_parquet_that_is_not_utf8_is_told_with_its_row(whole: Path) -> N
         (b"/s/00.png -1\n", 0, "line 1: '/s/00.png -1'"),
         (b"s/00.png one\ns/01.png x\n", 0, "line 2: 's/01.png x'"),
         (b"s/\xe9.png -1\n", 0, "cannot be read as an image list"),
-        ("s/00.png -1\n".encode("utf-16"), 0, "cannot be read as an image list"),
+        ("s/00.png -1\n".encode("utf-16"), 0, "cannot be read as an image list.*UTF-16"),
+        (b"<!doctype html>\n<p>404", 0, r"cannot be read as an image list \(it is a page"),
+        (b"PAR1" + bytes(9), 0, r"cannot be read as an image list \(it is a Parquet file"),
         (b"\n \n", 0, "lists no picture"),
         (b"s/09.png -1\ns/00.png -1\n", 0, r"there is no .*s/09\.png"),
     ],
@@ -852,6 +929,11 @@ def test_image_list_with_some_labels_takes_those_and_no_folder_for_them(tmp_path
         (np.zeros(4), "a\n", r"x_labels\.npy: must hold a whole number"),
         (np.array([0, 1, 2, 0]), "a\nb\n", r"x_classes\.txt: names 2 classes for labels 0 \.\. 2"),
         (np.array([0, 1, 0, 1]), "a\na\n", "names class 'a' twice"),
+        (
+            np.array([0, 1, 0, 1]),
+            "version https://git-lfs.github.com/spec/v1\noid ab\nsize 1\n",
+            r"x_classes\.txt: cannot be read as text \(it is a pointer of Git LFS",
+        ),
     ],
 )
 def test_labels_beside_an_array_that_do_not_fit_are_told(

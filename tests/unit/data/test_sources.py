@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 import tarfile
 import threading
@@ -143,6 +144,26 @@ def test_npy_is_mapped_and_faults_name_the_file(tmp_path):
         _read("npy", path)
 
 
+def _npz():
+    np.savez(stream := io.BytesIO(), images=noise(3))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (_npz(), "a zip archive"),
+        (pickle.dumps([1, 2]), "a pickle of Python's"),
+        (b"<html>not found", "a page"),
+        (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
+    ],
+)
+def test_array_that_is_another_kind_of_file_is_told_as_that(tmp_path, content, told):
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(BadInput, match=rf"a\.npy: is {told}.*, and not a NumPy array"):
+        _read("npy", tmp_path / "a.npy")
+
+
 def _batches(root, monkeypatch):
     """torchvision's CIFAR-10 folder with two images a batch, and checksums to match."""
     from torchvision.datasets import CIFAR10
@@ -183,6 +204,13 @@ def test_cifar10_folder_is_read_and_damage_is_named(tmp_path, monkeypatch):
     assert "data_batch_2: is missing" in told
     assert "data_batch_3: is damaged or truncated" in told
     assert "test_batch: is an empty file" in told
+
+
+def test_published_file_that_was_not_fetched_is_told_as_what_stands_there(tmp_path, monkeypatch):
+    folder = _batches(tmp_path, monkeypatch)
+    (folder / "test_batch").write_text("version https://git-lfs.github.com/spec/v1\noid ab\n")
+    with pytest.raises(BadInput, match=r"test_batch: is a pointer of Git LFS"):
+        _read("cifar10", tmp_path, "train")
 
 
 def test_cifar10_is_downloaded_unpacked_and_read(tmp_path, monkeypatch):

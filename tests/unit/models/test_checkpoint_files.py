@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from study.errors import BadInput
@@ -114,6 +115,30 @@ def test_read_checkpoint_torn_file_is_named(content: bytes, tmp_path: Path) -> N
     (tmp_path / "w.th").write_bytes(content)
     with pytest.raises(BadInput, match=r"w\.th: cannot be read as weights"):
         read_checkpoint(tmp_path / "w.th")
+
+
+@pytest.mark.parametrize("end", ["pth", "safetensors"])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"<html>not found", "a page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid ab\n", "a pointer of Git LFS"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+    ],
+)
+def test_read_checkpoint_of_another_kind_of_file_is_told_as_that(
+    end: str, content: bytes, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"w.{end}").write_bytes(content)
+    with pytest.raises(BadInput, match=rf"w\.{end}: cannot be read as weights \(it is {told}"):
+        read_checkpoint(tmp_path / f"w.{end}")
+
+
+def test_read_checkpoint_goes_by_the_content_and_not_by_the_suffix(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "w.safetensors")
+    save_file({"a": torch.ones(3)}, tmp_path / "w.pth")
+    assert len(read_checkpoint(tmp_path / "w.safetensors")["a"]) == 2
+    assert len(read_checkpoint(tmp_path / "w.pth")["a"]) == 3
 
 
 @pytest.mark.parametrize("name", ["none.pth", "none.safetensors"])

@@ -112,7 +112,8 @@ def test_files_that_are_no_parquet_are_named(tmp_path):
     for name, content, told in [
         ("empty.parquet", b"", "empty file"),
         ("torn.parquet", whole[: len(whole) // 2], "not a whole Parquet file"),
-        ("text.parquet", b"hello" * 10, "not a whole Parquet file"),
+        ("text.parquet", b"hello" * 10, r"not a whole Parquet file \(it is text\)"),
+        ("picture.parquet", encode(noise(1)[0]), r"\(it is a PNG picture\)"),
     ]:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BadInput, match=told) as caught:
