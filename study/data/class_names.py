@@ -50,9 +50,13 @@ _MEANINGS: Final = {
     "whale": ("02062744", ""),
 }
 # Words whose most common sense is not what data sets mean by them: Places365's, and everyday's.
-_SENSES: Final = {"galley": "kitchen", "lorry": "motortruck"}
+_SENSES: Final = {"chicken": "Gallus gallus", "galley": "kitchen", "lorry": "motortruck"}
 # Not in WordNet, and no kind of their last word.
 _SOUND_ALIKE: Final = frozenset(("corn dog", "ink jet", "sea dog", "fire dog", "toy car"))
+
+
+# What stands about a name: a number of CUB's kind (`001.cat`, `cat_1`), a word in brackets.
+_ABOUT: Final = re.compile(r"^\d+[._\- ]+(?=\D)|[._\- ]+\d+$|\s*\([^()]*\)")
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ def id_classes_among(id_classes: Sequence[str], other_classes: Sequence[str]) ->
 def _judged(id_classes: Sequence[str], other_classes: Sequence[str]) -> _Judgement:
     kinds = [_Kind(name) for name in id_classes]
     found, unknown = {}, []
-    for index, name in enumerate(other_classes):
+    for index, written in enumerate(other_classes):
+        name = _ABOUT.sub("", written) or written
         answers = {_of(meaning, name, kinds) for meaning in _meanings(name, kinds)}
         if len(answers) != 1:
             unknown.append(index)

@@ -27,7 +27,7 @@ from study.data.walk import entries, is_litter
 from study.errors import BadInput, Fault
 from study.literals import Declaration, read_literals
 
-_SHARD = re.compile(r"(.+?)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]{6,})?")
+_SHARD = re.compile(r"(.+?)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]{6,})?", re.IGNORECASE)
 
 
 class FileFormat(Declaration):

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from study.errors import BadInput, Fault
 
 NO_LABEL = -1
+MOST_CLASSES = 1_000_000
+"""Classes are listed by number; a larger label is a number of something else."""
 
 Rows = npt.NDArray[np.int64]
 """Places of images in a set."""
@@ -246,6 +248,9 @@ def _check_columns(
         most = f"-1 .. {len(classes) - 1}" if classes else "-1 (no label), 0, 1 ..."
         rule = f"must lie in {most}, got {labels.min()} .. {labels.max()}"
         faults.append(Fault(name, "labels", rule, "Mend the labels or the class names."))
+    elif labels.max() >= MOST_CLASSES:
+        rule = f"number classes from 0 on, fewer than {MOST_CLASSES:,}; there is {labels.max()}"
+        faults.append(Fault(name, "labels", rule, "Number the classes anew, or name them."))
     if twice := [one for one, number in Counter(classes).items() if number > 1]:
         rule = f"there are two classes '{twice[0]}' (accents can be written in two ways)"
         faults.append(Fault(name, "classes", rule, "Make one of them, or rename one."))

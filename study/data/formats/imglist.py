@@ -10,6 +10,7 @@ set are found by their names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from posixpath import normpath
@@ -26,6 +27,7 @@ from study.errors import BadInput, Fault, first_faults
 FORMAT = {"suffixes": [".txt"], "by_name_only": True}  # a text in a folder may be anything
 IMAGE_FOLDERS = ("images_classic", "images_largescale", ".")
 _MOST_TOLD = 5
+_LABEL = re.compile(r"-1|\d{1,9}")
 
 
 def read(source: Source) -> ImageSet:
@@ -71,7 +73,7 @@ def _rows(path: Path) -> tuple[dict[str, int], int]:
             continue
         picture, label = ["", *line.strip().rsplit(None, 1)][-2:]
         picture = picture and normpath(picture.replace("\\", "/"))  # one name for one file
-        if not picture or not label.removeprefix("-").isdecimal() or picture.startswith("/"):
+        if not picture or not _LABEL.fullmatch(label) or picture.startswith("/"):
             rule = "a line of an image list is a path below the pictures' folder and a label"
             way_out = "Write cifar10/train/cat/0001.png 3, or -1 for no label."
             faults.append(Fault(str(path), f"line {number}", rule, way_out, line.strip()[:80]))

@@ -32,12 +32,15 @@ def read(source: Source) -> ImageSet:
     """
     path = Path(source.location)
     pixels = _array(path)
-    grey = pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[-1] == 1)
+    one = pixels.ndim == 3 and pixels.shape[-1] == 3  # picture, and no grey ones of three pixels
+    grey = (pixels.ndim == 3 and not one) or (pixels.ndim == 4 and pixels.shape[-1] == 1)
     if pixels.dtype != np.uint8 or not (grey or (pixels.ndim == 4 and pixels.shape[-1] == 3)):
         rule = f"must be uint8 (N, H, W, 3), is {pixels.dtype} {pixels.shape}"
         way_out = "Convert it to 8-bit RGB."
         if pixels.ndim == 4 and pixels.shape[1] == 3:
             way_out = "Convert it to 8-bit RGB, channels last: images.transpose(0, 2, 3, 1)."
+        if one:
+            way_out = "It may be one picture: as a set of one it is image[None]."
         raise BadInput(Fault(str(path), "", rule, way_out))
     if grey and not source.grey:
         rule = f"must be uint8 (N, H, W, 3), is grey-scale: {pixels.dtype} {pixels.shape}"

@@ -32,6 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.contents import PARQUET, instead_of
+from study.counted import some
 from study.data.decode import codec_of, common_size, decode_cached, rule_of
 from study.data.file_formats import parts_of
 from study.data.images import NO_LABEL, ImageSet
@@ -42,6 +43,7 @@ from study.errors import BadInput, Fault
 FORMAT = {"suffixes": [".parquet"], "marks": ["*.parquet"]}
 _IMAGE_COLUMNS = ("img", "image")
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
+_MOST_COLUMNS = 4  # of those that are not read are told
 _CROP = re.compile(r"(?P<source>.+)/\d+")
 _FETCH = "It may be truncated: fetch it again."
 
@@ -58,6 +60,7 @@ class _Part:
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     by_text: bool  # whether rows name their classes themselves
+    unread: tuple[str, ...]  # columns that might be meant as the label, where there is none
 
 
 def read(source: Source) -> ImageSet:
@@ -90,6 +93,10 @@ def read(source: Source) -> ImageSet:
     groups = [group for part in parts for group in part.groups]
     encoded = [one.as_py() for part in parts for one in _some(part.encoded)]
     codecs = {codec_of(data) for data in encoded}
+    if unread := parts[0].unread:
+        column = "column" if len(unread) == 1 else "columns"
+        told = some(unread, _MOST_COLUMNS)
+        left_out = (*left_out, (f"{column} not named as a label is ({told})", len(unread)))
     return ImageSet.make(
         source.name,
         pixels[0] if len(pixels) == 1 else np.concatenate(pixels),
@@ -166,7 +173,9 @@ def _part(path: Path) -> _Part:
         texts = _texts(path, "group", table["group"].combine_chunks())
         groups = [text or None for text in texts]
     digest = hashlib.sha256(content).hexdigest()
-    return _Part(path, digest, encoded, paths, groups, labels, classes, by_text)
+    unread = [name for name in table.schema.names if name not in (column, labelled, "group")]
+    told = () if labelled else tuple(unread)
+    return _Part(path, digest, encoded, paths, groups, labels, classes, by_text, told)
 
 
 def _decoded(part: _Part, source: Source) -> npt.NDArray[np.uint8]:
@@ -254,7 +263,9 @@ def _with_gaps(numbers: pa.Array) -> pa.Array:
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+    """Null too, which is what pandas makes of a column without any label."""
+    number = (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
+    return any(one(kind) for one in number)
 
 
 def _label_column(path: Path, table: pa.Table) -> str | None:
@@ -344,7 +355,7 @@ def _feature_names(feature: Any) -> list[str] | None:
 def _metadata(path: Path, table: pa.Table, key: bytes) -> str:
     value: bytes = (table.schema.metadata or {}).get(key, b"")
     try:
-        return value.decode()
+        return value.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         rule = f"key {key.decode()} is not UTF-8 ({error.reason} at byte {error.start})"
         way_out = "Write it as UTF-8, or take the key out."

@@ -75,6 +75,7 @@ def test_pickle_moves_arrays_out_of_band_and_reads_read_only_ones():
             {"labels": [0, -2]},
             r"must lie in -1 \(no label\), 0, 1 \.\.\., got -2 \.\. 0",
         ),
+        (noise(2), {"labels": [0, 20_260_101]}, "labels: number classes from 0 on.* 20260101"),
         (noise(2), {"labels": [0.0, 1.0]}, "must be integers"),
         (
             noise(2),

@@ -144,6 +144,13 @@ def test_npy_is_mapped_and_faults_name_the_file(tmp_path):
         _read("npy", path)
 
 
+def test_array_of_one_picture_is_no_set_of_grey_ones(tmp_path):
+    np.save(tmp_path / "a.npy", noise(1)[0])
+    for grey in (False, True):
+        with pytest.raises(BadInput, match=r"is uint8 \(32, 32, 3\)\. It may be one picture"):
+            _read("npy", tmp_path / "a.npy", grey=grey, enlarge=True)
+
+
 def _npz():
     np.savez(stream := io.BytesIO(), images=noise(3))
     return stream.getvalue()

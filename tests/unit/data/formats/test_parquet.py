@@ -147,6 +147,25 @@ def test_whole_numbers_with_gaps_as_pandas_writes_them_are_labels(tmp_path):
     assert _read(path).labels.tolist() == [1, -1, -1, 0]
 
 
+def test_column_of_nulls_alone_is_no_label(tmp_path):
+    path = _labelled(tmp_path / "a.parquet", pa.nulls(3))
+    assert _read(path).labels.tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("column", ["class", "Label", "target"])
+def test_column_that_may_be_meant_as_the_label_is_told(tmp_path, column):
+    table = pq.read_table(_labelled(tmp_path / "a.parquet", pa.array([0, 1])))
+    pq.write_table(table.rename_columns(["image", column]), tmp_path / "a.parquet")
+    images = _read(tmp_path / "a.parquet")
+    assert images.left_out == ((f"column not named as a label is ({column})", 1),)
+
+
+def test_class_names_in_metadata_may_begin_with_a_mark(tmp_path):
+    rows = [encode(one) for one in noise(2)]
+    path = write_parquet(tmp_path / "a.parquet", rows, ["a", "b"], [0, 1], ("\ufeffcat", "dog"))
+    assert _read(path).classes == ("cat", "dog")
+
+
 def test_fraction_is_no_label(tmp_path):
     path = _labelled(tmp_path / "a.parquet", pa.array([1.0, 0.5]))
     with pytest.raises(BadInput, match="column label holds a number that is no label"):
