@@ -34,27 +34,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImportError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    if argv is None:
+        from study import ending
+
+        ending.listen()  # before the imports take their time
     command, *arguments = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if command in ("-h", "--help"):
         told = "\n".join(f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items())
-        sys.stdout.write(
+        return _said(
             f"usage: ood-study COMMAND ... | --version\n\n{told}\n\nood-study COMMAND --help "
             "tells the options of each; exit codes: 0 done, 1 failed, 2 bad input, 130 "
             "interrupted\n"
         )
-        return 0
     if command == "--version":
-        sys.stdout.write(f"ood-study {__version__}\n")
-        return 0
+        return _said(f"ood-study {__version__}\n")
     if command not in COMMANDS:
         known = ", ".join(COMMANDS)
         sys.stderr.write(f"command line: '{command}': no such command. There are {known}.\n")
         return 2
-    from study import ending
-
-    ending.listen()  # before the imports take their time
     answer: Callable[[Sequence[str] | None], int] = import_module(COMMANDS[command][0]).main
     if argv is not None:
         return answer(arguments)
     sys.argv[1:] = arguments  # so that whoever reads it sees a command line of its own
     return answer(None)
+
+
+def _said(text: str) -> int:
+    from study.errors import exit_code
+    from study.stdout import as_it_is_read
+
+    def say() -> None:
+        with as_it_is_read():
+            sys.stdout.write(text)
+
+    return exit_code(say)

@@ -8,6 +8,7 @@ before all else.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from study.errors import INTERRUPTED
 from study.terminal import pasted, visible
@@ -58,7 +59,7 @@ def listen(way_back: Callable[[], str] | None = None) -> None:
     A signal that this process was started to ignore (`nohup`, a shell's `&`) stays ignored.
     """
     global _stderr
-    _open_closed()
+    open_standard()
     _stderr = os.dup(2)  # what leads 2 elsewhere leaves this where it is
     if way_back is not None:
         tell(way_back)
@@ -67,18 +68,42 @@ def listen(way_back: Callable[[], str] | None = None) -> None:
             signal.signal(kind, _told)
 
 
-def _open_closed() -> None:
-    """Lead standard streams that were closed from outside (``2>&-``) to nowhere.
+class _Unheard(io.FileIO):
+    """A descriptor whose reader may leave, or whose disk may fill up."""
 
-    Else the next files that are opened get their numbers: what some library writes to standard
-    error would go into the ledger.
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _told_to(descriptor: int, *, close: bool) -> TextIO:
+    """Standard error by a descriptor: what nobody takes there is lost, and ends nothing."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Unheard(descriptor, "w", closefd=close)),
+        encoding=sys.stderr.encoding,
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+
+
+def open_standard() -> None:
+    """Let standard streams be what nothing fails by, whatever they were started as.
+
+    Those that were closed from outside (``2>&-``) lead nowhere: else the next files that are
+    opened get their numbers, and what some library writes to standard error would go into the
+    ledger. A message that standard error does not take (``2>&1 | head``, a full disk) is lost; it
+    changes no exit code.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free: this one
             mode = "w" if number else "r"
-            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+    sys.stderr = _told_to(2, close=False)
 
 
 def hear_again() -> None:
@@ -181,8 +206,7 @@ def own_stderr() -> Iterator[TextIO]:
     except (OSError, ValueError, AttributeError):  # a test's, or closed
         yield sys.stderr
         return
-    encoding = sys.stderr.encoding
-    with os.fdopen(descriptor, "w", 1, encoding=encoding, errors="backslashreplace") as stream:
+    with _told_to(descriptor, close=True) as stream:
         yield stream
 
 

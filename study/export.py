@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from study import __version__
+from study import __version__, ending
 from study.bases.saved_models import SavedModel, base_name_of, load_model, read_trial_json
 from study.data.classes import names_of, with_classes
 from study.data.decode import rule_of
@@ -284,4 +284,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    ending.open_standard()
     raise SystemExit(main())

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from study import ending
 from study.bases.saved_models import base_name_of, load_model
 from study.data.test_access import TestData, open_test
 from study.errors import BadInput, Fault, exit_code
@@ -133,4 +134,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    ending.open_standard()
     raise SystemExit(main())

@@ -33,6 +33,42 @@ with ending.watched([sys.argv[1]], "grown", "as before"):
 """
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "study.cli", "--none"],
+        ["-m", "analysis", "trials", "none"],
+        ["-m", "ood_study", "x"],
+    ],
+    ids=["run", "analyse", "ood-study"],
+)
+def test_command_whose_reader_has_left_says_by_its_exit_code_what_it_cannot_tell(
+    project_root: Path, command: list[str]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    home = {**os.environ, "PYTHONPATH": str(project_root)}
+    call = [sys.executable, *command]
+    done = subprocess.run(call, stderr=writing, check=False, env=home, timeout=300)
+    os.close(writing)
+    assert done.returncode == 2
+
+
+def test_message_that_finds_the_disk_full_is_lost_and_ends_nothing() -> None:
+    code = "import sys; from study import ending; ending.listen(); "
+    code += "sys.stderr.write('told'); sys.exit(3)"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", code], stderr=full, check=False, timeout=300)
+    assert done.returncode == 3
+
+
+def test_stream_that_was_closed_is_there_for_processes_that_are_started() -> None:
+    code = "import subprocess, sys; from study import ending; ending.listen(); "
+    code += "sys.exit(subprocess.call([sys.executable, '-c', 'import os; os.fstat(2)']))"
+    shell = ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, code]
+    assert subprocess.run(shell, check=False, timeout=30).returncode == 0
+
+
 def _start(code: str, *arguments: str, ignored: tuple[int, ...] = ()) -> subprocess.Popen[str]:
     def signals() -> None:
         for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,15 @@ def test_reader_that_has_left_ends_the_writing_without_a_word(times: int) -> Non
     os.close(writing)
     _, told = process.communicate(timeout=60)
     assert (process.returncode, told) == (0, b"")
+
+
+@pytest.mark.parametrize("times", [1, 10_000])
+def test_disk_that_is_full_ends_the_writing_with_its_name(times: int) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = _run(times, stdout=full)
+        _, told = process.communicate(timeout=60)
+    assert told.decode().endswith("No space left on device: 'standard output'\n")
+    assert process.returncode == 1  # and not the interpreter's 120: nothing is flushed again
 
 
 def test_what_an_encoding_lacks_is_written_as_question_marks() -> None:
