@@ -50,6 +50,8 @@ _way_back: Callable[[], str] = lambda: f"Nothing is lost; to start again: {again
 asked = threading.Event()
 """Set where somebody took a signal as a wish, and is winding up."""
 _before: list[Callable[[], object]] = []
+_last = threading.Lock()
+"""Held by who ends the process: nobody says it twice."""
 _stderr = 2
 
 
@@ -133,6 +135,8 @@ def before_end(action: Callable[[], object]) -> Iterator[None]:
 
 def end(code: int, sentence: str) -> NoReturn:
     """Say a sentence and how to go on, and end the process here and now, from any thread."""
+    if not _last.acquire(blocking=False):
+        threading.Event().wait()  # another thread is at it
     told = visible(f"{sentence} {_way_back()}\n")
     with suppress(OSError):  # the terminal may be gone
         shown = _SHOWN_AGAIN if os.isatty(_stderr) else ""
@@ -153,7 +157,8 @@ def end_children() -> None:
 
 
 def _told(_number: int, _frame: FrameType | None) -> None:
-    end(INTERRUPTED, "Interrupted.")
+    if not _last.locked():  # a second signal may come while the first one is told
+        end(INTERRUPTED, "Interrupted.")
 
 
 @contextmanager

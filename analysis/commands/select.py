@@ -86,6 +86,8 @@ def _freeze_once(study: Records, chosen: Selection, now: str) -> str:
     if is_held(study.folder.ledger):
         return "Not frozen: the study is still running."
     with Ledger(study.folder.ledger) as ledger:
+        if len(ledger.records) != len(study.ledger):
+            return "Not frozen: the study has moved on since it was read. Give the command again."
         return freeze_choice(study, chosen, ledger, now=now)
 
 

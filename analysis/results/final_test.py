@@ -73,10 +73,10 @@ def run_final_test(study: Records, again: str | None = None) -> pd.DataFrame:
     if again is not None or not _is_scored(study, frozen):
         reason = () if again is None else ("--again", again)
         run_study_module("study.final_test", study.folder.path, *reason, what="the final test")
-    table = _table(study, list(frozen_models(frozen)))
-    with replacing(path) as file:
-        table.to_parquet(file, index=False)
-    with Ledger(study.folder.ledger) as ledger:
+    with Ledger(study.folder.ledger) as ledger:  # first: no table that the ledger has no hash of
+        table = _table(study, list(frozen_models(frozen)))
+        with replacing(path) as file:
+            table.to_parquet(file, index=False)
         note_test(ledger, study.folder)
     return _summary(table)
 

@@ -94,6 +94,26 @@ def test_signal_ends_a_command_that_listens_with_130_and_one_line(number: signal
     assert told.endswith(" 'my run'\n")
 
 
+SLOWLY = """
+import time
+from study import ending
+ending.listen(lambda: "go on")
+with ending.before_end(lambda: time.sleep(0.5)):
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_second_signal_while_the_first_is_told_is_not_told_again() -> None:
+    process = _start(SLOWLY)
+    assert process.stderr is not None
+    process.send_signal(signal.SIGTERM)
+    first = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, more = process.communicate(timeout=30)
+    assert (process.returncode, first, more) == (130, "Interrupted. go on\n", "")
+
+
 def test_signal_that_was_ignored_from_outside_stays_ignored() -> None:
     process = _start(LISTENS, ignored=(signal.SIGHUP,))
     process.send_signal(signal.SIGHUP)

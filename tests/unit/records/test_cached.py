@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,17 @@ def test_file_in_a_folders_place_is_taken_away_and_told(
     write_bytes(entry, b"content")
     assert read_bytes(entry) == b"content"
     assert "is a file in a folder's place" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no posix_fallocate")
+def test_array_has_its_room_on_the_disk_before_it_is_filled(entry: Path) -> None:
+    def fill(_: np.ndarray) -> None:
+        (half_written,) = entry.parent.glob(".two.npy.*")
+        room.append(512 * half_written.stat().st_blocks)
+
+    room: list[int] = []
+    fill_array(entry.with_name("two.npy"), np.uint8, (1 << 20,), fill)
+    assert room[0] >= 1 << 20  # a map onto a disk that is full by then would end the process
 
 
 def test_write_that_fails_leaves_nothing(entry: Path) -> None:

@@ -3,13 +3,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
 from torch import nn
 
 from study.errors import BadInput
+from study.records.failures import DISK, cause_of
 from study.records.files import WEIGHTS
 from study.training.checkpoint import (
     checkpoint_path,
@@ -128,3 +129,20 @@ def test_drop_leaves_the_state_of_the_epoch_that_is_named(tmp_path: Path) -> Non
         save_checkpoint(tmp_path, _state(epoch))
     drop_checkpoints(tmp_path, but=1)
     assert [has_checkpoint(tmp_path, epoch) for epoch in (1, 2)] == [True, False]
+
+
+def test_checkpoint_that_finds_the_disk_full_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the device stands in for a file of a full disk, at whatever level it is written
+    write = torch.save
+
+    def full(state: object, file: str | Path | IO[bytes]) -> None:
+        with Path("/dev/full").open("wb") as device:
+            write(state, device if hasattr(file, "write") else "/dev/full")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises((OSError, RuntimeError)) as caught:
+        save_checkpoint(tmp_path, _state())
+    assert cause_of(caught.value) == DISK
+    assert list(tmp_path.iterdir()) == []

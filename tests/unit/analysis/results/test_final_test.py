@@ -131,6 +131,17 @@ def test_final_test_that_was_cut_short_opens_nothing_again(
     assert calls == []
 
 
+def test_final_test_beside_another_process_leaves_no_table_without_a_hash(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stub(monkeypatch)
+    make_final_scores(study.folder)
+    _note_opening(study, read_frozen(study.folder.path)["sha256"])
+    with Ledger(study.folder.ledger), pytest.raises(BadInput, match="another process is working"):
+        final_test.run_final_test(analysis.load(study.folder.path))
+    assert not study.folder.test_results.exists()
+
+
 def test_final_test_never_takes_the_scores_of_another_choice(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
