@@ -7,14 +7,15 @@ leaves into numbers. Nobody else reads test images, but for the leak check's fin
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from study import ending
-from study.bases.saved_models import base_name_of, load_model
+from study.bases.saved_models import SavedModel, base_name_of, load_model
 from study.data.test_access import TestData, open_test
 from study.errors import BadInput, Fault, exit_code
 from study.plugins import with_plugins_of
@@ -69,6 +70,7 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
         test = open_test(plan)
         sets = test.fingerprints()
         _refuse_other_sets(run, sets, manifest_entry(run, "data", "test_fingerprints"))
+        models = _models(run, frozen, test)
         if opening is None or again is not None:
             why, seal = again or "", frozen["sha256"]
             told = {"command": command, "reason": why, "selection": seal, "sets": sets}
@@ -76,21 +78,26 @@ def final_test(folder: Path, again: str | None, command: str) -> None:
         earlier = note_access(opening, run=str(folder.resolve()))
         access = {"sets": sets, "earlier_on_this_machine": earlier}
         write_json(run.final_test / "access.json", access)
-        winner, *others = frozen_models(frozen)
-        base = base_name_of(run, winner)
-        if (run.trial_checkpoints(base) / WEIGHTS).exists():
-            _score(run, base, BASE, test)
-        for trial in others:
-            _score(run, trial, f"winner_{trial}", test)
-        _score(run, winner, "winner", test)  # last: its file says that all is there
+        for name, saved in models.items():
+            _score(run, name, saved, test)
         note_test(ledger, run)
 
 
-def _score(run: RunFolder, trial: str, name: str, test: TestData) -> None:
+def _models(run: RunFolder, frozen: Mapping[str, Any], test: TestData) -> dict[str, SavedModel]:
+    """What is scored, by its file; that of the exported seed says that all is there."""
+    winner, *others = frozen_models(frozen)
+    trials = {f"winner_{trial}": trial for trial in others} | {"winner": winner}  # last
+    base = base_name_of(run, winner)
+    if (run.trial_checkpoints(base) / WEIGHTS).exists():
+        trials = {BASE: base} | trials
+    num_classes = len(test.id.classes) or int(test.id.labels.max()) + 1
+    size = test.id.pixels.shape[1]
+    return {name: load_model(run, trial, num_classes, size) for name, trial in trials.items()}
+
+
+def _score(run: RunFolder, name: str, saved: SavedModel, test: TestData) -> None:
     """Per-image test scores of one model, as final_test/<name>.npz."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    num_classes = len(test.id.classes) or int(test.id.labels.max()) + 1
-    saved = load_model(run, trial, num_classes, test.id.pixels.shape[1])
     model, fitted = saved.model, saved.fitted
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     evaluation = evaluate_sets(saved.recipe, model, test.id, test.ood, device, fitted)

@@ -137,6 +137,7 @@ class NordfParams(ReconstructionSettings):
     unsearchable: ClassVar[frozenset[str]] = frozenset(
         {"own_score", "perceptual_layers", "perceptual_layer_weights", "panel_epochs"}
     )
+    files: ClassVar[frozenset[str]] = frozenset({"perceptual_weights"})
     unwritten: ClassVar[frozenset[str]] = ADDED | LATER
     rules: ClassVar[tuple[Rule, ...]] = (
         *TrainParams.rules,

@@ -99,6 +99,9 @@ class TrialParams(Section):
     unsearchable: ClassVar[frozenset[str]] = frozenset()
     """Fields that are the same in all trials of a study: what they are compared by."""
 
+    files: ClassVar[frozenset[str]] = frozenset()
+    """Fields that hold the path of a file, which trials and whoever rebuilds one read."""
+
     unwritten: ClassVar[frozenset[str]] = frozenset()
     """Fields that a resolved spec leaves out while they have their defaults."""
 

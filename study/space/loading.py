@@ -108,12 +108,19 @@ def load_space(
     data = document.value
     fixed = apply_overrides(data, overrides, faults)
     _leave_out(data, fixed)
-    spec = _build(data, faults, root, begins=True)
+    spec = _with_whole_paths(_build(data, faults, root, begins=True))
     if not smoke:
         return spec
     small = shrink(spec.resolved(), fixed, type(spec.params))
     shrunk = _build(small, FaultList(Places("--smoke")), root, begins=True)
     return replace(shrunk, places=spec.places)
+
+
+def _with_whole_paths(spec: StudySpec) -> StudySpec:
+    """Files that trials read mean the same wherever the study goes on, is tested or replayed."""
+    named = {name: getattr(spec.params, name) for name in spec.params.files}
+    whole = {name: str(Path(file).absolute()) for name, file in named.items() if file is not None}
+    return replace(spec, params=spec.params.model_copy(update=whole)) if whole else spec
 
 
 def _leave_out(data: dict[str, Any], fixed: Iterable[KeyPath]) -> None:

@@ -242,6 +242,17 @@ def test_choice_that_is_not_on_the_ledger_is_refused(make_run: MakeRun, opened: 
     assert opened == []
 
 
+def test_model_that_cannot_be_rebuilt_is_refused_before_anything_is_opened(
+    make_run: MakeRun,
+) -> None:
+    run = make_run("energy")
+    (run.trial_checkpoints("base") / TRIAL_JSON).write_text("{}")
+    with pytest.raises(BadInput, match="does not say what the weights are of"):
+        final_test(run.path, None, "the command")
+    assert all(line["event"] != TEST_OPENED for line in _lines(run.ledger))
+    assert not machine_ledger().exists()
+
+
 def test_opening_again_needs_a_reason_that_both_ledgers_keep(
     make_run: MakeRun, opened: list[Any]
 ) -> None:

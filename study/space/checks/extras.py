@@ -1,4 +1,4 @@
-"""What a space uses and what is not installed: told before anything starts."""
+"""What a space uses and what is not installed, or not there: told before anything starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from study.extras import is_there, way_to
 from study.literals import Declaration
 from study.models.names import DECLARED
 from study.searchers.catalog import searchers
-from study.space.checks.case import Case, Check
+from study.space.checks.case import Case, Check, is_file
 from study.space.reading.places import Problem
 from study.space.reading.yamlfile import KeyPath
 
@@ -42,6 +42,13 @@ def _panels(case: Case) -> Iterator[Problem]:
         yield _missing(("train", "panel_epochs"), "panels need captum", "captum", asked)
 
 
+def _files(case: Case) -> Iterator[Problem]:
+    for name in sorted(case.spec.params.files) if case.begins else ():
+        for value in dict.fromkeys(case.spec.values_of(name)):
+            if value is not None and not is_file(value):
+                yield Problem(_path(case, name), "there is no such file", "Check the path.", value)
+
+
 def _path(case: Case, name: str) -> KeyPath:
     return ("tune", "searcher") if name == "tune.searcher" else case.spec.path_of(name)
 
@@ -50,4 +57,4 @@ def _missing(path: KeyPath, need: str, module: str, value: object) -> Problem:
     return Problem(path, f"{need}, which is not installed", way_to(module), value)
 
 
-CHECKS: tuple[Check, ...] = (_declared, _panels)
+CHECKS: tuple[Check, ...] = (_declared, _panels, _files)

@@ -257,6 +257,16 @@ def test_init_from_a_file_trains_no_base(tmp_path: Path) -> None:
     assert again(spec, tmp_path) == spec
 
 
+def test_file_that_trials_read_means_where_the_command_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vgg.pth").touch()
+    monkeypatch.chdir(tmp_path)
+    own = ["train.perceptual_network=vgg16", "train.perceptual_weights=vgg.pth"]
+    spec = load_space("nordf", own, smoke=True)
+    assert spec.resolved()["train"]["perceptual_weights"] == str(tmp_path / "vgg.pth")
+
+
 def test_sets_of_the_data_root_are_known_by_name(tmp_path: Path) -> None:
     (tmp_path / "ood_val").mkdir()
     (tmp_path / "ood_val" / "scenes.parquet").touch()
