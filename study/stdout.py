@@ -9,8 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_LEFT = (errno.EPIPE, errno.EIO)
-
 
 @contextmanager
 def as_it_is_read() -> Iterator[None]:
@@ -33,6 +31,6 @@ def as_it_is_read() -> Iterator[None]:
         # the interpreter flushes once more at its end
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        if error.errno not in _LEFT:
+        if not isinstance(error, BrokenPipeError) and error.errno != errno.EIO:
             error.filename = "standard output"
             raise

@@ -22,6 +22,17 @@ def _run(times: int, **how: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, **how)  # type: ignore[call-overload, no-any-return]
 
 
+def test_reader_of_a_table_that_has_left_ends_the_writing_without_a_word() -> None:
+    code = "from study.stdout import as_it_is_read; from study.terminal import console\n"
+    code += "with as_it_is_read(): console().print('a row')"
+    reading, writing = os.pipe()
+    os.close(reading)
+    call = [sys.executable, "-c", code]
+    done = subprocess.run(call, stdout=writing, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("times", [1, 10_000])
 def test_reader_that_has_left_ends_the_writing_without_a_word(times: int) -> None:
     reading, writing = os.pipe()
