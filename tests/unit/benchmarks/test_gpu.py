@@ -11,6 +11,7 @@ from pathlib import Path
 import gpu
 import performance
 import pytest
+from gpu_parts import row_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -53,8 +54,8 @@ def test_part_that_fails_tells_its_last_line(
 
 def test_rows_of_a_part_that_is_run_alone_join_those_of_the_others(tmp_path: Path) -> None:
     path = tmp_path / "measured" / "gpu.json"
-    gpu.save([gpu.row_of("a", [1.0]), gpu.row_of("b", [2.0])], path)
-    gpu.save([gpu.row_of("b", [3.0, 5.0])], path)
+    gpu.save([row_of("a", [1.0]), row_of("b", [2.0])], path)
+    gpu.save([row_of("b", [3.0, 5.0])], path)
     rows = json.loads(path.read_text())
     assert [(row["name"], row["measured"], row["spread"]) for row in rows] == [
         ("a", 1.0, None),
