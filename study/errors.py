@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -92,6 +93,15 @@ class TrialFailed(Exception):
 
 class Interrupted(Exception):
     """The user stopped the study; it can be resumed. Exit code 130."""
+
+
+@contextmanager
+def gathered(faults: list[Fault]) -> Iterator[None]:
+    """Within, bad input ends the block and its faults join ``faults``; who has them all stops."""
+    try:
+        yield
+    except BadInput as error:
+        faults += error.faults
 
 
 def first_faults(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from study.bases.needed import base_spec
 from study.data.plan import DEFAULT_SIZE
-from study.errors import BadInput, Fault
+from study.errors import BadInput, Fault, gathered
 from study.models.checkpoints import is_average
 from study.models.names import Network
 from study.models.pretrained import DoesNotFit, Pretrained, pretrained
@@ -33,15 +33,12 @@ def check_files(spec: StudySpec, progress: Progress) -> None:
     faults: list[Fault] = []
     for path, init, backbones, network in _named(spec):
         for backbone in backbones:
-            try:
+            with gathered(faults):
                 with usable(spec, path, init):
                     found = _looked_at(spec, init, backbone, network)
-            except BadInput as error:
-                faults += error.faults
-                continue
-            _tell(progress, backbone, init, found)
-            if path == ("model", "init") and not found.heads:
-                faults += _needing_a_head(spec, init)
+                _tell(progress, backbone, init, found)
+                if path == ("model", "init") and not found.heads:
+                    faults += _needing_a_head(spec, init)
     if faults:
         raise BadInput(faults)
 

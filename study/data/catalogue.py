@@ -282,8 +282,10 @@ def unused(root: Path, used: Iterable[str]) -> list[str]:
 def beside_splits(own: Mapping[str, Source]) -> list[str]:
     """Folders and sets beside the splits of an ID set that are none; splits of no known format."""
     declared = file_formats()
-    if any(declared[one.reader].by_name_only or not _is_split(one) for one in own.values()):
-        return []  # lists lie among their pictures, public sets where they please
+    for one in own.values():
+        split = set_name(Path(one.location)).lower()
+        if declared[one.reader].by_name_only or split not in _SPLITS:
+            return []  # lists lie among their pictures, public sets where they please
     taken = {Path(one.location) for one in own.values()}
     return [
         printable(path.name)
@@ -291,10 +293,6 @@ def beside_splits(own: Mapping[str, Source]) -> list[str]:
         if path not in taken and not _by_name_only(path)
         if path.is_dir() or format_of(path) is not None or path.stem.lower() in _SPLITS
     ]
-
-
-def _is_split(source: Source) -> bool:
-    return set_name(Path(source.location)).lower() in _SPLITS
 
 
 def loose_pictures(root: Path) -> list[str]:

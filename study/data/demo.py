@@ -185,9 +185,7 @@ def _letters(alphabet: str) -> Painter:
     return paint
 
 
-@cache
-def _font(points: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(points)
+_font = cache(ImageFont.load_default)
 
 
 def _grid(generator: np.random.Generator) -> tuple[npt.NDArray[np.float64], ...]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from study.counted import counted
 from study.data.images import ImageSet
 from study.data.roles import KeptPart, OODValidation, ValidationID
-from study.errors import BadInput, Fault
+from study.errors import BadInput, Fault, gathered
 from study.seeding import numpy_generator, seed_of
 
 STREAM = "confirm"
@@ -82,10 +82,8 @@ def _sides(
     for images, name, source in zip(sets, names, sources, strict=True):
         generator = numpy_generator(seed, STREAM, name)
         labels = images.labels if not sides else np.zeros(len(images), dtype=np.int64)
-        try:
+        with gathered(faults):
             _decide(source, labels, fraction, generator, decided, name)
-        except BadInput as error:
-            faults += error.faults
         sides.append(np.array([decided.get(one, False) for one in source.tolist()]))
     if faults:
         raise BadInput(faults)

@@ -44,7 +44,7 @@ from study.data.section import DataSection, HoldOut
 from study.data.sources import DEMO, SYNTHETIC, Source
 from study.data.synthetic import VALIDATION_NAMES, make_synthetic
 from study.data.walk import told_left_out
-from study.errors import BadInput, Fault
+from study.errors import BadInput, Fault, gathered
 from study.records.files import TEST_ID, VAL_ID
 
 DEFAULT_ROOT = Path("data")
@@ -131,10 +131,8 @@ class DataPlan:
         """
         own: _ReadID | None = None
         notes, faults = list(self.notes), list[Fault]()
-        try:
+        with gathered(faults):
             own = self._read_id(section)
-        except BadInput as error:
-            faults += error.faults
         sets, told, wrong = self._read_ood_sets(section, own)
         faults += wrong
         if faults or own is None:
@@ -195,7 +193,7 @@ class DataPlan:
         for role, source in [(role, each) for role, group in wanted.items() for each in group]:
             if own is None and source.reader == SYNTHETIC:
                 continue  # made from ID images, whose own fault is told
-            try:
+            with gathered(faults):
                 if own is None:
                     read_source(source)
                     continue
@@ -203,11 +201,8 @@ class DataPlan:
                 images, note = checked_ood_source(
                     source, images, own.train.images.classes, role, policy
                 )
-            except BadInput as error:
-                faults += error.faults
-                continue
-            sets[role].append(images)
-            notes += [note] if note else []
+                sets[role].append(images)
+                notes += [note] if note else []
         return sets, notes, faults
 
     def to_json(self) -> dict[str, Any]:
@@ -314,7 +309,9 @@ def make_plan(section: DataSection, data: str = "auto", data_root: Path | None =
     used = [one.location for group in (own.values(), *roles.values()) for one in group]
     if not is_demo:
         notes += _root_notes(listing, loose_pictures(root), unused(root, used))
-        notes += _id_notes(beside_splits(own))
+        if beside := ", ".join(beside_splits(own)):
+            told = f"The ID folder also holds what is no split and is not used: {beside}."
+            notes.append(f"{told} Splits are train, val and test.")
     notes += [] if roles["ood_test"] else [_NO_TEST_NOTE]
 
     def sized(source: Source) -> Source:
@@ -471,11 +468,6 @@ def _root_notes(listing: RootListing, loose: list[str], other: list[str]) -> lis
     ]
     told = f"The data root also holds what has no role and is not used: {', '.join(other)}."
     return notes + ([told] if other else [])
-
-
-def _id_notes(beside: Sequence[str]) -> list[str]:
-    told = f"The ID folder also holds what is no split and is not used: {', '.join(beside)}."
-    return [f"{told} Splits are train, val and test."] if beside else []
 
 
 def left_out_notes(sets: Sequence[ImageSet]) -> list[str]:

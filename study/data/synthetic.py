@@ -80,19 +80,6 @@ def _transformed(
     return to_uint8(_PAIRS[name](base, partners))
 
 
-def _uniform(generator: Generator, shape: tuple[int, ...]) -> Floats:
-    return generator.random(shape)
-
-
-def _gaussian(generator: Generator, shape: tuple[int, ...]) -> Floats:
-    """N(0, 0.5) in [-1, 1], clipped; hence N(0.5, 0.25) here."""
-    return np.clip(generator.normal(0.5, 0.25, shape), 0, 1)
-
-
-def _rademacher(generator: Generator, shape: tuple[int, ...]) -> Floats:
-    return generator.integers(0, 2, shape).astype(np.float64)
-
-
 def _blob(generator: Generator, shape: tuple[int, ...]) -> Floats:
     """Bernoulli(0.7) pixels, blurred with sigma 1.5, and black below 0.75.
 
@@ -108,14 +95,6 @@ def _blob(generator: Generator, shape: tuple[int, ...]) -> Floats:
         blurred = zoom(blurred, larger, order=1, mode="nearest", grid_mode=True)
     blurred[blurred < 0.75] = 0
     return blurred
-
-
-def _arithmetic_mean(first: Floats, second: Floats) -> Floats:
-    return (first + second) / 2
-
-
-def _geometric_mean(first: Floats, second: Floats) -> Floats:
-    return np.sqrt(first * second)
 
 
 def _jigsaw(images: Floats, _: Generator) -> Floats:
@@ -142,11 +121,6 @@ def _jigsaw(images: Floats, _: Generator) -> Floats:
     )
 
 
-def _speckle(images: Floats, generator: Generator) -> Floats:
-    """Image times 1 + n with n ~ N(0, 1), clipped."""
-    return np.clip(images * (1 + generator.standard_normal(images.shape)), 0, 1)
-
-
 def _pixelate(images: Floats, _: Generator) -> Floats:
     """Box-resampled to a fifth of the size and back."""
     size = images.shape[1]
@@ -166,27 +140,25 @@ def _rgb_ghost(images: Floats, _: Generator) -> Floats:
     return np.stack([green[:, :, ::-1], blue, red], axis=-1)
 
 
-def _invert(images: Floats, _: Generator) -> Floats:
-    """Green and blue inverted, red kept."""
-    return np.concatenate([images[..., :1], 1 - images[..., 1:]], axis=-1)
-
-
 _NOISES: dict[str, Callable[[Generator, tuple[int, ...]], Floats]] = {
-    "uniform": _uniform,
-    "gaussian": _gaussian,
-    "rademacher": _rademacher,
+    "uniform": lambda generator, shape: generator.random(shape),
+    # N(0, 0.5) in [-1, 1], clipped; hence N(0.5, 0.25) here
+    "gaussian": lambda generator, shape: np.clip(generator.normal(0.5, 0.25, shape), 0, 1),
+    "rademacher": lambda generator, shape: generator.integers(0, 2, shape).astype(np.float64),
     "blob": _blob,
 }
 _PAIRS: dict[str, Callable[[Floats, Floats], Floats]] = {
-    "arithmetic_mean": _arithmetic_mean,
-    "geometric_mean": _geometric_mean,
+    "arithmetic_mean": lambda first, second: (first + second) / 2,
+    "geometric_mean": lambda first, second: np.sqrt(first * second),
 }
 _CHANGES: dict[str, Callable[[Floats, Generator], Floats]] = {
     "jigsaw": _jigsaw,
-    "speckle": _speckle,
+    # times 1 + n with n ~ N(0, 1), clipped
+    "speckle": lambda one, rng: np.clip(one * (1 + rng.standard_normal(one.shape)), 0, 1),
     "pixelate": _pixelate,
     "rgb_ghost": _rgb_ghost,
-    "invert": _invert,
+    # green and blue inverted, red kept
+    "invert": lambda one, _: np.concatenate([one[..., :1], 1 - one[..., 1:]], axis=-1),
 }
 SYNTHETIC_NAMES = (*_NOISES, *_PAIRS, *_CHANGES)
 # The eight that Outlier Exposure and the energy paper validate on.

@@ -11,9 +11,9 @@ from study.data.classes import like
 from study.data.contradictions import contradictions
 from study.data.file_formats import read_source
 from study.data.images import ImageSet
-from study.data.plan import DataPlan, SealedSource, alike_notes, checked_ood_source, left_out_notes
+from study.data.plan import DataPlan, alike_notes, checked_ood_source, left_out_notes
 from study.data.sources import Source
-from study.errors import BadInput, Fault
+from study.errors import BadInput, Fault, gathered
 from study.records.files import TEST_ID
 
 
@@ -50,32 +50,22 @@ def open_test(plan: DataPlan) -> TestData:
     faults: list[Fault] = []
     notes: list[str] = []
     id_images = None
-    try:
-        id_images = _open(plan.test_id)
+    with gathered(faults):
+        id_images = read_source(Source.from_json(dict(plan.test_id.description)))
         if plan.classes:
             id_images, told = like(id_images, plan.classes, plan.id.name)
             notes += told
-    except BadInput as error:
-        faults += error.faults
     id_classes = id_images.classes if id_images else ()
     ood = {}
     for name, sealed in plan.ood_test.items():
-        try:
+        with gathered(faults):
             source = Source.from_json(dict(sealed.description))
-            images, note = checked_ood_source(
+            ood[name], note = checked_ood_source(
                 source, read_source(source), id_classes, "ood_test", plan.outlier_id_classes
             )
-        except BadInput as error:
-            faults += error.faults
-            continue
-        ood[name] = images
-        notes += [note] if note else []
+            notes += [note] if note else []
     if faults or id_images is None:
         raise BadInput(faults)
     notes += contradictions([id_images])
     notes += left_out_notes([id_images, *ood.values()]) + alike_notes(ood.values())
     return TestData(id_images, ood, tuple(notes))
-
-
-def _open(sealed: SealedSource) -> ImageSet:
-    return read_source(Source.from_json(dict(sealed.description)))

@@ -38,7 +38,7 @@ from study.data.file_formats import parts_of
 from study.data.images import NO_LABEL, ImageSet
 from study.data.sources import Source
 from study.data.walk import entries
-from study.errors import BadInput, Fault
+from study.errors import BadInput, Fault, gathered
 
 FORMAT = {"suffixes": [".parquet"], "marks": ["*.parquet"]}
 _IMAGE_COLUMNS = ("img", "image")
@@ -73,19 +73,15 @@ def read(source: Source) -> ImageSet:
     parts: list[_Part] = []
     faults: list[Fault] = []
     for path in files:
-        try:
+        with gathered(faults):
             parts.append(_part(path))
-        except BadInput as error:
-            faults += error.faults
     if faults:
         raise BadInput(faults)
     parts = _numbered_alike(parts)
     pixels = []
     for part in parts:
-        try:
+        with gathered(faults):
             pixels.append(_decoded(part, source))
-        except BadInput as error:
-            faults += error.faults
     if faults:
         raise BadInput(faults)
     paths = [path for part in parts for path in part.paths]
@@ -166,8 +162,9 @@ def _part(path: Path) -> _Part:
     labelled = _label_column(path, table)
     labels, classes = _labels(path, table, labelled)
     by_text = labelled is not None and not _is_number(table[labelled].type)
-    paths = _texts(path, "path", images.field("path")) if _has_paths(images.type) else []
-    paths = paths or [""] * table.num_rows
+    paths = [""] * table.num_rows
+    if pa.types.is_struct(images.type) and images.type.get_field_index("path") >= 0:
+        paths = _texts(path, "path", images.field("path"))
     groups: list[str | None] = [picture_cut(one) for one in paths]
     if "group" in table.schema.names:
         texts = _texts(path, "group", table["group"].combine_chunks())
@@ -223,10 +220,6 @@ def _is_image(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0 and _is_image(kind.field("bytes").type)
     return kind in (pa.binary(), pa.large_binary(), pa.binary_view())
-
-
-def _has_paths(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_struct(kind) and kind.get_field_index("path") >= 0)
 
 
 def _is_text(kind: pa.DataType) -> bool:
