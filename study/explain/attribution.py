@@ -64,8 +64,7 @@ def _integrated_gradients(target: Target, images: Tensor, options: MapOptions) -
     return attributions.sum(dim=1)
 
 
-def _saliency(target: Target, images: Tensor, options: MapOptions) -> Tensor:
-    del options
+def _saliency(target: Target, images: Tensor, _: MapOptions) -> Tensor:
     gradients: Tensor = (
         _captum().Saliency(target.function).attribute(images, additional_forward_args=target.fixed)
     )
@@ -93,8 +92,7 @@ def _smoothgrad(target: Target, images: Tensor, options: MapOptions) -> Tensor:
     return torch.cat(maps)
 
 
-def _grad_cam(target: Target, images: Tensor, options: MapOptions) -> Tensor:
-    del options
+def _grad_cam(target: Target, images: Tensor, _: MapOptions) -> Tensor:
     with _tapped_maps(target, images) as layer:
         coarse: Tensor = (
             _captum()

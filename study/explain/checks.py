@@ -16,13 +16,13 @@ from study.explain.estimates import Estimate, Floats, mean_with_interval, rank_c
 from study.explain.options import Reference
 from study.explain.references import reference_images
 from study.explain.targets import Target
+from study.models.registry import seeded
 from study.seeding import numpy_generator, seed_of
 
 Layers = Literal["top", "all"]
 MakeMaps = Callable[[nn.Module], Tensor]
 FRACTIONS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 _RANDOM_ORDERS = 5
-_FORWARD = 256  # images in one forward
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,7 @@ def _falls(target: Target, images: Tensor, order: NDArray[np.int64]) -> Floats:
     values = []
     for fraction in FRACTIONS:
         holed = torch.where(place < round(fraction * pixels), fill, images)
-        parts = [
-            target.part(slice(start, start + _FORWARD)).values(holed[start : start + _FORWARD])
-            for start in range(0, num, _FORWARD)
-        ]
-        values.append(torch.cat(parts).double().cpu().numpy())
+        values.append(target.values(holed).double().cpu().numpy())
     table: Floats = np.stack(values, axis=1)
     return table[:, :1] - table
 
@@ -152,8 +148,7 @@ def randomised(model: nn.Module, layers: Layers, seed: int) -> nn.Module:
     parameters (tokens, scales) have their values shuffled.
     """
     fresh = copy.deepcopy(model)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed_of(seed, "randomised weights"))
+    with seeded(seed_of(seed, "randomised weights")):
         for name, module in fresh.named_modules():
             if layers == "all" or name.partition(".")[0] != "backbone":
                 _forget(module)

@@ -26,7 +26,6 @@ from study.explain.targets import (
 
 CLASS, SIMILARITY = "class", "similarity"
 Floats = NDArray[np.float32]
-_FORWARD = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +126,7 @@ def explain(
 def _predict(model: nn.Module, images: Tensor) -> tuple[NDArray[np.int64], Floats]:
     rows = torch.zeros(len(images), dtype=torch.int64, device=images.device)
     every_logit = Target(model, lambda batch, _: cast(Tensor, model(batch)), rows)
-    parts = [
-        every_logit.values(images[start : start + _FORWARD])
-        for start in range(0, len(images), _FORWARD)
-    ]
-    confidence, predicted = torch.cat(parts).softmax(dim=1).max(dim=1)
+    confidence, predicted = every_logit.values(images).softmax(dim=1).max(dim=1)
     return predicted.cpu().numpy(), confidence.cpu().numpy()
 
 

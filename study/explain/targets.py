@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from study.losses.similarity import Similarity, cosine
 
 _PREFIX = "similarity."  # of the similarity in the loss of the recipe nordf
+_FORWARD = 256  # images in one forward
 
 
 class HasUpper(Protocol):
@@ -86,8 +87,9 @@ class Target:
     @torch.no_grad()
     def values(self, images: Tensor) -> Tensor:
         """The number itself, shape (B,), float32."""
+        pieces = (torch.split(one, _FORWARD) for one in (images, self.fixed))
         with calm(self.model, images):
-            return self.function(images, self.fixed).float()
+            return torch.cat([self.function(*one).float() for one in zip(*pieces, strict=True)])
 
     def part(self, rows: slice | Tensor) -> Target:
         """The same for some of the images."""

@@ -90,7 +90,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise BadInput(Fault(str(path), "", told, _WAY_OUT)) from error
     # A pickle that was tampered with ends in almost any error of the reader's.
     except Exception as error:
-        raise BadInput(_unreadable(path, error)) from error
+        first_line = str(error).partition("\n")[0]
+        rule = f"cannot be read as weights ({type(error).__name__}: {first_line})"
+        raise BadInput(Fault(str(path), "", rule, _WAY_OUT)) from error
     plain = _plain(content)
     if not isinstance(plain, dict):
         rule = f"holds {type(content).__name__}, and not a dict of weights"
@@ -131,12 +133,3 @@ def _plain(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return {str(index): _plain(value) for index, value in enumerate(content)}
     return content
-
-
-def _unreadable(path: Path, error: Exception) -> Fault:
-    return Fault(str(path), "", f"cannot be read as weights ({_short(error)})", _WAY_OUT)
-
-
-def _short(error: Exception) -> str:
-    first_line = str(error).partition("\n")[0]
-    return f"{type(error).__name__}: {first_line}"

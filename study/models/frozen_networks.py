@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import http.client
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -196,21 +195,14 @@ def frozen_classifier(
     ).to(classifier.mean.device)
 
 
-@dataclass(frozen=True)
-class _Known:
-    """A network of torchvision: its default layers, and its head, which no loss looks at."""
-
-    layers: tuple[str, ...]
-    head: str
-
-
+# Default layers of torchvision's networks, and their heads, which no loss looks at.
 _IMAGENET: Final = {
     # relu1_2, relu2_2, relu3_3 and relu4_3, as Johnson et al. 2016 have it.
-    "vgg16": _Known(("features.3", "features.8", "features.15", "features.22"), "classifier"),
-    "resnet50": _Known(("layer1", "layer2", "layer3"), "fc"),
+    "vgg16": (("features.3", "features.8", "features.15", "features.22"), "classifier"),
+    "resnet50": (("layer1", "layer2", "layer3"), "fc"),
     # The last blocks at strides 4, 8 and 16.
-    "efficientnet_b0": _Known(("features.2", "features.3", "features.5"), "classifier"),
-    "convnext_tiny": _Known(("features.1", "features.3", "features.5"), "classifier"),
+    "efficientnet_b0": (("features.2", "features.3", "features.5"), "classifier"),
+    "convnext_tiny": (("features.1", "features.3", "features.5"), "classifier"),
 }
 
 IMAGENET_NETWORKS: Final = tuple(_IMAGENET)
@@ -234,24 +226,22 @@ def imagenet_network(
         BadInput: if the file cannot be read or is of another network, or there are no weights on
             this machine and none to be had.
     """
-    known = _IMAGENET[name]
-    network = FrozenNetwork(
-        _empty(name), known.layers if default_layers is None else default_layers
-    )
+    layers, head = _IMAGENET[name]
+    network = FrozenNetwork(_empty(name, head), default_layers or layers)
     tensors = _downloaded(name) if weights is None else read_checkpoint(weights)
     source = f"torchvision's {name}" if weights is None else str(weights)
-    _fill(network.network, tensors, known.head, source)
+    _fill(network.network, tensors, head, source)
     return network
 
 
-def _empty(name: str) -> nn.Module:
+def _empty(name: str, head: str) -> nn.Module:
     """The network without its head, and with memory for weights that are yet to come."""
     from torchvision import models
 
     # On the meta device nothing is drawn: no time, and no global generator.
     with torch.device("meta"):
         network: nn.Module = models.get_model(name, weights=None)
-    setattr(network, _IMAGENET[name].head, nn.Identity())
+    setattr(network, head, nn.Identity())
     return network.to_empty(device="cpu")
 
 

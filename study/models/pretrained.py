@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
@@ -19,6 +19,7 @@ from typing import Final, cast
 import torch
 from torch import Tensor, nn
 
+from study.counted import some
 from study.errors import BadInput, Fault
 from study.models.checkpoint_files import read_checkpoint
 from study.models.checkpoints import StoredNetwork, network_in
@@ -154,10 +155,11 @@ def pretrained(
         raise DoesNotFit(Fault(place, "", rule, _layout_of(declared))) from error
     loaded, unfit, told = _matched(expected, network, declared)
     if any(unfit.values()):
-        parts = "; ".join(f"{what} {_listed(names)}" for what, names in unfit.items() if names)
+        parts = "; ".join(f"{what} {some(n, _MOST_NAMES)}" for what, n in unfit.items() if n)
         rule = f"does not fit {backbone_name}: {parts}"
         way_out = _other_that_fits(network, declared) or _layout_of(declared)
-        raise DoesNotFit(Fault(place, "", rule, way_out), _listing(unfit))
+        listing = "".join(f"{what} {one}\n" for what, names in unfit.items() for one in names)
+        raise DoesNotFit(Fault(place, "", rule, way_out), listing)
     return Pretrained(
         loaded,
         {name: network.beside[name] for name in _OWN if _is_own(network)},
@@ -291,40 +293,14 @@ def _other_that_fits(network: StoredNetwork, declared: BackboneDeclaration) -> s
             continue
         with torch.device("meta"):  # names and shapes alone
             expected = build_backbone(name, seed=0).state_dict()
-        if _has_names_of(expected, network.tensors, other.fresh):
+        if not any(_matched(expected, network, other)[1].values()):
             return f"They are of {name}: set model.backbone: {name}."
     return ""
-
-
-def _has_names_of(
-    expected: Mapping[str, Tensor], given: Mapping[str, Tensor], fresh: Collection[str]
-) -> bool:
-    """Whether tensors are a network's by name and shape, but for a stem that may differ."""
-    differ = (*fresh, *_PATCH_STEMS, _POSITIONS)
-    wrong = [
-        name
-        for name, tensor in expected.items()
-        if name not in differ
-        and not name.endswith(_COUNTER)
-        and (name not in given or given[name].shape != tensor.shape)
-    ]
-    inside = {_stem(name) for name in expected}
-    left = [n for n in given if n not in expected and _stem(n) in inside]
-    return not wrong and all(_COUNTED.search(name) for name in left)
 
 
 def _layout_of(declared: BackboneDeclaration) -> str:
     library = f" in the layout of {declared.pretrained}," if declared.pretrained else ""
     return f"Give a file{library} of this architecture, or choose the backbone that it is of."
-
-
-def _listing(unfit: Mapping[str, list[str]]) -> str:
-    return "".join(f"{what} {name}\n" for what, names in unfit.items() for name in names)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def _shape(tensor: Tensor) -> str:

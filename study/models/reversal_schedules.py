@@ -19,31 +19,12 @@ _STAIR_RISE: Final = 0.00099
 _STAIR_EPOCHS: Final = 10
 
 
-def _constant(progress: float, epoch: int) -> float:
-    del progress, epoch
-    return 1.0
-
-
-def _linear(progress: float, epoch: int) -> float:
-    del epoch
-    return progress
-
-
-def _staircase(progress: float, epoch: int) -> float:
-    del progress
-    return min(1.0, _STAIR_START + epoch // _STAIR_EPOCHS * _STAIR_RISE)
-
-
-def _dann(progress: float, epoch: int) -> float:
-    del epoch
-    return 2 / (1 + math.exp(-_DANN_STEEPNESS * progress)) - 1
-
-
+# Of progress and epoch.
 _SHAPES: Final[dict[str, Callable[[float, int], float]]] = {
-    "constant": _constant,
-    "linear": _linear,
-    "staircase": _staircase,
-    "dann": _dann,
+    "constant": lambda _progress, _epoch: 1.0,
+    "linear": lambda progress, _epoch: progress,
+    "staircase": lambda _, epoch: min(1.0, _STAIR_START + epoch // _STAIR_EPOCHS * _STAIR_RISE),
+    "dann": lambda progress, _epoch: 2 / (1 + math.exp(-_DANN_STEEPNESS * progress)) - 1,
 }
 
 REVERSAL_SCHEDULES: Final = tuple(_SHAPES)

@@ -164,14 +164,14 @@ class ZScore:
         return (values - self.mean) / self.std if self.std else torch.zeros_like(values)
 
 
-def combine(scores: Mapping[str, Scores], stats: Mapping[str, ZScore]) -> Tensor:
+def combined_score(scores: Mapping[str, Scores], fitted: Mapping[str, Tensor]) -> Tensor:
     """Mean of the z-scores of several scores.
 
     A component that was constant on validation ID counts as 0 for every image.
 
     Args:
         scores: score name -> (N,), higher = more OOD.
-        stats: the same names -> mean and deviation on validation ID.
+        fitted: as from `fit_zscores` for the same names, among other tensors.
 
     Returns:
         (N,) float64, in standard deviations of validation ID.
@@ -179,6 +179,11 @@ def combine(scores: Mapping[str, Scores], stats: Mapping[str, ZScore]) -> Tensor
     Raises:
         ValueError: if the names differ or there are none.
     """
+    stats = {
+        key.removesuffix(_Z): ZScore(*values.tolist())
+        for key, values in fitted.items()
+        if key.endswith(_Z)
+    }
     if odd := sorted(scores.keys() ^ stats.keys()):
         raise ValueError(f"scores: {odd} must be in both them and the fitted {[*stats]}")
     if not stats:
@@ -200,20 +205,6 @@ def fit_zscores(scores: Mapping[str, Scores]) -> dict[str, Tensor]:
             raise ValueError(f"{name}: {error}") from error
         fitted[name + _Z] = torch.tensor([one.mean, one.std], dtype=torch.float64)
     return fitted
-
-
-def zscores_of(fitted: Mapping[str, Tensor]) -> dict[str, ZScore]:
-    """The statistics that `fit_zscores` left in a flat dict, by score."""
-    return {
-        key.removesuffix(_Z): ZScore(*values.tolist())
-        for key, values in fitted.items()
-        if key.endswith(_Z)
-    }
-
-
-def combined_score(scores: Mapping[str, Scores], fitted: Mapping[str, Tensor]) -> Tensor:
-    """`combine` with the statistics in a flat dict."""
-    return combine(scores, zscores_of(fitted))
 
 
 def _finite(features: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from study.errors import BadInput, Fault
 from study.plugins import METRIC, import_plugins
@@ -101,16 +101,9 @@ def metric_of(name: str) -> Metric:
 
 
 def metric(
-    title: str,
-    better: Literal["lower", "higher"],
-    *,
-    positive: Literal["id", "ood"] | None = None,
-    fraction: bool = True,
-    source: str = "",
-    quick: bool = False,
-    area: bool = False,
+    title: str, better: Literal["lower", "higher"], **more: Any
 ) -> Callable[[Callable[[Tally], Floats]], Callable[[Tally], Floats]]:
-    """Declare the function below as the metric of its name; see `Metric`."""
+    """Declare the function below as the metric of its name; ``more`` are fields of `Metric`."""
 
     def declare(compute: Callable[[Tally], Floats]) -> Callable[[Tally], Floats]:
         name = compute.__name__
@@ -118,8 +111,7 @@ def metric(
             rule = "a metric of this name is declared already"
             place = compute.__code__.co_filename
             raise BadInput(Fault(place, name, rule, "Give one of the two another name."))
-        told = (name, title, better, positive, fraction, source, compute, quick, area)
-        METRICS[name] = Metric(*told)
+        METRICS[name] = Metric(name, title, better, compute=compute, **more)
         return compute
 
     return declare

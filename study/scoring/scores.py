@@ -74,15 +74,13 @@ def energy(logits: Tensor, temperature: float = 1.0) -> Scores:
     return _numpy(_energy(_float64(logits), temperature))
 
 
-def _msp(exact: Tensor, temperature: float) -> Tensor:
-    del temperature
+def _msp(exact: Tensor, _: float) -> Tensor:
     ranked = exact.sort(dim=1, descending=True).values
     # 1 - p is the mass of all classes but the first; no subtraction of nearly equal numbers.
     return ranked[:, 1:].logsumexp(dim=1) - ranked.logsumexp(dim=1)
 
 
-def _max_logit(exact: Tensor, temperature: float) -> Tensor:
-    del temperature
+def _max_logit(exact: Tensor, _: float) -> Tensor:
     return -exact.amax(dim=1)
 
 

@@ -37,16 +37,21 @@ def shrink(plain: dict[str, Any], keep: Set[KeyPath], params: type[Section]) -> 
     small = copy.deepcopy(plain)
     train, search, tune = small["train"], small.get("search", {}), small["tune"]
     kept = {path[:2] for path in keep}
+
+    def lower(section: str, key: str, most: int) -> None:
+        if key in small[section] and (section, key) not in kept:
+            small[section][key] = min(small[section][key], most)
+
     if "ablate" in small:
         _shrink_ablation(small["ablate"], train, kept)
-    elif ("tune", "num_trials") not in kept:
-        tune["num_trials"] = min(tune["num_trials"], NUM_TRIALS)
-    if ("tune", "finish") not in kept:
-        tune["finish"] = min(tune["finish"], 1)
+    lower("tune", "num_trials", NUM_TRIALS)
+    lower("tune", "finish", 1)
     if "first" in tune and ("tune", "first") not in kept:
         del tune["first"]  # what they name may be shrunk or searched no more
     before = copy.deepcopy(search)
-    _epochs(train, search, kept)
+    if "epochs" in search and ("search", "epochs") not in kept:
+        search["epochs"] = {"int": [1, EPOCHS]}
+    lower("train", "epochs", EPOCHS)
     trained = "lr" in params.model_fields
     sizes = _values("batch_size", train, search) if trained else [0]
     most = max(sizes + _batch_sizes(small.get("ablate", {})))
@@ -55,20 +60,21 @@ def shrink(plain: dict[str, Any], keep: Set[KeyPath], params: type[Section]) -> 
         search["epoch_images"] = {"int": [least, least + TRAIN_IMAGES]}
     elif "epoch_images" in train and ("train", "epoch_images") not in kept:
         train["epoch_images"] = max(min(train["epoch_images"] or TRAIN_IMAGES, TRAIN_IMAGES), most)
-    if "outlier_batch_size" in train and ("train", "outlier_batch_size") not in kept:
-        train["outlier_batch_size"] = min(train["outlier_batch_size"], 64)
+    lower("train", "outlier_batch_size", 64)
     epochs = min(_values("epochs", train, search))
-    if "warmup_epochs" in train and ("train", "warmup_epochs") not in kept:
-        train["warmup_epochs"] = min(train["warmup_epochs"], epochs - 1)
-    elif "warmup_epochs" in search and ("search", "warmup_epochs") not in kept:
+    lower("train", "warmup_epochs", epochs - 1)
+    if "warmup_epochs" in search and ("search", "warmup_epochs") not in kept:
         # The parameter stays searched in name only where its range does not fit two epochs.
         del search["warmup_epochs"]
         train["warmup_epochs"] = 0
-    if ("tune", "grace_epochs") not in kept:
-        tune["grace_epochs"] = min(tune["grace_epochs"], epochs)
+    lower("tune", "grace_epochs", epochs)
     _tune(tune, kept)
-    if "base" in small:
-        _base(small["base"], kept)
+    if base := small.get("base"):
+        lower("base", "epochs", EPOCHS)
+        if ("base", "epoch_images") not in kept:
+            images = min(base["epoch_images"] or BASE_IMAGES, BASE_IMAGES)
+            base["epoch_images"] = max(images, base["batch_size"])
+        lower("base", "warmup_epochs", base["epochs"] - 1)
         _margins(train, search, kept)
     _keep_conditions(before, search)
     if not search and "ablate" not in small and trained:
@@ -101,23 +107,6 @@ def _orphan(form: dict[str, Any], before: dict[str, Any], search: dict[str, Any]
         return space.get(parent, {}).get("choice")
 
     return any(choice(search, p) != choice(before, p) for p in form.get("when", {}))
-
-
-def _epochs(train: dict[str, Any], search: dict[str, Any], kept: Set[KeyPath]) -> None:
-    if "epochs" in search and ("search", "epochs") not in kept:
-        search["epochs"] = {"int": [1, EPOCHS]}
-    elif "epochs" in train and ("train", "epochs") not in kept:
-        train["epochs"] = min(train["epochs"], EPOCHS)
-
-
-def _base(base: dict[str, Any], kept: Set[KeyPath]) -> None:
-    if ("base", "epochs") not in kept:
-        base["epochs"] = min(base["epochs"], EPOCHS)
-    if ("base", "epoch_images") not in kept:
-        base["epoch_images"] = max(base["epoch_images"] or BASE_IMAGES, base["batch_size"])
-        base["epoch_images"] = min(base["epoch_images"], max(BASE_IMAGES, base["batch_size"]))
-    if ("base", "warmup_epochs") not in kept:
-        base["warmup_epochs"] = min(base["warmup_epochs"], base["epochs"] - 1)
 
 
 def _margins(train: dict[str, Any], search: dict[str, Any], kept: Set[KeyPath]) -> None:

@@ -30,9 +30,10 @@ def _declared(case: Case) -> Iterator[Problem]:
     for name, values, declarations in used:
         for value in dict.fromkeys(values):
             declared = declarations.get(value)
+            path = ("tune", "searcher") if name == "tune.searcher" else spec.path_of(name)
             for module in declared.requires if declared else ():
                 if not is_there(module):
-                    yield _missing(_path(case, name), f"{value} needs {module}", module, value)
+                    yield _missing(path, f"{value} needs {module}", module, value)
 
 
 def _panels(case: Case) -> Iterator[Problem]:
@@ -46,11 +47,8 @@ def _files(case: Case) -> Iterator[Problem]:
     for name in sorted(case.spec.params.files) if case.begins else ():
         for value in dict.fromkeys(case.spec.values_of(name)):
             if value is not None and not is_file(value):
-                yield Problem(_path(case, name), "there is no such file", "Check the path.", value)
-
-
-def _path(case: Case, name: str) -> KeyPath:
-    return ("tune", "searcher") if name == "tune.searcher" else case.spec.path_of(name)
+                path = case.spec.path_of(name)
+                yield Problem(path, "there is no such file", "Check the path.", value)
 
 
 def _missing(path: KeyPath, need: str, module: str, value: object) -> Problem:

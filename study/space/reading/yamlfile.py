@@ -228,10 +228,7 @@ class _Reader:
             rule = "`<<` takes in mappings only"
             self.fault(node, path, rule, "Give it an alias of a mapping, `<<: *name`.", value)
             return {}
-        result: dict[str, Any] = {}
-        for part in reversed(parts):
-            result.update(part)
-        return result
+        return {key: one for part in reversed(parts) for key, one in part.items()}
 
     def _key(self, node: Node, path: KeyPath) -> str | None:
         if not isinstance(node, ScalarNode) or node.tag != f"{_TAG}str":

@@ -6,6 +6,7 @@ has its default in training, and no value in the tables.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,9 +82,14 @@ def existing(point: Mapping[str, Any], conditions: Conditions) -> Point:
     """A point without what its own values do not let exist."""
     kept: Point = {}
     for name in in_order(point, conditions):
-        if name not in conditions or conditions[name].holds(kept):
+        if _is_in(name, kept, conditions):
             kept[name] = point[name]
     return {name: kept[name] for name in point if name in kept}
+
+
+def _is_in(name: str, point: Mapping[str, Any], conditions: Conditions) -> bool:
+    """Whether a parameter exists in a point that has all of its parents that do."""
+    return name not in conditions or conditions[name].holds(point)
 
 
 def points(values: Mapping[str, Sequence[Any]], conditions: Conditions) -> Iterator[Point]:
@@ -100,7 +106,7 @@ def points(values: Mapping[str, Sequence[Any]], conditions: Conditions) -> Itera
             yield {name: point[name] for name in values if name in point}
             return
         name = order[depth]
-        if name in conditions and not conditions[name].holds(point):
+        if not _is_in(name, point, conditions):
             yield from extended(point, depth + 1)
             return
         for value in values[name]:
@@ -137,26 +143,19 @@ def num_points(values: Mapping[str, Sequence[Any]], conditions: Conditions, most
     Ranges count by their length alone, so that a large grid costs nothing to count.
     """
     parents = ancestors(values, conditions)
-    combinations = 1
-    for name in parents:
-        combinations *= len(values[name])
+    combinations = math.prod(len(values[name]) for name in parents)
     if combinations > most:
         return combinations
-    total = 0
-    for point in points({n: v for n, v in values.items() if n in parents}, conditions):
-        product = 1
-        for name, choices in values.items():
-            there = name not in conditions or conditions[name].holds(point)
-            product *= len(choices) if there and name not in parents else 1
-        total += product
-    return total
+    others = {name: choices for name, choices in values.items() if name not in parents}
+    return sum(
+        math.prod(len(others[name]) for name in others if _is_in(name, point, conditions))
+        for point in points({n: values[n] for n in values if n in parents}, conditions)
+    )
 
 
 def without_when(form: Any) -> Any:
     """What is searched, without its condition."""
-    if not isinstance(form, dict):
-        return form
-    return {key: value for key, value in form.items() if key != WHEN}
+    return {key: form[key] for key in form if key != WHEN} if isinstance(form, dict) else form
 
 
 def has_when(form: Any) -> bool:

@@ -21,7 +21,7 @@ from study.bases.initial import bring_initial
 from study.errors import BadInput
 from study.models.checkpoints import network_in
 from study.models.names import NORMALISATIONS, Network
-from study.models.pretrained import DoesNotFit, load_pretrained, pretrained
+from study.models.pretrained import DoesNotFit, Pretrained, load_pretrained, pretrained
 from study.models.registry import build_classifier
 from study.models.weights import save_weights
 
@@ -266,6 +266,12 @@ _LIGHTLY = [(rf"^layer{n}\.", f"{n + 1}.") for n in (1, 2, 3, 4)]
 _KUANGLIU = ((r"\.downsample\.", ".shortcut."), _LINEAR)
 _ENERGY = ((r"^(block\d)\.", r"\1.layer."), (r"\.shortcut\.", ".convShortcut."))
 
+
+def _read(content: Any, backbone: str, tmp_path: Path, key: str | None = None) -> Pretrained:
+    torch.save(content, tmp_path / "w.pth")
+    return pretrained(backbone, build_classifier(backbone, 2, seed=0), tmp_path / "w.pth", key)
+
+
 # layout -> (backbone, how its file is written, where the network is, name of its head)
 CLASSIFIERS: dict[str, tuple[str, Callable[[Weights], Any], str, str]] = {
     "akamaster": (
@@ -424,8 +430,7 @@ def test_classifier_in_a_public_layout_gives_its_network_and_its_head(
 ) -> None:
     backbone, write, where, head = CLASSIFIERS[layout]
     weights = _classifier(backbone)
-    torch.save(write(weights), tmp_path / "w.pth")
-    found = pretrained(backbone, build_classifier(backbone, 2, seed=0), tmp_path / "w.pth")
+    found = _read(write(weights), backbone, tmp_path)
     assert found.loaded.tensors == ()
     assert found.loaded.layout in (where, "state_dict_ema")
     half = layout == "half precision"
@@ -440,36 +445,32 @@ def test_classifier_in_a_public_layout_gives_its_network_and_its_head(
 
 def test_several_networks_are_told_and_the_key_names_one(tmp_path: Path) -> None:
     one, other = (_classifier("resnet20", seed) for seed in (1, 2))
-    torch.save({"left": one, "right": {"net": other}}, tmp_path / "w.pth")
-    model = build_classifier("resnet20", 10, seed=0)
+    content = {"left": one, "right": {"net": other}}
     with pytest.raises(BadInput, match=r"2 such networks, left, right\.net; .*weights_key"):
-        pretrained("resnet20", model, tmp_path / "w.pth")
+        _read(content, "resnet20", tmp_path)
     for key in ("right", "right.net", "right.net."):
-        found = pretrained("resnet20", model, tmp_path / "w.pth", key)
+        found = _read(content, "resnet20", tmp_path, key)
         assert torch.equal(found.backbone["conv1.weight"], other["conv1.weight"])
         assert found.loaded.copies == ("left",)
     with pytest.raises(BadInput, match=r"weights_key: 'middle' leads to none .* left, right\.net"):
-        pretrained("resnet20", model, tmp_path / "w.pth", "middle")
+        _read(content, "resnet20", tmp_path, "middle")
 
 
 def test_momentum_copy_is_taken_where_the_key_names_it(tmp_path: Path) -> None:
     weights = _without_head(_classifier("resnet20"))
     copy = _averaged(weights)
     both = _behind("backbone.", weights) | _behind("momentum_backbone.", copy)
-    torch.save({"state_dict": both}, tmp_path / "w.pth")
-    model = build_classifier("resnet20", 10, seed=0)
-    found = pretrained("resnet20", model, tmp_path / "w.pth")
+    found = _read({"state_dict": both}, "resnet20", tmp_path)
     assert torch.equal(found.backbone["conv1.weight"], weights["conv1.weight"])
     assert found.loaded.copies == ("state_dict.momentum_backbone",)
     key = "state_dict.momentum_backbone"
-    found = pretrained("resnet20", model, tmp_path / "w.pth", key)
+    found = _read({"state_dict": both}, "resnet20", tmp_path, key)
     assert torch.equal(found.backbone["conv1.weight"], copy["conv1.weight"])
 
 
 def test_equal_networks_under_two_keys_are_one(tmp_path: Path) -> None:
     weights = _classifier("resnet20")
-    torch.save({"model": weights, "state_dict": weights}, tmp_path / "w.pth")
-    found = pretrained("resnet20", build_classifier("resnet20", 2, seed=0), tmp_path / "w.pth")
+    found = _read({"model": weights, "state_dict": weights}, "resnet20", tmp_path)
     assert torch.equal(found.backbone["conv1.weight"], weights["conv1.weight"])
 
 
@@ -481,10 +482,9 @@ def test_weights_that_are_no_numbers_are_refused_by_name(
     weights = _classifier("resnet20")
     weights[name] = weights[name].clone()
     weights[name].view(-1)[3] = value
-    torch.save(weights, tmp_path / "w.pth")
     shown = "fc" if name.startswith("fc") else re.escape(name)
     with pytest.raises(DoesNotFit, match=rf"not finite \(NaN or infinite\): {shown}"):
-        pretrained("resnet20", build_classifier("resnet20", 2, seed=0), tmp_path / "w.pth")
+        _read(weights, "resnet20", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -494,9 +494,8 @@ def test_weights_that_are_no_numbers_are_refused_by_name(
 def test_file_of_another_backbone_of_its_kind_is_refused_by_the_name_of_that(
     given: str, wanted: str, tmp_path: Path
 ) -> None:
-    torch.save({"state_dict": _classifier(given)}, tmp_path / "w.pth")
     with pytest.raises(DoesNotFit, match=f"They are of {given}: set model.backbone") as caught:
-        pretrained(wanted, build_classifier(wanted, 2, seed=0), tmp_path / "w.pth")
+        _read({"state_dict": _classifier(given)}, wanted, tmp_path)
     listed = caught.value.listing.splitlines()
     assert len(listed) > 20
     assert all(line.startswith(("missing", "not in the model", "of another")) for line in listed)
@@ -504,23 +503,19 @@ def test_file_of_another_backbone_of_its_kind_is_refused_by_the_name_of_that(
 
 def test_cifar_resnet_with_convolutions_in_its_shortcuts_is_refused(tmp_path: Path) -> None:
     weights = _classifier("resnet20") | {"layer2.0.shortcut.0.weight": torch.ones(32, 16, 1, 1)}
-    torch.save(weights, tmp_path / "w.pth")
     with pytest.raises(DoesNotFit, match=r"not in the model layer2\.0\.shortcut\.0\.weight"):
-        pretrained("resnet20", build_classifier("resnet20", 2, seed=0), tmp_path / "w.pth")
+        _read(weights, "resnet20", tmp_path)
 
 
 def test_weights_in_whole_numbers_are_refused(tmp_path: Path) -> None:
     weights = _classifier("resnet20")
     weights["conv1.weight"] = (weights["conv1.weight"] * 100).to(torch.int8)
-    torch.save(weights, tmp_path / "w.pth")
     with pytest.raises(DoesNotFit, match=r"conv1\.weight \(holds torch\.int8"):
-        pretrained("resnet20", build_classifier("resnet20", 2, seed=0), tmp_path / "w.pth")
+        _read(weights, "resnet20", tmp_path)
 
 
 def test_head_behind_a_stem_that_is_fresh_is_not_taken(native: Weights, tmp_path: Path) -> None:
-    torch.save(native, tmp_path / "w.pth")
-    found = pretrained("resnet18", build_classifier("resnet18", 2, seed=0), tmp_path / "w.pth")
-    assert found.head(1000) is None
+    assert _read(native, "resnet18", tmp_path).head(1000) is None
 
 
 def test_head_of_vgg_is_not_taken_where_its_poolings_are_left_out(tmp_path: Path) -> None:

@@ -9,13 +9,11 @@ from sklearn.neighbors import NearestNeighbors
 from study.scoring.feature_scores import (
     ZScore,
     class_prototypes,
-    combine,
     combined_score,
     fit_zscores,
     knn_score,
     prototype_score,
     unit_rows,
-    zscores_of,
 )
 
 HALF = math.sqrt(0.5)
@@ -140,24 +138,23 @@ def test_zscore_of_none_or_not_finite_raises(scores):
         ZScore.fit(np.array(scores))
 
 
-def test_combine_is_the_mean_of_z_scores():
-    stats = {"a": ZScore(0, 1), "b": ZScore(10, 2)}
+def test_combined_score_is_the_mean_of_z_scores():
+    fitted = {"a.z": torch.tensor([0.0, 1.0]), "b.z": torch.tensor([10.0, 2.0])}
     scores = {"b": np.array([10.0, 14.0]), "a": np.array([1.0, -1.0])}
-    assert values(combine(scores, stats)) == [0.5, 0.5]
+    assert values(combined_score(scores, fitted)) == [0.5, 0.5]
 
 
-def test_combine_constant_component_adds_nothing():
-    stats = {"a": ZScore(0, 1), "dead": ZScore(7, 0)}
-    combined = combine({"a": np.array([1.0, 4.0]), "dead": np.array([0.0, 99.0])}, stats)
-    assert values(combined) == [0.5, 2.0]
+def test_combined_score_constant_component_adds_nothing():
+    fitted = {"a.z": torch.tensor([0.0, 1.0]), "dead.z": torch.tensor([7.0, 0.0])}
+    scores = {"a": np.array([1.0, 4.0]), "dead": np.array([0.0, 99.0])}
+    assert values(combined_score(scores, fitted)) == [0.5, 2.0]
 
 
-def test_combine_names_that_do_not_fit_raise():
-    stats = {"a": ZScore(0, 1)}
+def test_combined_score_names_that_do_not_fit_raise():
     with pytest.raises(ValueError, match=r"scores: \['a', 'b'\]"):
-        combine({"b": np.zeros(2)}, stats)
+        combined_score({"b": np.zeros(2)}, {"a.z": torch.tensor([0.0, 1.0])})
     with pytest.raises(ValueError, match="none to combine"):
-        combine({}, {})
+        combined_score({}, {})
 
 
 def test_fit_zscores_names_the_score_at_fault():
@@ -165,10 +162,10 @@ def test_fit_zscores_names_the_score_at_fault():
         fit_zscores({"msp": np.zeros(3), "knn": np.array([math.nan])})
 
 
-def test_fit_zscores_come_back_from_the_flat_dict():
+def test_combined_score_takes_what_was_fitted_from_among_other_tensors():
     fitted = fit_zscores({"upper_knn": np.array([1.0, 3.0]), "msp": np.array([0.0, 4.0])})
     fitted["upper.prototypes"] = normal(4, 2)
-    assert zscores_of(fitted) == {"upper_knn": ZScore(2, 1), "msp": ZScore(2, 2)}
+    assert values(combined_score({"upper_knn": [3.0], "msp": [2.0]}, fitted)) == [0.5]
 
 
 def test_scores_do_not_depend_on_the_batch():
