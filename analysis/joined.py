@@ -47,12 +47,6 @@ class Joined:
     epochs: pd.DataFrame
     faults: tuple[str, ...]
 
-    @property
-    def comparable(self) -> bool:
-        """Whether all studies were validated on the very same images."""
-        first, *others = self.studies.values()
-        return not any(_differences(first, one) for one in others)
-
     def choices(self) -> pd.DataFrame:
         """What each study's own rule chooses.
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,12 @@ def forecast(
     resources = plan_resources(this_machine(), machine_of(spec, None))
     own_threads = torch.get_num_threads()  # a base trains with these
     torch.set_num_threads(resources.threads)
-    device = torch.device(resources.device)
-    entry = _kept_at(spec, train, model, data, device, probe_s)
+    probe = _Probe(spec, train, model, data, torch.device(resources.device), probe_s)
+    entry = probe.kept_at()
     speed = _kept(entry)
     if speed is None:
         with progress.stage("Forecast: a short probe of the speed"):
-            speed = _probe(spec, train, model, data, device, probe_s)
+            speed = probe.speed()
         with suppress(OSError):
             write_bytes(entry, json.dumps(asdict(speed)).encode())
     torch.set_num_threads(own_threads)
@@ -102,22 +103,6 @@ def forecast(
     lines += [f"#   {note}" for note in data.notes]
     lines += [f"#   {name:<18}{text}" for name, text in _rows(spec, data, train, resources, speed)]
     return "\n".join(lines)
-
-
-def _kept_at(
-    spec: StudySpec,
-    train: dict[str, Any],
-    model: dict[str, Any],
-    data: StudyData,
-    device: torch.device,
-    probe_s: float,
-) -> Path:
-    """Where the cache has what a probe found: by all that it is of, the code and the machine."""
-    sets = [data.train.images.fingerprint, data.val_id.images.fingerprint]
-    parts = [spec.recipe, train, model, sets, probe_s, platform.node(), arithmetic_of(device)]
-    parts.append(code_version(str(model["backbone"])))
-    told = json.dumps(parts, sort_keys=True, default=str)
-    return cache_folder() / SPEEDS / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
 
 
 def _kept(entry: Path) -> Speed | None:
@@ -159,7 +144,8 @@ def _rows(
     if remark := spec.tune.searcher_remark():
         yield "searcher", remark.partition(": ")[2]
     if spec.tune.first:
-        yield "first points", "; ".join(_point_text(point) for point in spec.tune.first)
+        points = [[f"{n} {value}" for n, value in one.items()] for one in spec.tune.first]
+        yield "first points", "; ".join(map(", ".join, points))
     yield "epochs a trial", f"{epochs}"
     if spec.tune.scheduler == "asha":
         yield "rungs", _rungs_text(spec, epochs)
@@ -195,10 +181,6 @@ def _outliers_an_image(train: dict[str, Any]) -> float:
     """Outliers for each ID image of a batch."""
     outliers: int = train.get("outlier_batch_size", 0)
     return outliers / train["batch_size"] if outliers else 0.0
-
-
-def _point_text(point: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in point.items())
 
 
 def _rungs_text(spec: StudySpec, epochs: int) -> str:
@@ -250,41 +232,71 @@ def _images(train: dict[str, Any]) -> float:
     return float(images * train["epochs"] * (1 + _outliers_an_image(train)))
 
 
-def _probe(
-    spec: StudySpec,
-    train: dict[str, Any],
-    model_section: dict[str, Any],
-    data: StudyData,
-    device: torch.device,
-    probe_s: float,
-) -> Speed:
-    margins = {name: value for name, value in (("m_in", -20.0), ("m_out", -5.0)) if name in train}
-    base = base_spec(spec)
-    recipe = make_recipe(spec.recipe, {**train, **margins}, lambda: base.fresh_model(data))
-    trial = Assignment(0, 0, model_section, train)
-    model = fresh_model(recipe, trial, data.num_classes, data.image_size)
-    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
-    images = data.val_id.images
-    sample = images.take(range(min(_PROBED_VALIDATION, len(images))))
-    if not isinstance(recipe, TrainingRecipe) or not recipe.params.trains:
-        # A forward of each image is nearly all that there is to do.
-        forward = _speed(lambda: _forward(model.eval(), sample, device), sample, device)
-        return Speed(forward, forward, weights, len(recipe.scores))
-    training = _training_speed(recipe, model, data, device, probe_s)
-    begun = time.perf_counter()
-    try:
-        fitted = recipe.fit(model.eval(), data, device)
-    except TrialFailed:  # an untrained model does not bear each detector; it took its time
-        fit_s, fitted_bytes = time.perf_counter() - begun, 0
-        validation = _speed(lambda: _forward(model, sample, device), sample, device)
-    else:
-        fit_s = time.perf_counter() - begun
-        fitted_bytes = sum(one.nbytes for one in fitted.values())
-        validation = _speed(
-            lambda: score_images(recipe, model, sample, device, fitted), sample, device
-        )
-    return Speed(training, validation, weights + fitted_bytes, len(recipe.scores), fit_s)
+@dataclass(frozen=True)
+class _Probe:
+    """One trial that is tried out: its sections of the spec, its data and device, and how long."""
+
+    spec: StudySpec
+    train: dict[str, Any]
+    model: dict[str, Any]
+    data: StudyData
+    device: torch.device
+    seconds: float
+
+    def kept_at(self) -> Path:
+        """Where the cache has what it found: by all that it is of, the code and the machine."""
+        sets = [self.data.train.images.fingerprint, self.data.val_id.images.fingerprint]
+        parts = [self.spec.recipe, self.train, self.model, sets, self.seconds, platform.node()]
+        parts += [arithmetic_of(self.device), code_version(str(self.model["backbone"]))]
+        told = json.dumps(parts, sort_keys=True, default=str)
+        return cache_folder() / SPEEDS / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
+
+    def speed(self) -> Speed:
+        """Try it out."""
+        data, device, wanted = self.data, self.device, {"m_in": -20.0, "m_out": -5.0}
+        margins = {name: value for name, value in wanted.items() if name in self.train}
+        base = base_spec(self.spec)
+        train = {**self.train, **margins}
+        recipe = make_recipe(self.spec.recipe, train, lambda: base.fresh_model(data))
+        trial = Assignment(0, 0, self.model, self.train)
+        model = fresh_model(recipe, trial, data.num_classes, data.image_size)
+        model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+        images = data.val_id.images
+        sample = images.take(range(min(_PROBED_VALIDATION, len(images))))
+        if not isinstance(recipe, TrainingRecipe) or not recipe.params.trains:
+            # A forward of each image is nearly all that there is to do.
+            forward = _speed(lambda: _forward(model.eval(), sample, device), sample, device)
+            return Speed(forward, forward, weights, len(recipe.scores))
+        training = self._training_speed(recipe, model)
+        begun, fitted_bytes = time.perf_counter(), 0
+        try:
+            fitted = recipe.fit(model.eval(), data, device)
+        except TrialFailed:  # an untrained model does not bear each detector; it took its time
+            fit_s = time.perf_counter() - begun
+            validation = _speed(lambda: _forward(model, sample, device), sample, device)
+        else:
+            fit_s = time.perf_counter() - begun
+            fitted_bytes = sum(one.nbytes for one in fitted.values())
+            scored = partial(score_images, recipe, model, sample, device, fitted)
+            validation = _speed(scored, sample, device)
+        return Speed(training, validation, weights + fitted_bytes, len(recipe.scores), fit_s)
+
+    def _training_speed(self, recipe: TrainingRecipe[TrainParams], model: nn.Module) -> float:
+        """Images a second, once the first steps are done."""
+        device, loss = self.device, recipe.loss().to(self.device)
+        given = in_precision(model, precision_on(recipe.params.precision, device))
+        begun, images = time.perf_counter(), 0
+        for step, batch in enumerate(recipe.batches(self.data, seed=0, epoch=1, device=device)):
+            if step == _WARM_UP_STEPS:
+                _wait_for(device)
+                begun, images = time.perf_counter(), 0
+            loss(given, batch)["loss"].backward()
+            images += len(batch.images)
+            if step > _WARM_UP_STEPS and time.perf_counter() - begun > self.seconds:
+                break
+        _wait_for(device)
+        return images / (time.perf_counter() - begun)
 
 
 @torch.inference_mode()
@@ -299,28 +311,6 @@ def _speed(over: Callable[[], object], images: ImageSet, device: torch.device) -
         begun = time.perf_counter()
         over()
     return len(images) / (time.perf_counter() - begun)
-
-
-def _training_speed(
-    recipe: TrainingRecipe[TrainParams],
-    model: nn.Module,
-    data: StudyData,
-    device: torch.device,
-    probe_s: float,
-) -> float:
-    loss = recipe.loss().to(device)
-    given = in_precision(model, precision_on(recipe.params.precision, device))
-    begun, images = time.perf_counter(), 0
-    for step, batch in enumerate(recipe.batches(data, seed=0, epoch=1, device=device)):
-        if step == _WARM_UP_STEPS:
-            _wait_for(device)
-            begun, images = time.perf_counter(), 0
-        loss(given, batch)["loss"].backward()
-        images += len(batch.images)
-        if step > _WARM_UP_STEPS and time.perf_counter() - begun > probe_s:
-            break
-    _wait_for(device)
-    return images / (time.perf_counter() - begun)
 
 
 def _wait_for(device: torch.device) -> None:

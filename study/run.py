@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
@@ -42,6 +42,8 @@ from study.watch.progress_view import aligned
 
 Conclude = Callable[[RunFolder, Ledger], str]
 """Selects, freezes and reports; gives the result for stdout. The analysis package has it."""
+Resume = Callable[[ResumeOptions], str]
+"""`resume_study` as this command goes on with it."""
 
 
 def run_study(
@@ -65,7 +67,8 @@ def run_study(
     if not options.dry_run:
         run_folder.refuse_existing(options.out)
     if spec.hold_outs:
-        return _run_under_each(options, spec, size_told, progress, conclude, choose)
+        resume = partial(resume_study, progress=progress, conclude=conclude, choose=choose)
+        return _run_under_each(options, spec, size_told, progress, resume)
     study, warm = _looked_at(options, spec, size_told, progress)
     if options.dry_run:
         return forecast(spec, study.data, progress)
@@ -114,12 +117,7 @@ def _begin(
 
 
 def _run_under_each(
-    options: RunOptions,
-    spec: StudySpec,
-    size_told: str,
-    progress: Progress,
-    conclude: Conclude,
-    choose: Choose | None,
+    options: RunOptions, spec: StudySpec, size_told: str, progress: Progress, resume: Resume
 ) -> str:
     """A whole study for each hold-out: all of them begin before the first one trains.
 
@@ -149,30 +147,19 @@ def _run_under_each(
             run_folder.discard(RunFolder(place))
         raise BadInput(faults)
     write_hold_outs(options.out, [one.plain() for one in spec.hold_outs])
-    resume = ResumeOptions(
-        options.out,
-        address=options.address,
-        quiet=options.quiet,
-        command=options.command,
-        trackers=options.trackers,
-    )
-    return resume_study(resume, progress, conclude, choose)
+    names = ("address", "quiet", "command", "trackers")
+    return resume(ResumeOptions(options.out, **{name: getattr(options, name) for name in names}))
 
 
 def _resume_each(
-    options: ResumeOptions,
-    folders: Sequence[Path],
-    progress: Progress,
-    conclude: Conclude,
-    choose: Choose | None,
+    options: ResumeOptions, folders: Sequence[Path], progress: Progress, resume: Resume
 ) -> str:
     """One study after the other; where nothing may be selected in one, the others go on."""
     told, failed = [], []
     for folder in folders:
         progress.note(f"{folder.name} of {len(folders)}")
         try:
-            own = replace(options, directory=folder)
-            told.append(f"{folder.name}\n{resume_study(own, progress, conclude, choose)}")
+            told.append(f"{folder.name}\n{resume(replace(options, directory=folder))}")
         except StudyFailed as error:
             failed.append(f"{folder.name}: {error}")
     if failed:
@@ -197,7 +184,8 @@ def resume_study(
     limit()
     check_trackers(options.trackers)
     if folders := hold_out_folders(options.directory):
-        return _resume_each(options, folders, progress, conclude, choose)
+        resume = partial(resume_study, progress=progress, conclude=conclude, choose=choose)
+        return _resume_each(options, folders, progress, resume)
     run = RunFolder(options.directory)
     run_folder.refuse_missing(run)
     with Ledger(run.ledger) as ledger:
@@ -327,13 +315,9 @@ def _conclude(
             if session.error is None:
                 raise
             text = ""
-    if session.error is not None:
-        _fail(session.error, text)
-    return text
-
-
-def _fail(error: BaseException, text: str) -> NoReturn:
-    """The session's fatal error, with what was selected in spite of it."""
-    if isinstance(error, StudyFailed) and text:
+    error = session.error
+    if isinstance(error, StudyFailed) and text:  # with what was selected in spite of it
         raise StudyFailed(f"{error}\nWhat had finished by then:\n{text}") from error
-    raise error
+    if error is not None:
+        raise error
+    return text

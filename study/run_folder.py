@@ -50,7 +50,7 @@ from study.tune.setup import CheckedStudy, Recorded, Setup
 from study.watch.progress import Progress
 
 SPEC, DATA, TESTS = "spec.yaml", "the data", "a test set"
-_ENERGIES = ("id_mean", "id_sd", "outlier_mean", "outlier_sd")
+
 # What a session may choose anew without changing the study's decisions or numbers.
 _FREE = (
     "num_trials", "time_budget_s", "max_concurrent", "cpus_per_trial", "gpus_per_trial",
@@ -241,7 +241,8 @@ def _copy_base(run: RunFolder, setup: Setup, name: str, base: BaseModel) -> None
 
 def _describe_base(run: RunFolder, setup: Setup, name: str, base: BaseModel) -> dict[str, Any]:
     stats = base.energy_stats(1.0)
-    energies = asdict(stats) if stats else dict.fromkeys(_ENERGIES)
+    energies = {"id_energy_mean": "id_mean", "id_energy_sd": "id_sd"}
+    energies |= {"outlier_energy_mean": "outlier_mean", "outlier_energy_sd": "outlier_sd"}
     return {
         "key": base.key,
         "spec": asdict(setup.wanted[name].spec),
@@ -251,10 +252,7 @@ def _describe_base(run: RunFolder, setup: Setup, name: str, base: BaseModel) -> 
         "saw_validation": base.saw_validation,
         "from_file": dict(base.origin) if base.origin else None,
         "val_id_accuracy": base.metrics["val/id_accuracy"],
-        "id_energy_mean": energies["id_mean"],
-        "id_energy_sd": energies["id_sd"],
-        "outlier_energy_mean": energies["outlier_mean"],
-        "outlier_energy_sd": energies["outlier_sd"],
+        **{key: stats and getattr(stats, name) for key, name in energies.items()},
         "metrics": base.metrics,
     }
 

@@ -136,11 +136,12 @@ def evaluate(
     full_float32(device)
     model.eval()
     part = model if scored is None else scored.eval()
-    fitted = recipe.fit(model, data, device)
-    id_scored = score_images(recipe, part, data.val_id.images, device, fitted, read)
+    fitted, images = recipe.fit(model, data, device), data.val_id.images
+    id_scored = score_images(recipe, part, images, device, fitted, read)
     if isinstance(recipe, CombinesScores):
         fitted = {**fitted, **recipe.calibrate(id_scored.scores)}
-    return _whole(recipe, part, id_scored, data.ood_val.sets, device, fitted, read)
+    sets = data.ood_val.sets
+    return evaluate_sets(recipe, part, images, sets, device, fitted, read, id_scored)
 
 
 def evaluate_sets(
@@ -150,26 +151,17 @@ def evaluate_sets(
     ood_sets: Mapping[str, ImageSet],
     device: torch.device,
     fitted: Fitted,
+    read: Read = read_images,
+    id_scored: Scored | None = None,
 ) -> Evaluation:
-    """Score ID images and named OOD sets with what an earlier `evaluate` has fitted.
+    """Score ID images and named OOD sets with what was fitted; ``id_scored`` where that is there.
 
     Raises:
         TrialFailed: where a score is not finite or is the same for every image.
     """
     model.eval()
-    id_scored = score_images(recipe, model, id_images, device, fitted)
-    return _whole(recipe, model, id_scored, ood_sets, device, fitted)
-
-
-def _whole(
-    recipe: Recipe[TrialParams],
-    model: nn.Module,
-    id_scored: Scored,
-    ood_sets: Mapping[str, ImageSet],
-    device: torch.device,
-    fitted: Fitted,
-    read: Read = read_images,
-) -> Evaluation:
+    if id_scored is None:
+        id_scored = score_images(recipe, model, id_images, device, fitted, read)
     ood = {
         name: score_wholly(recipe, model, images, device, fitted, read)
         for name, images in ood_sets.items()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from study.errors import BadInput, Fault
 from study.extras import is_there, way_to
 from study.tune import mlflow_tracker, wandb_tracker
 from study.tune.shown import Shown
-from study.tune.trackers import TrackedStudy, TrackerObserver
+from study.tune.trackers import TrackedStudy, Tracker, TrackerObserver
 from study.watch.progress import Progress
 
 
@@ -37,11 +37,9 @@ def follow(name: str, study: TrackedStudy, shown: Shown, progress: Progress) -> 
     if name == "mlflow":
         place = re.sub("//[^/@]*@", "//", mlflow_tracker.address(study.run))  # no password
         progress.note(f"MLflow: experiment {study.title} in {place}")
-        return TrackerObserver(
-            name, partial(mlflow_tracker.MLflowTracker, study), shown, progress.warning
-        )
-    place = str(wandb_tracker.folder_of(study.run))
-    progress.note(f"W&B: group {study.title}; its files in {place}")
-    return TrackerObserver(
-        name, partial(wandb_tracker.WandbTracker, study), shown, progress.warning
-    )
+        make: Callable[[], Tracker] = partial(mlflow_tracker.MLflowTracker, study)
+    else:
+        place = str(wandb_tracker.folder_of(study.run))
+        progress.note(f"W&B: group {study.title}; its files in {place}")
+        make = partial(wandb_tracker.WandbTracker, study)
+    return TrackerObserver(name, make, shown, progress.warning)

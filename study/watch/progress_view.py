@@ -216,8 +216,8 @@ def _trials(board: Scoreboard, rows: int, width: int) -> Iterator[RenderableType
     trials = list(board.running.values())
     metrics = list(dict.fromkeys([board.metric, ID_ACCURACY]))
     heads = ["trial", "epoch", *(metric_of(name).short_label for name in metrics)]
-    table = aligned([heads, *(_trial_cells(trial, metrics) for trial in trials[:rows])])
     whole = [heads, *(_trial_cells(trial, metrics) for trial in trials[:rows])]
+    table = aligned(whole)
     while len(max(table, key=len)) > width and len(whole[0]) > 2:
         whole = [cells[:-1] for cells in whole]
         table = aligned(whole)

@@ -23,7 +23,6 @@ def test_load_of_two_studies_joins_them_by_name(tmp_path: Path) -> None:
     assert joined.trials.groupby("study").size().to_dict() == {"a": 10, "b": 2}
     assert joined.trials.columns[0] == joined.epochs.columns[0] == "study"
     assert joined.trials["status"].dtype == "category"
-    assert joined.comparable
     assert joined.faults == ()
 
 
@@ -31,7 +30,6 @@ def test_studies_on_different_data_joined_get_a_sentence(tmp_path: Path) -> None
     make_run(tmp_path / "a", Fake(num_id=30))
     make_run(tmp_path / "b", Fake(num_id=30, ood_sets={"letters": (20, 1)}))
     joined = analysis.load(tmp_path / "a", tmp_path / "b")
-    assert not joined.comparable
     assert "a and b were validated on different data" in joined.faults[0]
     assert "letters" in joined.faults[0]
 
