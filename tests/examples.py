@@ -8,7 +8,11 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,6 +24,22 @@ def example(title: str) -> str:
     code = re.search(r"```python\n(.*?)```", bullet, re.DOTALL)
     assert code is not None, f"docs/extend.md shows no code for {title}"
     return textwrap.dedent(code[1])
+
+
+Write = Callable[..., Path]
+
+
+def joined_folder(package: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Adds files to a package whose files declare, for as long as a test runs."""
+    folder.mkdir()
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+
+    def write(text: str, name: str = "toy") -> Path:
+        path = folder / f"{name}.py"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
 
 
 def copied_project(folder: Path) -> Path:
