@@ -37,7 +37,8 @@ def chosen(states: pd.DataFrame) -> pd.Series:
     """What half a chooses: the lowest FPR95 above the floor; of equals the largest alpha."""
     base = states[states["trial"] == -1].iloc[0]
     passes = states[states["accuracy_a"] >= base["accuracy_a"] - BELOW_BASE]
-    return passes.sort_values(["fpr95_a", "alpha"], ascending=[True, False]).iloc[0]
+    best: pd.Series = passes.sort_values(["fpr95_a", "alpha"], ascending=[True, False]).iloc[0]
+    return best
 
 
 def judged(rows: pd.DataFrame) -> pd.DataFrame:
