@@ -19,7 +19,7 @@ from typing import Final, cast
 import torch
 from torch import Tensor, nn
 
-from study.counted import some
+
 from study.errors import BadInput, Fault
 from study.models.checkpoint_files import read_checkpoint
 from study.models.checkpoints import StoredNetwork, network_in
@@ -155,7 +155,7 @@ def pretrained(
         raise DoesNotFit(Fault(place, "", rule, _layout_of(declared))) from error
     loaded, unfit, told = _matched(expected, network, declared)
     if any(unfit.values()):
-        parts = "; ".join(f"{what} {some(n, _MOST_NAMES)}" for what, n in unfit.items() if n)
+        parts = "; ".join(f"{what} {_listed(names)}" for what, names in unfit.items() if names)
         rule = f"does not fit {backbone_name}: {parts}"
         way_out = _other_that_fits(network, declared) or _layout_of(declared)
         listing = "".join(f"{what} {one}\n" for what, names in unfit.items() for one in names)
@@ -301,6 +301,11 @@ def _other_that_fits(network: StoredNetwork, declared: BackboneDeclaration) -> s
 def _layout_of(declared: BackboneDeclaration) -> str:
     library = f" in the layout of {declared.pretrained}," if declared.pretrained else ""
     return f"Give a file{library} of this architecture, or choose the backbone that it is of."
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def _shape(tensor: Tensor) -> str:
