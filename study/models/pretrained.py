@@ -19,7 +19,6 @@ from typing import Final, cast
 import torch
 from torch import Tensor, nn
 
-
 from study.errors import BadInput, Fault
 from study.models.checkpoint_files import read_checkpoint
 from study.models.checkpoints import StoredNetwork, network_in
