@@ -24,6 +24,7 @@ from study.options import (
     ResumeOptions,
     RunOptions,
 )
+from study.terminal import typed_path
 
 Options = RunOptions | ResumeOptions | ReplayOptions
 
@@ -215,7 +216,7 @@ class _Values:
         text = self.text(name)
         if text is None:
             return None
-        path = Path(text).expanduser()
+        path = typed_path(text)
         if not path.is_dir():
             rule = "is not a folder" if path.exists() else "does not exist"
             self.fault(name, rule, "Name an existing folder.", text)
@@ -272,7 +273,7 @@ def _run(values: _Values, command: str) -> RunOptions:
     space = values.text("space") or ""
     out = values.text("out")
     name = f"{Path(space).stem}-smoke" if values.flag("smoke") else Path(space).stem
-    path = Path("runs") / name if out is None else Path(out).expanduser()
+    path = Path("runs") / name if out is None else typed_path(out)
     if path.exists() and not path.is_dir():
         values.fault("out", "is a file, not a folder", "Choose another --out.", str(path))
     if out is not None and re.match(r"[a-z0-9+]{2,}:/", out):  # it would become a folder "s3:"
@@ -333,7 +334,7 @@ def _replay(values: _Values, command: str) -> ReplayOptions:
         if values.given(name):
             values.fault(name, "cannot go with --replay: the record says it", "Leave it out.")
     texts = values.texts("replay")
-    directory, trial = Path(texts[0]).expanduser(), texts[1]
+    directory, trial = typed_path(texts[0]), texts[1]
     if len(texts) > 2:
         values.fault("replay", f"given {len(texts) // 2} times", "Replay one trial at a time.")
     if not directory.is_dir():

@@ -30,6 +30,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from study.errors import DONE, BadInput, Fault, exit_code
+from study.terminal import typed_path
 
 VARIABLE: Final = "OOD_STUDY_PLUGINS"
 FOLDER: Final = "plugins"  # of a run and of an exported model: the copies
@@ -90,7 +91,7 @@ def read_plugins(files: Iterable[str | Path], place: str = "--plugin") -> tuple[
     """
     found: list[Plugin] = []
     faults: list[Fault] = []
-    for file in dict.fromkeys(Path(one).expanduser().absolute() for one in files):
+    for file in dict.fromkeys(typed_path(one).absolute() for one in files):
         one = _read(file, place)
         if isinstance(one, Plugin):
             taken = _taken(one, found)
@@ -116,7 +117,7 @@ def _read(file: Path, place: str) -> Plugin | Fault:
         rule = f"cannot be read: {error.strerror or error}"
         return Fault(f"{place} {file}", "", rule, "Name a file that is there.")
     try:
-        tree = ast.parse(content)
+        tree = ast.parse(content, str(file))
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         line = error.lineno if isinstance(error, SyntaxError) else None
         return Fault(str(file), "", f"this is no Python: {error}", "Mend it.", line=line)

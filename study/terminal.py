@@ -7,9 +7,11 @@ moves the cursor, clears lines, writes backwards) is shown as its escape instead
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -28,6 +30,11 @@ def visible(text: str) -> str:
 def pasted(arguments: Sequence[str]) -> str:
     """A command that a shell reads back as these arguments, and that is safe to show."""
     return " ".join(map(_quoted, arguments))
+
+
+def typed_path(text: str | Path) -> Path:
+    """A path with ``~`` for a home; one of a user that is not there is taken as it stands."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib's raises where there is none
 
 
 class Parser(argparse.ArgumentParser):

@@ -219,13 +219,13 @@ def stability(
 ) -> pd.DataFrame:
     """The selection without each OOD validation set in turn, judged on the set left out.
 
-    Where there is one set only, the selection on random halves of it (and of validation ID), by
-    source group, judged on the other halves.
+    Where there is one set only, or the metric is ID accuracy, which no OOD set is asked for, the
+    selection on random halves of all sets, by source group, judged on the other halves.
 
     Args:
         cells: the candidates with their scores.
         num_resamples: bootstrap resamples of the regret's interval, the choices held fixed.
-        num_splits: random splits where there is one set, each used both ways.
+        num_splits: random splits where halves are taken, each used both ways.
         seed: of the draws.
 
     Returns:
@@ -236,7 +236,7 @@ def stability(
         all (mean, 95 % interval); fractions of the study's metric, positive is worse.
     """
     chosen = pick_on_all(cells)
-    if len(cells.ood_sets) < 2:
+    if len(cells.ood_sets) < 2 or cells.metric == "id_accuracy":
         return pd.DataFrame([_by_halves(cells, chosen, num_splits, seed)])
     rows = []
     for name in cells.ood_sets:

@@ -32,6 +32,7 @@ from study.data.sources import DEMO, SYNTHETIC, Source
 from study.data.synthetic import SYNTHETIC_NAMES
 from study.data.walk import entries
 from study.errors import BadInput, Fault
+from study.terminal import typed_path
 
 ROLES = ("outliers", "ood_val", "ood_test")
 FOLDER = "folder"  # what a path that is not there is read as, and then told
@@ -202,7 +203,7 @@ def resolve(item: str, role: str, root: Path, listing: RootListing) -> Source | 
             return source
     if item.lower() in public_sets():
         return _known(item.lower(), role, root)
-    for path in (Path(item).expanduser(), root / item):
+    for path in (typed_path(item), root / item):
         if path.exists():
             try:
                 return source_of_path(path, role)

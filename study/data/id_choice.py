@@ -21,6 +21,7 @@ from study.data.openood import NOTE, OPENOOD, openood_id
 from study.data.section import DataSection
 from study.data.sources import DEMO, Source
 from study.errors import BadInput, Fault
+from study.terminal import typed_path
 
 DATA_CHOICES = ("auto", "demo", "cifar10", OPENOOD)
 
@@ -43,7 +44,7 @@ def choose_id(
             root that was named and has no ID set.
     """
     if section.id not in DATA_CHOICES:
-        return _own_id(Path(section.id).expanduser(), data), []
+        return _own_id(typed_path(section.id), data), []
     choice = data if data != "auto" else section.id
     if choice == "demo":
         told = "Embedded demo set: its numbers compare with nothing else."

@@ -87,6 +87,7 @@ def test_parse_of_gpu_shares_and_whole_gpus(value: str) -> None:
     [
         ("--data", "cifar", r"one of auto, demo, cifar10, openood\. Did you mean cifar10\?"),
         ("--data-root", "nowhere", "does not exist"),
+        ("--data-root", "~nobody-of-this-name/data", "does not exist"),
         ("--num-trials", "0", "whole number of at least 1"),
         ("--num-trials", "+3", "whole number of at least 1"),
         ("--num-trials", "2.5", "whole number of at least 1"),

@@ -73,6 +73,7 @@ def test_example_works_from_a_folder_of_its_own(tmp_path: Path, title: str) -> N
         ("norm.txt", "x = 1", "a plugin is a file NAME.py"),
         ("My-Norm.py", DETECTOR_FILE, "a plugin is a file NAME.py"),
         ("broken.py", "DETECTOR = {\n", "broken.py:1: this is no Python"),
+        ("unnamed.py", "DETECTOR = {\n", "(unnamed.py, line 1)"),
         ("empty.py", "", "declares nothing that a study knows"),
         ("both.py", DETECTOR_FILE + "FORMAT = {}\n", "several kinds at once: DETECTOR, FORMAT"),
         ("knn.py", DETECTOR_FILE, "detectors/methods/knn.py has this name already"),

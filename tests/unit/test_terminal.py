@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import io
 import subprocess
+from pathlib import Path
 
 import pytest
 from rich.table import Table
 from rich.text import Text
 
 from study.errors import BadInput, Fault, exit_code
-from study.terminal import Parser, console, pasted, visible
+from study.terminal import Parser, console, pasted, typed_path, visible
 from study.watch.progress import Progress
 
 HOSTILE = "a\x1b[31m\rb\x07\x9b2J\u202etxt"
@@ -25,6 +26,13 @@ def test_visible_leaves_what_is_only_read(text: str) -> None:
 
 def test_visible_shows_a_byte_that_is_no_utf8() -> None:
     assert visible(b"a\xff".decode(errors="surrogateescape")) == r"a\xff"
+
+
+def test_typed_path_has_a_home_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("USERPROFILE", "/home/ann")
+    assert typed_path("~/data") == Path("/home/ann/data")
+    assert typed_path("~nobody-of-this-name/data") == Path("~nobody-of-this-name/data")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from study.data.file_formats import public_sets, set_name
 from study.data.names import AUTO, DEMO_SETS, ID_SETS, OPENOOD_SETS, SYNTHETIC_SETS
@@ -12,6 +11,7 @@ from study.space.ablation.section import HOLD_OUT
 from study.space.checks.case import Case, Check
 from study.space.reading.places import Problem, nearest
 from study.space.reading.yamlfile import KeyPath
+from study.terminal import typed_path
 
 _ROLES = ("outliers", "ood_val", "ood_test")
 _NAMED = {*DEMO_SETS, *OPENOOD_SETS}
@@ -105,7 +105,7 @@ def _of_role(case: Case, name: str, role: str, path: KeyPath) -> Iterator[Proble
 
 
 def _exists(name: str) -> bool:
-    return len(name) < 4096 and Path(name).expanduser().exists()
+    return len(name) < 4096 and typed_path(name).exists()
 
 
 CHECKS: tuple[Check, ...] = (_id_set, _outliers_of_use, _roles, _hold_outs)

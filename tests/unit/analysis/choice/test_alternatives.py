@@ -136,6 +136,11 @@ def test_stability_with_one_set_takes_halves() -> None:
     assert table["same"].tolist() == [1.0]
 
 
+def test_stability_of_a_choice_by_id_accuracy_takes_halves() -> None:
+    table = stability(replace(_sets_disagree(), metric="id_accuracy"), num_splits=10)
+    assert table["left_out"].tolist() == [HALF]
+
+
 def test_select_command_tells_alternatives_and_correction(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
