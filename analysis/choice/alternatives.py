@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.choice import screened
 from analysis.choice.cells import (
     Cells,
     Floats,
@@ -16,6 +17,7 @@ from analysis.choice.cells import (
     Picks,
     Values,
     all_images,
+    cells_of_study,
     mean_over_trials,
     pick,
     set_costs,
@@ -24,11 +26,12 @@ from analysis.choice.cells import (
 )
 from analysis.choice.corrected import as_metric, pick_on_all, resamples
 from analysis.choice.pareto import efficient
-from analysis.choice.selection import compared_cells
+from analysis.choice.selection import select
 from analysis.statistics.bootstrap import NUM_RESAMPLES
 from analysis.tables import Records
 from study.records.files import VAL_ID
 from study.scoring.intervals import Interval, percentile_interval
+from study.scoring.measuring import OOD_METRICS
 from study.scoring.ranking import Weights
 from study.seeding import numpy_generator
 
@@ -44,18 +47,71 @@ RULES = {
 }
 """Ways to choose -> what each does."""
 NUM_SPLITS = 100
+_AUROC = "val/auroc"
 
 
 def alternatives_of(study: Records, num_splits: int = NUM_SPLITS) -> pd.DataFrame:
     """``alternatives`` for the candidates of a study."""
-    cells, seed = compared_cells(study)
+    cells, seed = cells_of_rules(study)
     return alternatives(cells, num_splits=num_splits, seed=seed)
 
 
 def stability_of(study: Records) -> pd.DataFrame:
     """``stability`` for the candidates of a study."""
-    cells, seed = compared_cells(study)
+    cells, seed = cells_of_rules(study)
     return stability(cells, seed=seed)
+
+
+def cells_of_rules(study: Records) -> tuple[Cells, int]:
+    """The cells of every trial that had a part in the selection, and the seed of its draws.
+
+    Of very many those alone that come nearest to being chosen by one of ``RULES``, or without one
+    of the OOD sets; a trial that has one of them keeps its last epoch and its best state beside.
+
+    Raises:
+        NoSelection: as ``select``.
+        NoScores: where the per-image scores of a candidate do not allow it.
+    """
+    chosen = select(study, 1)
+    return cells_of_study(
+        study, chosen.compared, states=_states(study, chosen.compared)
+    ), chosen.seed
+
+
+def _states(study: Records, trial_ids: Sequence[str]) -> pd.DataFrame | None:
+    """Those states; None where all are read."""
+    known = screened.many_states(study, trial_ids, last=False, more=[_AUROC])
+    if known is None:
+        return None
+    table, best = known.table, known.best
+    last = (table["epoch"] == table.groupby("trial_id")["epoch"].transform("max")).to_numpy()
+    accuracy = weighed(best, iter(known.draws)).accuracy[0]
+    ways = [
+        known.way(),
+        known.way(among=last),
+        known.way(1.0 - known.of("accuracy"), 1.0 - accuracy, lift=None),
+    ]
+    if best.ood_sets:
+        each = [
+            [set_costs(best, n, one, "auroc")[0] for n in best.ood_sets] for one in known.draws
+        ]
+        auroc = np.concatenate([np.mean(one, axis=0) for one in each])
+        ways.append(known.way(1.0 - known.of(_AUROC), auroc))
+    if len(best.ood_sets) > 1 and best.metric in OOD_METRICS:
+        without = [known.without(study, name) for name in best.ood_sets]
+        if None in without:
+            return None
+        ways += [one for one in without if one is not None]
+    looked_at = last if study.checkpoint_rule == "last" else np.ones_like(last)
+    standing = pd.Series(np.where(looked_at, known.standing, np.inf))
+    stands = np.zeros_like(last)
+    stands[standing.groupby(table["trial_id"]).idxmin()] = True
+    points = np.stack([known.of("cost"), -known.of("accuracy")], axis=1)
+    front = np.flatnonzero(stands)[efficient(points[stands])]
+    near = known.near(ways, screened.MOST // 2)
+    near |= known.near_front(front, stands, screened.MOST // 2)
+    kept = table["trial_id"].isin(table["trial_id"][near]).to_numpy()
+    return table.loc[near | (kept & (last | stands)), screened.STATE]
 
 
 def alternatives(cells: Cells, *, num_splits: int = NUM_SPLITS, seed: int = 0) -> pd.DataFrame:

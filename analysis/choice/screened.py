@@ -9,16 +9,18 @@ files of scores are neither read nor checked. A study with few states leaves out
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from analysis.choice.cells import (
     Cells,
     Floats,
+    Rows,
     Values,
     cells_of_study,
     configurations,
@@ -29,6 +31,7 @@ from analysis.choice.cells import (
 from analysis.statistics.bootstrap import Resampler
 from analysis.tables import Records, alphas_of, direction_of
 from study.scoring.objective import ALPHA, FLOOR_HOLDS, ID_ACCURACY
+from study.scoring.ranking import Weights
 
 MOST = 500
 """States that take part at most."""
@@ -56,32 +59,162 @@ def screened(
     Raises:
         NoScores: as ``cells_of_study``, of the best state.
     """
-    table = on_record(study, trial_ids)
+    known = many_states(study, trial_ids)
+    if known is None:
+        return None
+    ways = [known.way(lift=lift) for lift in lifts]
+    return known.table.loc[known.near(ways, MOST // len(lifts)), STATE]
+
+
+@dataclass(frozen=True)
+class Way:
+    """What a way to choose goes by, of every state on record.
+
+    Attributes:
+        cost: in [0, 1], (N,).
+        drawn: the best one's under draws of the images, (B,).
+        above: how far each lies above the floor, in its own standard errors, (N,).
+        among: which of them it looks at, (N,).
+    """
+
+    cost: Floats
+    drawn: Floats
+    above: Floats
+    among: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ManyStates:
+    """All recorded states of some trials, of which few are to be read.
+
+    Attributes:
+        table: see ``on_record``.
+        errors: standard errors of their distances from the floor, (N,).
+        trial: the trial of each where every trial is to keep its best; 0 where the best stay.
+        best: the cheapest state above the floor, with its scores.
+        draws: of the images, for the size of one state's errors.
+        floor: on ID accuracy, minus infinity without one.
+        asked: by so many standard errors above the floor.
+    """
+
+    table: pd.DataFrame
+    errors: Floats
+    trial: Rows
+    best: Cells
+    draws: Sequence[Mapping[str, Weights]]
+    floor: float
+    asked: float
+
+    def of(self, name: str) -> Floats:
+        """A column."""
+        return self.table[name].to_numpy(dtype=np.float64)
+
+    def way(
+        self,
+        cost: Floats | None = None,
+        drawn: Floats | None = None,
+        *,
+        lift: float | None = 0.0,
+        among: NDArray[np.bool_] | None = None,
+    ) -> Way:
+        """Choosing by a cost, of the metric where None, above the floor lifted by ``lift``.
+
+        With a ``lift`` of None no floor counts.
+        """
+        above = np.full(len(self.table), np.inf)
+        if lift is not None and np.isfinite(self.floor):
+            above = _in(self.of("accuracy") - self.floor - lift, self.errors) - self.asked
+        if drawn is None:
+            drawn = weighed(self.best, iter(self.draws)).cost[0]
+        among = np.ones(len(self.table), dtype=np.bool_) if among is None else among
+        return Way(self.of("cost") if cost is None else cost, drawn, above, among)
+
+    def near(self, ways: Sequence[Way], most: int) -> NDArray[np.bool_]:
+        """Those that come nearest to being chosen by any of the ways, ``most`` of each, (N,)."""
+        near = np.zeros(len(self.table), dtype=np.bool_)
+        for way in ways:
+            cost = even(way.cost) / max(float(even(way.drawn).std()), 1e-12)
+            distance = np.empty(len(cost))
+            for number in range(int(self.trial.max()) + 1):
+                own = way.among & (self.trial == number)
+                distance[own] = _distance(cost[own], way.above[own])
+            near[_nearest(distance, way.among, most)] = True
+        return near
+
+    def near_front(self, front: Rows, among: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+        """Those of ``among`` that come nearest to their ``front`` of cost and accuracy, (N,)."""
+        drawn = weighed(self.best, iter(self.draws)).cost[0]
+        cost = even(self.of("cost")) / max(float(even(drawn).std()), 1e-12)
+        right = self.of("accuracy")
+        beaten = np.zeros(len(cost))
+        for rival in front:
+            less = (right[rival] - right) / np.maximum(self.errors, 1e-12)
+            beaten = np.maximum(beaten, np.minimum(cost - cost[rival], less))
+        near = np.zeros(len(cost), dtype=np.bool_)
+        near[_nearest(beaten, among, most)] = True
+        return near
+
+    @property
+    def standing(self) -> Floats:
+        """What the states of a trial are ordered by, (N,); see ``Values.standing``."""
+        cost, accuracy = (self.of(name)[:, None] for name in ("cost", "accuracy"))
+        floor, like = np.array([self.floor]), self.best
+        errors = self.errors[:, None]
+        values = Values(cost, accuracy, floor, errors, like.confidence, like.penalty)
+        return values.standing[:, 0]
+
+    def without(self, study: Records, left_out: str) -> Way | None:
+        """Choosing without one of the OOD sets; None where the tables do not tell it.
+
+        Of a path they tell of each epoch's best state what each set says; the others are taken to
+        lie as far from their mean over all sets as that one does.
+        """
+        metric = self.best.metric
+        rest = [one for one in self.best.ood_sets if one != left_out]
+        names = [f"val/{one}/{study.own_score}/{metric}" for one in rest]
+        if not set(names) <= set(study.epochs.columns):
+            return None
+        epochs = study.epochs.set_index(["trial_id", "epoch"])
+        gap = epochs[names].mean(axis=1, skipna=False) - epochs[study.metric]
+        here = gap.reindex(pd.MultiIndex.from_frame(self.table[["trial_id", "epoch"]])).to_numpy()
+        if not np.isfinite(here).all():
+            return None
+        drawn = weighed(self.best.without(left_out), iter(self.draws)).cost[0]
+        return self.way(np.clip(self.of("cost") + self.best.sign() * here, 0.0, 1.0), drawn)
+
+
+def many_states(
+    study: Records, trial_ids: Sequence[str], *, last: bool = True, more: Sequence[str] = ()
+) -> ManyStates | None:
+    """What is known of the states of some trials; None where all should be read.
+
+    Args:
+        study: its records.
+        trial_ids: the trials.
+        last: by the checkpoint rule "last" each trial's last epoch alone.
+        more: further columns of the tables.
+    """
+    table = on_record(study, trial_ids, last=last, more=more)
     if table is None or len(table) <= MOST:
         return None
     floor = study.floor.value if study.floor else -np.inf
     passes = table["accuracy"] >= floor
     first = (table[passes] if passes.any() else table).nsmallest(1, "cost")
-    one = cells_of_study(study, [], states=first)
-    draws = Resampler(one.groups, _DRAWS, study.seed).weights(list(one.groups))
-    sd = float(even(weighed(one, draws).cost[0]).std())
-    errors = known_errors(table, float(one.errors[0]))
+    best = cells_of_study(study, [], states=first)
+    draws = list(Resampler(best.groups, _DRAWS, study.seed).weights(list(best.groups)))
+    errors = known_errors(table, float(best.errors[0]))
     asked = ndtri(study.floor.confidence) if study.floor and study.floor.confidence else 0.0
     keys = configurations(study, study.trials[study.trials["trial_id"].isin(trial_ids)])
     alone = len(set(keys)) == len(keys)
     trial = np.zeros(len(table), dtype=np.intp) if alone else numbered(list(table["trial_id"]))
-    cost = even(table["cost"].to_numpy()) / max(sd, 1e-12)
-    near, above = np.zeros(len(table), dtype=np.bool_), np.zeros(len(table))
-    for lift in lifts:
-        if study.floor:
-            above = _in(table["accuracy"].to_numpy() - floor - lift, errors) - asked
-        distance = np.empty(len(table))
-        for number in range(int(trial.max()) + 1):
-            own = trial == number
-            distance[own] = _distance(cost[own], above[own])
-        some = max(MOST // len(lifts), int((distance == 0).sum()))
-        near[np.argsort(distance, kind="stable")[:some]] = True
-    return table.loc[near, STATE]
+    return ManyStates(table, errors, trial, best, draws, floor, float(asked))
+
+
+def _nearest(distance: Floats, among: NDArray[np.bool_], most: int) -> Rows:
+    """Numbers of the ``most`` nearest ones, of all that lie at no distance."""
+    rows = np.flatnonzero(among)
+    order = rows[np.argsort(distance[rows], kind="stable")]
+    return order[: max(most, int((distance[rows] == 0).sum()))]
 
 
 def _distance(cost: Floats, above: Floats) -> Floats:
@@ -121,32 +254,40 @@ def known_errors(table: pd.DataFrame, usual: float) -> Floats:
     return errors.to_numpy(dtype=np.float64)
 
 
-def on_record(study: Records, trial_ids: Sequence[str]) -> pd.DataFrame | None:
+def on_record(
+    study: Records, trial_ids: Sequence[str], *, last: bool = True, more: Sequence[str] = ()
+) -> pd.DataFrame | None:
     """What the tables hold of every state of some trials, in the order of cells.
+
+    Args:
+        study: its records.
+        trial_ids: the trials.
+        last: by the checkpoint rule "last" each trial's last epoch alone.
+        more: further columns.
 
     Returns:
         trial_id, epoch, alpha, cost (of the metric, in [0, 1]), accuracy and error (the standard
-        error of its distance from the floor; missing where nothing tells it); None where the
-        tables lack a trial, or a number.
+        error of its distance from the floor; missing where nothing tells it), and what is asked
+        for besides; None where the tables lack a trial, or a number.
     """
-    names = ["trial_id", "epoch", ALPHA, study.metric, ID_ACCURACY, FLOOR_HOLDS]
+    names = ["trial_id", "epoch", ALPHA, study.metric, ID_ACCURACY, FLOOR_HOLDS, *more]
     table = study.epochs[study.epochs["trial_id"].isin(trial_ids)]
     if study.has_path:
         paths = study.states[study.states["trial_id"].isin(trial_ids)]
         table = pd.concat([paths, table[~table["trial_id"].isin(paths["trial_id"])]])
     table = table.reindex(columns=list(dict.fromkeys(names)))
-    cost, accuracy = (
-        table[name].to_numpy(dtype=np.float64) for name in (study.metric, ID_ACCURACY)
+    cost, accuracy, *others = (
+        table[name].to_numpy(dtype=np.float64) for name in (study.metric, ID_ACCURACY, *more)
     )
-    whole = np.isfinite(cost).all() and np.isfinite(accuracy).all()
+    whole = all(np.isfinite(one).all() for one in (cost, accuracy, *others))
     if set(table["trial_id"]) != set(trial_ids) or not whole:
         return None
     cost = cost if direction_of(study.metric) == "min" else 1 - cost
     alpha, error = alphas_of(table), _errors(study, table)
     table = table.assign(alpha=alpha, cost=cost, accuracy=accuracy, error=error)
-    if study.checkpoint_rule == "last":
+    if last and study.checkpoint_rule == "last":
         table = table[table["epoch"] == table.groupby("trial_id")["epoch"].transform("max")]
-    columns = [*STATE, "cost", "accuracy", "error"]
+    columns = [*STATE, "cost", "accuracy", "error", *more]
     return table[columns].sort_values(STATE, ascending=[True, True, False], ignore_index=True)
 
 

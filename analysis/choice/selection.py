@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.bases import base_name
-from analysis.choice.cells import Cells, NoScores, cells_of_study, configurations, numbered
+from analysis.choice.cells import NoScores, cells_of_study, configurations, numbered
 from analysis.choice.corrected import mean_interval
 from analysis.statistics.bootstrap import (
     NUM_RESAMPLES,
@@ -166,17 +166,6 @@ def best_trial(study: Records) -> str | None:
     except NoSelection:
         return None
     return str(first["trial_id"]) if first["passes_floor"] else None
-
-
-def compared_cells(study: Records) -> tuple[Cells, int]:
-    """The cells of every trial that had a part in the selection, and the seed of its draws.
-
-    Raises:
-        NoSelection: as ``select``.
-        NoScores: where the per-image scores of a candidate do not allow it.
-    """
-    chosen = select(study, 1)
-    return cells_of_study(study, chosen.compared), chosen.seed
 
 
 def place_in(row: pd.Series) -> Place:

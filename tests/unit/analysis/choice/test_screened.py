@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import analysis
 from analysis.choice import screened as of_states
+from analysis.choice.alternatives import alternatives, cells_of_rules, stability
 from analysis.choice.cells import cells_of_study
 from analysis.choice.corrected import Correction, correct
 from analysis.choice.frozen import correct_choice
@@ -98,3 +101,36 @@ def test_budget_and_prices_of_screened_states_are_near_those_of_all(
     )
     here = ["step", "trials", "trial_id", "epoch"]
     assert cheaper.table[here].equals(prices.table[here])
+
+
+def test_alternatives_of_screened_states_choose_as_of_all(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every, _ = cells_of_rules(study)
+    monkeypatch.setattr(of_states, "MOST", MOST)
+    some, _ = cells_of_rules(study)
+    assert len(some.trial) < len(every.trial)
+    plain, fewer = (alternatives(one, num_splits=10) for one in (every, some))
+    chosen = ["rule", "trial_id", "epoch", "alpha", "value", "id_accuracy"]
+    pd.testing.assert_frame_equal(fewer[chosen], plain[chosen])
+    # On halves many states are equally accurate, and the first of those that were read is taken.
+    rest = [rule for rule in fewer["rule"] if rule != "ID accuracy"]
+    means = ["held_back", "floor_kept", *(f"regret/{rule}" for rule in rest)]
+    apart = fewer.set_index("rule")[means] - plain.set_index("rule")[means]
+    assert apart.loc[rest].abs().to_numpy().max() < 0.01
+    stable, left = (stability(one, num_resamples=20) for one in (every, some))
+    pd.testing.assert_frame_equal(left, stable)
+
+
+def test_study_without_a_floor_is_screened_by_its_metric_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Fake(statuses=("finished",) * 6, epochs=2, num_id=100, below_base=None)
+    study = analysis.load(make_run(tmp_path, fake).path)
+    monkeypatch.setattr(of_states, "MOST", 4)
+    states = screened(study, select(study, 1).compared)
+    assert states is not None
+    best = study.epochs.nsmallest(4, study.metric)
+    assert set(zip(states["trial_id"], states["epoch"], strict=True)) == set(
+        zip(best["trial_id"], best["epoch"], strict=True)
+    )
