@@ -14,8 +14,8 @@ from study.terminal import visible
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """Exit codes of every command."""
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-"""What a system says of a full disk."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says of a full disk, a spent quota, and a file larger than a session's may be."""
 
 
 class _Nothing(Enum):

@@ -17,6 +17,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, overload
@@ -291,7 +292,9 @@ class Ledger:
             OSError: where it cannot be written whole; the file is then as it was.
         """
         record: Record = {"event": event, "time": datetime.now(UTC).isoformat(), **fields}
-        line = encode(record | self._chain.links)
+        before, after = self._chain, copy(self._chain)
+        links = before.links
+        line = encode(record | links)
         status = os.fstat(self._fd)
         if not status.st_nlink:
             # Only this process would ever read the line, and a new study may be in its place.
@@ -305,11 +308,13 @@ class Ledger:
             if os.write(self._fd, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(self._fd)
-        except OSError:
+            after.add(line, links)
+            self._chain = after
+            self.records.add(record)
+        except BaseException:  # a second Ctrl-C's too: the next line follows what is on disk
+            self._chain = before
             os.ftruncate(self._fd, end)
             raise
-        self._chain.add(line, self._chain.links)
-        self.records.add(record)
         return record
 
     def events(self, *names: str) -> list[Record]:

@@ -22,6 +22,7 @@ from study.records.disk import (
     [
         OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
         OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+        OSError(errno.EFBIG, os.strerror(errno.EFBIG)),
         RuntimeError("Arrow: [Errno 28] Error writing bytes. Detail: No space left on device"),
         RuntimeError("(sqlite3.OperationalError) database or disk is full"),
     ],

@@ -198,6 +198,25 @@ def test_line_that_finds_the_disk_full_leaves_the_file_as_it_was(
     assert [record["number"] for record in read_ledger(path)[0]] == [0, 1, 2, 3]
 
 
+def test_line_that_is_interrupted_in_its_sync_is_not_there_and_the_next_one_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    before = fill(path)
+
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with Ledger(path) as ledger:
+        with monkeypatch.context() as signalled:
+            signalled.setattr(os, "fsync", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                ledger.append("result", number=9)
+        assert path.read_bytes() == before
+        ledger.append("result", number=3)
+    assert [record["number"] for record in read_ledger(path)[0]] == [0, 1, 2, 3]
+
+
 def test_recorded_ledger_reads_beside_its_owner_and_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     whole = fill(path)
