@@ -52,7 +52,11 @@ def save_checkpoint(folder: Path, state: TrainingState) -> None:
 def _write_state(temporary: Path, state: TrainingState) -> None:
     save_weights(state.model, temporary / _MODEL, {"epoch": str(state.epoch)})
     with (temporary / _STATE).open("wb") as rest:  # by its path, torch has no word for a full disk
-        torch.save({"optimizer": state.optimizer, "loss": state.loss}, rest)
+        try:
+            torch.save({"optimizer": state.optimizer, "loss": state.loss}, rest)
+        except RuntimeError as error:  # its own end of the file, which comes after the cause
+            cause = error.__context__
+            raise (cause if isinstance(cause, OSError) else error) from None
     sums = {name: file_hash(temporary / name) for name in (_MODEL, _STATE)}
     meta = json.dumps({"epoch": state.epoch, "sha256": sums}, indent=2)
     (temporary / "meta.json").write_text(meta)
