@@ -45,11 +45,11 @@ from analysis.plots.style import PAGE_IN, SERIES, drawing, legend, percent_axis
 TABLES = Path(__file__).resolve().parent / "search_tables"
 BUDGETS = (8, 16, 32, 64)
 WAYS = (
-    "random confidence=0.9",
-    "tpe confidence=0.9",
-    "random path confidence=0.9",
-    "tpe penalty=0.2 path confidence=0.9",
-    "tpe asha grace=2 finish=4 penalty=0.2 path confidence=0.9",
+    "random confidence=0.8",
+    "tpe confidence=0.8",
+    "random path confidence=0.8",
+    "tpe penalty=0.2 path confidence=0.8",
+    "tpe asha grace=2 finish=4 penalty=0.2 path confidence=0.8",
     *RIVALS,
 )
 KEYS = ["way", "trials", "at_a_time", "seed"]

@@ -16,7 +16,7 @@ from study.scoring.objective import OBJECTIVE, SHORTFALL
 from study.tune.record import TrialRecord
 
 GRID_LEVELS = 3
-CONFIDENCE = 0.9  # of their choice, as of the ways that they are compared with
+CONFIDENCE = 0.8  # of their choice, as of the ways that they are compared with
 
 
 class GridSearch:
