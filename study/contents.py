@@ -15,7 +15,7 @@ PARQUET: Final = "a Parquet file"
 PICKLE: Final = "a pickle of Python's"
 SAFETENSORS: Final = "weights in safetensors"
 TEXT: Final = "text"
-ZIP: Final = "a zip archive (.zip, .npz, or weights that torch saved)"
+ZIP: Final = "a zip archive of folders, or of weights that torch saved"
 _PAGE: Final = "a page (HTML), which a server sends where a download fails"
 _POINTER: Final = "a pointer of Git LFS to the file (git lfs pull fetches that)"
 STAND_INS: Final = frozenset((_PAGE, _POINTER))
@@ -25,7 +25,6 @@ _BEGINNINGS: Final = {
     b"version https://git-lfs.github.com/": _POINTER,
     b"\x93NUMPY": ARRAY,
     b"PAR1": PARQUET,
-    b"PK\x03\x04": ZIP,
     b"\x89PNG\r\n\x1a\n": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
     b"GIF8": "a GIF picture",
@@ -66,6 +65,8 @@ def kind_of(content: bytes | Path) -> str:
     for beginning, kind in _BEGINNINGS.items():
         if head.startswith(beginning):
             return kind
+    if head.startswith(b"PK\x03\x04"):
+        return _zipped(head)
     if head[257:262] == b"ustar":
         return "a tar archive"
     if head[4:8] == b"ftyp":
@@ -84,6 +85,14 @@ def instead_of(meant: str, content: bytes | Path) -> str:
     """``kind_of`` a file that should be of the kind ``meant``; empty where it is, or may be."""
     kind = kind_of(content)
     return "" if kind == meant else kind
+
+
+def _zipped(head: bytes) -> str:
+    """What a zip archive holds, by the name of its first file: torch's lie in a folder."""
+    name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+    if name.endswith(b".npy"):
+        return "a zip archive of NumPy arrays (.npz)"
+    return ZIP if b"/" in name else "a zip archive of files"
 
 
 def _text(head: bytes) -> str:

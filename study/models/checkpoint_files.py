@@ -90,8 +90,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise BadInput(Fault(str(path), "", told, _WAY_OUT)) from error
     # A pickle that was tampered with ends in almost any error of the reader's.
     except Exception as error:
-        first_line = str(error).partition("\n")[0]
-        rule = f"cannot be read as weights ({type(error).__name__}: {first_line})"
+        first = re.split(r"\n|(?<=\.)\s", str(error))[
+            0
+        ]  # what follows advises to read it unsafely
+        rule = f"cannot be read as weights ({type(error).__name__}: {first})"
         raise BadInput(Fault(str(path), "", rule, _WAY_OUT)) from error
     plain = _plain(content)
     if not isinstance(plain, dict):
@@ -121,15 +123,19 @@ def _stand_in(name: str) -> type:
 
 
 def _plain(content: Any) -> Any:
-    """Dicts by text, lists by number, pickled networks by the names of their modules."""
+    """Dicts by text, lists by number, of pickled networks the tensors by their whole names."""
     if isinstance(content, Mapping):
         attributes = getattr(content, "__dict__", {})
         if any(part in attributes for part in _PARTS):
             inside: dict[str, Any] = {}
             for part in _PARTS:
-                inside |= _plain(attributes.get(part) or {})
+                for name, value in _plain(attributes.get(part) or {}).items():
+                    below = value.items() if isinstance(value, dict) else ()
+                    inside |= {f"{name}.{inner}": one for inner, one in below} or {name: value}
             return inside
         return {str(key): _plain(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return {str(index): _plain(value) for index, value in enumerate(content)}
+    if isinstance(content, torch.Tensor) and content.layout != torch.strided:
+        return content.to_dense()
     return content

@@ -134,8 +134,9 @@ def network_in(
     found = _candidates(folders, frozenset(names))
     if not found:
         top = ", ".join(sorted(map(str, content))[:6])
-        raise ValueError(f"no tensor in it has the name of one of the network's; it holds {top}")
-    place, copies = _chosen(found, key)
+        told = f"it holds {top or 'nothing'}"
+        raise ValueError(f"no tensor in it has the name of one of the network's; {told}")
+    place, copies = _chosen(found, key, frozenset(names))
     (folder, prefix), tensors = place, found[place]
     where = f"{folder}{prefix}"
     behind = {name for name in folders[folder] if name.startswith(prefix)}
@@ -205,7 +206,7 @@ def _named(name: str, spelling: Spelling, names: frozenset[str]) -> str:
 
 
 def _chosen(
-    found: Mapping[Place, Mapping[str, Tensor]], key: str | None
+    found: Mapping[Place, Mapping[str, Tensor]], key: str | None, names: frozenset[str]
 ) -> tuple[Place, tuple[str, ...]]:
     """The network that is meant, and where the others are."""
     wheres = {place: "".join(place).removesuffix(".") for place in found}
@@ -220,6 +221,10 @@ def _chosen(
     rank = max(_rank(wheres[place]) for place in left)
     left = [place for place in left if _rank(wheres[place]) == rank]
     if any(not _same(found[left[0]], found[other]) for other in left[1:]):
+        most = max(len(names & found[place].keys()) for place in left)
+        if most < _ENOUGH * len(names):
+            rule = f"no more than {most} of the network's {len(names)} tensors are in one place"
+            raise ValueError(f"{rule} of it by their names ({told})")
         raise ValueError(
             f"it holds {len(found)} such networks, {told}; name the one that is meant in "
             "model.weights_key"

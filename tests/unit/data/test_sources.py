@@ -159,7 +159,7 @@ def _npz():
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (_npz(), "a zip archive"),
+        (_npz(), "a zip archive of NumPy arrays"),
         (pickle.dumps([1, 2]), "a pickle of Python's"),
         (b"<html>not found", "a page"),
         (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),

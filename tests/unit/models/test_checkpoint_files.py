@@ -62,8 +62,24 @@ def test_read_checkpoint_of_a_whole_network_gives_its_tensors_by_name(tmp_path: 
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.BatchNorm2d(4), nn.ReLU()))
     torch.save({"net": network, "epoch": 3}, tmp_path / "w.pth")
     inner = read_checkpoint(tmp_path / "w.pth")["net"]
-    assert torch.equal(inner["0"]["weight"], network[0].weight)
-    assert torch.equal(inner["1"]["0"]["running_var"], torch.ones(4))
+    assert torch.equal(inner["0.weight"], network[0].weight)
+    assert torch.equal(inner["1.0.running_var"], torch.ones(4))
+
+
+def test_read_checkpoint_gives_sparse_tensors_dense(tmp_path: Path) -> None:
+    torch.save({"a": torch.eye(3).to_sparse()}, tmp_path / "w.pth")
+    assert torch.equal(read_checkpoint(tmp_path / "w.pth")["a"], torch.eye(3))
+
+
+def test_read_checkpoint_of_another_zip_is_told_and_advises_nothing_unsafe(tmp_path: Path) -> None:
+    with (tmp_path / "w.pth").open("wb") as file:
+        np.savez(file, a=np.ones(3))
+    with pytest.raises(BadInput, match=r"\(it is a zip archive of NumPy arrays"):
+        read_checkpoint(tmp_path / "w.pth")
+    torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)).save(tmp_path / "t.pt")
+    with pytest.raises(BadInput, match=r"TorchScript") as caught:
+        read_checkpoint(tmp_path / "t.pt")
+    assert "will likely succeed" not in str(caught.value)
 
 
 def test_read_checkpoint_reads_safetensors_and_torchs_older_format(tmp_path: Path) -> None:

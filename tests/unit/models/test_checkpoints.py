@@ -22,7 +22,7 @@ from study.errors import BadInput
 from study.models.checkpoints import network_in
 from study.models.names import NORMALISATIONS, Network
 from study.models.pretrained import DoesNotFit, Pretrained, load_pretrained, pretrained
-from study.models.registry import build_classifier
+from study.models.registry import build_backbone, build_classifier
 from study.models.weights import save_weights
 
 Weights = dict[str, Tensor]
@@ -441,6 +441,20 @@ def test_classifier_in_a_public_layout_gives_its_network_and_its_head(
     assert taken[0] == head
     assert torch.equal(taken[1], _halved(weights["fc.weight"]) if half else weights["fc.weight"])
     assert found.head(11) is None
+
+
+def test_another_network_with_pieces_of_equal_names_is_told_as_another(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"no more than \d+ of the network's 114 tensors") as caught:
+        _read({"state_dict": _classifier("wrn_16_2")}, "resnet20", tmp_path)
+    assert "weights_key" not in str(caught.value)
+
+
+def test_network_that_was_saved_whole_is_found(tmp_path: Path) -> None:
+    network = build_backbone("resnet20", seed=3)
+    found = _read({"model": network, "epoch": 3}, "resnet20", tmp_path)
+    assert found.loaded.layout == "model"
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(found.backbone[name], tensor)
 
 
 def test_several_networks_are_told_and_the_key_names_one(tmp_path: Path) -> None:
