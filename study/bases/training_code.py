@@ -22,6 +22,7 @@ PROBING = "study.training.linear"
 STARTING = "study.bases.initial"
 NO_WEIGHT = (
     "study.bases.training_code",
+    "study.contents",
     "study.data.decode",
     "study.declared",  # values stand in the key themselves, here and in the next two
     "study.recipes.classifier_params",

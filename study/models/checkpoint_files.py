@@ -90,9 +90,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise BadInput(Fault(str(path), "", told, _WAY_OUT)) from error
     # A pickle that was tampered with ends in almost any error of the reader's.
     except Exception as error:
-        first = re.split(r"\n|(?<=\.)\s", str(error))[
-            0
-        ]  # what follows advises to read it unsafely
+        # its first sentence: what torch says then advises to read the file unsafely
+        first = re.split(r"\n|(?<=\.)\s", str(error))[0]
         rule = f"cannot be read as weights ({type(error).__name__}: {first})"
         raise BadInput(Fault(str(path), "", rule, _WAY_OUT)) from error
     plain = _plain(content)

@@ -71,6 +71,7 @@ def test_read_checkpoint_gives_sparse_tensors_dense(tmp_path: Path) -> None:
     assert torch.equal(read_checkpoint(tmp_path / "w.pth")["a"], torch.eye(3))
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 def test_read_checkpoint_of_another_zip_is_told_and_advises_nothing_unsafe(tmp_path: Path) -> None:
     with (tmp_path / "w.pth").open("wb") as file:
         np.savez(file, a=np.ones(3))
