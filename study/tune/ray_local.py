@@ -14,14 +14,21 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from study.errors import BadInput, Fault
 
 # Ray is imported inside functions: commands that run no trial, and bad input, do not wait for it.
 # Without it Ray replaces 127.0.0.1 by the machine's address and listens on all of them.
 _CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+# Ray starts a worker for each core at once. Trials never get one of them: Ray Tune gives theirs
+# variables of their own, for which others are started.
+_WORKERS = "RAY_prestart_worker_first_driver"
+# Nor is there a cluster to grow, a driver that wants its workers' output, or a dashboard, whose
+# process starts all the same.
+_UNUSED: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
 _TOKEN, _TOKEN_FILE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 FALLBACK = "/tmp"
 _OWNER = getattr(os, "getuid", lambda: 0)()  # Windows numbers no users
@@ -33,14 +40,17 @@ _LONGEST = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma
 def kept_local() -> Iterator[Path]:
     """Around a local Ray: its folder of sessions, which are swept after it.
 
+    Of its processes those do not start that no study uses: two to three CPU seconds of each start
+    on two cores.
+
     Raises:
         BadInput: where no folder can hold its sockets.
     """
-    from ray._private import ray_constants, utils
+    from ray._private import parameter, ray_constants, services, utils
 
     sessions = sessions_folder()
     sweep_sessions(sessions)
-    told = {_CLUSTERS: "0"}
+    told = {_CLUSTERS: "0", _WORKERS: "0"}
     if _TOKEN not in os.environ and _TOKEN_FILE not in os.environ:
         told[_TOKEN] = _token()
     try:
@@ -49,11 +59,15 @@ def kept_local() -> Iterator[Path]:
         told["HOME"] = str(sessions.parent)
     os.environ.update(told)  # for Ray's own processes
     before = ray_constants.ENABLE_RAY_CLUSTER, utils.set_sigterm_handler
+    started = parameter.RayParams, services.start_api_server
+    parameter.RayParams = partial(started[0], **_UNUSED)  # type: ignore[misc, assignment]
+    services.start_api_server = lambda *_, **__: (None, None)  # as where it does not come up
     ray_constants.ENABLE_RAY_CLUSTER = False
     utils.set_sigterm_handler = lambda _handler: None  # one handler is ours: study.ending
     try:
         yield sessions
     finally:
+        parameter.RayParams, services.start_api_server = started  # type: ignore[misc]
         ray_constants.ENABLE_RAY_CLUSTER, utils.set_sigterm_handler = before
         for name in told:
             os.environ.pop(name, None)

@@ -24,6 +24,16 @@ from study.watch.progress import Progress
 PROJECT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.ray
+def test_local_ray_starts_no_process_that_no_study_uses(ray_running_here: None) -> None:
+    """It stands first: those below let Ray start workers."""
+    started = psutil.Process().children(recursive=True)
+    assert any(one.name() == "raylet" for one in started)
+    unused = ("monitor.py", "dashboard.py", "ray::IDLE")
+    told = [word for one in started for word in one.cmdline()]
+    assert not [word for word in told if word.endswith(unused)]
+
+
 @pytest.fixture
 def listening(ray_running_here: None) -> dict[str, str]:
     """Address and port -> process, of everything that this Ray listens on."""
