@@ -2,6 +2,7 @@
 
     python benchmarks/driver.py                      # 2,000 trials: random with ASHA, and TPE
     python benchmarks/driver.py --trials 10000 --ways "random asha"
+    python benchmarks/driver.py --trials 10000 --ways "tpe asha" --keep FOLDER
     python benchmarks/driver.py --ways epochs written
 
 Claim: with random search the driver's CPU seconds of a trial at the end of 10,000 are within 1.5
@@ -12,7 +13,9 @@ decisions, ledger, tables, study.db, TensorBoard files and the budget of checkpo
 own, without Ray. A trial has the metrics of one of the space energy and leaves files of weights
 and scores, which are written outside of what is measured, as a worker would write them; what is
 measured depends on how many there are, not on their length (`--weights` bytes). `fsync` is left
-out: it takes next to no CPU time, and much of the clock where a machine is busy.
+out: it takes next to no CPU time, and much of the clock where a machine is busy. With `--keep` a
+search that was stopped goes on from its ledger, as a study does; the trials since its last whole
+hundred are not measured, and the memory is that of the last process.
 
 The way `epochs`: 20 trials of 100 epochs; in a second of CPU time the driver records 2,000 epochs,
 by the messages of all but the last of a trial, `fsync` left out. The tables are left out too: they
@@ -36,7 +39,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -124,6 +127,7 @@ def sitting(folder: Path, way: str, trials: int, epochs: int) -> Iterator[Sittin
         decisions = Decisions(search_plan(setup), ledger)
         records = RecordsObserver(run, setup, decisions, progress.warning)
         board = TensorBoardLog(run.tensorboard, Shown(setup.params, run=run, own_score="energy"))
+        board.catch_up(decisions.trials)
         observers = [ProgressObserver(progress, setup), board, records]
         session = Session(decisions, setup.assign, Limits(trials, None, 5), observers)
         session.max_concurrent = AT_A_TIME
@@ -133,8 +137,10 @@ def sitting(folder: Path, way: str, trials: int, epochs: int) -> Iterator[Sittin
 
 
 def measured(folder: Path, way: str, trials: int, epochs: int, weights: int) -> list[Block]:
-    """The blocks of a search, in order."""
-    clock, blocks = CPUClock(), list[Block]()
+    """The blocks of a search, in order; one that was stopped in ``folder`` goes on."""
+    clock, kept = CPUClock(), folder / "blocks.json"
+    before = json.loads(kept.read_text()) if kept.exists() else {"blocks": []}
+    blocks = [Block(**one) for one in before["blocks"]]
     few = _scores(epochs, {VAL_ID: 20, "ood": 20})
     with sitting(folder, way, trials, epochs) as one:
         next_assignment = one.session.next_assignment
@@ -154,8 +160,9 @@ def measured(folder: Path, way: str, trials: int, epochs: int, weights: int) -> 
             for ended, _ in enumerate(one.play(told), start=1):
                 if ended % BLOCK == 0:
                     blocks.append(Block(clock.taken() / BLOCK, _megabytes()))
+                    write_json(kept, {"blocks": [asdict(block) for block in blocks]})
                     if len(blocks) % TEN == 0:
-                        sys.stderr.write(f"{way}: {ended:,} trials, {blocks[-1]}\n")
+                        sys.stderr.write(f"{way}: {len(blocks)} hundreds, {blocks[-1]}\n")
     return blocks
 
 
@@ -305,6 +312,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--weights", type=int, default=1_000, help="bytes of one trial's weights")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--keep", type=Path, help="where a search goes on that was stopped there")
     given = parser.parse_args()
     trials = 300 if given.quick else given.trials
     say_how(["optuna"], f"{trials} trials of {given.epochs} epochs")
@@ -318,6 +326,7 @@ def main() -> None:
                 saved += _of_written(folder, 4 if given.quick else 20)
             else:
                 measured(folder / "imports", way, 2, given.epochs, 1)  # not the first hundred's
+                folder = given.keep / way.replace(" ", "-") if given.keep else folder
                 blocks = measured(folder, way, trials, given.epochs, given.weights)
                 saved += _of_growth(way, trials, blocks)
     columns = [["what", "measured", "unit", "spread"]]
