@@ -16,7 +16,7 @@ def own_folder(variable: str, below_home: str) -> Path:
     Raises:
         BadInput: where the user has no home and the variable is not set.
     """
-    named = os.environ.get(variable)
+    named = os.environ.get(variable, "").strip()
     try:
         folder = (Path(named).expanduser() if named else Path.home() / below_home).absolute()
     except RuntimeError:  # a user without a name, as in a container

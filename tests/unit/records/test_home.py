@@ -12,7 +12,7 @@ def test_relative_folders_mean_where_the_command_was_typed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OOD_STUDY_CACHE", "cache")
+    monkeypatch.setenv("OOD_STUDY_CACHE", " cache ")
     monkeypatch.setenv("OOD_STUDY_STATE", "state")
     found = [cache_folder(), machine_ledger().parent]
     elsewhere = tmp_path / "trial"
