@@ -28,10 +28,12 @@ def test_visible_shows_a_byte_that_is_no_utf8() -> None:
     assert visible(b"a\xff".decode(errors="surrogateescape")) == r"a\xff"
 
 
-def test_typed_path_has_a_home_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/ann")
-    monkeypatch.setenv("USERPROFILE", "/home/ann")
-    assert typed_path("~/data") == Path("/home/ann/data")
+def test_typed_path_has_a_home_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert typed_path("~/data") == tmp_path / "data"
     assert typed_path("~nobody-of-this-name/data") == Path("~nobody-of-this-name/data")
 
 
