@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from study.counted import counted
 from study.errors import BadInput, Fault, exit_code
+from study.plugins import of_folder, run_again_with
 from study.records.files import VAL_ID, RunFolder, write_bytes
-from study.terminal import Parser
+from study.trial_command import faults_of, trial_parser
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,27 +47,9 @@ def parse(argv: Sequence[str]) -> tuple[RunFolder, str, Path, int, int]:
     Raises:
         BadInput: with every fault of the values; unknown options end the program, exit 2.
     """
-    parser = Parser(
-        prog="python -m study.embedding",
-        description="ID and OOD validation images and class means as a trial's network sees them.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("run", metavar="RUN", type=Path, help="the run's folder")
-    parser.add_argument("trial", metavar="TRIAL", help="a trial's id, winner, or base")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="for what is made")
-    parser.add_argument("--images", metavar="N", default="500", help="of each set; default 500")
-    parser.add_argument("--seed", metavar="N", default="0", help="of choice and t-SNE; default 0")
-    given = parser.parse_args(argv)
-    faults = []
-    for name, least in (("images", 5), ("seed", 0)):
-        text = getattr(given, name)
-        if not (text.isascii() and text.isdigit() and int(text) >= least):
-            rule = f"must be a whole number of at least {least}"
-            faults.append(Fault(f"--{name}", "", rule, value=text))
-    if given.out.exists() and not given.out.is_dir():
-        rule = "is a file, not a folder"
-        faults.append(Fault("--out", "", rule, "Choose another --out.", str(given.out)))
-    if faults:
+    told = "ID and OOD validation images and class means as a trial's network sees them."
+    given = trial_parser("study.embedding", told, num_images=500).parse_args(argv)
+    if faults := faults_of(given, least_images=5):
         raise BadInput(faults)
     return RunFolder(given.run), given.trial, given.out, int(given.images), int(given.seed)
 
@@ -224,9 +207,12 @@ def draw(points: pd.DataFrame, title: str) -> bytes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
 
-    def run() -> None:
+    def run() -> int | None:
         given = parse(sys.argv[1:] if argv is None else argv)
-        sys.stdout.write(f"{embed(*given)}\n")
+        again = run_again_with(of_folder(given[0].path), "study.embedding", argv)
+        if again is None:
+            sys.stdout.write(f"{embed(*given)}\n")
+        return again
 
     return exit_code(run, failed="No embedding: {}.")
 

@@ -124,12 +124,12 @@ def exit_code(run: Callable[[], object], *, bad: str = "{}", failed: str = "{}")
     """Run a command, and say on stderr why it did not end well.
 
     Args:
-        run: the command.
+        run: the command; a number that it gives is the code.
         bad: the sentence about bad input, with braces for what is wrong.
         failed: the same about a study without a result.
     """
     try:
-        run()
+        ended = run()
     except BadInput as error:
         code, text = BAD_INPUT, bad.format(error)
     except StudyFailed as error:
@@ -144,6 +144,6 @@ def exit_code(run: Callable[[], object], *, bad: str = "{}", failed: str = "{}")
         else:
             raise
     else:
-        return DONE
+        return ended if isinstance(ended, int) else DONE
     sys.stderr.write(f"{visible(text)}\n")
     return code

@@ -29,7 +29,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from study.errors import DONE, BadInput, Fault, exit_code
+from study.errors import BadInput, Fault, exit_code
 from study.terminal import typed_path
 
 VARIABLE: Final = "OOD_STUDY_PLUGINS"
@@ -341,16 +341,12 @@ def with_plugins_of(
         argv: likewise.
         then: what to do where this process has all plugins that are needed.
     """
-    again: int | None = None
 
-    def run() -> None:
-        nonlocal again
+    def run() -> int:
         again = run_again_with(_of_folders(folders), module, argv)
+        return then() if again is None else again
 
-    code = exit_code(run)
-    if code != DONE:
-        return code
-    return then() if again is None else again
+    return exit_code(run)
 
 
 def run_again_with(

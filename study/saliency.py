@@ -16,13 +16,13 @@ if __name__ == "__main__":
     ending.listen()
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from study.errors import BadInput, Fault, exit_code
 from study.explain.options import CHECKS, METHODS, Request
 from study.plugins import of_folder, run_again_with
 from study.records.files import RunFolder
-from study.terminal import Parser, visible
+from study.terminal import visible
+from study.trial_command import faults_of, trial_parser
 
 
 def parse(argv: Sequence[str]) -> Request:
@@ -31,18 +31,9 @@ def parse(argv: Sequence[str]) -> Request:
     Raises:
         BadInput: with every fault of the values; unknown options end the program, exit 2.
     """
-    parser = Parser(
-        prog="python -m study.saliency",
-        description="Saliency maps of a trial on validation images: pictures, and numbers that "
-        "check them.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("run", metavar="RUN", type=Path, help="the run's folder")
-    parser.add_argument("trial", metavar="TRIAL", help="a trial's id, winner, or base")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="for what is made")
+    told = "Saliency maps of a trial on validation images: pictures, and numbers that check them."
+    parser = trial_parser("study.saliency", told, num_images=24)
     parser.add_argument("--method", default=METHODS[0], help=f"{', '.join(METHODS)}; the first")
-    parser.add_argument("--images", metavar="N", default="24", help="of each set; default 24")
-    parser.add_argument("--seed", metavar="N", default="0", help="of choices and draws; default 0")
     parser.add_argument(
         "--checks", metavar="LIST", default="all", help=f"all, none, or of {','.join(CHECKS)}"
     )
@@ -54,19 +45,12 @@ def _checked(given: argparse.Namespace) -> Request:
     if given.method not in METHODS:
         rule = f"must be one of {', '.join(METHODS)}"
         faults.append(Fault("--method", "", rule, value=given.method))
-    for name, least in (("images", 1), ("seed", 0)):
-        text = getattr(given, name)
-        if not (text.isascii() and text.isdigit() and int(text) >= least):
-            rule = f"must be a whole number of at least {least}"
-            faults.append(Fault(f"--{name}", "", rule, value=text))
     named = {"all": CHECKS, "none": ()}.get(given.checks)
     checks = tuple(given.checks.split(",")) if named is None else named
     for unknown in [check for check in checks if check not in CHECKS]:
         rule = f"must be all, none, or some of {', '.join(CHECKS)}, with commas between"
         faults.append(Fault("--checks", "", rule, value=unknown))
-    if given.out.exists() and not given.out.is_dir():
-        rule = "is a file, not a folder"
-        faults.append(Fault("--out", "", rule, "Choose another --out.", str(given.out)))
+    faults += faults_of(given, least_images=1)
     if faults:
         raise BadInput(faults)
     return Request(
@@ -82,20 +66,18 @@ def _checked(given: argparse.Namespace) -> Request:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    again: int | None = None
 
-    def run() -> None:
-        nonlocal again
+    def run() -> int | None:
         request = parse(sys.argv[1:] if argv is None else argv)
         again = run_again_with(of_folder(request.run.path), "study.saliency", argv)
-        if again is not None:
-            return
-        from study.saliency_maps import run_saliency  # seconds that bad input need not wait for
+        if again is None:
+            # Seconds that bad input need not wait for.
+            from study.saliency_maps import run_saliency
 
-        sys.stdout.write(f"{visible(run_saliency(request))}\n")
+            sys.stdout.write(f"{visible(run_saliency(request))}\n")
+        return again
 
-    code = exit_code(run, failed="No maps: {}.")
-    return code if again is None else again
+    return exit_code(run, failed="No maps: {}.")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ def test_plugins_serve_a_run_for_good(shell: Shell) -> None:
     shutil.rmtree(shell.folder / "own")
     assert shell.study("--extend", "run", "--num-trials", "+1")[0] == 0, shell.told()
     assert shell.study("--replay", "run", "00000")[0] == 0, shell.told()
+    code, _ = shell.run("-m", "study.embedding", "run", "winner", "--out", "map", "--images", "9")
+    assert code == 0, shell.told()
     code, _ = shell.run("-m", "analysis", "test", "run")
     assert code == 0, shell.told()
     assert shell.run("-m", "analysis", "export", "run", "--model", "out")[0] == 0, shell.told()

@@ -75,6 +75,7 @@ ROOMS = {
     "study.scoring": "OOD scores, metrics, the objective: pure.",
     "study.device": "What is CUDA's own in training: precision, kernels, copies, graphs.",
     "study.section": "What every section of a space is.",
+    "study.trial_command": "What the commands that make pictures of one trial take.",
     "study.arguments": "A command line read: its options, or every fault of them.",
     "study.options": "What the command line asks of a study.",
     "study.stdout": "Results on stdout, whoever reads it.",

@@ -69,8 +69,11 @@ def test_exit_code_of_an_error_is_told_on_stderr(
     assert capsys.readouterr() == ("", told)
 
 
-def test_exit_code_of_what_ends_well_is_zero(capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_code_of_what_ends_well_is_zero_or_what_it_gives(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert exit_code(lambda: "anything") == 0
+    assert exit_code(lambda: 3) == 3
     assert capsys.readouterr() == ("", "")
 
 
