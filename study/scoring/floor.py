@@ -80,8 +80,8 @@ def asked_of_each(confidence: float, num: int) -> float:
 
     Of more candidates the best is the luckier one, so each is asked for more: its risk of lying
     under the floor is divided by sqrt(num / 12), no less than 1. Fitted to replayed searches on
-    two recorded tables of real trials (docs/search.md): as many choices truly stood above the
-    floor as were asked for, from 8 candidates to 64.
+    two recorded tables of real trials, where about as many choices truly stood above the floor
+    as were asked for, from 8 trials to 64 (docs/search.md).
 
     Args:
         confidence: of the choice, in [0.5, 1).
