@@ -67,7 +67,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n
         (_tar(), "tar archive"),
         (_zip(), "zip archive of files"),
         (b"PK\x03\x04", "zip archive"),
-        (gzip.compress(b"a"), "gzip"),
+        (gzip.compress(b"a", mtime=0), "gzip"),
         (_picture("PNG"), "PNG"),
         (_picture("JPEG"), "JPEG"),
         (_picture("AVIF"), "AVIF"),
