@@ -361,7 +361,7 @@ def recorded_start(run: RunFolder) -> Recorded | None:
         bases[BASE] = _recorded_base(run, BASE, "base")
         for name in read_manifest(run).get("other_bases", {}):
             bases[name] = _recorded_base(run, name, "other_bases", name)
-    floor = manifest_entry(run, "floor") or {}
+    floor = read_manifest(run).get("floor") or {}
     return Recorded(bases, tuple(kept_initial(run, kept)), floor.get("confidence"))
 
 

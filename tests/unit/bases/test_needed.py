@@ -152,6 +152,21 @@ def test_run_keeps_every_base_and_goes_on_from_them(setup: Setup, tmp_path: Path
     assert all(np.array_equal(saved[name].numpy(), weights[name]) for name in weights)
 
 
+@pytest.mark.parametrize(("floor", "confidence"), [({"confidence": 0.93}, 0.93), (None, None)])
+def test_run_goes_on_with_the_confidence_that_it_began_with(
+    setup: Setup, tmp_path: Path, floor: dict[str, float] | None, confidence: float | None
+) -> None:
+    run = RunFolder(tmp_path)
+    run.manifest.write_text("{}")
+    add_start(run, setup)
+    manifest = json.loads(run.manifest.read_text())
+    manifest.pop("floor", None)
+    run.manifest.write_text(json.dumps(manifest | ({"floor": floor} if floor else {})))
+    recorded = recorded_start(run)
+    assert recorded is not None
+    assert recorded.confidence == confidence
+
+
 def test_run_whose_second_base_was_changed_is_refused(setup: Setup, tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.manifest.write_text("{}")
