@@ -63,17 +63,19 @@ def told(name: str, table: pd.DataFrame) -> list[str]:
     """A line of the table."""
     points = [f"{100 * table[column].mean():.1f}" for column in table]
     paired = interval((table["with"] - table["without"]).to_numpy())
-    return [name, str(len(table)), *points, paired.points()]
+    difference = paired.points() if len(table) > 1 else f"{100 * paired.mean:+.1f}"
+    return [name, str(len(table)), *points, difference]
 
 
 def main() -> None:
-    """Print a line for each file, and one for all."""
+    """Print a line for each file that has six whole trials, and one for all."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("files", nargs="+", type=Path)
     tables = {one.stem: judged(pd.read_parquet(one)) for one in parser.parse_args().files}
     head = ["file", "sixes", "base", "without", "with", "accuracy lost", "with path", "difference"]
+    tables = {name: one for name, one in tables.items() if len(one)}
     print_table([head, *(told(*one) for one in tables.items())])
     print("\n" + "  ".join(told("all", pd.concat(tables.values()))))
 
