@@ -85,11 +85,10 @@ def _states(study: Records, trial_ids: Sequence[str]) -> pd.DataFrame | None:
         return None
     table, best = known.table, known.best
     last = (table["epoch"] == table.groupby("trial_id")["epoch"].transform("max")).to_numpy()
-    accuracy = weighed(best, iter(known.draws)).accuracy[0]
     ways = [
         known.way(),
         known.way(among=last),
-        known.way(1.0 - known.of("accuracy"), 1.0 - accuracy, lift=None),
+        known.way(1.0 - known.of("accuracy"), 1.0 - known.of_best.accuracy[0], lift=None),
     ]
     if best.ood_sets:
         each = [

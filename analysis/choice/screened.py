@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -109,6 +110,11 @@ class ManyStates:
         """A column."""
         return self.table[name].to_numpy(dtype=np.float64)
 
+    @cached_property
+    def of_best(self) -> Values:
+        """What the best one is worth under each draw."""
+        return weighed(self.best, iter(self.draws))
+
     def way(
         self,
         cost: Floats | None = None,
@@ -124,8 +130,7 @@ class ManyStates:
         above = np.full(len(self.table), np.inf)
         if lift is not None and np.isfinite(self.floor):
             above = _in(self.of("accuracy") - self.floor - lift, self.errors) - self.asked
-        if drawn is None:
-            drawn = weighed(self.best, iter(self.draws)).cost[0]
+        drawn = self.of_best.cost[0] if drawn is None else drawn
         among = np.ones(len(self.table), dtype=np.bool_) if among is None else among
         return Way(self.of("cost") if cost is None else cost, drawn, above, among)
 
@@ -133,7 +138,7 @@ class ManyStates:
         """Those that come nearest to being chosen by any of the ways, ``most`` of each, (N,)."""
         near = np.zeros(len(self.table), dtype=np.bool_)
         for way in ways:
-            cost = even(way.cost) / max(float(even(way.drawn).std()), 1e-12)
+            cost = _in_errors(way.cost, way.drawn)
             distance = np.empty(len(cost))
             for number in range(int(self.trial.max()) + 1):
                 own = way.among & (self.trial == number)
@@ -143,8 +148,7 @@ class ManyStates:
 
     def near_front(self, front: Rows, among: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
         """Those of ``among`` that come nearest to their ``front`` of cost and accuracy, (N,)."""
-        drawn = weighed(self.best, iter(self.draws)).cost[0]
-        cost = even(self.of("cost")) / max(float(even(drawn).std()), 1e-12)
+        cost = _in_errors(self.of("cost"), self.of_best.cost[0])
         right = self.of("accuracy")
         beaten = np.zeros(len(cost))
         for rival in front:
@@ -208,6 +212,11 @@ def many_states(
     alone = len(set(keys)) == len(keys)
     trial = np.zeros(len(table), dtype=np.intp) if alone else numbered(list(table["trial_id"]))
     return ManyStates(table, errors, trial, best, draws, floor, float(asked))
+
+
+def _in_errors(cost: Floats, drawn: Floats) -> Floats:
+    """Costs in standard errors of one that was drawn anew."""
+    return even(cost) / max(float(even(drawn).std()), 1e-12)
 
 
 def _nearest(distance: Floats, among: NDArray[np.bool_], most: int) -> Rows:
